@@ -1,0 +1,191 @@
+//! The clauses of the spec that the core enforces.
+//!
+//! Every check goes through [`Rules::ensure`] and every duty through [`Rules::keeps`], each under its clause. So a
+//! violation can name what was broken, and a mutant for the suite, or a seeded mistake for the model, is one clause
+//! switched off. Without the feature `testing` nothing can be switched off, and the look-up compiles to nothing.
+
+use core::fmt;
+
+use crate::{Code, Violation};
+
+macro_rules! clauses {
+    ($( $name:ident = $id:literal $summary:literal, )+) => {
+        /// A clause of the spec.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct Clause(u16);
+
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        enum Index { $( $name, )+ }
+
+        #[allow(missing_docs)]
+        impl Clause {
+            $( #[doc = $summary] pub const $name: Clause = Clause(Index::$name as u16); )+
+
+            /// Every clause that the core enforces: id and summary.
+            pub const TABLE: &'static [(&'static str, &'static str)] = &[ $( ($id, $summary), )+ ];
+        }
+    };
+}
+
+impl Clause {
+    /// The permanent id, such as `HO-GRANT-1`.
+    pub fn id(self) -> &'static str {
+        Self::TABLE.get(usize::from(self.0)).map_or("?", |row| row.0)
+    }
+
+    /// What it demands, in a few words.
+    pub fn summary(self) -> &'static str {
+        Self::TABLE.get(usize::from(self.0)).map_or("?", |row| row.1)
+    }
+
+    /// The clause with this id, if the core enforces one.
+    pub fn from_id(id: &str) -> Option<Clause> {
+        Self::TABLE.iter().position(|row| row.0 == id).and_then(|at| u16::try_from(at).ok()).map(Clause)
+    }
+}
+
+impl fmt::Debug for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+impl fmt::Display for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// The clauses in force: all of them, outside of tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rules {
+    #[cfg(feature = "testing")]
+    off: Option<Clause>,
+}
+
+impl Rules {
+    /// All clauses.
+    pub const ALL: Rules = Rules {
+        #[cfg(feature = "testing")]
+        off: None,
+    };
+
+    /// All clauses but one.
+    #[cfg(feature = "testing")]
+    pub const fn without(clause: Clause) -> Rules {
+        Rules { off: Some(clause) }
+    }
+
+    /// Whether the duty that `clause` states is kept.
+    #[inline]
+    pub fn keeps(self, clause: Clause) -> bool {
+        #[cfg(feature = "testing")]
+        return self.off != Some(clause);
+        #[cfg(not(feature = "testing"))]
+        {
+            let _ = clause;
+            true
+        }
+    }
+
+    /// Checks what `clause` demands.
+    #[inline]
+    pub fn ensure(self, clause: Clause, holds: bool, code: Code) -> Result<(), Violation> {
+        if holds || !self.keeps(clause) { Ok(()) } else { Err(Violation::new(code, clause)) }
+    }
+}
+
+clauses! {
+    WIRE_CANON_1 = "WIRE-CANON-1" "every value has one encoding, and no other is accepted",
+    WIRE_CANON_2 = "WIRE-CANON-2" "an encoding ends where its value does",
+    WIRE_CAP_1 = "WIRE-CAP-1" "lists, strings and byte strings keep their caps",
+    WIRE_STRING_1 = "WIRE-STRING-1" "names hold no control or bidirectional characters",
+    WIRE_VALUE_1 = "WIRE-VALUE-1" "a field holds a value of its set",
+    WIRE_SIGN_1 = "WIRE-SIGN-1" "signatures are verified strictly, over the bytes as received",
+    WIRE_FRAME_1 = "WIRE-FRAME-1" "a control frame's payload is at most MAX_FRAME bytes",
+    WIRE_FRAME_2 = "WIRE-FRAME-2" "an unknown frame type with an even number ends the link",
+    WIRE_FRAME_3 = "WIRE-FRAME-3" "an unknown frame type with an odd number is skipped",
+    WIRE_EXT_1 = "WIRE-EXT-1" "an unknown extension with an even id is refused",
+    LINK_HELLO_1 = "LINK-HELLO-1" "HELLO is the first frame, once",
+    LINK_HELLO_2 = "LINK-HELLO-2" "HELLO names a known generation as its floor, not above its highest",
+    LINK_AUTH_1 = "LINK-AUTH-1" "AUTH is the second frame, once, and nothing else precedes it",
+    LINK_AUTH_2 = "LINK-AUTH-2" "AUTH's signature covers role, key, HELLO and channel binding",
+    LINK_AUTH_3 = "LINK-AUTH-3" "the proven device is one that this device accepts",
+    LINK_AUTH_4 = "LINK-AUTH-4" "the proven device is the one that was dialled",
+    LINK_DUP_1 = "LINK-DUP-1" "of two links by different initiators the smaller initiator's stays",
+    LINK_DUP_2 = "LINK-DUP-2" "a link with a new boot value replaces all older links of its device",
+    LINK_PING_1 = "LINK-PING-1" "a PING is answered with its own nonce",
+    LINK_IDLE_1 = "LINK-IDLE-1" "silence for IDLE ends the link",
+    LINK_PROGRESS_1 = "LINK-PROGRESS-1" "HELLO, AUTH and every frame are complete in time",
+    LINK_PREAUTH_1 = "LINK-PREAUTH-1" "at most MAX_PREAUTH bytes are taken before AUTH",
+    LINK_QUEUE_1 = "LINK-QUEUE-1" "a peer that doesn't read loses the link",
+    GEN_PICK_1 = "GEN-PICK-1" "a pair runs at the lower of the two highest generations",
+    GEN_FLOOR_1 = "GEN-FLOOR-1" "below either floor there is no link",
+    GEN_USE_1 = "GEN-USE-1" "a message above the link's generation is refused",
+    GEN_ROLLBACK_1 = "GEN-ROLLBACK-1" "a device's own floor is durable",
+    HO_CHAIN_1 = "HO-CHAIN-1" "a record cites the record that it follows",
+    HO_CHAIN_2 = "HO-CHAIN-2" "grant, delegate and close are signed by the parent's grantor",
+    HO_CHAIN_3 = "HO-CHAIN-3" "n rises by one at every record",
+    HO_CHAIN_4 = "HO-CHAIN-4" "a takeover opens the next term, every other record keeps its parent's",
+    HO_CHAIN_5 = "HO-CHAIN-5" "a takeover is signed by a member, for itself",
+    HO_CHAIN_6 = "HO-CHAIN-6" "nothing follows a close",
+    HO_CHAIN_7 = "HO-CHAIN-7" "a session's id is bound to its genesis",
+    HO_CHAIN_8 = "HO-CHAIN-8" "the fields of a record fit its kind",
+    HO_HEAD_1 = "HO-HEAD-1" "the head is the highest by term, takeover hash, n and then the smaller id; it never falls",
+    HO_HEAD_2 = "HO-HEAD-2" "a lower record is answered with the chain to the head",
+    HO_HEAD_3 = "HO-HEAD-3" "a HEAD acknowledges a GRANT only by its owner's signature or a record of its grantor",
+    HO_HEAD_4 = "HO-HEAD-4" "HEAD acknowledges after the sync of the record, not before",
+    HO_EQUIV_1 = "HO-EQUIV-1" "two records of one key with one parent in one term are evidence, reported once",
+    HO_WANT_1 = "HO-WANT-1" "a WANT cites the head as its parent and dies with it",
+    HO_WANT_2 = "HO-WANT-2" "a WANT comes from its own target",
+    HO_WANT_3 = "HO-WANT-3" "a WANT that answers an OFFER names the live one, made to this target",
+    HO_WANT_4 = "HO-WANT-4" "only a member, or a device this one accepts for it, is granted to",
+    HO_WANT_5 = "HO-WANT-5" "a WANT without an OFFER waits for the source's policy",
+    HO_WANT_6 = "HO-WANT-6" "only the head's grantor answers a WANT",
+    HO_GRANT_1 = "HO-GRANT-1" "a GRANT leaves after its record is durable, not before",
+    HO_GRANT_2 = "HO-GRANT-2" "once its record is signed a source is no primary under the parent, whatever happens",
+    HO_GRANT_3 = "HO-GRANT-3" "at most one record is signed under a parent",
+    HO_GRANT_4 = "HO-GRANT-4" "a GRANT leaves only for a target whose WANT holds the data of its FINAL",
+    HO_GRANT_5 = "HO-GRANT-5" "a GRANT answers a WANT of the target's present actor",
+    HO_GRANT_6 = "HO-GRANT-6" "a target acts only on a verified FINAL, signed by the parent's owner for this record",
+    HO_GRANT_7 = "HO-GRANT-7" "a target acts only if it holds all data of FINAL",
+    HO_GRANT_8 = "HO-GRANT-8" "a GRANT is sent again until acknowledged",
+    HO_GRANT_9 = "HO-GRANT-9" "a GRANT received again is acknowledged again and changes nothing",
+    HO_OFFER_1 = "HO-OFFER-1" "an OFFER comes from the head's owner over its own link",
+    HO_OFFER_2 = "HO-OFFER-2" "an OFFER is made to this device",
+    HO_OFFER_3 = "HO-OFFER-3" "a session has one live offer; a new one voids the old",
+    HO_OFFER_4 = "HO-OFFER-4" "offers of one peer are limited to MAX_OFFERS a minute",
+    HO_OFFER_5 = "HO-OFFER-5" "no WANT answers an OFFER before the user or standing policy accepts it",
+    HO_DECLINE_1 = "HO-DECLINE-1" "DECLINE ends the handoff that it names, before the GRANT only",
+    HO_CANCEL_1 = "HO-CANCEL-1" "CANCEL voids the offer or WANT that it names, before the GRANT only",
+    HO_TIME_1 = "HO-TIME-1" "every request ends by its deadline; before the GRANT the source stays primary",
+    HO_WRITE_1 = "HO-WRITE-1" "exclusive parts are written by the primary under the head only",
+    HO_WRITE_2 = "HO-WRITE-2" "a fenced primary's writes are kept as a labelled copy",
+    HO_STORE_1 = "HO-STORE-1" "a store without proven continuity owns nothing and signs no record until granted anew",
+    HO_STORE_2 = "HO-STORE-2" "a store without proven continuity takes new actors",
+    HO_STORE_3 = "HO-STORE-3" "a failed sync halts the device",
+    HO_CLOSE_1 = "HO-CLOSE-1" "closing is a record without owner",
+    HO_MEMBER_1 = "HO-MEMBER-1" "only members and accepted devices learn of a session",
+    DATA_OP_1 = "DATA-OP-1" "an op's hash follows from its strand's and its header",
+    DATA_OP_2 = "DATA-OP-2" "an op's body matches its header",
+    DATA_OP_3 = "DATA-OP-3" "an actor never uses an op number twice",
+    DATA_OP_4 = "DATA-OP-4" "an op names as read, ascending, tips of other strands of its part; an exclusive op the value's",
+    DATA_OP_5 = "DATA-OP-5" "only ops of exclusive parts that the manifest holds travel inline",
+    DATA_ROOT_1 = "DATA-ROOT-1" "the root recomputes from parts and strands",
+    DATA_MANIFEST_1 = "DATA-MANIFEST-1" "parts and strands ascend, and each part's value is a tip of one of its strands",
+    DATA_MANIFEST_2 = "DATA-MANIFEST-2" "an entry's chunk list is there exactly if the blob is longer than a chunk",
+    DATA_MANIFEST_3 = "DATA-MANIFEST-3" "a manifest is for its own session",
+    DATA_MANIFEST_4 = "DATA-MANIFEST-4" "entries that name one blob agree about its length",
+    DATA_MANIFEST_5 = "DATA-MANIFEST-5" "an announced manifest has 1 to MAX_MANIFEST bytes",
+    DATA_ENTRY_1 = "DATA-ENTRY-1" "directories and removed files name no blob, empty files the hash of nothing",
+    DATA_NAME_1 = "DATA-NAME-1" "paths are relative, without dot segments, control characters or device names",
+    TRANSFER_CHUNK_1 = "TRANSFER-CHUNK-1" "every chunk matches the hash in its list before it is used",
+    TRANSFER_LIST_1 = "TRANSFER-LIST-1" "a chunk list covers its blob exactly, with chunks of permitted sizes",
+    TRANSFER_BYTES_1 = "TRANSFER-BYTES-1" "bulk bytes are for a request that is outstanding",
+    TRANSFER_BYTES_2 = "TRANSFER-BYTES-2" "a range starts and ends at chunks of its blob",
+    TRANSFER_REFETCH_1 = "TRANSFER-REFETCH-1" "after MAX_REFETCH bad answers a fetch is given up",
+    TRANSFER_RESUME_1 = "TRANSFER-RESUME-1" "at generation 2 no verified chunk is asked for again",
+    TRANSFER_SERVE_1 = "TRANSFER-SERVE-1" "blobs are served to those who may read the session",
+    TRANSFER_SERVE_2 = "TRANSFER-SERVE-2" "a peer has at most MAX_REQUESTS requests outstanding",
+    TRANSFER_HAVE_1 = "TRANSFER-HAVE-1" "data is durable before a WANT says that it is held",
+}

@@ -1,0 +1,17 @@
+//! Data: parts, strands of ops, roots and manifests (spec chapter `data`).
+//!
+//! What is hashed is which ops there are, never the state that they make. So roots agree between devices whatever
+//! they keep beside the ops, and a manifest names everything that a device must hold: each part's strands by their
+//! tips, each part's winning op whole, and in the op of a file the blob with its content.
+
+mod hashes;
+mod manifest;
+mod objects;
+mod path;
+mod state;
+
+pub use hashes::{actor_id, body_hash, header, op_hash, root, session_id, strand_hash};
+pub use manifest::Manifest;
+pub use objects::{Entry, EntryMode, ListRef, OpHeader, Part, PartKind, Value, parts};
+pub use path::check_path;
+pub use state::{Advance, NewOp, State};

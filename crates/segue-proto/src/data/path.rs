@@ -1,0 +1,68 @@
+//! Paths that may be written on every device, and the tree that they make.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::ops::Bound;
+
+use crate::limits::{MAX_COMPONENT, MAX_PATH};
+use crate::wire::PartId;
+use crate::wire::text::is_plain;
+use crate::{Clause, Code, Rules, Violation};
+
+/// Checks a path of an entry: relative, and harmless on every system (DATA-NAME-1, `DATA_NAME`).
+pub fn check_path(rules: Rules, path: &str) -> Result<(), Violation> {
+    let good = (1..=MAX_PATH).contains(&path.len()) && path.split('/').all(is_component);
+    rules.ensure(Clause::DATA_NAME_1, good, Code::DATA_NAME)
+}
+
+fn is_component(name: &str) -> bool {
+    // '.' and '..' end with a dot, and an empty name has no last character.
+    let ends_well = name.chars().next_back().is_some_and(|last| last != '.' && last != ' ');
+    let plain = name.chars().all(|c| is_plain(c) && c != '\\' && c != ':');
+    ends_well && plain && name.len() <= MAX_COMPONENT && !is_device(name)
+}
+
+/// Whether Windows takes the name for a device, whatever stands behind its first dot.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end_matches(' ');
+    if DEVICES.iter().any(|device| stem.eq_ignore_ascii_case(device)) {
+        return true;
+    }
+    let (Some(port), Some(number)) = (stem.get(..3), stem.get(3..)) else { return false };
+    let mut digits = number.chars();
+    let one = matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None));
+    one && (port.eq_ignore_ascii_case("COM") || port.eq_ignore_ascii_case("LPT"))
+}
+
+const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+
+/// The live paths of a session: the part of each, and whether it is a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Tree(BTreeMap<String, (PartId, bool)>);
+
+impl Tree {
+    /// Whether a further entry fits: its path is free, no file lies above it, and if it is a file nothing below.
+    pub(super) fn fits(&self, path: &str, file: bool) -> bool {
+        let mut above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+        !self.0.contains_key(path)
+            && above.all(|parent| !self.0.get(parent).is_some_and(|(_, file)| *file))
+            && !(file && self.has_below(path))
+    }
+
+    pub(super) fn insert(&mut self, path: &str, part: PartId, file: bool) {
+        self.0.insert(path.into(), (part, file));
+    }
+
+    /// Gives up a path, unless another part has taken it already, as when two parts loaded one by one swap theirs.
+    pub(super) fn remove(&mut self, path: &str, part: PartId) {
+        if self.0.get(path).is_some_and(|(owner, _)| *owner == part) {
+            self.0.remove(path);
+        }
+    }
+
+    fn has_below(&self, path: &str) -> bool {
+        let start = alloc::format!("{path}/");
+        let mut from = self.0.range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded));
+        from.next().is_some_and(|(next, _)| next.starts_with(&start))
+    }
+}

@@ -1,0 +1,331 @@
+//! Bulk: what is fetched and what is served. The bytes themselves pass by; their plans, their verification and the
+//! count of what is missing are here.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Endpoint;
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::event::{Event, LinkId};
+use crate::generations::Generation;
+use crate::journal::Lsn;
+use crate::limits::MAX_REQUESTS;
+use crate::transfer::{BulkEnd, Fetch, Plan, Verified, Wanted, check_ranges};
+use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Range, Ranges, SessionId};
+use crate::{Code, Violation};
+
+/// Asks which chunks of a plan this device holds already: report each that verifies, then
+/// [`Endpoint::handle_searched`].
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// The session.
+    pub session: SessionId,
+    /// The plan.
+    pub plan: Arc<Plan>,
+}
+
+/// Asks for ranges of a blob to be sent: one unidirectional stream a range, a BYTES frame and then the bytes. Then
+/// [`Endpoint::handle_served`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// Where to.
+    pub link: LinkId,
+    /// The request.
+    pub req: u32,
+    /// The session.
+    pub session: SessionId,
+    /// The blob.
+    pub blob: Hash,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The ranges.
+    pub ranges: Vec<Range>,
+}
+
+impl Serve {
+    /// The frame that starts the stream of a range.
+    pub fn header(&self, range: &Range) -> Vec<u8> {
+        let (req, blob) = (self.req, self.blob);
+        Message::from(Bytes { req, blob, offset: range.offset, len: range.len, ext: Exts::empty() }).to_frame()
+    }
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Every range was written.
+    Done,
+    /// The blob, or a part of it, isn't there or can't be read.
+    Unavailable,
+}
+
+/// A bulk stream that was asked for.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The session.
+    pub session: SessionId,
+    /// The request that it answers.
+    pub req: u32,
+    /// The plan of its blob.
+    pub plan: Arc<Plan>,
+    /// The chunk that it starts with.
+    pub first: u32,
+    /// How many chunks it brings.
+    pub count: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Bulk {
+    downloads: BTreeMap<SessionId, Download>,
+    serving: BTreeSet<(LinkId, u32)>,
+}
+
+#[derive(Debug)]
+struct Download {
+    from: DeviceId,
+    data: Announced,
+    fetch: Fetch,
+    asked: BTreeMap<u32, Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    blob: Hash,
+    /// Streams that haven't ended yet.
+    left: usize,
+    end: BulkEnd,
+}
+
+impl Bulk {
+    /// The data of a session isn't wanted any more.
+    pub(super) fn stop(&mut self, session: &SessionId) {
+        self.downloads.remove(session);
+    }
+
+    pub(super) fn link_gone(&mut self, link: LinkId) {
+        self.serving.retain(|(of, _)| *of != link);
+    }
+}
+
+/// Inputs.
+impl Endpoint {
+    /// A bulk stream begins. What the header claims is checked against what was asked for on this link.
+    ///
+    /// Errors: TRANSFER-BYTES-1, -2: stop the stream; the link goes on.
+    pub fn handle_bulk(&mut self, _now: Instant, link: LinkId, header: &Bytes) -> Result<Incoming, Violation> {
+        let unknown = Violation::new(Code::WIRE_STATE, Clause::TRANSFER_BYTES_1);
+        let peer = self.links.get(&link).and_then(|link| link.ready()).map(|ready| ready.peer).ok_or(unknown)?;
+        let strict = self.config.rules.keeps(Clause::TRANSFER_BYTES_1);
+        let asked = |download: &Download| {
+            let named = download.asked.get(&header.req).is_some_and(|asked| asked.blob == header.blob);
+            download.from == peer && (named || !strict)
+        };
+        let mut found = self.bulk.downloads.iter_mut().map(|(id, download)| (*id, download));
+        let (session, download) = found.find(|(_, download)| asked(download)).ok_or(unknown)?;
+        let (plan, first, count) = download.fetch.accepts(header.blob, header.offset, header.len)?;
+        Ok(Incoming { session, req: header.req, plan, first, count })
+    }
+
+    /// A chunk is verified and written, though perhaps not yet durable.
+    pub fn handle_chunk(&mut self, now: Instant, chunk: Verified) {
+        let mut done = Vec::new();
+        for (session, download) in &mut self.bulk.downloads {
+            let before = download.fetch.progress();
+            let outcome = download.fetch.on_chunk(&chunk);
+            let (held, total) = download.fetch.progress();
+            if (held, total) != before {
+                self.out.event(Event::Progress { session: *session, done: held, total });
+            }
+            done.push((*session, outcome));
+        }
+        for (session, outcome) in done {
+            self.after_fetch(now, session, outcome);
+        }
+    }
+
+    /// A bulk stream ended.
+    pub fn handle_bulk_end(&mut self, now: Instant, link: LinkId, req: u32, end: BulkEnd) {
+        let Some(peer) = self.links.get(&link).and_then(|link| link.ready()).map(|ready| ready.peer) else { return };
+        let found = self.bulk.downloads.iter_mut().find(|(_, d)| d.from == peer && d.asked.contains_key(&req));
+        let Some((session, download)) = found else { return };
+        let session = *session;
+        let outcome = download.stream_ended(req, end);
+        self.after_fetch(now, session, outcome);
+    }
+
+    /// The local search for a plan is over.
+    pub fn handle_searched(&mut self, now: Instant, session: SessionId, blob: Hash) {
+        if let Some(download) = self.bulk.downloads.get_mut(&session) {
+            download.fetch.on_searched(blob);
+            self.pump(now, session);
+        }
+    }
+
+    /// The ranges of a request were sent, or couldn't be.
+    pub fn handle_served(&mut self, now: Instant, link: LinkId, req: u32, outcome: Served) {
+        if !self.bulk.serving.remove(&(link, req)) || outcome == Served::Done {
+            return;
+        }
+        if let Some(ready) = self.links.get(&link).and_then(|link| link.ready()) {
+            self.refuse(now, ready.peer, req, None, Code::DATA_UNAVAILABLE);
+        }
+    }
+}
+
+/// Steps.
+impl Endpoint {
+    pub(super) fn start_fetch(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
+        let running = self.bulk.downloads.get(&session);
+        if running.is_none_or(|running| running.from != from || running.data != data) {
+            match Fetch::new(self.config.rules, session, data.clone()) {
+                Ok(fetch) => {
+                    let asked = BTreeMap::new();
+                    self.bulk.downloads.insert(session, Download { from, data, fetch, asked });
+                }
+                Err(why) => return self.fail_fetch(now, session, why.code),
+            }
+        }
+        self.pump(now, session);
+    }
+
+    /// The link with a device is gone: what was asked there is asked again later.
+    pub(super) fn pause_fetches(&mut self, _now: Instant, peer: DeviceId) {
+        for download in self.bulk.downloads.values_mut().filter(|download| download.from == peer) {
+            download.asked.clear();
+            download.fetch.on_link_down();
+        }
+    }
+
+    pub(super) fn resume_fetches(&mut self, now: Instant, peer: DeviceId) {
+        let waiting: Vec<_> =
+            self.bulk.downloads.iter().filter(|(_, download)| download.from == peer).map(|(id, _)| *id).collect();
+        waiting.into_iter().for_each(|session| self.pump(now, session));
+    }
+
+    /// An error in answer to a request for bytes; false if there was none.
+    pub(super) fn fetch_refused(&mut self, now: Instant, from: DeviceId, req: u32, code: Code) -> bool {
+        let found = self.bulk.downloads.iter_mut().find(|(_, d)| d.from == from && d.asked.contains_key(&req));
+        let Some((session, download)) = found else { return false };
+        let session = *session;
+        if code == Code::LIMIT_REQUESTS {
+            let blob = download.asked.remove(&req).map(|asked| asked.blob);
+            let outcome = blob.map_or(Ok(()), |blob| download.fetch.on_end(blob, BulkEnd::Lost));
+            self.after_fetch(now, session, outcome);
+        } else {
+            self.fail_fetch(now, session, code);
+        }
+        true
+    }
+
+    pub(super) fn on_get(&mut self, now: Instant, link: LinkId, from: DeviceId, get: &Get) {
+        let ranges = alloc::vec![Range { offset: 0, len: get.len }];
+        let serve = Serve { link, req: get.req, session: get.session, blob: get.blob, len: get.len, ranges };
+        self.serve(now, from, serve);
+    }
+
+    pub(super) fn on_ranges(&mut self, now: Instant, link: LinkId, from: DeviceId, ask: &Ranges) {
+        if let Err(why) = check_ranges(self.config.rules, ask.len, &ask.ranges) {
+            return self.refuse_for(now, from, ask.req, Some(ask.session), why);
+        }
+        let ranges = ask.ranges.to_vec();
+        let serve = Serve { link, req: ask.req, session: ask.session, blob: ask.blob, len: ask.len, ranges };
+        self.serve(now, from, serve);
+    }
+
+    fn serve(&mut self, now: Instant, from: DeviceId, serve: Serve) {
+        let (rules, session, req) = (self.config.rules, serve.session, serve.req);
+        let open = self.readable(now, from, 0, session) || !rules.keeps(Clause::TRANSFER_SERVE_1);
+        let named = self.sessions.get(&session).is_some_and(|s| s.holdings.names(&serve.blob, serve.len));
+        if !open || !named {
+            let code = if open { Code::DATA_UNAVAILABLE } else { Code::HO_UNKNOWN_SESSION };
+            return self.refuse(now, from, req, Some(session), code);
+        }
+        let outstanding = self.bulk.serving.iter().filter(|(of, _)| *of == serve.link).count();
+        let room = outstanding < MAX_REQUESTS && !self.bulk.serving.contains(&(serve.link, req));
+        if let Err(why) = rules.ensure(Clause::TRANSFER_SERVE_2, room, Code::LIMIT_REQUESTS) {
+            return self.refuse_for(now, from, req, Some(session), why);
+        }
+        self.bulk.serving.insert((serve.link, req));
+        self.out.serves.push_back(serve);
+    }
+
+    fn after_fetch(&mut self, now: Instant, session: SessionId, outcome: Result<(), Violation>) {
+        match outcome {
+            Ok(()) => self.pump(now, session),
+            Err(why) => {
+                let peer = self.bulk.downloads.get(&session).map(|download| download.from);
+                if let Some(peer) = peer {
+                    self.out.event(Event::Violation { peer, session: Some(session), violation: why });
+                }
+                self.fail_fetch(now, session, why.code);
+            }
+        }
+    }
+
+    fn fail_fetch(&mut self, now: Instant, session: SessionId, code: Code) {
+        self.bulk.downloads.remove(&session);
+        self.step(now, session, |session, ctx| session.on_fetch_failed(ctx, code));
+    }
+
+    /// Asks for whatever can be asked for now, and ends a fetch that is complete.
+    fn pump(&mut self, now: Instant, session: SessionId) {
+        let Some(download) = self.bulk.downloads.get_mut(&session) else { return };
+        while let Some(plan) = download.fetch.next_search() {
+            self.out.searches.push_back(Search { session, plan });
+        }
+        if download.fetch.is_complete() {
+            return self.finish_fetch(now, session);
+        }
+        let Some(peer) = self.peers.get(&download.from) else { return };
+        let resume = peer.generation >= Generation::V2 && self.config.rules.keeps(Clause::TRANSFER_RESUME_1);
+        let (to, mut messages) = (download.from, Vec::new());
+        while let Some(wanted) = download.fetch.next_request(resume) {
+            let req = self.fresh.request();
+            let left = wanted.ranges.len().max(1);
+            download.asked.insert(req, Asked { blob: wanted.blob, left, end: BulkEnd::Finished });
+            messages.push(request(req, session, wanted));
+        }
+        for message in messages {
+            self.send(now, to, Lsn::default(), &message);
+        }
+    }
+
+    /// All is held: once it is durable, the session may say so (TRANSFER-HAVE-1).
+    fn finish_fetch(&mut self, now: Instant, session: SessionId) {
+        let Some(download) = self.bulk.downloads.remove(&session) else { return };
+        let Some(manifest) = download.fetch.manifest().cloned() else { return };
+        let (hash, root) = (download.data.manifest, manifest.root());
+        self.step(now, session, |session, ctx| {
+            let writes = session.holdings.stage(manifest, hash);
+            ctx.fx.writes.extend(writes);
+            ctx.fx.after_chunks = true;
+            session.on_data(ctx, hash, root);
+        });
+    }
+}
+
+impl Download {
+    fn stream_ended(&mut self, req: u32, end: BulkEnd) -> Result<(), Violation> {
+        let Some(asked) = self.asked.get_mut(&req) else { return Ok(()) };
+        asked.left = asked.left.saturating_sub(1);
+        if end == BulkEnd::Corrupt || asked.end == BulkEnd::Finished {
+            asked.end = end;
+        }
+        if asked.left > 0 {
+            return Ok(());
+        }
+        let (blob, end) = (asked.blob, asked.end);
+        self.asked.remove(&req);
+        self.fetch.on_end(blob, end)
+    }
+}
+
+fn request(req: u32, session: SessionId, wanted: Wanted) -> Message {
+    let Wanted { blob, len, ranges } = wanted;
+    match List::new(ranges) {
+        Some(ranges) if !ranges.is_empty() => Ranges { req, session, blob, len, ranges, ext: Exts::empty() }.into(),
+        _ => Get { req, session, blob, len, ext: Exts::empty() }.into(),
+    }
+}

@@ -1,0 +1,232 @@
+//! What the application asks for.
+
+use alloc::vec::Vec;
+
+use super::{Birth, Endpoint, Wish};
+use crate::clock::Instant;
+use crate::data::{NewOp, actor_id, session_id};
+use crate::errors::UsageError;
+use crate::event::{HandoffId, Token};
+use crate::handoff::{Ctx, Session};
+use crate::journal::Lsn;
+use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_SESSIONS};
+use crate::wire::{DeviceId, Exts, Genesis, Hash, Have, Hlc, Kind, List, PartId, Record, SessionId};
+
+use super::session_data::SessionData;
+
+impl Endpoint {
+    /// Vouches for a device: it may link, and learn of every session. Not journaled; tell it at every open.
+    pub fn trust(&mut self, device: DeviceId) {
+        self.trusted.insert(device);
+        if let Some(peer) = self.peers.get_mut(&device) {
+            peer.trusted = true;
+        }
+    }
+
+    /// Vouches for a device no longer. Its links go on; close them if they shouldn't.
+    pub fn distrust(&mut self, device: DeviceId) {
+        self.trusted.remove(&device);
+        if let Some(peer) = self.peers.get_mut(&device) {
+            peer.trusted = false;
+        }
+    }
+
+    /// Creates a session that this device owns. It is usable once [`Event::Created`](crate::Event::Created) says so.
+    ///
+    /// Errors: `TooLarge` if there is no room for a session, for its members (64) or its name (64 characters).
+    pub fn create_session(&mut self, _now: Instant, name: &str, members: &[DeviceId]) -> Result<SessionId, UsageError> {
+        self.running()?;
+        let me = self.config.device;
+        let mut listed: Vec<_> = members.iter().copied().filter(|member| *member != me).collect();
+        listed.sort_unstable();
+        listed.dedup();
+        if self.sessions.len() + self.births.len() >= MAX_SESSIONS || listed.len() > MAX_MEMBERS {
+            return Err(UsageError::TooLarge);
+        }
+        if name.chars().count() > MAX_NAME {
+            return Err(UsageError::TooLarge);
+        }
+        let (nonce, actor) = (self.fresh.nonce(), self.fresh.nonce());
+        let session = session_id(&me, &nonce);
+        let members = List::new(listed).unwrap_or_default();
+        let record = Record {
+            kind: Kind::Genesis.number(),
+            session,
+            parent: Hash::ZERO,
+            term: 0,
+            n: 0,
+            signer: me,
+            owner: me,
+            grantor: me,
+            want: Hash::new(*actor_id(&me, &actor).as_bytes()),
+            roster: Hash::ZERO,
+            genesis: Some(Genesis { nonce, members }).into(),
+        };
+        let sign = self.out.sign(crate::wire::signing_bytes::<Record>(crate::wire::id_of::<Record>(
+            &crate::wire::codec::encode(&record),
+        )));
+        self.births.insert(sign, Birth { record, name: name.into(), actor });
+        Ok(session)
+    }
+
+    /// Writes an op into a part. It is acknowledged once the LSN is durable (S3).
+    ///
+    /// `wall_ms` is the wall clock in milliseconds, for display and tie-breaks only. Errors: `NotOwner` and its like if
+    /// this device isn't primary (HO-WRITE-1), `BadPart`, `TooLarge`.
+    pub fn write(
+        &mut self,
+        now: Instant,
+        wall_ms: u64,
+        session: SessionId,
+        part: PartId,
+        kind: u16,
+        body: Vec<u8>,
+    ) -> Result<Lsn, UsageError> {
+        self.running()?;
+        let salt = self.fresh.nonce();
+        let hlc = hlc(wall_ms);
+        self.command(now, session, |session, ctx| {
+            let record = session.writable(ctx.rules)?;
+            let new = NewOp { actor: session.actor().id, part, kind, hlc, record, salt, body };
+            let writes = session.holdings.write(ctx.rules, new)?;
+            ctx.fx.writes.extend(writes);
+            Ok(())
+        })?;
+        Ok(self.last)
+    }
+
+    /// The id of a part that doesn't exist yet.
+    pub fn new_part(&mut self) -> PartId {
+        self.fresh.part()
+    }
+
+    /// Hands a session over to `to`: [`Event::HandoffResolved`](crate::Event::HandoffResolved) tells how it ended,
+    /// within `timeout_us` microseconds, unless [`Event::HandoffPending`](crate::Event::HandoffPending) says then that it still may.
+    pub fn initiate_handoff(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        to: DeviceId,
+        timeout_us: u64,
+    ) -> Result<HandoffId, UsageError> {
+        self.command(now, session, |session, ctx| session.initiate(ctx, to, timeout_us))
+    }
+
+    /// Gives up the handoff or the request that runs in a session. Errors: `Busy` if the GRANT is on its way, or
+    /// nothing runs.
+    pub fn cancel_handoff(&mut self, now: Instant, session: SessionId) -> Result<(), UsageError> {
+        if self.wishes.contains_key(&session) {
+            self.drop_wish(session, crate::Code::HO_CANCELLED);
+            return Ok(());
+        }
+        self.command(now, session, |session, ctx| session.cancel(ctx))
+    }
+
+    /// Asks `from` to hand a session over; the session may be unknown here.
+    pub fn request_handoff(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        from: DeviceId,
+        timeout_us: u64,
+    ) -> Result<HandoffId, UsageError> {
+        self.running()?;
+        if self.sessions.contains_key(&session) {
+            return self.command(now, session, |session, ctx| session.request(ctx, from, timeout_us));
+        }
+        if from == self.config.device {
+            return Err(UsageError::SelfTarget);
+        }
+        if self.wishes.len() >= MAX_SESSIONS {
+            return Err(UsageError::TooLarge);
+        }
+        self.drop_wish(session, crate::Code::HO_SUPERSEDED);
+        let id = self.fresh.handoff();
+        self.wishes.insert(session, Wish { id, from, deadline: now.after(timeout_us), req: 0 });
+        self.ask_wishes(now, from);
+        Ok(id)
+    }
+
+    /// Consents to being handed a session by `to` within `ttl_us` microseconds, without being asked.
+    pub fn consent(&mut self, now: Instant, session: SessionId, to: DeviceId, ttl_us: u64) -> Result<(), UsageError> {
+        self.command(now, session, |session, ctx| session.consent(ctx, to, ttl_us))
+    }
+
+    /// Accepts a [`HandoffRequest`](crate::Event::HandoffRequest) or a [`RequestHandoff`](crate::Event::RequestHandoff).
+    /// For the latter, the handoff's own events tell no more than its target does; its id is 0.
+    pub fn accept_handoff(&mut self, now: Instant, token: Token) -> Result<HandoffId, UsageError> {
+        self.running()?;
+        for session in self.session_ids() {
+            let offer = self.step(now, session, |session, ctx| session.accept_offer(ctx, token)).flatten();
+            if let Some(id) = offer {
+                return Ok(id);
+            }
+            if self.step(now, session, |session, ctx| session.accept_pull(ctx, token)) == Some(true) {
+                return Ok(HandoffId(0));
+            }
+        }
+        Err(UsageError::UnknownToken)
+    }
+
+    /// Rejects a request that waits.
+    pub fn reject_handoff(&mut self, now: Instant, token: Token) -> Result<(), UsageError> {
+        self.running()?;
+        for session in self.session_ids() {
+            let rejects = |session: &mut Session<SessionData>, ctx: &mut Ctx<'_>| {
+                session.reject_offer(ctx, token) || session.reject_pull(ctx, token)
+            };
+            if self.step(now, session, rejects) == Some(true) {
+                return Ok(());
+            }
+        }
+        Err(UsageError::UnknownToken)
+    }
+
+    /// Makes this device the owner of a session without its owner's help: opens a term.
+    pub fn takeover(&mut self, now: Instant, session: SessionId) -> Result<(), UsageError> {
+        self.command(now, session, |session, ctx| session.takeover(ctx))
+    }
+
+    /// Ends a session for good.
+    pub fn close(&mut self, now: Instant, session: SessionId) -> Result<(), UsageError> {
+        self.command(now, session, |session, ctx| session.close(ctx))
+    }
+
+    /// Asks for the sessions that are wanted from a device, now that it has a link.
+    pub(super) fn ask_wishes(&mut self, now: Instant, peer: DeviceId) {
+        if !self.peers.contains_key(&peer) {
+            return;
+        }
+        let wanted: Vec<_> = self.wishes.iter().filter(|(_, wish)| wish.from == peer).map(|(id, _)| *id).collect();
+        for session in wanted {
+            let req = self.fresh.request();
+            if let Some(wish) = self.wishes.get_mut(&session) {
+                wish.req = req;
+            }
+            let have = Have { req, session, head: Hash::ZERO, data: None.into(), ext: Exts::empty() };
+            self.send(now, peer, Lsn::default(), &have.into());
+        }
+    }
+
+    fn session_ids(&self) -> Vec<SessionId> {
+        self.sessions.keys().copied().collect()
+    }
+
+    fn running(&self) -> Result<(), UsageError> {
+        if self.halted { Err(UsageError::Halted) } else { Ok(()) }
+    }
+
+    fn command<R>(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        run: impl FnOnce(&mut Session<SessionData>, &mut Ctx<'_>) -> Result<R, UsageError>,
+    ) -> Result<R, UsageError> {
+        self.running()?;
+        self.step(now, session, run).ok_or(UsageError::UnknownSession)?
+    }
+}
+
+fn hlc(wall_ms: u64) -> Hlc {
+    Hlc::new((wall_ms << 16).to_be_bytes())
+}

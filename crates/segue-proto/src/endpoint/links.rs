@@ -1,0 +1,190 @@
+//! The life of links: up, authenticated, replaced, down.
+
+use super::Endpoint;
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::event::{Event, LinkId, Role};
+use crate::handoff::Peer;
+use crate::limits::MAX_LINKS;
+use crate::link::{Link, Ready, Received};
+use crate::wire::DeviceId;
+use crate::{Code, Violation};
+
+impl Endpoint {
+    /// A link is there. `binding` is its channel binding: the same 32 bytes at both ends and at no other link's.
+    /// `expect` is the device that was dialled.
+    pub fn handle_link_up(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        role: Role,
+        binding: [u8; 32],
+        expect: Option<DeviceId>,
+    ) {
+        if self.links.contains_key(&link) {
+            return;
+        }
+        if self.links.len() >= MAX_LINKS {
+            self.out.closes.push_back((link, Code::LIMIT_ROOM));
+            return;
+        }
+        let new = Link::new(role, binding, expect, &self.config, self.boot, now);
+        let sign = self.out.sign(new.auth_message(&self.config.device));
+        self.auths.insert(sign, link);
+        self.links.insert(link, new);
+    }
+
+    /// Bytes of a link's control stream, in order, cut anywhere.
+    pub fn handle_bytes(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
+        let rules = self.config.rules;
+        let pushed = self.links.get_mut(&link).map_or(Ok(()), |l| l.push(rules, now, bytes));
+        if let Err(violation) = pushed {
+            return self.end_link(now, link, violation.code, Some(violation.clause));
+        }
+        self.note_heard(link, now);
+        loop {
+            let Some(machine) = self.links.get_mut(&link) else { return };
+            match machine.next(&self.config, now) {
+                Ok(None) => return,
+                Ok(Some(Received::Nothing)) => {}
+                Ok(Some(Received::Authenticated(ready))) => self.on_authenticated(now, link, ready),
+                Ok(Some(Received::Message(ready, message))) => self.on_message(now, link, ready.peer, message),
+                Ok(Some(Received::Goaway(code))) => return self.on_goaway(now, link, code),
+                Err(violation) => return self.end_link(now, link, violation.code, Some(violation.clause)),
+            }
+        }
+    }
+
+    /// A link's transport is gone.
+    pub fn handle_link_down(&mut self, now: Instant, link: LinkId) {
+        let Some(old) = self.links.get(&link) else { return };
+        let told = old.is_closing();
+        let peer = self.forget_link(now, link);
+        self.links.remove(&link);
+        if !told {
+            self.out.event(Event::LinkClosed { link, peer, code: Code::LINK_LOST, clause: None, remote: false });
+        }
+    }
+
+    /// Ends a link in good order.
+    pub fn close_link(&mut self, now: Instant, link: LinkId, code: Code) {
+        self.end_link(now, link, code, None);
+    }
+
+    /// Ends all links in good order.
+    pub fn shutdown(&mut self, now: Instant) {
+        let links: alloc::vec::Vec<_> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.end_link(now, link, Code::LINK_SHUTDOWN, None));
+    }
+
+    pub(super) fn time_links(&mut self, now: Instant) {
+        let due: alloc::vec::Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.next_timeout().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let nonce = self.fresh.number();
+            let rules = self.config.rules;
+            let outcome = self.links.get_mut(&id).map_or(Ok(()), |link| link.on_timeout(rules, now, nonce));
+            if let Err(violation) = outcome {
+                self.end_link(now, id, violation.code, Some(violation.clause));
+            }
+        }
+    }
+
+    /// Says good-bye on a link and has its transport closed. Before authentication all failures look alike.
+    pub(super) fn end_link(&mut self, now: Instant, id: LinkId, code: Code, clause: Option<Clause>) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_closing()) else { return };
+        let said = match code {
+            Code::AUTH_BINDING | Code::AUTH_UNKNOWN_DEVICE => Code::AUTH_FAILED,
+            other => other,
+        };
+        link.goaway(said);
+        self.out.closes.push_back((id, said));
+        let peer = self.forget_link(now, id);
+        self.out.event(Event::LinkClosed { link: id, peer, code, clause, remote: false });
+    }
+
+    fn on_goaway(&mut self, now: Instant, id: LinkId, code: Code) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.goaway(Code::LINK_SHUTDOWN);
+        self.out.closes.push_back((id, Code::LINK_SHUTDOWN));
+        let peer = self.forget_link(now, id);
+        self.out.event(Event::LinkClosed { link: id, peer, code, clause: None, remote: true });
+    }
+
+    /// The other side proved its key: is it one to talk to, and over this link?
+    fn on_authenticated(&mut self, now: Instant, id: LinkId, ready: Ready) {
+        let Ready { peer, generation, .. } = ready;
+        let accepted = self.config.accept_unknown
+            || self.trusted.contains(&peer)
+            || self.sessions.values().any(|session| session.is_kept() && session.chain().is_member(&peer));
+        if let Err(Violation { code, clause }) =
+            self.config.rules.ensure(Clause::LINK_AUTH_3, accepted, Code::AUTH_UNKNOWN_DEVICE)
+        {
+            return self.end_link(now, id, code, Some(clause));
+        }
+        if let Some(loser) = self.duplicate(id, &ready) {
+            self.end_link(now, loser, Code::LINK_REPLACED, None);
+            if loser == id {
+                return;
+            }
+        }
+        self.routes.insert(peer, id);
+        self.peers.insert(peer, Peer { generation, heard: now, trusted: self.trusted.contains(&peer) });
+        self.out.event(Event::LinkReady { link: id, peer, generation });
+        self.greet_peer(now, peer);
+    }
+
+    /// Which of two links of one device goes, if there are two.
+    fn duplicate(&self, new: LinkId, ready: &Ready) -> Option<LinkId> {
+        let old = self.routes.get(&ready.peer).copied()?;
+        let (old_link, new_link) = (self.links.get(&old)?, self.links.get(&new)?);
+        let rules = self.config.rules;
+        let same_boot = old_link.ready().is_some_and(|known| known.boot == ready.boot);
+        if !same_boot && rules.keeps(Clause::LINK_DUP_2) || old_link.role == new_link.role {
+            return Some(old);
+        }
+        // The smaller initiator's link stays.
+        let own_is_smaller = (self.config.device < ready.peer) == rules.keeps(Clause::LINK_DUP_1);
+        let keep_initiated = if own_is_smaller { Role::Initiator } else { Role::Responder };
+        Some(if new_link.role == keep_initiated { old } else { new })
+    }
+
+    /// Whatever waits for a device's link goes on.
+    fn greet_peer(&mut self, now: Instant, peer: DeviceId) {
+        let ids: alloc::vec::Vec<_> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.step(now, id, |session, ctx| session.on_peer(ctx, peer));
+        }
+        self.ask_wishes(now, peer);
+        self.resume_fetches(now, peer);
+    }
+
+    fn note_heard(&mut self, link: LinkId, now: Instant) {
+        let Some(machine) = self.links.get(&link) else { return };
+        let heard = machine.heard().max(now);
+        let Some(peer) = machine.ready().map(|ready| ready.peer) else { return };
+        if self.routes.get(&peer) == Some(&link)
+            && let Some(peer) = self.peers.get_mut(&peer)
+        {
+            peer.heard = heard;
+        }
+    }
+
+    /// Takes a link out of the routes; the device that it led to.
+    fn forget_link(&mut self, now: Instant, id: LinkId) -> Option<DeviceId> {
+        self.auths.retain(|_, link| *link != id);
+        self.bulk.link_gone(id);
+        self.out.serves.retain(|serve| serve.link != id);
+        let peer = self.routes.iter().find(|(_, link)| **link == id).map(|(peer, _)| *peer);
+        if let Some(peer) = peer {
+            self.routes.remove(&peer);
+            self.peers.remove(&peer);
+            self.pause_fetches(now, peer);
+        }
+        peer
+    }
+}

@@ -1,0 +1,241 @@
+//! Messages of authenticated devices: signatures are verified here, and the session's machines do the rest.
+
+use alloc::vec::Vec;
+
+use super::session_data::SessionData;
+use super::{Endpoint, Wish};
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::event::{Event, LinkId};
+use crate::handoff::{Actor, Chain, ProvenAck, ProvenGrant, Session, ack_message};
+use crate::journal::Lsn;
+use crate::limits::{MAX_OFFERS, MAX_SESSIONS};
+use crate::wire::{
+    Cancel, Decline, DeviceId, Error, Exts, Final, Grant, Have, Head, Message, Offer, OfferMsg, Proven, Record,
+    SessionId, Signed, Want, WantMsg, verify_message,
+};
+use crate::{Code, Outcome, Violation};
+
+/// A minute, for MAX_OFFERS.
+const MINUTE: u64 = 60_000_000;
+/// Sessions that other devices told of and nobody here asked for (a guess).
+const MAX_HEARSAY: usize = 64;
+
+impl Endpoint {
+    pub(super) fn on_message(&mut self, now: Instant, link: LinkId, from: DeviceId, message: Message) {
+        match message {
+            Message::Error(error) => self.on_error(now, from, &error),
+            Message::Have(have) => self.on_have(now, from, &have),
+            Message::Get(get) => self.on_get(now, link, from, &get),
+            Message::Ranges(ranges) => self.on_ranges(now, link, from, &ranges),
+            Message::Want(want) => self.on_want(now, from, want),
+            Message::Grant(grant) => self.on_grant(now, from, grant),
+            Message::Head(head) => self.on_head(now, from, head),
+            Message::Offer(offer) => self.on_offer(now, from, offer),
+            Message::Decline(Decline { session, subject, code, .. }) => {
+                self.step(now, session, |session, ctx| session.on_decline(ctx, from, subject, code.into()));
+            }
+            Message::Cancel(Cancel { session, subject, code, .. }) => {
+                self.step(now, session, |session, ctx| {
+                    session.on_want_cancelled(ctx, from, subject, code.into());
+                    session.on_offer_cancelled(ctx, from, subject, code.into());
+                });
+            }
+            // The link's own, and what starts a bulk stream: the link let none of them through.
+            Message::Hello(_) | Message::Auth(_) | Message::Goaway(_) | Message::Ping(_) | Message::Bytes(_) => {}
+        }
+    }
+
+    /// Answers a request with an error.
+    pub(super) fn refuse(&mut self, now: Instant, to: DeviceId, req: u32, session: Option<SessionId>, code: Code) {
+        let definite = code.outcome() == Outcome::Definite;
+        let error =
+            Error { req, session: session.into(), code: code.into(), definite, retry_after_ms: 0, ext: Exts::empty() };
+        self.send(now, to, Lsn::default(), &error.into());
+    }
+
+    pub(super) fn refuse_for(
+        &mut self,
+        now: Instant,
+        to: DeviceId,
+        req: u32,
+        session: Option<SessionId>,
+        why: Violation,
+    ) {
+        self.out.event(Event::Violation { peer: to, session, violation: why });
+        self.refuse(now, to, req, session, why.code);
+    }
+
+    /// The session, if the device may learn of it (HO-MEMBER-1). Unknown sessions and secret ones look alike.
+    pub(super) fn readable(&mut self, now: Instant, from: DeviceId, req: u32, session: SessionId) -> bool {
+        let may = self.step(now, session, |session, ctx| session.may_read(ctx, &from));
+        let open = may == Some(true) || may.is_some() && !self.config.rules.keeps(Clause::HO_MEMBER_1);
+        if !open && req != 0 {
+            self.refuse(now, from, req, Some(session), Code::HO_UNKNOWN_SESSION);
+        }
+        open
+    }
+
+    fn on_error(&mut self, now: Instant, from: DeviceId, error: &Error) {
+        let code: Code = error.code.into();
+        let session = error.session.get().copied();
+        self.out.event(Event::Refused { peer: from, session, code });
+        if self.fetch_refused(now, from, error.req, code) {
+            return;
+        }
+        let Some(session) = session.filter(|_| error.req != 0) else { return };
+        if self.wishes.get(&session).is_some_and(|wish| wish.from == from && wish.req == error.req) {
+            return self.drop_wish(session, code);
+        }
+        self.step(now, session, |session, ctx| session.on_refused(ctx, from, error.req, code));
+    }
+
+    fn on_have(&mut self, now: Instant, from: DeviceId, have: &Have) {
+        if have.req != 0 {
+            if !self.readable(now, from, have.req, have.session) {
+                return;
+            }
+            self.step(now, have.session, |session, ctx| session.answer_have(ctx, from, have));
+        }
+        self.step(now, have.session, |session, ctx| session.on_announcement(ctx, from, have));
+    }
+
+    fn on_want(&mut self, now: Instant, from: DeviceId, message: WantMsg) {
+        let WantMsg { req, want, .. } = message;
+        match self.prove(want, |want: &Want| want.target) {
+            Ok(want) => {
+                let session = want.body().session;
+                if self.readable(now, from, req.max(1), session) {
+                    self.step(now, session, |session, ctx| session.on_want(ctx, from, req, want));
+                }
+            }
+            Err(why) => self.refuse_for(now, from, req, None, why),
+        }
+    }
+
+    fn on_offer(&mut self, now: Instant, from: DeviceId, message: OfferMsg) {
+        let OfferMsg { req, offer, .. } = message;
+        if let Err(why) = self.count_offer(now, from) {
+            return self.refuse_for(now, from, req, None, why);
+        }
+        match self.prove(offer, |offer: &Offer| offer.source) {
+            Ok(offer) => {
+                let session = offer.body().session;
+                if self.step(now, session, |session, ctx| session.on_offer(ctx, from, req, offer)).is_none() {
+                    self.refuse(now, from, req, Some(session), Code::HO_UNKNOWN_SESSION);
+                }
+            }
+            Err(why) => self.refuse_for(now, from, req, None, why),
+        }
+    }
+
+    fn on_grant(&mut self, now: Instant, from: DeviceId, grant: Grant) {
+        let req = grant.req;
+        let session = match grant.record.open(self.config.rules) {
+            Ok(record) => record.session,
+            Err(why) => return self.refuse_for(now, from, req, None, why),
+        };
+        match self.prove_grant(&session, grant) {
+            Ok(Some(grant)) => {
+                self.step(now, session, |session, ctx| session.on_grant(ctx, from, grant));
+            }
+            Ok(None) => self.refuse(now, from, req, Some(session), Code::HO_UNKNOWN_SESSION),
+            Err(why) => self.refuse_for(now, from, req, Some(session), why),
+        }
+    }
+
+    /// Verifies the three signatures of a GRANT; none if its session isn't known.
+    fn prove_grant(&self, session: &SessionId, grant: Grant) -> Result<Option<ProvenGrant>, Violation> {
+        let rules = self.config.rules;
+        let Some(known) = self.sessions.get(session) else { return Ok(None) };
+        let want = self.prove(grant.want, |want: &Want| want.target)?;
+        let record = self.prove(grant.record, |record: &Record| record.signer)?;
+        let missing = Violation::new(Code::HO_CHAIN, Clause::HO_CHAIN_1);
+        let parent = known.chain().get(&record.body().parent).ok_or(missing)?;
+        let owner = parent.body().owner;
+        let end = match grant.end.clone().prove(rules, |_: &Final| owner) {
+            Ok(end) => end,
+            Err(why) if why.clause == Clause::WIRE_SIGN_1 => {
+                rules.ensure(Clause::HO_GRANT_6, false, Code::HO_FINAL)?;
+                Proven::own(grant.end.open(rules)?, grant.end.sig())
+            }
+            Err(why) => return Err(why),
+        };
+        Ok(Some(ProvenGrant { req: grant.req, want, record, end, ops: grant.ops.into_vec() }))
+    }
+
+    fn on_head(&mut self, now: Instant, from: DeviceId, head: Head) {
+        let Head { session, records, more, ack, .. } = head;
+        let mut proven = Vec::new();
+        for record in records.into_vec() {
+            let known = self.sessions.get(&session).and_then(|known| known.chain().get(&record.id()).cloned());
+            match known.map_or_else(|| self.prove(record, |record: &Record| record.signer), Ok) {
+                Ok(record) => proven.push(record),
+                Err(why) => {
+                    self.out.event(Event::Violation { peer: from, session: Some(session), violation: why });
+                    break;
+                }
+            }
+        }
+        let wish = self.wishes.get(&session).filter(|wish| wish.from == from).copied();
+        if !self.sessions.contains_key(&session) && !self.learn(session, &proven, wish.is_some()) {
+            return;
+        }
+        let ack = ack.get().cloned().and_then(|ack| {
+            let chain = self.sessions.get(&session)?.chain();
+            let fresh = proven.iter().find(|record| record.id() == ack.record);
+            let owner = chain.get(&ack.record).or(fresh)?.body().owner;
+            let good = verify_message(&owner, &ack_message(&ack.record), &ack.sig);
+            (good || !self.config.rules.keeps(Clause::HO_HEAD_3)).then_some(ProvenAck { record: ack.record, by: owner })
+        });
+        self.step(now, session, |session, ctx| session.on_head(ctx, from, proven, more, ack));
+        if let Some(Wish { id, deadline, .. }) = wish.filter(|_| !more) {
+            self.wishes.remove(&session);
+            self.step(now, session, |session, ctx| session.request_goes_on(ctx, id, from, deadline.since(now)));
+        }
+    }
+
+    /// A session that wasn't known: kept in memory only, until somebody here wants it.
+    fn learn(&mut self, id: SessionId, records: &[Proven<Record>], wanted: bool) -> bool {
+        let Some(chain) = records.first().cloned().and_then(|first| Chain::start(self.config.rules, first).ok()) else {
+            return false;
+        };
+        if chain.session() != id {
+            return false;
+        }
+        let hearsay: Vec<_> = self.sessions.iter().filter(|(_, s)| s.is_idle()).map(|(id, _)| *id).collect();
+        if hearsay.len() >= MAX_HEARSAY && !wanted {
+            hearsay.first().map(|oldest| self.sessions.remove(oldest));
+        }
+        if self.sessions.len() >= MAX_SESSIONS {
+            return false;
+        }
+        let actor = Actor::new(&self.config.device, self.fresh.nonce());
+        let mut session = Session::new(self.config.device, "", chain, actor, SessionData::unknown(id));
+        if self.restored {
+            session.distrust_store();
+        }
+        self.sessions.insert(id, session);
+        true
+    }
+
+    /// Counts an offer against the peer's allowance (HO-OFFER-4).
+    fn count_offer(&mut self, now: Instant, from: DeviceId) -> Result<(), Violation> {
+        self.offers.retain(|_, made| made.back().is_some_and(|at| now.since(*at) < MINUTE));
+        let made = self.offers.entry(from).or_default();
+        while made.front().is_some_and(|at| now.since(*at) >= MINUTE) {
+            made.pop_front();
+        }
+        self.config.rules.ensure(Clause::HO_OFFER_4, made.len() < MAX_OFFERS, Code::LIMIT_OFFERS)?;
+        made.push_back(now);
+        Ok(())
+    }
+
+    fn prove<T: crate::wire::SignedBody>(
+        &self,
+        signed: Signed<T>,
+        signer: impl FnOnce(&T) -> DeviceId,
+    ) -> Result<Proven<T>, Violation> {
+        signed.prove(self.config.rules, signer)
+    }
+}

@@ -1,0 +1,369 @@
+//! The endpoint: links, sessions, bulk and journal of one device, joined.
+//!
+//! It never reads a clock, a socket, a disk or a random source. What comes in can't fail: a peer's mistakes become
+//! events and errors on the wire. What the caller gets wrong is a [`UsageError`], and changes nothing.
+
+mod bulk;
+mod commands;
+mod links;
+mod messages;
+mod outputs;
+mod restore;
+mod session_data;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::event::{Config, Event, HandoffId, LinkId};
+use crate::fresh::Fresh;
+use crate::handoff::{Chain, Ctx, Effects, Hold, Peer, Session, SessionRole, SignFor};
+use crate::journal::{Batch, Lsn};
+use crate::link::Link;
+use crate::wire::{DeviceId, Hash, Message, Nonce, Proven, Record, SessionId, Sig};
+
+pub use bulk::{Incoming, Search, Serve, Served};
+pub use outputs::{SignId, SignRequest};
+pub use restore::OpenError;
+
+use bulk::Bulk;
+use outputs::Outputs;
+use session_data::SessionData;
+
+/// One device's protocol state.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: Config,
+    boot: Nonce,
+    fresh: Fresh,
+    links: BTreeMap<LinkId, Link>,
+    /// The authenticated link of each device.
+    routes: BTreeMap<DeviceId, LinkId>,
+    peers: BTreeMap<DeviceId, Peer>,
+    trusted: BTreeSet<DeviceId>,
+    sessions: BTreeMap<SessionId, Session<SessionData>>,
+    /// Sessions that are asked for and not known yet.
+    wishes: BTreeMap<SessionId, Wish>,
+    /// Sessions whose genesis is being signed.
+    births: BTreeMap<SignId, Birth>,
+    signing: BTreeMap<SignId, (SessionId, SignFor)>,
+    auths: BTreeMap<SignId, LinkId>,
+    /// When each device made its offers of the last minute.
+    offers: BTreeMap<DeviceId, VecDeque<Instant>>,
+    bulk: Bulk,
+    out: Outputs,
+    last: Lsn,
+    durable: Lsn,
+    /// The store's continuity wasn't proven once: what this device forgot, it may have signed.
+    restored: bool,
+    halted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    id: HandoffId,
+    from: DeviceId,
+    deadline: Instant,
+    req: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Birth {
+    record: Record,
+    name: String,
+    actor: Nonce,
+}
+
+/// What an endpoint knows of a session.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    /// The session.
+    pub id: SessionId,
+    /// Its name.
+    pub name: String,
+    /// The head record's id.
+    pub head: Hash,
+    /// The head's term.
+    pub term: u64,
+    /// The head's number.
+    pub n: u64,
+    /// The primary by the head; none if closed.
+    pub owner: Option<DeviceId>,
+    /// Who may sign the next record; none if closed.
+    pub grantor: Option<DeviceId>,
+    /// What this device is in it.
+    pub role: SessionRole,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// Whether the head names this device by a WANT, genesis or takeover of its present actor.
+    pub entitled: bool,
+    /// The records from the genesis to the head.
+    pub chain: Vec<Proven<Record>>,
+    /// The root of the data held here; zero if none is.
+    pub root: Hash,
+    /// The labelled copies of what this device wrote and others fenced.
+    pub copies: usize,
+    /// The target of a GRANT that isn't acknowledged yet.
+    pub pending: Option<DeviceId>,
+}
+
+/// Inputs.
+impl Endpoint {
+    /// Everything up to this LSN is durable.
+    pub fn handle_durable(&mut self, _now: Instant, upto: Lsn) {
+        if !self.halted {
+            self.durable = self.durable.max(upto.min(self.last));
+            self.out.release_events(self.durable);
+        }
+    }
+
+    /// The store failed: nothing further leaves this device (HO-STORE-3).
+    pub fn handle_store_failed(&mut self, now: Instant) {
+        if !self.config.rules.keeps(Clause::HO_STORE_3) {
+            return self.handle_durable(now, self.last);
+        }
+        if !self.halted {
+            self.halted = true;
+            self.out.event(Event::Halted);
+        }
+    }
+
+    /// A signature that [`Endpoint::poll_sign`] asked for.
+    pub fn handle_signed(&mut self, now: Instant, id: SignId, sig: Sig) {
+        if let Some(link) = self.auths.remove(&id) {
+            if let Some(link) = self.links.get_mut(&link) {
+                link.on_signed(self.config.device, sig);
+            }
+        } else if let Some((session, purpose)) = self.signing.remove(&id) {
+            self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
+        } else if let Some(birth) = self.births.remove(&id) {
+            self.on_birth(birth, sig);
+        }
+    }
+
+    /// Time passed: see [`Endpoint::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.time_links(now);
+        let due: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.next_timeout().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.step(now, id, |session, ctx| session.on_timeout(ctx));
+        }
+        let late: Vec<_> = self.wishes.iter().filter(|(_, wish)| wish.deadline <= now).map(|(id, _)| *id).collect();
+        for id in late {
+            self.drop_wish(id, crate::Code::HO_TIMEOUT);
+        }
+    }
+}
+
+/// Outputs: poll each until it gives nothing, in any order, after every input and command.
+impl Endpoint {
+    /// The next batch for the journal.
+    pub fn poll_journal(&mut self) -> Option<Batch> {
+        self.out.batches.pop_front()
+    }
+
+    /// Appends the control bytes that may leave on a link now; false if there are none.
+    pub fn poll_transmit(&mut self, link: LinkId, out: &mut Vec<u8>) -> bool {
+        let durable = self.durable;
+        !self.halted && self.links.get_mut(&link).is_some_and(|link| link.transmit(durable, out))
+    }
+
+    /// The next signature to make.
+    pub fn poll_sign(&mut self) -> Option<SignRequest> {
+        self.out.signs.pop_front()
+    }
+
+    /// The next plan whose chunks are to be looked for locally.
+    pub fn poll_search(&mut self) -> Option<Search> {
+        self.out.searches.pop_front()
+    }
+
+    /// The next ranges to send.
+    pub fn poll_serve(&mut self) -> Option<Serve> {
+        self.out.serves.pop_front()
+    }
+
+    /// The next link to close, after what [`Endpoint::poll_transmit`] gives for it.
+    pub fn poll_close(&mut self) -> Option<(LinkId, crate::Code)> {
+        self.out.closes.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.out.events.pop_front()
+    }
+
+    /// When to call [`Endpoint::handle_timeout`] at the latest; may change with every input.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let links = self.links.values().filter_map(Link::next_timeout);
+        let sessions = self.sessions.values().filter_map(Session::next_timeout);
+        let wishes = self.wishes.values().map(|wish| wish.deadline);
+        links.chain(sessions).chain(wishes).min()
+    }
+}
+
+/// Queries: the truth, whatever events were missed.
+impl Endpoint {
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.config.device
+    }
+
+    /// The LSN of the newest batch made.
+    pub fn last_lsn(&self) -> Lsn {
+        self.last
+    }
+
+    /// The LSN up to which everything is durable.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.durable
+    }
+
+    /// Whether the store failed.
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// Every session known here, ascending.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.sessions.iter().filter(|(_, session)| session.is_kept()).map(|(id, _)| *id).collect()
+    }
+
+    /// What is known of a session.
+    pub fn session(&self, id: &SessionId) -> Option<SessionView> {
+        let session = self.sessions.get(id)?;
+        let head = session.head();
+        let role = session.role(self.config.rules);
+        let grantor = head.body().grantor;
+        Some(SessionView {
+            id: *id,
+            name: session.name().to_string(),
+            head: head.id(),
+            term: head.body().term,
+            n: head.body().n,
+            owner: session.owner(),
+            grantor: (!grantor.is_zero()).then_some(grantor),
+            role,
+            closed: role == SessionRole::Closed,
+            entitled: session.is_entitled(self.config.rules, head),
+            chain: session.chain().suffix(&Hash::ZERO).into_iter().cloned().collect(),
+            root: session.holdings.state().map_or(Hash::ZERO, crate::data::State::root),
+            copies: session.holdings.copies(),
+            pending: session.pending(),
+        })
+    }
+
+    /// The device at a link's other end and the pair's generation, once authenticated.
+    pub fn link_peer(&self, link: LinkId) -> Option<(DeviceId, crate::Generation)> {
+        let ready = self.links.get(&link)?.ready()?;
+        Some((ready.peer, ready.generation))
+    }
+
+    /// The bytes of a manifest that this device announced, to serve.
+    pub fn meta(&self, hash: &Hash) -> Option<Vec<u8>> {
+        self.sessions.values().find_map(|session| session.holdings.manifest_bytes(hash)).map(<[u8]>::to_vec)
+    }
+
+    /// A session's data as this device holds it now.
+    pub fn manifest(&self, session: &SessionId) -> Option<crate::data::Manifest> {
+        self.sessions.get(session)?.holdings.state().map(crate::data::State::to_manifest)
+    }
+}
+
+/// Steps.
+impl Endpoint {
+    /// Runs a step of a session and does what it says.
+    fn step<R>(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        run: impl FnOnce(&mut Session<SessionData>, &mut Ctx<'_>) -> R,
+    ) -> Option<R> {
+        let mut fx = Effects::default();
+        let session = self.sessions.get_mut(&id)?;
+        let mut ctx = Ctx {
+            now,
+            me: self.config.device,
+            rules: self.config.rules,
+            generation: self.config.generation,
+            pulls: self.config.pulls,
+            peers: &self.peers,
+            fresh: &mut self.fresh,
+            fx: &mut fx,
+        };
+        let result = run(session, &mut ctx);
+        self.apply(now, id, fx);
+        Some(result)
+    }
+
+    fn apply(&mut self, now: Instant, id: SessionId, fx: Effects) {
+        self.commit(fx.writes, fx.after_chunks);
+        for (purpose, message) in fx.signs {
+            let sign = self.out.sign(message);
+            self.signing.insert(sign, (id, purpose));
+        }
+        for outgoing in fx.sends {
+            let lsn = if outgoing.hold == Hold::Durable { self.last } else { Lsn::default() };
+            self.send(now, outgoing.to, lsn, &outgoing.message);
+        }
+        for (hold, event) in fx.events {
+            match hold {
+                Hold::Free => self.out.event(event),
+                Hold::Durable => self.out.event_after(self.last, self.durable, event),
+            }
+        }
+        if fx.stop_fetch {
+            self.bulk.stop(&id);
+        }
+        if let Some((from, data)) = fx.fetch {
+            self.start_fetch(now, id, from, data);
+        }
+    }
+
+    /// Makes a batch of writes.
+    fn commit(&mut self, writes: Vec<crate::journal::Write>, after_chunks: bool) -> Lsn {
+        if !writes.is_empty() && !self.halted {
+            self.last = Lsn(self.last.0 + 1);
+            self.out.batches.push_back(Batch { lsn: self.last, writes, after_chunks });
+        }
+        self.last
+    }
+
+    /// Sends a message to a device that has a link.
+    fn send(&mut self, now: Instant, to: DeviceId, lsn: Lsn, message: &Message) {
+        let Some(link) = self.routes.get(&to).copied() else { return };
+        // A message that waits for nothing still leaves behind those before it.
+        let lsn = if lsn <= self.durable { Lsn::default() } else { lsn };
+        let sent = self.links.get_mut(&link).map_or(Ok(()), |l| l.send(self.config.rules, lsn, message));
+        if let Err(violation) = sent {
+            self.end_link(now, link, violation.code, Some(violation.clause));
+        }
+    }
+
+    fn on_birth(&mut self, birth: Birth, sig: Sig) {
+        let record = Proven::own(birth.record, sig);
+        let id = record.body().session;
+        let Ok(chain) = Chain::start(self.config.rules, record) else { return };
+        let actor = crate::handoff::Actor::new(&self.config.device, birth.actor);
+        let data = SessionData::created(id, &birth.name);
+        let mut session = Session::new(self.config.device, &birth.name, chain, actor, data);
+        let mut fx = Effects::default();
+        session.keep(&mut fx);
+        self.sessions.insert(id, session);
+        let lsn = self.commit(fx.writes, false);
+        self.out.event_after(lsn, self.durable, Event::Created { session: id });
+    }
+
+    fn drop_wish(&mut self, session: SessionId, code: crate::Code) {
+        if let Some(wish) = self.wishes.remove(&session) {
+            self.out.event(Event::HandoffResolved { id: wish.id, session, peer: wish.from, result: Err(code) });
+        }
+    }
+}

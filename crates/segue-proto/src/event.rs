@@ -1,0 +1,235 @@
+//! What an endpoint tells its application, and what the application sets.
+
+use alloc::string::String;
+
+use crate::clause::{Clause, Rules};
+use crate::generations::Generation;
+use crate::wire::{DeviceId, Hash, SessionId};
+use crate::{Code, Violation};
+
+/// A link, numbered by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// Who opened a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The device that dialled.
+    Initiator,
+    /// The device that was dialled.
+    Responder,
+}
+
+/// A handoff that the application asked for or accepted. Numbers start again at every open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HandoffId(pub u64);
+
+/// Names a request that waits for the application: the id of the OFFER or WANT. It is no secret and no authority.
+pub type Token = Hash;
+
+/// Who decides on a request to hand over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// The application, by [`Event::RequestHandoff`].
+    Ask,
+    /// Members always get what they ask for.
+    Allow,
+    /// Nobody does.
+    Deny,
+}
+
+/// What an application sets when it opens an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// This device's key.
+    pub device: DeviceId,
+    /// The highest generation to speak.
+    pub generation: Generation,
+    /// The lowest generation to accept. Durable: a lower floor given later doesn't lower it.
+    pub floor: Generation,
+    /// Who decides on WANTs without an OFFER.
+    pub pulls: Policy,
+    /// Whether devices that the application didn't name may link. What they may learn is up to each session.
+    pub accept_unknown: bool,
+    /// The clauses in force.
+    pub rules: Rules,
+}
+
+impl Config {
+    /// All generations, and every request is put to the application.
+    pub const fn new(device: DeviceId) -> Self {
+        Config {
+            device,
+            generation: Generation::V7,
+            floor: Generation::V1_4,
+            pulls: Policy::Ask,
+            accept_unknown: false,
+            rules: Rules::ALL,
+        }
+    }
+}
+
+/// What happened. Events are hints: the queries of the endpoint are the truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A link is authenticated.
+    LinkReady {
+        /// The link.
+        link: LinkId,
+        /// The device at its other end.
+        peer: DeviceId,
+        /// What the pair speaks.
+        generation: Generation,
+    },
+    /// A link ended.
+    LinkClosed {
+        /// The link.
+        link: LinkId,
+        /// The device, if it was authenticated.
+        peer: Option<DeviceId>,
+        /// Why.
+        code: Code,
+        /// The clause that the peer broke, if that was why.
+        clause: Option<Clause>,
+        /// Whether the other side ended it.
+        remote: bool,
+    },
+    /// A session that this device creates exists.
+    Created {
+        /// The session.
+        session: SessionId,
+    },
+    /// Another device offers a session: accept or reject it by its token.
+    HandoffRequest {
+        /// Names the request.
+        token: Token,
+        /// The session.
+        session: SessionId,
+        /// The device that offers.
+        from: DeviceId,
+        /// The session's name.
+        name: String,
+    },
+    /// Another device asks for a session: accept or reject it by its token.
+    RequestHandoff {
+        /// Names the request.
+        token: Token,
+        /// The session.
+        session: SessionId,
+        /// The device that asks.
+        by: DeviceId,
+    },
+    /// A request that waited for the application is void.
+    Withdrawn {
+        /// Names the request.
+        token: Token,
+        /// The session.
+        session: SessionId,
+        /// Why.
+        code: Code,
+    },
+    /// A device that can't offer hints that its session may be requested.
+    Available {
+        /// The session.
+        session: SessionId,
+        /// Its owner.
+        from: DeviceId,
+    },
+    /// Data arrives.
+    Progress {
+        /// The session.
+        session: SessionId,
+        /// Bytes held.
+        done: u64,
+        /// Bytes in all; 0 until known.
+        total: u64,
+    },
+    /// All data that was announced is held.
+    Data {
+        /// The session.
+        session: SessionId,
+        /// Its root.
+        root: Hash,
+    },
+    /// This device is the session's primary.
+    Activated {
+        /// The session.
+        session: SessionId,
+        /// The record that says so.
+        record: Hash,
+    },
+    /// A handoff ended: with the record, or with an error after which nothing changes any more.
+    HandoffResolved {
+        /// The handoff.
+        id: HandoffId,
+        /// The session.
+        session: SessionId,
+        /// The other device.
+        peer: DeviceId,
+        /// The record's id, or why not.
+        result: Result<Hash, Code>,
+    },
+    /// The deadline of a handoff passed while its GRANT is not acknowledged: it is sent on until it is.
+    HandoffPending {
+        /// The handoff.
+        id: HandoffId,
+        /// The session.
+        session: SessionId,
+        /// The other device.
+        peer: DeviceId,
+    },
+    /// The session has another head.
+    HeadChanged {
+        /// The session.
+        session: SessionId,
+        /// The head's id.
+        head: Hash,
+        /// The primary; none if closed.
+        owner: Option<DeviceId>,
+    },
+    /// A higher record ended this device's ownership. What it had written since is kept as labelled copies.
+    Fenced {
+        /// The session.
+        session: SessionId,
+        /// The head's id.
+        head: Hash,
+        /// The primary; none if closed.
+        owner: Option<DeviceId>,
+        /// The labelled copies made.
+        copies: usize,
+    },
+    /// A key signed two records with one parent in one term.
+    Equivocation {
+        /// The session.
+        session: SessionId,
+        /// The key.
+        key: DeviceId,
+        /// The two records.
+        records: [Hash; 2],
+    },
+    /// A peer refused something.
+    Refused {
+        /// The peer.
+        peer: DeviceId,
+        /// The session concerned.
+        session: Option<SessionId>,
+        /// Why.
+        code: Code,
+    },
+    /// A peer's message broke a clause; it was refused and the link goes on.
+    Violation {
+        /// The peer.
+        peer: DeviceId,
+        /// The session concerned.
+        session: Option<SessionId>,
+        /// What it broke.
+        violation: Violation,
+    },
+    /// The session is closed.
+    Closed {
+        /// The session.
+        session: SessionId,
+    },
+    /// The store failed. Nothing further leaves this device.
+    Halted,
+}

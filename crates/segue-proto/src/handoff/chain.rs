@@ -1,0 +1,214 @@
+//! The chain of records: what follows from what, and which record is the head.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use crate::clause::{Clause, Rules};
+use crate::data::session_id;
+use crate::limits::MAX_CHAIN;
+use crate::wire::{DeviceId, Hash, Kind, Proven, Record, SessionId};
+use crate::{Code, Violation};
+
+/// The records of a session that this device knows, all branches, and the highest of them.
+///
+/// Only records that follow from their parents get in, so whatever is in it was signed by the key that its parent
+/// names, back to the genesis (a takeover: by a member).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Chain {
+    session: SessionId,
+    nodes: BTreeMap<Hash, Arc<Node>>,
+    head: Arc<Node>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Node {
+    record: Proven<Record>,
+    /// The takeover that opened the term; zero in term 0.
+    opener: Hash,
+}
+
+/// What a record changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// It wasn't known before.
+    pub new: bool,
+    /// It is the head now, and was not before.
+    pub head: bool,
+    /// Another record of the same signer with the same parent in the same term: evidence against the signer.
+    pub rival: Option<Hash>,
+}
+
+impl Chain {
+    /// Starts a chain with its genesis.
+    pub fn start(rules: Rules, genesis: Proven<Record>) -> Result<Chain, Violation> {
+        check_genesis(rules, genesis.body())?;
+        let session = genesis.body().session;
+        let id = genesis.id();
+        let node = Arc::new(Node { record: genesis, opener: Hash::ZERO });
+        Ok(Chain { session, nodes: BTreeMap::from([(id, node.clone())]), head: node })
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The head: the highest record.
+    pub fn head(&self) -> &Proven<Record> {
+        &self.head.record
+    }
+
+    /// A record by its id.
+    pub fn get(&self, id: &Hash) -> Option<&Proven<Record>> {
+        self.nodes.get(id).map(|node| &node.record)
+    }
+
+    /// Every record, in the order of their ids.
+    pub fn records(&self) -> impl Iterator<Item = &Proven<Record>> {
+        self.nodes.values().map(|node| &node.record)
+    }
+
+    /// Takes a record in, if it follows from one that is known.
+    pub fn admit(&mut self, rules: Rules, record: Proven<Record>) -> Result<Admitted, Violation> {
+        let id = record.id();
+        if self.nodes.contains_key(&id) {
+            return Ok(Admitted { new: false, head: false, rival: None });
+        }
+        let parent = self.check(rules, &record)?.clone();
+        let rival = self.rival(&record);
+        let opener = if record.body().kind == Kind::Takeover.number() { id } else { parent.opener };
+        let node = Arc::new(Node { record, opener });
+        let higher = node.rank() > self.head.rank() || !rules.keeps(Clause::HO_HEAD_1);
+        if higher {
+            self.head = node.clone();
+        }
+        self.nodes.insert(id, node);
+        Ok(Admitted { new: true, head: higher, rival })
+    }
+
+    /// Whether [`Chain::admit`] would take the record in.
+    pub fn admits(&self, rules: Rules, record: &Proven<Record>) -> Result<(), Violation> {
+        self.check(rules, record).map(|_| ())
+    }
+
+    /// The record's parent, if the record follows from it.
+    fn check(&self, rules: Rules, record: &Proven<Record>) -> Result<&Arc<Node>, Violation> {
+        let parent = match self.nodes.get(&record.body().parent) {
+            Some(parent) => parent,
+            None if rules.keeps(Clause::HO_CHAIN_1) => {
+                return Err(Violation::new(Code::HO_CHAIN, Clause::HO_CHAIN_1));
+            }
+            None => &self.head,
+        };
+        rules.ensure(Clause::HO_CHAIN_1, record.body().session == self.session, Code::HO_CHAIN)?;
+        self.check_follows(rules, parent.record.body(), record.body())?;
+        if self.nodes.len() >= MAX_CHAIN {
+            return Err(Violation::new(Code::LIMIT_ROOM, Clause::HO_CHAIN_1));
+        }
+        Ok(parent)
+    }
+
+    /// Whether `id` is the head or one of its ancestors.
+    pub fn leads_to_head(&self, id: &Hash) -> bool {
+        self.ancestry(self.head.record.id()).any(|record| record.id() == *id)
+    }
+
+    /// The records behind `from` up to the head, oldest first; the whole chain if `from` is no ancestor of the head.
+    pub fn suffix(&self, from: &Hash) -> Vec<&Proven<Record>> {
+        let mut out: Vec<_> = self.ancestry(self.head.record.id()).take_while(|record| record.id() != *from).collect();
+        out.reverse();
+        out
+    }
+
+    /// Whether a record that is known follows `id` and is signed by its grantor: proof that its owner has it.
+    pub fn continued(&self, id: &Hash) -> bool {
+        let Some(parent) = self.get(id) else { return false };
+        self.records().any(|child| child.body().parent == *id && child.body().signer == parent.body().grantor)
+    }
+
+    /// The session's members: the genesis names them, and every owner and grantor becomes one.
+    pub fn is_member(&self, device: &DeviceId) -> bool {
+        self.records().any(|record| {
+            let body = record.body();
+            let listed = body.genesis.get().is_some_and(|genesis| genesis.members.contains(device));
+            body.owner == *device || body.grantor == *device || listed
+        })
+    }
+
+    /// Every member, ascending.
+    pub fn members(&self) -> Vec<DeviceId> {
+        let mut out = Vec::new();
+        for record in self.records() {
+            out.extend([record.body().owner, record.body().grantor]);
+            out.extend(record.body().genesis.iter().flat_map(|genesis| genesis.members.iter()).copied());
+        }
+        out.retain(|device| !device.is_zero());
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
+    fn ancestry(&self, id: Hash) -> impl Iterator<Item = &Proven<Record>> {
+        core::iter::successors(self.get(&id), |record| self.get(&record.body().parent))
+    }
+
+    fn rival(&self, record: &Proven<Record>) -> Option<Hash> {
+        let same = |other: &&Proven<Record>| {
+            let (a, b) = (other.body(), record.body());
+            a.parent == b.parent && a.signer == b.signer && a.term == b.term
+        };
+        self.records().find(same).map(Proven::id)
+    }
+
+    fn check_follows(&self, rules: Rules, parent: &Record, record: &Record) -> Result<(), Violation> {
+        let Some(kind) = Kind::from_number(record.kind) else {
+            return Err(Violation::new(Code::WIRE_VALUE, Clause::WIRE_VALUE_1));
+        };
+        rules.ensure(Clause::HO_CHAIN_6, parent.kind != Kind::Close.number(), Code::HO_CLOSED)?;
+        rules.ensure(Clause::HO_CHAIN_3, Some(record.n) == parent.n.checked_add(1), Code::HO_CHAIN)?;
+        let term = if kind == Kind::Takeover { parent.term.checked_add(1) } else { Some(parent.term) };
+        rules.ensure(Clause::HO_CHAIN_4, Some(record.term) == term, Code::HO_CHAIN)?;
+        match kind {
+            Kind::Takeover => {
+                let own = record.owner == record.signer && record.grantor == record.signer;
+                rules.ensure(Clause::HO_CHAIN_5, own && self.is_member(&record.signer), Code::HO_CHAIN)?;
+            }
+            _ => rules.ensure(Clause::HO_CHAIN_2, record.signer == parent.grantor, Code::HO_CHAIN)?,
+        }
+        rules.ensure(Clause::HO_CHAIN_8, fields_fit(kind, parent, record), Code::HO_CHAIN)
+    }
+}
+
+impl Node {
+    /// Head order: the highest (term, hash of the takeover that opened it), then n; of two equals the smaller id.
+    fn rank(&self) -> (u64, Hash, u64, Reverse<Hash>) {
+        (self.record.body().term, self.opener, self.record.body().n, Reverse(self.record.id()))
+    }
+}
+
+fn check_genesis(rules: Rules, record: &Record) -> Result<(), Violation> {
+    let own = record.owner == record.signer && record.grantor == record.signer;
+    let first = record.parent.is_zero() && record.term == 0 && record.n == 0;
+    let fits = record.kind == Kind::Genesis.number() && own && first && !record.want.is_zero();
+    let Some(genesis) = record.genesis.get().filter(|_| fits) else {
+        return Err(Violation::new(Code::HO_CHAIN, Clause::HO_CHAIN_8));
+    };
+    let bound = record.session == session_id(&record.signer, &genesis.nonce);
+    rules.ensure(Clause::HO_CHAIN_7, bound, Code::HO_CHAIN)
+}
+
+fn fields_fit(kind: Kind, parent: &Record, record: &Record) -> bool {
+    let rest = record.genesis.get().is_none();
+    rest && match kind {
+        Kind::Genesis => false,
+        Kind::Grant => {
+            let grantor = record.grantor == record.owner || record.grantor == parent.grantor;
+            !record.owner.is_zero() && grantor && !record.want.is_zero()
+        }
+        Kind::Delegate => record.owner == parent.owner && !record.grantor.is_zero() && record.want == parent.want,
+        Kind::Takeover => !record.want.is_zero(),
+        Kind::Close => record.owner.is_zero() && record.grantor.is_zero() && record.want.is_zero(),
+    }
+}

@@ -1,0 +1,87 @@
+//! HEAD: what other devices know of the chain, and what that ends here.
+
+use alloc::vec::Vec;
+
+use super::effects::Ctx;
+use super::holdings::Holdings;
+use super::session::{ProvenAck, Session, SessionRole};
+use crate::clause::{Clause, Rules};
+use crate::event::Event;
+use crate::wire::{DeviceId, Hash, Have, Proven, Record};
+
+impl<H: Holdings> Session<H> {
+    /// A chain suffix of a peer, its signatures verified, and perhaps an acknowledgement.
+    pub fn on_head(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        from: DeviceId,
+        records: Vec<Proven<Record>>,
+        more: bool,
+        ack: Option<ProvenAck>,
+    ) {
+        let before = self.head().clone();
+        let was = self.role(ctx.rules);
+        let theirs = records.last().map(Proven::id);
+        for record in records {
+            if let Err(violation) = self.admit(ctx, record) {
+                ctx.event(Event::Violation { peer: from, session: Some(self.id()), violation });
+                break;
+            }
+        }
+        self.settle_by(ctx, theirs, ack);
+        if self.head().id() != before.id() {
+            self.on_new_head(ctx, &before, was);
+        }
+        let Some(theirs) = theirs.filter(|_| !more) else { return };
+        let told = self.peer_heads.insert(from, theirs) == Some(theirs);
+        let lower = theirs != self.head().id() && self.chain.get(&theirs).is_some();
+        if lower && !told && self.may_read(ctx, &from) && ctx.rules.keeps(Clause::HO_HEAD_2) {
+            self.send_head(ctx, from, &theirs, None);
+        }
+    }
+
+    /// HAVE with a request number: the chain, and what can be fetched here.
+    pub fn answer_have(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, have: &Have) {
+        self.peer_heads.insert(from, have.head);
+        self.send_head_if_lacking(ctx, from);
+        let primary = self.role(ctx.rules) == SessionRole::Primary;
+        if !primary || self.send_announcement(ctx, from).is_err() {
+            let nothing = self.have(0, None);
+            ctx.send(from, nothing);
+        }
+    }
+
+    /// Says that the head changed.
+    pub(super) fn head_event(&mut self, ctx: &mut Ctx<'_>) {
+        ctx.event(Event::HeadChanged { session: self.id(), head: self.head().id(), owner: self.owner() });
+    }
+
+    /// Whether what came acknowledges the GRANT that waits (HO-HEAD-3).
+    fn settle_by(&mut self, ctx: &mut Ctx<'_>, theirs: Option<Hash>, ack: Option<ProvenAck>) {
+        let Some(record) = self.source.granted_record() else { return };
+        let owner = self.chain.get(&record).map(|record| record.body().owner);
+        let signed = ack.is_some_and(|ack| ack.record == record && Some(ack.by) == owner);
+        let informed = !ctx.rules.keeps(Clause::HO_HEAD_3) && theirs == Some(record);
+        if signed || informed || self.chain.continued(&record) {
+            self.settle(ctx);
+        }
+    }
+
+    fn on_new_head(&mut self, ctx: &mut Ctx<'_>, before: &Proven<Record>, was: SessionRole) {
+        self.head_event(ctx);
+        let fenced = was == SessionRole::Primary && self.role(Rules::ALL) != SessionRole::Primary;
+        self.source_fenced(ctx);
+        self.target_overtaken(ctx);
+        if fenced {
+            let (writes, copies) = match ctx.rules.keeps(Clause::HO_WRITE_2) {
+                true => self.holdings.copy_aside(&before.id()),
+                false => (Vec::new(), 0),
+            };
+            ctx.fx.writes.extend(writes);
+            ctx.event(Event::Fenced { session: self.id(), head: self.head().id(), owner: self.owner(), copies });
+        }
+        if self.owner().is_none() {
+            ctx.event(Event::Closed { session: self.id() });
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What the handoff machines need to know of a session's data.
+
+use alloc::vec::Vec;
+
+use crate::clause::Rules;
+use crate::journal::Write;
+use crate::wire::{ActorId, Announced, Final, Hash, Held, Op};
+use crate::{Code, Violation};
+
+/// A session's data as a device holds it, seen by the handoff machines.
+pub trait Holdings {
+    /// What can be fetched from this device now.
+    fn announce(&mut self) -> Result<Announced, Code>;
+    /// What this device holds complete, verified and durable: the newest manifest that it fetched, or its own.
+    fn held(&mut self) -> Option<Held>;
+    /// Whether this device holds the manifest with this hash complete.
+    fn holds(&mut self, manifest: &Hash) -> bool;
+    /// What a FINAL would say to a target that holds `have`; none if that doesn't suffice.
+    fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release>;
+    /// Checks that the data of a FINAL is held, inline ops included.
+    fn check(&mut self, rules: Rules, end: &Final, ops: &[Op]) -> Result<(), Violation>;
+    /// Makes the data of a FINAL, which was checked, this device's own.
+    fn adopt(&mut self, end: &Final, ops: &[Op]) -> Vec<Write>;
+    /// Keeps what was written under `record` as a labelled copy; returns the writes and how many copies they make.
+    fn copy_aside(&mut self, record: &Hash) -> (Vec<Write>, usize);
+    /// Whether `actor` wrote ops here that the newest manifest fetched doesn't know.
+    fn is_ahead(&self, actor: &ActorId) -> bool;
+}
+
+/// What a FINAL says beside its session and parent, and the ops that go with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Release {
+    /// The root, ops included.
+    pub root: Hash,
+    /// The manifest that the target holds.
+    pub manifest: Hash,
+    /// Its length in bytes.
+    pub manifest_len: u32,
+    /// The exclusive ops that it lacks.
+    pub ops: Vec<Op>,
+}

@@ -1,0 +1,50 @@
+//! Where the journal keeps a session: `s` ‖ session ‖ one letter ‖ the rest.
+
+use alloc::vec::Vec;
+
+use crate::journal::Write;
+use crate::wire::SessionId;
+
+/// The records, by id: `Signed Record`.
+pub const RECORD: u8 = b'r';
+/// The nonce of this device's actor.
+pub const ACTOR: u8 = b'a';
+/// The session's name.
+pub const NAME: u8 = b'n';
+/// The GRANT that waits for its acknowledgement: the payload of its frame.
+pub const GRANT: u8 = b'g';
+/// The own WANT that the newest grant to this device answers.
+pub const CLAIM: u8 = b'w';
+/// There while the store's continuity isn't proven.
+pub const UNPROVEN: u8 = b'u';
+/// Manifests that are held complete, by hash.
+pub const MANIFEST: u8 = b'm';
+/// The hash of the manifest that the data stands on.
+pub const BASE: u8 = b'b';
+/// The parts written since, by id.
+pub const PART: u8 = b'p';
+/// Labelled copies: record ‖ part.
+pub const COPY: u8 = b'c';
+
+/// The key of a session's entry.
+pub fn key(session: SessionId, letter: u8, rest: &[u8]) -> Vec<u8> {
+    [b"s", session.as_bytes().as_slice(), &[letter], rest].concat()
+}
+
+/// Splits a key again.
+pub fn split(key: &[u8]) -> Option<(SessionId, u8, &[u8])> {
+    let rest = key.strip_prefix(b"s")?;
+    let (session, rest) = rest.split_first_chunk::<16>()?;
+    let (letter, rest) = rest.split_first()?;
+    Some((SessionId::new(*session), *letter, rest))
+}
+
+/// Puts an entry.
+pub fn put(session: SessionId, letter: u8, rest: &[u8], value: Vec<u8>) -> Write {
+    Write { key: key(session, letter, rest), value: Some(value) }
+}
+
+/// Deletes an entry.
+pub fn delete(session: SessionId, letter: u8, rest: &[u8]) -> Write {
+    Write { key: key(session, letter, rest), value: None }
+}

@@ -1,0 +1,22 @@
+//! Handoff: who owns a session, and how that changes (spec chapter `handoff`).
+//!
+//! [`Chain`] says what follows from what. [`Session`] joins it with the machines of both roles; it knows devices, not
+//! links, and takes and gives proven objects, so that the model runs the same code without signatures.
+
+mod chain;
+mod effects;
+mod head;
+mod holdings;
+pub mod keys;
+mod session;
+mod source;
+mod stored;
+mod target;
+
+pub use chain::{Admitted, Chain};
+pub use effects::{Ctx, Effects, Hold, Outgoing, Peer, SignFor};
+pub use holdings::{Holdings, Release};
+pub use session::{Actor, ProvenAck, Session, SessionRole};
+pub use source::LiveWant;
+pub use stored::Stored;
+pub use target::{ProvenGrant, ack_message};

@@ -1,0 +1,350 @@
+//! A session on this device: its chain, what this device may do under it, and the machines of both roles.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::chain::Chain;
+use super::effects::{Ctx, Effects, Hold, SignFor};
+use super::holdings::Holdings;
+use super::keys;
+use super::source::{LiveWant, Source};
+use super::target::Target;
+use crate::clause::{Clause, Rules};
+use crate::clock::Instant;
+use crate::data::actor_id;
+use crate::errors::UsageError;
+use crate::event::Event;
+use crate::limits::MAX_FRAME;
+use crate::wire::codec::encode;
+use crate::wire::{
+    Ack, ActorId, Announced, DeviceId, Exts, Hash, Have, Head, Kind, List, Nonce, Proven, Record, SessionId, Sig,
+    Signed, Want,
+};
+
+/// What this device is in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SessionRole {
+    /// It owns, and may write exclusive parts.
+    Primary,
+    /// It owns no more, or is signing it away, and the next owner hasn't acknowledged: nobody here writes exclusive parts.
+    Releasing,
+    /// Another device owns.
+    Secondary,
+    /// The head names this device, but its store's continuity isn't proven: it contributes.
+    RolledBack,
+    /// Nobody owns any more.
+    Closed,
+}
+
+/// A session on this device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Session<H> {
+    pub(super) me: DeviceId,
+    pub(super) name: String,
+    pub(super) chain: Chain,
+    pub(super) actor: Actor,
+    /// The own WANT that the newest grant to this device answers.
+    pub(super) claim: Option<Proven<Want>>,
+    /// The store's continuity wasn't proven since the last grant to this device.
+    pub(super) unproven: bool,
+    /// Whether the journal has it. A session that another device merely told of isn't kept.
+    pub(super) kept: bool,
+    pub(super) source: Source,
+    pub(super) target: Target,
+    pub(super) wants: BTreeMap<DeviceId, LiveWant>,
+    /// The newest head that each peer is known to hold.
+    pub(super) peer_heads: BTreeMap<DeviceId, Hash>,
+    /// The session's data.
+    pub holdings: H,
+}
+
+/// This device as a writer of strands in one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Actor {
+    /// The nonce that makes it.
+    pub nonce: Nonce,
+    /// Its id.
+    pub id: ActorId,
+}
+
+impl Actor {
+    /// The actor of this device and nonce.
+    pub fn new(device: &DeviceId, nonce: Nonce) -> Actor {
+        Actor { nonce, id: actor_id(device, &nonce) }
+    }
+}
+
+/// An acknowledgement whose signature was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProvenAck {
+    /// The record's id.
+    pub record: Hash,
+    /// Who signed.
+    pub by: DeviceId,
+}
+
+impl<H: Holdings> Session<H> {
+    /// A session of which nothing but its chain is known.
+    pub fn new(me: DeviceId, name: &str, chain: Chain, actor: Actor, holdings: H) -> Self {
+        Session {
+            me,
+            name: super::effects::label(name),
+            chain,
+            actor,
+            claim: None,
+            unproven: false,
+            kept: false,
+            source: Source::default(),
+            target: Target::default(),
+            wants: BTreeMap::new(),
+            peer_heads: BTreeMap::new(),
+            holdings,
+        }
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> SessionId {
+        self.chain.session()
+    }
+
+    /// Its name, to show to a user.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its chain.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// This device as a writer.
+    pub fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    /// The head record.
+    pub fn head(&self) -> &Proven<Record> {
+        self.chain.head()
+    }
+
+    /// The device that owns by the head; none if closed.
+    pub fn owner(&self) -> Option<DeviceId> {
+        let owner = self.head().body().owner;
+        (!owner.is_zero()).then_some(owner)
+    }
+
+    /// What this device is in the session.
+    pub fn role(&self, rules: Rules) -> SessionRole {
+        if self.source.resumes(rules) {
+            return SessionRole::Primary;
+        }
+        if self.head().body().kind == Kind::Close.number() {
+            SessionRole::Closed
+        } else if self.source.is_signing() || self.source.granted().is_some() {
+            SessionRole::Releasing
+        } else if self.owner() != Some(self.me) {
+            SessionRole::Secondary
+        } else if self.is_entitled(rules, self.head()) {
+            SessionRole::Primary
+        } else {
+            SessionRole::RolledBack
+        }
+    }
+
+    /// Whether `record` makes this device the owner by a WANT, a genesis or a takeover of its present actor.
+    pub fn is_entitled(&self, rules: Rules, record: &Proven<Record>) -> bool {
+        let body = record.body();
+        if body.owner != self.me {
+            return false;
+        }
+        let own_actor = self.actor.id.as_bytes() == body.want.as_bytes();
+        let claim =
+            self.claim.as_ref().is_some_and(|want| want.id() == body.want && want.body().actor == self.actor.id);
+        own_actor || claim || !rules.keeps(Clause::HO_STORE_1)
+    }
+
+    /// The target of a GRANT that waits for its acknowledgement.
+    pub fn pending(&self) -> Option<DeviceId> {
+        self.source.granted()
+    }
+
+    /// Whether the head was signed under, and this device may go on as, primary.
+    pub(super) fn require_primary(&self, rules: Rules) -> Result<(), UsageError> {
+        match self.role(rules) {
+            SessionRole::Primary => Ok(()),
+            SessionRole::Releasing if self.source.is_signing() => Err(UsageError::Busy),
+            SessionRole::Releasing | SessionRole::Secondary => Err(UsageError::NotOwner(self.owner())),
+            SessionRole::RolledBack => Err(UsageError::RolledBack),
+            SessionRole::Closed => Err(UsageError::Closed),
+        }
+    }
+
+    /// Checks that exclusive parts may be written here now (HO-WRITE-1); the record to write under.
+    pub fn writable(&self, rules: Rules) -> Result<Hash, UsageError> {
+        match self.require_primary(rules) {
+            Err(_) if !rules.keeps(Clause::HO_WRITE_1) => Ok(self.head().id()),
+            other => other.map(|()| self.source.write_parent().unwrap_or_else(|| self.head().id())),
+        }
+    }
+
+    /// Whether a device may learn of the session: a member, one that the application vouches for, or one that the
+    /// user chose to hand it to.
+    pub fn may_read(&self, ctx: &Ctx<'_>, device: &DeviceId) -> bool {
+        let trusted = ctx.peer(device).is_some_and(|peer| peer.trusted);
+        trusted || self.chain.is_member(device) || self.source.offering_to() == Some(*device)
+    }
+
+    /// An error in answer to a request.
+    pub fn on_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: crate::Code) {
+        self.on_offer_refused(ctx, from, req, code);
+        self.on_request_refused(ctx, from, req, code);
+    }
+
+    /// A signature that was asked for.
+    pub fn on_signed(&mut self, ctx: &mut Ctx<'_>, purpose: SignFor, sig: Sig) {
+        match purpose {
+            SignFor::Offer => self.on_offer_signed(ctx, sig),
+            SignFor::Record | SignFor::Final => self.on_release_signed(ctx, purpose, sig),
+            SignFor::Want => self.on_want_signed(ctx, sig),
+            SignFor::Ack(record) => self.on_ack_signed(ctx, record, sig),
+        }
+    }
+
+    /// A device has an authenticated link.
+    pub fn on_peer(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
+        self.peer_heads.remove(&peer);
+        self.resend_to(ctx, peer);
+        self.ask_again(ctx, peer);
+    }
+
+    /// Time passes.
+    pub fn on_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        self.source_timeout(ctx);
+        self.target_timeout(ctx);
+        let now = ctx.now;
+        let gone: Vec<_> =
+            self.wants.iter().filter(|(_, want)| want.expires <= now).map(|(device, _)| *device).collect();
+        for device in gone {
+            self.drop_want(ctx, &device, crate::Code::HO_TIMEOUT);
+        }
+    }
+
+    /// When time matters next.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let wants = self.wants.values().map(|want| want.expires).min();
+        [self.source.next_timeout(), self.target.next_timeout(), wants].into_iter().flatten().min()
+    }
+
+    /// Whether nothing here waits for anything, so that a session that isn't kept may be forgotten.
+    pub fn is_idle(&self) -> bool {
+        !self.kept && self.next_timeout().is_none()
+    }
+
+    /// Whether the journal has it.
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Writes the session down, from now on.
+    pub fn keep(&mut self, fx: &mut Effects) {
+        if self.kept {
+            return;
+        }
+        self.kept = true;
+        let id = self.id();
+        fx.writes.push(keys::put(id, keys::NAME, &[], self.name.as_bytes().to_vec()));
+        fx.writes.push(keys::put(id, keys::ACTOR, &[], self.actor.nonce.as_bytes().to_vec()));
+        for record in self.chain.records() {
+            fx.writes.push(keys::put(id, keys::RECORD, record.id().as_bytes(), encode(record.signed())));
+        }
+    }
+
+    /// Takes a new actor: the old one's op numbers are not safe to go on with.
+    pub fn renew_actor(&mut self, nonce: Nonce, fx: &mut Effects) {
+        self.actor = Actor::new(&self.me, nonce);
+        if self.kept {
+            fx.writes.push(keys::put(self.id(), keys::ACTOR, &[], nonce.as_bytes().to_vec()));
+        }
+    }
+
+    /// This store may be a restored backup: it contributes until it is granted anew (HO-STORE-1).
+    pub fn distrust_store(&mut self) {
+        self.unproven = true;
+    }
+
+    /// Takes a record in and writes it down; says whether the head changed.
+    pub(super) fn admit(&mut self, ctx: &mut Ctx<'_>, record: Proven<Record>) -> Result<bool, crate::Violation> {
+        let id = record.id();
+        let (signer, bytes) = (record.body().signer, encode(record.signed()));
+        let admitted = self.chain.admit(ctx.rules, record)?;
+        if admitted.new && self.kept {
+            ctx.fx.writes.push(keys::put(self.id(), keys::RECORD, id.as_bytes(), bytes));
+        }
+        if let Some(rival) = admitted.rival.filter(|_| ctx.rules.keeps(Clause::HO_EQUIV_1)) {
+            ctx.event(Event::Equivocation { session: self.id(), key: signer, records: [rival.min(id), rival.max(id)] });
+        }
+        Ok(admitted.head)
+    }
+
+    /// Sends the chain behind `from` to a peer, in as many frames as it takes (HO-HEAD-2).
+    pub(super) fn send_head(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, from: &Hash, ack: Option<Ack>) {
+        let hold = Hold::by(ctx.rules.keeps(Clause::HO_HEAD_4));
+        let mut page: Vec<Signed<Record>> = Vec::new();
+        let mut size = 0;
+        let mut pages = Vec::new();
+        for record in self.chain.suffix(from) {
+            let len = record.signed().body_bytes().len() + 66;
+            // Leave room for the frame's own fields, the acknowledgement among them.
+            if size + len > MAX_FRAME - 512 || page.len() == crate::limits::MAX_RECORDS {
+                pages.push(core::mem::take(&mut page));
+                size = 0;
+            }
+            size += len;
+            page.push(record.signed().clone());
+        }
+        pages.push(page);
+        let last = pages.len() - 1;
+        for (at, records) in pages.into_iter().enumerate() {
+            let head = Head {
+                session: self.id(),
+                records: List::new(records).unwrap_or_default(),
+                more: at != last,
+                ack: if at == last { ack.clone().into() } else { None.into() },
+                ext: Exts::empty(),
+            };
+            ctx.promise(to, hold, head);
+        }
+        self.peer_heads.insert(to, self.head().id());
+    }
+
+    /// Sends the chain to a peer unless it is known to have the head.
+    pub(super) fn send_head_if_lacking(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) {
+        let known = self.peer_heads.get(&to).copied().unwrap_or(Hash::ZERO);
+        if known != self.head().id() {
+            self.send_head(ctx, to, &known, None);
+        }
+    }
+
+    /// Tells every linked member of a new head.
+    pub(super) fn tell_members(&mut self, ctx: &mut Ctx<'_>, but: Option<DeviceId>) {
+        let peers: Vec<_> =
+            ctx.peers.keys().copied().filter(|peer| Some(*peer) != but && self.chain.is_member(peer)).collect();
+        for peer in peers {
+            self.send_head_if_lacking(ctx, peer);
+        }
+    }
+
+    /// Announces what can be fetched here.
+    pub(super) fn send_announcement(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<(), crate::Code> {
+        let data = self.holdings.announce()?;
+        let have = self.have(0, Some(data));
+        ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1)), have);
+        Ok(())
+    }
+
+    /// A HAVE of this session.
+    pub(super) fn have(&self, req: u32, data: Option<Announced>) -> Have {
+        Have { req, session: self.id(), head: self.head().id(), data: data.into(), ext: Exts::empty() }
+    }
+}

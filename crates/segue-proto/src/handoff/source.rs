@@ -1,0 +1,728 @@
+//! The source's machine: from the wish to hand over to the acknowledged GRANT.
+//!
+//! ```text
+//! Resting ── initiate ──▶ Offering ──┐
+//!    ▲  ▲                    │       ├─ WANT that suffices ──▶ Signing ── signed, journaled ──▶ Granted ──▶ Resting
+//!    │  └─ DECLINE, deadline ┘       │                            ▲                               │  acknowledged
+//!    └──── WANT by policy ───────────┘      takeover, close ──────┘                     fenced ───┘
+//! ```
+//!
+//! Only this file assigns the machine's state.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::effects::{Ctx, Hold, SignFor};
+use super::holdings::{Holdings, Release};
+use super::keys;
+use super::session::Session;
+use crate::Code;
+use crate::clause::{Clause, Rules};
+use crate::clock::Instant;
+use crate::errors::UsageError;
+use crate::event::{Event, HandoffId, Policy, Token};
+use crate::generations::Generation;
+use crate::limits::{HEARD, MAX_TTL, MAX_WANTS, RESEND_MAX, RESEND_MIN};
+use crate::wire::codec::encode;
+use crate::wire::{
+    Cancel, Decline, DeviceId, Exts, Final, Grant, Hash, Kind, List, Offer, OfferMsg, Proven, Record, Sig, SignedBody,
+    Text, Want, WantMode, id_of, signing_bytes,
+};
+
+/// What this device does with its ownership.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Source(State);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+enum State {
+    #[default]
+    Resting,
+    /// The user chose a target. This device is still primary.
+    Offering(Box<Offering>),
+    /// A record is being signed. Nothing is written under the parent any more.
+    Signing(Box<Signing>),
+    /// The record is in the journal; the GRANT goes out until it is acknowledged.
+    Granted(Box<Granted>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Offering {
+    id: HandoffId,
+    to: DeviceId,
+    deadline: Instant,
+    offer: Option<OfferState>,
+    /// The request number of the OFFER that was sent last.
+    req: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum OfferState {
+    Asked(Offer),
+    Made(Proven<Offer>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Signing {
+    record: Record,
+    record_sig: Option<Sig>,
+    /// What a grant needs beside its record.
+    grant: Option<Pledge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Pledge {
+    id: Option<HandoffId>,
+    deadline: Option<Instant>,
+    req: u32,
+    want: Proven<Want>,
+    end: Final,
+    end_sig: Option<Sig>,
+    ops: Vec<crate::wire::Op>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Granted {
+    id: Option<HandoffId>,
+    deadline: Option<Instant>,
+    record: Hash,
+    parent: Hash,
+    to: DeviceId,
+    grant: Grant,
+    resend: Instant,
+    pause: u64,
+    /// Only a test that switches HO-GRANT-2 off sets it.
+    resumed: bool,
+}
+
+/// A WANT that may be granted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LiveWant {
+    pub(super) want: Proven<Want>,
+    pub(super) req: u32,
+    pub(super) expires: Instant,
+    /// The user, or the policy, consents.
+    pub(super) approved: bool,
+}
+
+impl Source {
+    pub(super) fn is_signing(&self) -> bool {
+        matches!(self.0, State::Signing(_))
+    }
+
+    pub(super) fn granted(&self) -> Option<DeviceId> {
+        match &self.0 {
+            State::Granted(granted) => Some(granted.to),
+            _ => None,
+        }
+    }
+
+    pub(super) fn granted_record(&self) -> Option<Hash> {
+        match &self.0 {
+            State::Granted(granted) => Some(granted.record),
+            _ => None,
+        }
+    }
+
+    pub(super) fn resumes(&self, rules: Rules) -> bool {
+        matches!(&self.0, State::Granted(granted) if granted.resumed && !rules.keeps(Clause::HO_GRANT_2))
+    }
+
+    /// What a source writes under that wrongly goes on after its GRANT.
+    pub(super) fn write_parent(&self) -> Option<Hash> {
+        match &self.0 {
+            State::Granted(granted) if granted.resumed => Some(granted.parent),
+            _ => None,
+        }
+    }
+
+    /// The target that the user chose, while it may still be undone.
+    pub(super) fn offering_to(&self) -> Option<DeviceId> {
+        match &self.0 {
+            State::Offering(offering) => Some(offering.to),
+            _ => None,
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        match &self.0 {
+            State::Offering(offering) => Some(offering.deadline),
+            State::Granted(granted) => Some(granted.deadline.map_or(granted.resend, |at| at.min(granted.resend))),
+            State::Resting | State::Signing(_) => None,
+        }
+    }
+
+    fn offer_id(&self) -> Option<Hash> {
+        match &self.0 {
+            State::Offering(offering) => match &offering.offer {
+                Some(OfferState::Made(offer)) => Some(offer.id()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// Commands.
+impl<H: Holdings> Session<H> {
+    /// Hands the session over to `to`.
+    pub fn initiate(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, timeout: u64) -> Result<HandoffId, UsageError> {
+        self.require_primary(ctx.rules)?;
+        if to == self.me {
+            return Err(UsageError::SelfTarget);
+        }
+        self.withdraw_offer(ctx, Code::HO_SUPERSEDED);
+        let id = ctx.fresh.handoff();
+        let deadline = ctx.now.after(timeout);
+        self.source.0 = State::Offering(Box::new(Offering { id, to, deadline, offer: None, req: 0 }));
+        self.invite(ctx);
+        Ok(id)
+    }
+
+    /// Gives up a handoff whose GRANT isn't on its way.
+    pub fn cancel(&mut self, ctx: &mut Ctx<'_>) -> Result<(), UsageError> {
+        match self.source.0 {
+            State::Offering(_) => {
+                self.withdraw_offer(ctx, Code::HO_CANCELLED);
+                Ok(())
+            }
+            _ => self.cancel_target(ctx).then_some(()).ok_or(UsageError::Busy),
+        }
+    }
+
+    /// The user accepts a request to hand over.
+    pub fn accept_pull(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+        let Some((device, live)) = self.wants.iter_mut().find(|(_, live)| live.want.id() == token && !live.approved)
+        else {
+            return false;
+        };
+        let device = *device;
+        live.approved = true;
+        self.try_grant(ctx, device);
+        true
+    }
+
+    /// The user rejects a request to hand over.
+    pub fn reject_pull(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+        let found = self.wants.iter().find(|(_, live)| live.want.id() == token && !live.approved);
+        let Some(device) = found.map(|(device, _)| *device) else { return false };
+        self.drop_want(ctx, &device, Code::HO_DECLINED);
+        true
+    }
+
+    /// Makes this device the owner, by the user's name for it: opens a term.
+    pub fn takeover(&mut self, ctx: &mut Ctx<'_>) -> Result<(), UsageError> {
+        if self.head().body().kind == Kind::Close.number() {
+            return Err(UsageError::Closed);
+        }
+        if self.unproven && ctx.rules.keeps(Clause::HO_STORE_1) {
+            return Err(UsageError::RolledBack);
+        }
+        if self.source.is_signing() {
+            return Err(UsageError::Busy);
+        }
+        if self.source.granted().is_none() && self.require_primary(ctx.rules).is_ok() {
+            return Err(UsageError::AlreadyOwner);
+        }
+        if !self.chain.is_member(&self.me) {
+            return Err(UsageError::NotMember);
+        }
+        let mut record = self.next_record(Kind::Takeover, self.me);
+        record.want = Hash::new(*self.actor.id.as_bytes());
+        if ctx.rules.keeps(Clause::HO_CHAIN_4) {
+            record.term += 1;
+        }
+        self.seal(ctx, record, None);
+        Ok(())
+    }
+
+    /// Ends the session (HO-CLOSE-1).
+    pub fn close(&mut self, ctx: &mut Ctx<'_>) -> Result<(), UsageError> {
+        self.require_primary(ctx.rules)?;
+        self.withdraw_offer(ctx, Code::HO_CLOSED);
+        let mut record = self.next_record(Kind::Close, DeviceId::ZERO);
+        if !ctx.rules.keeps(Clause::HO_CLOSE_1) {
+            record.owner = self.me;
+        }
+        self.seal(ctx, record, None);
+        Ok(())
+    }
+}
+
+/// Messages.
+impl<H: Holdings> Session<H> {
+    /// A WANT whose signature was verified.
+    pub fn on_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
+        if let State::Granted(granted) = &mut self.source.0
+            && granted.to == from
+            && granted.parent == want.body().parent
+        {
+            granted.grant.req = if want.id() == granted.grant.want.id() { req } else { 0 };
+            let message = granted.grant.clone();
+            ctx.promise(from, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), message);
+            return;
+        }
+        if let Err((code, clause)) = self.judge_want(ctx, from, want.body()) {
+            let violation = crate::Violation::new(code, clause);
+            ctx.event(Event::Violation { peer: from, session: Some(self.id()), violation });
+            ctx.refuse(from, req, self.id(), code);
+            if matches!(code, Code::HO_STALE_PARENT | Code::HO_NOT_OWNER) {
+                self.peer_heads.remove(&from);
+                self.send_head(ctx, from, &want.body().parent, None);
+            }
+            return;
+        }
+        self.peer_heads.insert(from, want.body().parent);
+        self.note_want(ctx, from, req, want);
+    }
+
+    /// DECLINE: the target doesn't want what it was offered (HO-DECLINE-1).
+    pub fn on_decline(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+        let State::Offering(offering) = &self.source.0 else {
+            return self.on_target_declined(ctx, from, subject, code);
+        };
+        let named = self.source.offer_id() == Some(subject);
+        if offering.to == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
+            let (id, session) = (offering.id, self.id());
+            self.source.0 = State::Resting;
+            ctx.resolve(id, session, from, Err(declined(code)));
+        }
+    }
+
+    /// CANCEL: the target withdraws its WANT (HO-CANCEL-1).
+    pub fn on_want_cancelled(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+        if self.wants.get(&from).is_some_and(|live| live.want.id() == subject) {
+            let approved = self.wants.remove(&from).is_some_and(|live| live.approved);
+            if !approved {
+                ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
+            }
+        }
+    }
+
+    /// An error in answer to an OFFER.
+    pub fn on_offer_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
+        let session = self.id();
+        let State::Offering(offering) = &self.source.0 else { return };
+        if offering.to != from || offering.req != req {
+            return;
+        }
+        let id = offering.id;
+        self.source.0 = State::Resting;
+        ctx.resolve(id, session, from, Err(code));
+    }
+
+    /// The GRANT is acknowledged: this device holds nothing any more.
+    pub(super) fn settle(&mut self, ctx: &mut Ctx<'_>) {
+        let session = self.id();
+        let State::Granted(granted) = &self.source.0 else { return };
+        let (id, to, record) = (granted.id, granted.to, granted.record);
+        self.source.0 = State::Resting;
+        ctx.fx.writes.push(keys::delete(session, keys::GRANT, &[]));
+        if let Some(id) = id {
+            ctx.resolve(id, session, to, Ok(record));
+        }
+        self.tell_members(ctx, Some(to));
+    }
+
+    /// The head isn't what this machine stood on any more.
+    pub(super) fn source_fenced(&mut self, ctx: &mut Ctx<'_>) {
+        let session = self.id();
+        let head = self.head().id();
+        let over = match &self.source.0 {
+            State::Resting => None,
+            State::Offering(offering) => Some((Some(offering.id), offering.to)),
+            State::Signing(signing) => (signing.record.parent != head)
+                .then(|| (signing.grant.as_ref().and_then(|grant| grant.id), signing.record.owner)),
+            State::Granted(granted) => (!self.chain.leads_to_head(&granted.record)).then_some((granted.id, granted.to)),
+        };
+        if let Some((id, to)) = over {
+            if self.source.granted().is_some() {
+                ctx.fx.writes.push(keys::delete(session, keys::GRANT, &[]));
+            }
+            self.source.0 = State::Resting;
+            if let Some(id) = id {
+                ctx.resolve(id, session, to, Err(Code::HO_FENCED));
+            }
+        }
+        let stale: Vec<_> =
+            self.wants.iter().filter(|(_, live)| live.want.body().parent != head).map(|(d, _)| *d).collect();
+        let rules = ctx.rules;
+        for device in stale.into_iter().filter(|_| rules.keeps(Clause::HO_WANT_1)) {
+            self.drop_want(ctx, &device, Code::HO_STALE_PARENT);
+        }
+    }
+
+    /// Whatever waits for this peer's link.
+    pub(super) fn resend_to(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
+        match &mut self.source.0 {
+            State::Offering(offering) if offering.to == peer => self.invite(ctx),
+            State::Granted(granted) if granted.to == peer && ctx.rules.keeps(Clause::HO_GRANT_8) => {
+                let message = granted.grant.clone();
+                ctx.promise(peer, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), message);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn source_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        let session = self.id();
+        match &mut self.source.0 {
+            State::Offering(offering) if offering.deadline <= ctx.now && ctx.rules.keeps(Clause::HO_TIME_1) => {
+                self.withdraw_offer(ctx, Code::HO_TIMEOUT);
+            }
+            State::Granted(granted) => {
+                if granted.deadline.is_some_and(|deadline| deadline <= ctx.now) {
+                    granted.deadline = None;
+                    granted.resumed = !ctx.rules.keeps(Clause::HO_GRANT_2);
+                    if let Some(id) = granted.id {
+                        ctx.event(Event::HandoffPending { id, session, peer: granted.to });
+                    }
+                }
+                if granted.resend <= ctx.now {
+                    granted.pause = granted.pause.saturating_mul(2).min(RESEND_MAX);
+                    granted.resend = ctx.now.after(granted.pause);
+                    let to = granted.to;
+                    self.resend_to(ctx, to);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_offer_signed(&mut self, ctx: &mut Ctx<'_>, sig: Sig) {
+        let State::Offering(offering) = &mut self.source.0 else { return };
+        let Some(OfferState::Asked(body)) = offering.offer.take() else { return };
+        offering.offer = Some(OfferState::Made(Proven::own(body, sig)));
+        self.invite(ctx);
+    }
+
+    /// A record or its FINAL is signed; once both are, the release is written down (HO-GRANT-2).
+    pub(super) fn on_release_signed(&mut self, ctx: &mut Ctx<'_>, purpose: SignFor, sig: Sig) {
+        let State::Signing(signing) = &mut self.source.0 else { return };
+        match (purpose, &mut signing.grant) {
+            (SignFor::Final, Some(pledge)) => pledge.end_sig = Some(sig),
+            (SignFor::Record, _) => signing.record_sig = Some(sig),
+            _ => return,
+        }
+        let Some(record_sig) = signing.record_sig else { return };
+        if signing.grant.as_ref().is_some_and(|pledge| pledge.end_sig.is_none()) {
+            return;
+        }
+        let State::Signing(signing) = core::mem::take(&mut self.source.0) else { return };
+        self.release(ctx, *signing, record_sig);
+    }
+
+    /// Restores a GRANT that the journal holds.
+    pub fn restore_grant(&mut self, now: Instant, id: HandoffId, grant: Grant) {
+        let Some(record) = self.chain.get(&grant.record.id()) else { return };
+        self.source.0 = State::Granted(Box::new(Granted {
+            id: Some(id),
+            deadline: None,
+            record: record.id(),
+            parent: record.body().parent,
+            to: record.body().owner,
+            grant,
+            resend: now.after(RESEND_MIN),
+            pause: RESEND_MIN,
+            resumed: false,
+        }));
+    }
+}
+
+/// Steps.
+impl<H: Holdings> Session<H> {
+    /// Goes on with a handoff that the user wants, as far as the peer's link permits.
+    fn invite(&mut self, ctx: &mut Ctx<'_>) {
+        let State::Offering(offering) = &self.source.0 else { return };
+        let (to, id) = (offering.to, offering.id);
+        let Some(peer) = ctx.peer(&to) else { return };
+        let heard = ctx.now.since(peer.heard) <= HEARD;
+        let standing = self.wants.get(&to).is_some_and(|live| live.expires > ctx.now);
+        if standing && heard && self.try_grant(ctx, to) {
+            return;
+        }
+        let outcome = if peer.generation >= Generation::V1_7 { self.offer(ctx, to) } else { self.hint(ctx, to) };
+        if let Err(code) = outcome {
+            let session = self.id();
+            self.source.0 = State::Resting;
+            ctx.resolve(id, session, to, Err(code));
+        }
+    }
+
+    fn hint(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<(), Code> {
+        self.send_head_if_lacking(ctx, to);
+        self.send_announcement(ctx, to)
+    }
+
+    fn offer(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<(), Code> {
+        let (session, parent) = (self.id(), self.head().id());
+        let name = Text::new(self.name.clone()).unwrap_or_default();
+        let State::Offering(offering) = &mut self.source.0 else { return Ok(()) };
+        match &offering.offer {
+            Some(OfferState::Asked(_)) => {}
+            Some(OfferState::Made(offer)) => {
+                offering.req = ctx.fresh.request();
+                let message = OfferMsg { req: offering.req, offer: offer.signed().clone(), ext: Exts::empty() };
+                self.send_head_if_lacking(ctx, to);
+                ctx.promise(to, Hold::Durable, message);
+            }
+            None => {
+                let data = self.holdings.announce()?;
+                let offer = Offer {
+                    session,
+                    parent,
+                    source: ctx.me,
+                    target: to,
+                    nonce: ctx.fresh.nonce(),
+                    root: data.root,
+                    manifest: data.manifest,
+                    manifest_len: data.manifest_len,
+                    name,
+                    ttl: millis(offering.deadline.since(ctx.now)),
+                };
+                ctx.fx.signs.push((SignFor::Offer, message_of(&offer)));
+                offering.offer = Some(OfferState::Asked(offer));
+            }
+        }
+        Ok(())
+    }
+
+    fn withdraw_offer(&mut self, ctx: &mut Ctx<'_>, code: Code) {
+        let session = self.id();
+        let offer = self.source.offer_id();
+        let State::Offering(offering) = &self.source.0 else { return };
+        let (id, to) = (offering.id, offering.to);
+        if let Some(subject) = offer.filter(|_| ctx.rules.keeps(Clause::HO_OFFER_3)) {
+            ctx.send(to, Cancel { session, subject, code: code.into(), ext: Exts::empty() });
+        }
+        self.source.0 = State::Resting;
+        ctx.resolve(id, session, to, Err(code));
+    }
+
+    /// The checks of a WANT, in the order of the handoff chapter.
+    fn judge_want(&self, ctx: &Ctx<'_>, from: DeviceId, want: &Want) -> Result<(), (Code, Clause)> {
+        let rules = ctx.rules;
+        let must = |clause, holds: bool, code| rules.ensure(clause, holds, code).map_err(|v| (v.code, v.clause));
+        must(Clause::HO_WANT_2, want.target == from, Code::HO_TOKEN_WRONG_PEER)?;
+        let chosen = self.source.offering_to() == Some(from);
+        must(Clause::HO_WANT_4, self.may_read(ctx, &from), Code::HO_UNKNOWN_SESSION)?;
+        let base = self.base_of(rules, want);
+        let owns = base.body().grantor == self.me && self.is_entitled(rules, base);
+        must(Clause::HO_WANT_6, owns, Code::HO_NOT_OWNER)?;
+        must(Clause::HO_WANT_1, want.parent == base.id(), Code::HO_STALE_PARENT)?;
+        if WantMode::from_number(want.mode) == Some(WantMode::Answer) {
+            let live = self.source.offer_id();
+            let made = live.is_some() && want.offer.get().copied() == live;
+            must(Clause::HO_WANT_3, made, Code::HO_TOKEN_BAD)?;
+            must(Clause::HO_WANT_3, chosen, Code::HO_TOKEN_WRONG_PEER)?;
+        }
+        Ok(())
+    }
+
+    /// The record that a WANT is judged by: the head.
+    fn base_of(&self, rules: Rules, want: &Want) -> &Proven<Record> {
+        if rules.keeps(Clause::HO_GRANT_3) {
+            return self.head();
+        }
+        // With the clause off: whatever record the WANT cites, if it was this device's to follow.
+        self.chain.get(&want.parent).filter(|record| record.body().grantor == self.me).unwrap_or(self.head())
+    }
+
+    /// Keeps a WANT that passed, and acts on it.
+    fn note_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
+        let mode = WantMode::from_number(want.body().mode);
+        let chosen = self.source.offering_to() == Some(from);
+        let before = self.wants.get(&from).is_some_and(|live| live.approved);
+        let policy =
+            if ctx.generation >= Generation::V2 || ctx.pulls != Policy::Ask { ctx.pulls } else { Policy::Allow };
+        let approved = before
+            || chosen
+            || mode == Some(WantMode::Pull) && policy == Policy::Allow
+            || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5);
+        if mode == Some(WantMode::Pull) && !approved && policy == Policy::Deny {
+            return self.decline_want(ctx, from, req, want.id(), Code::HO_DECLINED);
+        }
+        if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {
+            return ctx.refuse(from, req, self.id(), Code::LIMIT_ROOM);
+        }
+        let expires = ctx.now.after((u64::from(want.body().ttl) * 1000).min(MAX_TTL));
+        let token = want.id();
+        let known = self.wants.get(&from).is_some_and(|live| live.want.id() == token);
+        self.wants.insert(from, LiveWant { want, req, expires, approved });
+        if approved {
+            self.try_grant(ctx, from);
+        } else if mode == Some(WantMode::Pull) && !known {
+            ctx.event(Event::RequestHandoff { token, session: self.id(), by: from });
+        }
+    }
+
+    /// Grants a live WANT if its data suffices; else says what to fetch. True if the record is being signed.
+    fn try_grant(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> bool {
+        if self.source.is_signing() && ctx.rules.keeps(Clause::HO_GRANT_3) {
+            return false;
+        }
+        let Some(live) = self.wants.get(&to).cloned() else { return false };
+        let release = self.holdings.release(ctx.rules, live.want.body().have.get());
+        let Some(Release { root, manifest, manifest_len, ops }) = release else {
+            if let Err(code) = self.send_announcement(ctx, to) {
+                ctx.refuse(to, live.req, self.id(), code);
+            }
+            return false;
+        };
+        let base = self.base_of(ctx.rules, live.want.body());
+        let parent = base.id();
+        let mut record = self.next_record(Kind::Grant, to);
+        (record.parent, record.term, record.n) = (parent, base.body().term, base.body().n + 1);
+        record.want = live.want.id();
+        let end = Final { session: self.id(), parent, root, manifest, manifest_len };
+        let (id, deadline) = match &self.source.0 {
+            State::Offering(offering) if offering.to == to => (Some(offering.id), Some(offering.deadline)),
+            _ => (None, None),
+        };
+        let superseded = match &self.source.0 {
+            State::Offering(offering) => offering.to != to,
+            _ => false,
+        };
+        if superseded {
+            self.withdraw_offer(ctx, Code::HO_SUPERSEDED);
+        }
+        let pledge = Pledge { id, deadline, req: live.req, want: live.want, end, end_sig: None, ops };
+        self.seal(ctx, record, Some(pledge));
+        true
+    }
+
+    /// From here on nothing is written under the parent: the signatures are asked for.
+    fn seal(&mut self, ctx: &mut Ctx<'_>, record: Record, grant: Option<Pledge>) {
+        ctx.fx.signs.push((SignFor::Record, message_of(&record)));
+        if let Some(pledge) = &grant {
+            ctx.fx.signs.push((SignFor::Final, message_of(&pledge.end)));
+        }
+        self.source.0 = State::Signing(Box::new(Signing { record, record_sig: None, grant }));
+    }
+
+    /// The record is signed: into the journal with it, and then out.
+    fn release(&mut self, ctx: &mut Ctx<'_>, signing: Signing, sig: Sig) {
+        let session = self.id();
+        let record = Proven::own(signing.record, sig);
+        let (id, parent, signed) = (record.id(), record.body().parent, record.signed().clone());
+        self.keep(ctx.fx);
+        if self.admit(ctx, record).is_err() {
+            // The head moved while the signature was made, so nothing was given away.
+            if let Some(pledge) =
+                signing.grant.as_ref().and_then(|pledge| pledge.id.map(|id| (id, pledge.want.body().target)))
+            {
+                ctx.resolve(pledge.0, session, pledge.1, Err(Code::HO_FENCED));
+            }
+            return;
+        }
+        let Some(pledge) = signing.grant else { return self.sealed_alone(ctx, id) };
+        let Some(end_sig) = pledge.end_sig else { return };
+        let to = pledge.want.body().target;
+        let mut grant = Grant {
+            req: pledge.req,
+            want: pledge.want.signed().clone(),
+            record: signed,
+            end: Proven::own(pledge.end, end_sig).signed().clone(),
+            ops: List::new(pledge.ops).unwrap_or_default(),
+            ext: Exts::empty(),
+        };
+        ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), grant.clone());
+        grant.req = 0;
+        ctx.fx.writes.push(keys::put(session, keys::GRANT, &[], encode(&grant)));
+        let resend = ctx.now.after(RESEND_MIN);
+        let (handoff, deadline) = (pledge.id, pledge.deadline);
+        self.source.0 = State::Granted(Box::new(Granted {
+            id: handoff,
+            deadline,
+            record: id,
+            parent,
+            to,
+            grant,
+            resend,
+            pause: RESEND_MIN,
+            resumed: false,
+        }));
+        self.wants.remove(&to);
+        let losers: Vec<_> = self.wants.keys().copied().collect();
+        let rules = ctx.rules;
+        for device in losers.into_iter().filter(|_| rules.keeps(Clause::HO_GRANT_3)) {
+            self.drop_want(ctx, &device, Code::HO_STALE_PARENT);
+        }
+        self.head_event(ctx);
+    }
+
+    /// A takeover or a close stands.
+    fn sealed_alone(&mut self, ctx: &mut Ctx<'_>, id: Hash) {
+        self.head_event(ctx);
+        if self.owner() == Some(self.me) {
+            ctx.event(Event::Activated { session: self.id(), record: id });
+        }
+        if self.head().body().kind == Kind::Close.number() {
+            ctx.event_when_durable(Event::Closed { session: self.id() });
+        }
+        self.source_fenced(ctx);
+        self.target_overtaken(ctx);
+        self.tell_members(ctx, None);
+    }
+
+    /// The record that would follow the head.
+    fn next_record(&self, kind: Kind, owner: DeviceId) -> Record {
+        let head = self.head();
+        Record {
+            kind: kind.number(),
+            session: self.id(),
+            parent: head.id(),
+            term: head.body().term,
+            n: head.body().n + 1,
+            signer: self.me,
+            owner,
+            grantor: owner,
+            want: Hash::ZERO,
+            roster: Hash::ZERO,
+            genesis: None.into(),
+        }
+    }
+
+    /// Forgets a WANT and tells whoever waits for it.
+    pub(super) fn drop_want(&mut self, ctx: &mut Ctx<'_>, device: &DeviceId, code: Code) {
+        let Some(live) = self.wants.remove(device) else { return };
+        let (token, session) = (live.want.id(), self.id());
+        let mode = WantMode::from_number(live.want.body().mode);
+        if !live.approved && mode == Some(WantMode::Pull) && code != Code::HO_DECLINED {
+            ctx.event(Event::Withdrawn { token, session, code });
+        }
+        match code {
+            Code::HO_STALE_PARENT => {
+                ctx.refuse(*device, live.req, session, code);
+                self.send_head_if_lacking(ctx, *device);
+            }
+            _ if mode == Some(WantMode::Standing) => {}
+            _ => self.decline_want(ctx, *device, live.req, token, code),
+        }
+    }
+
+    fn decline_want(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, req: u32, subject: Hash, code: Code) {
+        let session = self.id();
+        match ctx.generation_with(&to) {
+            Some(Generation::V1_4) | None => ctx.refuse(to, req, session, code),
+            Some(_) => ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() }),
+        }
+    }
+}
+
+/// The bytes to sign for a body.
+pub(super) fn message_of<T: SignedBody>(body: &T) -> Vec<u8> {
+    signing_bytes::<T>(id_of::<T>(&encode(body)))
+}
+
+/// Milliseconds, rounded up, as a `ttl` has them.
+pub(super) fn millis(micros: u64) -> u32 {
+    u32::try_from(micros.div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+/// A peer may name any code as its reason; one that isn't definite would say too much.
+fn declined(code: Code) -> Code {
+    match code {
+        Code::HO_CANCELLED | Code::HO_TIMEOUT | Code::LIMIT_OFFERS => code,
+        _ => Code::HO_DECLINED,
+    }
+}

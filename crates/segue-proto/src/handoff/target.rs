@@ -1,0 +1,572 @@
+//! The target's machine: from an OFFER, or the wish to have a session, to being its primary.
+//!
+//! ```text
+//! Resting ── OFFER ──▶ Invited ── accept ──┐
+//!    ▲  ▲                 └ reject, CANCEL │
+//!    │  └──────────────────────────────────┤
+//!    │ ── request, consent ──▶ Seeking ◀───┘   asks (HAVE), fetches (GET, RANGES), wants (WANT)
+//!    └──── GRANT, deadline, refusal ───┘
+//! ```
+//!
+//! A GRANT is judged by what it holds alone, so it may arrive in any state. Only this file assigns the machine's state.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+
+use super::effects::{Ctx, Hold, SignFor};
+use super::holdings::Holdings;
+use super::keys;
+use super::session::Session;
+use super::source::{message_of, millis};
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::errors::UsageError;
+use crate::event::{Event, HandoffId, Token};
+use crate::generations::Generation;
+use crate::limits::MAX_TTL;
+use crate::wire::codec::encode;
+use crate::wire::{
+    Ack, Announced, Cancel, Decline, DeviceId, Exts, Final, Hash, Have, List, Offer, Op, Proven, Record, Sig, Want,
+    WantMode, WantMsg,
+};
+use crate::{Code, Violation};
+
+/// What this device does to become the owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Target(State);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+enum State {
+    #[default]
+    Resting,
+    /// An OFFER waits for the user.
+    Invited(Box<Proven<Offer>>, Instant),
+    /// The user wants the session.
+    Seeking(Box<Seeking>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Seeking {
+    id: Option<HandoffId>,
+    from: DeviceId,
+    deadline: Instant,
+    mode: WantMode,
+    offer: Option<Hash>,
+    /// What the source announced last and this device doesn't hold yet.
+    lacks: Option<Hash>,
+    step: Step,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Step {
+    /// Nothing is on its way: there is no link, or data is being fetched.
+    Waiting,
+    /// HAVE was sent.
+    Asking,
+    /// A WANT is being signed.
+    Signing(Box<Want>),
+    /// A WANT was sent.
+    Wanting { want: Hash, req: u32 },
+}
+
+/// A GRANT whose signatures were verified: the WANT's by its target, the record's by its signer, the FINAL's by the parent's owner.
+pub struct ProvenGrant {
+    /// The request that it answers, or 0.
+    pub req: u32,
+    /// The WANT.
+    pub want: Proven<Want>,
+    /// The record.
+    pub record: Proven<Record>,
+    /// The FINAL.
+    pub end: Proven<Final>,
+    /// Exclusive ops.
+    pub ops: alloc::vec::Vec<Op>,
+}
+
+impl Target {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        match &self.0 {
+            State::Resting => None,
+            State::Invited(_, expires) => Some(*expires),
+            State::Seeking(seeking) => Some(seeking.deadline),
+        }
+    }
+}
+
+/// Commands.
+impl<H: Holdings> Session<H> {
+    /// Asks `from` to hand the session over.
+    pub fn request(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, timeout: u64) -> Result<HandoffId, UsageError> {
+        self.may_seek(ctx, from)?;
+        let id = ctx.fresh.handoff();
+        self.seek(ctx, Some(id), from, timeout, WantMode::Pull, None);
+        Ok(id)
+    }
+
+    /// The session became known in answer to a HAVE: the wish that asked for it goes on, and HAVE{data} follows.
+    pub fn request_goes_on(&mut self, ctx: &mut Ctx<'_>, id: HandoffId, from: DeviceId, timeout: u64) {
+        self.keep(ctx.fx);
+        let (deadline, mode) = (ctx.now.after(timeout), WantMode::Pull);
+        let seeking = Seeking { id: Some(id), from, deadline, mode, offer: None, lacks: None, step: Step::Asking };
+        self.target.0 = State::Seeking(Box::new(seeking));
+    }
+
+    /// Consents to being handed the session by `from` without being asked, for `ttl` microseconds.
+    pub fn consent(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, ttl: u64) -> Result<(), UsageError> {
+        self.may_seek(ctx, from)?;
+        self.seek(ctx, None, from, ttl.min(MAX_TTL), WantMode::Standing, None);
+        Ok(())
+    }
+
+    /// The user accepts an OFFER.
+    pub fn accept_offer(&mut self, ctx: &mut Ctx<'_>, token: Token) -> Option<HandoffId> {
+        let State::Invited(offer, expires) = &self.target.0 else { return None };
+        if offer.id() != token {
+            return None;
+        }
+        let (from, timeout) = (offer.body().source, expires.since(ctx.now));
+        let data = Announced {
+            root: offer.body().root,
+            manifest: offer.body().manifest,
+            manifest_len: offer.body().manifest_len,
+        };
+        let id = ctx.fresh.handoff();
+        self.seek(ctx, Some(id), from, timeout, WantMode::Answer, Some((token, data)));
+        Some(id)
+    }
+
+    /// The user rejects an OFFER.
+    pub fn reject_offer(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+        let State::Invited(offer, _) = &self.target.0 else { return false };
+        if offer.id() != token {
+            return false;
+        }
+        let to = offer.body().source;
+        self.target.0 = State::Resting;
+        self.decline_offer(ctx, to, token, Code::HO_DECLINED);
+        true
+    }
+}
+
+/// Messages.
+impl<H: Holdings> Session<H> {
+    /// An OFFER whose signature was verified.
+    pub fn on_offer(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, offer: Proven<Offer>) {
+        if let Err(violation) = self.judge_offer(ctx, from, offer.body()) {
+            ctx.refuse_for(from, req, self.id(), violation);
+            if violation.code == Code::HO_STALE_PARENT {
+                self.peer_heads.remove(&from);
+                self.send_head(ctx, from, &offer.body().parent, None);
+            }
+            return;
+        }
+        self.peer_heads.insert(from, offer.body().parent);
+        let token = offer.id();
+        match &mut self.target.0 {
+            // The same OFFER again, after a reconnect.
+            State::Invited(known, _) if known.id() == token => return,
+            State::Seeking(seeking) if seeking.offer == Some(token) => return,
+            // An OFFER and a WANT crossed: the WANT says yes to both (HO-WANT-3).
+            State::Seeking(seeking) if seeking.from == from && seeking.offer.is_none() => return,
+            State::Invited(known, _) => {
+                let (token, session) = (known.id(), known.body().session);
+                ctx.event(Event::Withdrawn { token, session, code: Code::HO_SUPERSEDED });
+            }
+            State::Seeking(_) => self.give_up(ctx, Code::HO_SUPERSEDED),
+            State::Resting => {}
+        }
+        let expires = ctx.now.after((u64::from(offer.body().ttl) * 1000).min(MAX_TTL));
+        let name = offer.body().name.to_string();
+        self.name = super::effects::label(&name);
+        self.target.0 = State::Invited(Box::new(offer), expires);
+        ctx.event(Event::HandoffRequest { token, session: self.id(), from, name: self.name.clone() });
+        if !ctx.rules.keeps(Clause::HO_OFFER_5) {
+            self.accept_offer(ctx, token);
+        }
+    }
+
+    /// CANCEL: the source withdraws its OFFER (HO-CANCEL-1).
+    pub fn on_offer_cancelled(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+        if !ctx.rules.keeps(Clause::HO_CANCEL_1) {
+            return;
+        }
+        match &self.target.0 {
+            State::Invited(offer, _) if offer.id() == subject && offer.body().source == from => {
+                self.target.0 = State::Resting;
+                ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
+            }
+            State::Seeking(seeking) if seeking.offer == Some(subject) && seeking.from == from => {
+                self.give_up(ctx, Code::HO_CANCELLED);
+            }
+            _ => {}
+        }
+    }
+
+    /// HAVE with data: what the source wants this device to hold.
+    pub fn on_announcement(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, have: &Have) {
+        let same = have.head == self.head().id();
+        let owns = self.owner() == Some(from) && same;
+        let Some(data) = have.data.get() else {
+            let asked = matches!(&self.target.0, State::Seeking(s) if s.from == from && s.step == Step::Asking);
+            if asked && same && !owns {
+                self.give_up(ctx, Code::HO_NOT_OWNER);
+            }
+            return;
+        };
+        match &mut self.target.0 {
+            State::Seeking(seeking) if seeking.from == from && owns => {
+                seeking.lacks = Some(data.manifest);
+                self.seek_data(ctx, data.clone());
+            }
+            State::Resting if owns && from != self.me => {
+                ctx.event(Event::Available { session: self.id(), from });
+            }
+            _ => {}
+        }
+    }
+
+    /// DECLINE of the own WANT.
+    pub(super) fn on_target_declined(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+        let State::Seeking(seeking) = &self.target.0 else { return };
+        let named = matches!(seeking.step, Step::Wanting { want, .. } if want == subject);
+        if seeking.from == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
+            let code = if code == Code::HO_TIMEOUT { code } else { Code::HO_DECLINED };
+            self.give_up(ctx, code);
+        }
+    }
+
+    /// An error in answer to the own HAVE or WANT.
+    pub fn on_request_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if seeking.from != from {
+            return;
+        }
+        let current = match seeking.step {
+            Step::Wanting { req: own, .. } => own == req,
+            Step::Asking => true,
+            Step::Waiting | Step::Signing(_) => false,
+        };
+        if !current {
+            return;
+        }
+        if code == Code::HO_STALE_PARENT {
+            // The chain to the new head follows; it decides whether to ask again.
+            seeking.step = Step::Asking;
+        } else {
+            self.give_up(ctx, code);
+        }
+    }
+
+    /// A GRANT.
+    pub fn on_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, grant: ProvenGrant) {
+        let id = grant.record.id();
+        if self.chain.get(&id).is_some() {
+            return self.on_known_grant(ctx, from, id);
+        }
+        if let Err(violation) = self.judge_grant(ctx, &grant) {
+            return ctx.refuse_for(from, grant.req, self.id(), violation);
+        }
+        let before = self.head().id();
+        self.keep(ctx.fx);
+        match self.admit(ctx, grant.record) {
+            Ok(true) => {}
+            Ok(false) => return self.send_head(ctx, from, &before, None),
+            Err(violation) => return ctx.refuse_for(from, grant.req, self.id(), violation),
+        }
+        let writes = self.holdings.adopt(grant.end.body(), &grant.ops);
+        ctx.fx.writes.extend(writes);
+        ctx.fx.writes.push(keys::put(self.id(), keys::CLAIM, &[], encode(grant.want.signed())));
+        if self.unproven {
+            ctx.fx.writes.push(keys::delete(self.id(), keys::UNPROVEN, &[]));
+        }
+        self.claim = Some(grant.want);
+        self.unproven = false;
+        self.activate(ctx, id);
+    }
+
+    /// All data of the fetch that runs is held and being made durable.
+    pub fn on_data(&mut self, ctx: &mut Ctx<'_>, manifest: Hash, root: Hash) {
+        ctx.event(Event::Data { session: self.id(), root });
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if seeking.lacks == Some(manifest) {
+            seeking.lacks = None;
+            self.want(ctx);
+        }
+    }
+
+    /// The fetch that runs came to nothing.
+    pub fn on_fetch_failed(&mut self, ctx: &mut Ctx<'_>, code: Code) {
+        self.give_up(ctx, code);
+    }
+}
+
+/// Steps.
+impl<H: Holdings> Session<H> {
+    pub(super) fn target_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        match &self.target.0 {
+            State::Invited(offer, expires) if *expires <= ctx.now => {
+                let (token, session) = (offer.id(), self.id());
+                self.target.0 = State::Resting;
+                ctx.event(Event::Withdrawn { token, session, code: Code::HO_TIMEOUT });
+            }
+            State::Seeking(seeking) if seeking.deadline <= ctx.now && ctx.rules.keeps(Clause::HO_TIME_1) => {
+                self.give_up(ctx, Code::HO_TIMEOUT);
+            }
+            _ => {}
+        }
+    }
+
+    /// This device's wish is void: it owns by other means, or the session is closed.
+    pub(super) fn target_overtaken(&mut self, ctx: &mut Ctx<'_>) {
+        let head = self.head().id();
+        match &self.target.0 {
+            State::Invited(offer, _) if offer.body().parent != head => {
+                let (token, session) = (offer.id(), self.id());
+                self.target.0 = State::Resting;
+                ctx.event(Event::Withdrawn { token, session, code: Code::HO_STALE_PARENT });
+            }
+            State::Seeking(_) if self.owner() == Some(self.me) || self.owner().is_none() => {
+                let code = if self.owner().is_none() { Code::HO_CLOSED } else { Code::HO_SUPERSEDED };
+                self.give_up(ctx, code);
+            }
+            State::Seeking(seeking) => {
+                let (from, mode) = (seeking.from, seeking.mode);
+                // A WANT dies with its parent. A pull may go on under the new head if the same device owns by it.
+                if self.owner() == Some(from) && mode == WantMode::Pull {
+                    self.ask_again(ctx, from);
+                } else {
+                    self.give_up(ctx, Code::HO_STALE_PARENT);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The link with a peer is there: whatever waits for it goes on.
+    pub(super) fn ask_again(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if seeking.from != peer || ctx.peer(&peer).is_none() {
+            return;
+        }
+        if seeking.lacks.is_some() && seeking.mode == WantMode::Answer {
+            return;
+        }
+        seeking.step = Step::Waiting;
+        seeking.lacks = None;
+        if self.owner() == Some(peer) && self.holdings.held().is_some() {
+            self.want(ctx);
+        } else {
+            self.ask(ctx);
+        }
+    }
+
+    /// Asks the source what there is.
+    fn ask(&mut self, ctx: &mut Ctx<'_>) {
+        let req = ctx.fresh.request();
+        let have = self.have(req, None);
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        seeking.step = Step::Asking;
+        let to = seeking.from;
+        ctx.send(to, have);
+    }
+
+    /// Withdraws the own wish; false if there is none.
+    pub(super) fn cancel_target(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let seeking = matches!(self.target.0, State::Seeking(_));
+        if seeking {
+            self.give_up(ctx, Code::HO_CANCELLED);
+        }
+        seeking
+    }
+
+    /// The own WANT is signed: it leaves once what it says is durable (TRANSFER-HAVE-1).
+    pub(super) fn on_want_signed(&mut self, ctx: &mut Ctx<'_>, sig: Sig) {
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        let Step::Signing(body) = core::mem::replace(&mut seeking.step, Step::Waiting) else { return };
+        let want = Proven::own(*body, sig);
+        let req = ctx.fresh.request();
+        seeking.step = Step::Wanting { want: want.id(), req };
+        let to = seeking.from;
+        let hold = Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1));
+        ctx.promise(to, hold, WantMsg { req, want: want.signed().clone(), ext: Exts::empty() });
+    }
+
+    /// The acknowledgement is signed: it leaves once the record is durable (HO-HEAD-4).
+    pub(super) fn on_ack_signed(&mut self, ctx: &mut Ctx<'_>, record: Hash, sig: Sig) {
+        let Some(known) = self.chain.get(&record) else { return };
+        let to = known.body().signer;
+        let parent = known.body().parent;
+        let head = self.head().id();
+        if head == record {
+            self.send_head(ctx, to, &parent, Some(Ack { record, sig }));
+            self.tell_members(ctx, Some(to));
+        } else {
+            // A later record of the own hand says it as well.
+            self.send_head(ctx, to, &parent, None);
+        }
+    }
+
+    fn may_seek(&self, ctx: &Ctx<'_>, from: DeviceId) -> Result<(), UsageError> {
+        if from == self.me {
+            return Err(UsageError::SelfTarget);
+        }
+        if self.source.is_signing() {
+            return Err(UsageError::Busy);
+        }
+        match self.role(ctx.rules) {
+            super::SessionRole::Closed => Err(UsageError::Closed),
+            super::SessionRole::Primary => Err(UsageError::AlreadyOwner),
+            _ => Ok(()),
+        }
+    }
+
+    fn seek(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: Option<HandoffId>,
+        from: DeviceId,
+        timeout: u64,
+        mode: WantMode,
+        offer: Option<(Hash, Announced)>,
+    ) {
+        self.give_up(ctx, Code::HO_SUPERSEDED);
+        self.keep(ctx.fx);
+        let deadline = ctx.now.after(timeout);
+        let token = offer.as_ref().map(|(token, _)| *token);
+        let lacks = offer.as_ref().map(|(_, data)| data.manifest);
+        self.target.0 =
+            State::Seeking(Box::new(Seeking { id, from, deadline, mode, offer: token, lacks, step: Step::Waiting }));
+        match offer {
+            Some((_, data)) => self.seek_data(ctx, data),
+            None => self.ask_again(ctx, from),
+        }
+    }
+
+    /// Fetches what was announced, or goes on at once if it is held already.
+    fn seek_data(&mut self, ctx: &mut Ctx<'_>, data: Announced) {
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if self.holdings.holds(&data.manifest) {
+            seeking.lacks = None;
+            return self.want(ctx);
+        }
+        seeking.step = Step::Waiting;
+        ctx.fx.fetch = Some((seeking.from, data));
+    }
+
+    /// Says WANT.
+    fn want(&mut self, ctx: &mut Ctx<'_>) {
+        if self.holdings.is_ahead(&self.actor.id) && ctx.rules.keeps(Clause::DATA_OP_3) {
+            // The session's data doesn't know the own last ops, so their numbers may not be gone on from.
+            let nonce = ctx.fresh.nonce();
+            self.renew_actor(nonce, ctx.fx);
+        }
+        let (session, parent, actor) = (self.id(), self.head().id(), self.actor.id);
+        let have = self.holdings.held();
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if seeking.mode == WantMode::Standing && ctx.generation_with(&seeking.from).is_none_or(|g| g < Generation::V2) {
+            seeking.step = Step::Waiting;
+            return;
+        }
+        let body = Want {
+            session,
+            parent,
+            target: ctx.me,
+            actor,
+            nonce: ctx.fresh.nonce(),
+            mode: seeking.mode.number(),
+            offer: seeking.offer.into(),
+            have: have.into(),
+            need: List::empty(),
+            pick: List::empty(),
+            ttl: millis(seeking.deadline.since(ctx.now)),
+        };
+        ctx.fx.signs.push((SignFor::Want, message_of(&body)));
+        seeking.step = Step::Signing(Box::new(body));
+    }
+
+    /// Ends the own wish.
+    fn give_up(&mut self, ctx: &mut Ctx<'_>, code: Code) {
+        let session = self.id();
+        let State::Seeking(seeking) = &self.target.0 else { return };
+        let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
+        self.target.0 = State::Resting;
+        ctx.fx.stop_fetch = true;
+        let withdrawn = matches!(code, Code::HO_TIMEOUT | Code::HO_CANCELLED | Code::HO_SUPERSEDED | Code::DATA_HASH);
+        let tells = ctx.generation_with(&from).is_some_and(|g| g >= Generation::V1_7);
+        match (step, offer) {
+            (Step::Wanting { want, .. }, _) if withdrawn && tells => {
+                ctx.send(from, Cancel { session, subject: want, code: code.into(), ext: Exts::empty() });
+            }
+            (_, Some(offer)) if withdrawn && tells => self.decline_offer(ctx, from, offer, code),
+            _ => {}
+        }
+        if let Some(id) = id {
+            ctx.resolve(id, session, from, Err(code));
+        }
+    }
+
+    fn decline_offer(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, subject: Hash, code: Code) {
+        let session = self.id();
+        ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() });
+    }
+
+    fn judge_offer(&self, ctx: &Ctx<'_>, from: DeviceId, offer: &Offer) -> Result<(), Violation> {
+        let rules = ctx.rules;
+        rules.ensure(Clause::HO_OFFER_2, offer.target == self.me, Code::HO_TOKEN_WRONG_PEER)?;
+        rules.ensure(Clause::HO_OFFER_1, offer.source == from, Code::HO_NOT_OWNER)?;
+        rules.ensure(Clause::HO_WANT_1, offer.parent == self.head().id(), Code::HO_STALE_PARENT)?;
+        rules.ensure(Clause::HO_OFFER_1, self.owner() == Some(from), Code::HO_NOT_OWNER)
+    }
+
+    /// The checks of a GRANT, in the order of the handoff chapter.
+    fn judge_grant(&mut self, ctx: &Ctx<'_>, grant: &ProvenGrant) -> Result<(), Violation> {
+        let rules = ctx.rules;
+        let (want, record, end) = (grant.want.body(), grant.record.body(), grant.end.body());
+        let mine = want.target == self.me && record.owner == self.me && record.want == grant.want.id();
+        let present = want.actor == self.actor.id && want.parent == record.parent;
+        rules.ensure(Clause::HO_GRANT_5, mine && present, Code::HO_NO_CONSENT)?;
+        self.chain.admits(rules, &grant.record)?;
+        let fits = end.parent == record.parent && end.session == self.id();
+        rules.ensure(Clause::HO_GRANT_6, fits, Code::HO_FINAL)?;
+        self.holdings.check(rules, end, &grant.ops)
+    }
+
+    fn on_known_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, id: Hash) {
+        if !ctx.rules.keeps(Clause::HO_GRANT_9) {
+            return;
+        }
+        if self.chain.leads_to_head(&id) {
+            let entitled = self.chain.get(&id).is_some_and(|record| self.is_entitled(ctx.rules, record));
+            if self.head().id() == id && entitled {
+                return self.acknowledge(ctx, id);
+            }
+        }
+        let parent = self.chain.get(&id).map_or(Hash::ZERO, |record| record.body().parent);
+        self.send_head(ctx, from, &parent, None);
+    }
+
+    fn acknowledge(&mut self, ctx: &mut Ctx<'_>, record: Hash) {
+        ctx.fx.signs.push((SignFor::Ack(record), ack_message(&record)));
+    }
+
+    /// This device is primary, from now on; its acknowledgement follows the sync.
+    fn activate(&mut self, ctx: &mut Ctx<'_>, record: Hash) {
+        let session = self.id();
+        let seeking = match core::mem::take(&mut self.target.0) {
+            State::Seeking(seeking) => Some(seeking),
+            _ => None,
+        };
+        ctx.fx.stop_fetch = true;
+        ctx.event(Event::Activated { session, record });
+        if let Some((id, from)) = seeking.and_then(|seeking| seeking.id.map(|id| (id, seeking.from))) {
+            ctx.event_when_durable(Event::HandoffResolved { id, session, peer: from, result: Ok(record) });
+        }
+        self.source_fenced(ctx);
+        self.acknowledge(ctx, record);
+    }
+}
+
+/// The bytes that an owner signs to acknowledge its record.
+pub fn ack_message(record: &Hash) -> alloc::vec::Vec<u8> {
+    [b"segue/1 sig head".as_slice(), record.as_bytes()].concat()
+}

@@ -1,0 +1,30 @@
+//! Segue's protocol core: moves the ownership of a session between devices, without any I/O of its own.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod clause;
+mod clock;
+pub mod data;
+mod endpoint;
+pub mod errors;
+mod event;
+mod fresh;
+mod generations;
+pub mod handoff;
+mod journal;
+pub mod limits;
+pub mod link;
+pub mod transfer;
+pub mod wire;
+
+pub use clause::{Clause, Rules};
+pub use clock::Instant;
+pub use endpoint::{Endpoint, Incoming, OpenError, Search, Serve, Served, SessionView, SignId, SignRequest};
+pub use errors::{Code, Outcome, UsageError, Violation};
+pub use event::{Config, Event, HandoffId, LinkId, Policy, Role, Token};
+pub use generations::Generation;
+pub use handoff::SessionRole;
+pub use journal::{Batch, Continuity, Lsn, Write};
+pub use transfer::{BulkEnd, Plan, Verified};

@@ -1,0 +1,116 @@
+//! Limits and timers: one table each, from which the spec's limits chapter comes.
+
+macro_rules! limits {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $ty:ty = $value:expr, $unit:literal, $from:literal; )+) => {
+        $( $(#[doc = $doc])+ #[doc = concat!("\n\nUnit: ", $unit, ". From: ", $from, ".")] pub const $name: $ty = $value; )+
+
+        /// Every limit and timer.
+        pub const TABLE: &[LimitRow] = &[
+            $( LimitRow { name: stringify!($name), value: $name as u64, unit: $unit, from: $from, meaning: concat!($($doc),+) }, )+
+        ];
+    };
+}
+
+/// A row of the table of limits.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitRow {
+    /// Its name in the spec.
+    pub name: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// The unit of the value.
+    pub unit: &'static str,
+    /// Where the value comes from.
+    pub from: &'static str,
+    /// What it bounds.
+    pub meaning: &'static str,
+}
+
+limits! {
+    /// The payload of a control frame.
+    MAX_FRAME: usize = 65_536, "bytes", "room for a page of records; a receiver holds one a link";
+    /// What a device takes on a link before the peer is authenticated.
+    MAX_PREAUTH: usize = 65_536, "bytes", "one frame";
+    /// The body of a signed object.
+    MAX_SIGNED_BODY: usize = 4_096, "bytes", "a genesis with 64 members, and room";
+    /// The members in a genesis.
+    MAX_MEMBERS: usize = 64, "devices", "more than one person owns";
+    /// The records in one HEAD.
+    MAX_RECORDS: usize = 128, "records", "128 of them fit a frame";
+    /// The records of a session that a device keeps, all branches together.
+    MAX_CHAIN: usize = 4_096, "records", "a handoff every hour for half a year; guess";
+    /// The payload of a GRANT.
+    MAX_GRANT: usize = 32_768, "bytes", "fits the first flight of a warm link";
+    /// The ops inline in a GRANT.
+    MAX_INLINE_OPS: usize = 256, "ops", "guess; the bytes bound first";
+    /// The body of an exclusive op.
+    MAX_OP_BODY: usize = 16_384, "bytes", "half a GRANT";
+    /// The strands that an op names as read.
+    MAX_DEPS: usize = 64, "strands", "one a member";
+    /// The actors of a part.
+    MAX_ACTORS: usize = 1_024, "actors", "64 members that lose their store 16 times";
+    /// The parts of a session.
+    MAX_PARTS: usize = 65_536, "parts", "as many as a manifest lists";
+    /// The manifest of a session.
+    MAX_MANIFEST: usize = 4_194_304, "bytes", "about 14,000 files";
+    /// The bytes of a path.
+    MAX_PATH: usize = 1_024, "bytes", "a quarter of what Linux takes, four times Windows' default";
+    /// The bytes of a component of a path.
+    MAX_COMPONENT: usize = 255, "bytes", "what Linux, macOS and Windows take";
+    /// The characters of a session's name; each takes at most 4 bytes.
+    MAX_NAME: usize = 64, "characters", "a line in a dialogue";
+    /// A chunk, and the blob that needs no chunk list.
+    CHUNK: usize = 65_536, "bytes", "BLAKE3 is at full speed, a loss costs little";
+    /// The smallest chunk that a chunk list may name, but for the last.
+    MIN_CHUNK: usize = 16_384, "bytes", "a quarter of the usual chunk, as content-defined chunking has it";
+    /// The largest chunk that a chunk list may name.
+    MAX_CHUNK: usize = 4_194_304, "bytes", "what a receiver holds before it has verified anything";
+    /// The chunks of a blob.
+    MAX_CHUNKS: usize = 65_536, "chunks", "a list of at most 2.4 MB; with chunks of 4 MiB a blob of 256 GiB";
+    /// A blob.
+    MAX_BLOB: u64 = 274_877_906_944, "bytes", "MAX_CHUNKS chunks of MAX_CHUNK";
+    /// The ranges in one RANGES.
+    MAX_RANGES: usize = 1_024, "ranges", "fits a frame";
+    /// The requests that a peer may have outstanding on a link.
+    MAX_REQUESTS: usize = 64, "requests", "twice what a fetch keeps in flight";
+    /// The blobs that a fetch keeps in flight.
+    FETCH_WINDOW: usize = 32, "blobs", "fills a link of 64 KiB files at 100 ms and 20 MB/s";
+    /// How often a blob is asked for again after bytes that don't match, before the fetch is given up.
+    MAX_REFETCH: u32 = 3, "times", "a peer that lies three times isn't unlucky";
+    /// The offers that a peer may make in a minute.
+    MAX_OFFERS: usize = 10, "offers a minute", "nobody taps faster on purpose";
+    /// The WANTs that a session keeps.
+    MAX_WANTS: usize = 64, "wants", "one a member";
+    /// The extensions of a message.
+    MAX_EXT: usize = 8, "extensions", "guess";
+    /// The bytes of an extension.
+    MAX_EXT_BYTES: usize = 1_024, "bytes", "guess";
+    /// The parts named in `need` and in `pick`.
+    MAX_PICK: usize = 64, "parts", "guess";
+    /// The control bytes queued to a peer that doesn't read.
+    MAX_QUEUE: usize = 1_048_576, "bytes", "16 full frames";
+    /// The sessions of a device.
+    MAX_SESSIONS: usize = 4_096, "sessions", "guess";
+    /// The links of a device, authenticated or not.
+    MAX_LINKS: usize = 1_024, "links", "the hostile peers of threat 22";
+    /// From link up to HELLO.
+    HELLO_TIMEOUT: u64 = 5_000_000, "µs", "threat 23";
+    /// From link up to a verified AUTH.
+    AUTH_TIMEOUT: u64 = 10_000_000, "µs", "threat 23";
+    /// From the first byte of a frame to its last.
+    FRAME_TIMEOUT: u64 = 10_000_000, "µs", "threat 23";
+    /// Silence after which a PING is sent.
+    KEEPALIVE: u64 = 15_000_000, "µs", "half of the shortest common NAT timeout";
+    /// Silence after which a link is given up.
+    IDLE: u64 = 45_000_000, "µs", "three keepalives";
+    /// How recently a standing WANT's sender must have been heard for the GRANT to go out unasked.
+    HEARD: u64 = 1_000_000, "µs", "the gap that a user doesn't notice";
+    /// The first pause before a GRANT is sent again on a live link; doubled each time.
+    RESEND_MIN: u64 = 1_000_000, "µs", "a few round trips and a sync";
+    /// The longest pause before a GRANT is sent again.
+    RESEND_MAX: u64 = 60_000_000, "µs", "guess";
+    /// The deadline of a handoff whose caller names none, and the default of `ttl`.
+    HANDOFF_TIMEOUT: u64 = 60_000_000, "µs", "how long a person looks at a dialogue";
+    /// The longest `ttl` that a grantor honours.
+    MAX_TTL: u64 = 86_400_000_000, "µs", "a day";
+}

@@ -1,0 +1,371 @@
+//! The target's side of a transfer: what is needed, found, asked for, missing. It knows no links and no time.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::list::ChunkList;
+use super::plan::{Plan, Verified};
+use crate::data::{ListRef, Manifest};
+use crate::limits::{FETCH_WINDOW, MAX_MANIFEST, MAX_RANGES, MAX_REFETCH};
+use crate::wire::codec::decode;
+use crate::wire::{Announced, Hash, Range, SessionId};
+use crate::{Clause, Code, Rules, Violation};
+
+/// How a session's data comes to a device that lacks some of it.
+///
+/// The manifest comes first; then, at most [`FETCH_WINDOW`] blobs at a time, each blob's chunk list if it has one,
+/// and its content. Each is looked for on the device itself before it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fetch {
+    rules: Rules,
+    session: SessionId,
+    root: Hash,
+    manifest: Option<Manifest>,
+    held: BTreeSet<Hash>,
+    /// What is being worked on, by the blob that is looked for or asked for now.
+    active: BTreeMap<Hash, Item>,
+    waiting: VecDeque<Need>,
+    /// The needs that aren't met yet, here and in `active`.
+    open: usize,
+    done: u64,
+    total: u64,
+}
+
+/// A blob to ask a peer for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// The blob.
+    pub blob: Hash,
+    /// Its length in bytes.
+    pub len: u64,
+    /// What of it is wanted; empty means all of it, with GET.
+    pub ranges: Vec<Range>,
+}
+
+/// How the answer to a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BulkEnd {
+    /// All streams came to their ends.
+    Finished,
+    /// A stream broke off before its end.
+    Lost,
+    /// A chunk didn't match its plan.
+    Corrupt,
+}
+
+impl Fetch {
+    /// Starts to get the data that a peer announced for `session`.
+    ///
+    /// Errors: DATA-MANIFEST-5, `LIMIT_MANIFEST`, if the manifest is empty or longer than [`MAX_MANIFEST`].
+    pub fn new(rules: Rules, session: SessionId, data: Announced) -> Result<Fetch, Violation> {
+        let sized = (1..=MAX_MANIFEST).contains(&(data.manifest_len as usize));
+        rules.ensure(Clause::DATA_MANIFEST_5, sized, Code::LIMIT_MANIFEST)?;
+        let item = Item::new(Plan::meta(data.manifest, data.manifest_len), Then::Manifest);
+        Ok(Fetch {
+            rules,
+            session,
+            root: data.root,
+            manifest: None,
+            held: BTreeSet::new(),
+            active: BTreeMap::from([(data.manifest, item)]),
+            waiting: VecDeque::new(),
+            open: 0,
+            done: 0,
+            total: 0,
+        })
+    }
+
+    /// Tells, before anything else, which blobs the device holds complete and durable because its own data of the
+    /// session names them: chunk lists too. They are neither looked for nor asked for.
+    pub fn hold(&mut self, blobs: impl IntoIterator<Item = Hash>) {
+        self.held.extend(blobs);
+    }
+
+    /// The next blob to look for on the device itself. Each is named once; [`Fetch::on_searched`] answers.
+    pub fn next_search(&mut self) -> Option<Arc<Plan>> {
+        self.fill();
+        let item = self.active.values_mut().find(|item| item.phase == Phase::New)?;
+        item.phase = Phase::Searching;
+        Some(item.plan.clone())
+    }
+
+    /// The search for a blob is over: what was found came by [`Fetch::on_chunk`].
+    pub fn on_searched(&mut self, blob: Hash) {
+        let item = self.active.get_mut(&blob).filter(|item| item.phase == Phase::Searching);
+        item.into_iter().for_each(|item| item.phase = Phase::Wanted);
+    }
+
+    /// Takes in a verified chunk, found or received. One that isn't needed changes nothing.
+    ///
+    /// Errors: those of [`Manifest::open`] and DATA-ROOT-1 for the manifest, those of [`Plan::listed`] and WIRE-* for a
+    /// chunk list. The fetch can't complete then.
+    pub fn on_chunk(&mut self, chunk: &Verified) -> Result<(), Violation> {
+        let Some(item) = self.active.get_mut(&chunk.blob()) else { return Ok(()) };
+        if !item.take(chunk) {
+            return Ok(());
+        }
+        if !item.plan.is_meta() {
+            self.done = self.done.saturating_add(u64::from(chunk.len()));
+        }
+        if item.missing > 0 {
+            return Ok(());
+        }
+        let then = item.then;
+        // While the answer to a request lasts, its blob stays, so that streams still on their way are expected.
+        if !matches!(item.phase, Phase::Asked { .. }) {
+            self.active.remove(&chunk.blob());
+        }
+        match then {
+            Then::Manifest => self.unfold(chunk.bytes().unwrap_or_default()),
+            Then::List { blob, len, content } => {
+                let list: ChunkList = decode(self.rules, chunk.bytes().unwrap_or_default())?;
+                let plan = Plan::listed(self.rules, blob, len, &list)?;
+                if content {
+                    self.waiting.push_front(Need::Content(Arc::new(plan)))
+                } else {
+                    self.met()
+                }
+                Ok(())
+            }
+            Then::Nothing => {
+                self.met();
+                Ok(())
+            }
+        }
+    }
+
+    /// The next blob to ask for, if there is room in the window. `resume`: the link has RANGES, from generation 2.
+    pub fn next_request(&mut self, resume: bool) -> Option<Wanted> {
+        self.fill();
+        let item = self.active.values_mut().find(|item| item.phase == Phase::Wanted)?;
+        let (blob, len) = (item.plan.blob(), item.plan.len());
+        let resume = resume && self.rules.keeps(Clause::TRANSFER_RESUME_1) && item.missing < item.plan.chunks();
+        let whole = || Vec::from([Range { offset: 0, len }]);
+        let ranges = if resume { item.missing_ranges() } else { whole() };
+        item.phase = Phase::Asked { ranges: ranges.clone(), brought: false };
+        Some(Wanted { blob, len, ranges: if resume { ranges } else { Vec::new() } })
+    }
+
+    /// The plan, the first chunk and the number of chunks of a stream that brings `len` bytes from `offset`.
+    ///
+    /// Errors: TRANSFER-BYTES-1, `WIRE_STATE`, if they weren't asked for; TRANSFER-BYTES-2, `WIRE_VALUE`, if they
+    /// don't start and end at chunks.
+    pub fn accepts(&self, blob: Hash, offset: u64, len: u64) -> Result<(Arc<Plan>, u32, u32), Violation> {
+        let unknown = Violation::new(Code::WIRE_STATE, Clause::TRANSFER_BYTES_1);
+        let outside = Violation::new(Code::WIRE_VALUE, Clause::TRANSFER_BYTES_2);
+        let item = self.active.get(&blob).ok_or(unknown)?;
+        let plan = &item.plan;
+        let end = offset.checked_add(len).filter(|end| len > 0 && *end <= plan.len()).ok_or(outside)?;
+        self.rules.ensure(Clause::TRANSFER_BYTES_1, item.asked_for(offset, end), Code::WIRE_STATE)?;
+        let (first, after) = (plan.at_offset(offset), plan.at_end(end));
+        let aligned = first.is_some() && after.is_some();
+        self.rules.ensure(Clause::TRANSFER_BYTES_2, aligned, Code::WIRE_VALUE)?;
+        let first = first.unwrap_or_else(|| plan.holding(offset));
+        let after = after.unwrap_or_else(|| plan.holding(end).saturating_add(1));
+        Ok((plan.clone(), first, after.saturating_sub(first)))
+    }
+
+    /// The whole answer to the request for a blob is over. What is missing can be asked for again.
+    ///
+    /// Errors: TRANSFER-REFETCH-1 after too many answers that were corrupt (`DATA_HASH`) or came to their end without
+    /// bringing anything (`DATA_UNAVAILABLE`).
+    pub fn on_end(&mut self, blob: Hash, end: BulkEnd) -> Result<(), Violation> {
+        let Some(item) = self.active.get_mut(&blob) else { return Ok(()) };
+        let Some(brought) = item.end_answer() else { return Ok(()) };
+        if item.missing == 0 {
+            self.active.remove(&blob);
+            return Ok(());
+        }
+        let code = match end {
+            BulkEnd::Corrupt => Code::DATA_HASH,
+            BulkEnd::Finished if !brought => Code::DATA_UNAVAILABLE,
+            // Links break without anybody's fault, as often as they like.
+            BulkEnd::Finished | BulkEnd::Lost => return Ok(()),
+        };
+        item.bad = item.bad.saturating_add(1);
+        self.rules.ensure(Clause::TRANSFER_REFETCH_1, item.bad <= MAX_REFETCH, code)
+    }
+
+    /// The link is gone: all that was asked for and is missing can be asked for again.
+    pub fn on_link_down(&mut self) {
+        for item in self.active.values_mut() {
+            let _ = item.end_answer();
+        }
+        self.active.retain(|_, item| item.missing > 0);
+    }
+
+    /// The manifest, once it is known and checked.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// Whether every blob that the manifest names is held.
+    pub fn is_complete(&self) -> bool {
+        self.manifest.is_some() && self.open == 0
+    }
+
+    /// Bytes of content held, and in all; 0 of 0 before the manifest is known.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.done, self.total)
+    }
+
+    /// Reads the manifest and notes what it needs.
+    fn unfold(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let manifest = Manifest::open(self.rules, bytes, &self.session)?;
+        self.rules.ensure(Clause::DATA_ROOT_1, manifest.root() == self.root, Code::DATA_ROOT)?;
+        let (mut blobs, mut lists) = (BTreeSet::new(), BTreeSet::new());
+        // Empty content needs nothing, and neither does a directory.
+        for (_, entry) in manifest.entries().filter(|(_, entry)| entry.len > 0) {
+            let list = entry.chunks.get().cloned();
+            let new_list = list.as_ref().is_some_and(|list| lists.insert(list.hash) && !self.held.contains(&list.hash));
+            let new_blob = blobs.insert(entry.blob);
+            let held = self.held.contains(&entry.blob);
+            if new_blob {
+                self.total = self.total.saturating_add(entry.len);
+                self.done = self.done.saturating_add(if held { entry.len } else { 0 });
+            }
+            // Whoever holds content longer than a chunk holds its list, to serve it.
+            if (new_blob && !held) || new_list {
+                let content = new_blob && !held;
+                self.waiting.push_back(Need::Blob { blob: entry.blob, len: entry.len, list, content });
+                self.open += 1;
+            }
+        }
+        self.manifest = Some(manifest);
+        Ok(())
+    }
+
+    /// Moves what waits into the window.
+    fn fill(&mut self) {
+        while self.active.len() < FETCH_WINDOW {
+            // A file may have the bytes of another's chunk list. The two are got one after the other, so that a blob's
+            // hash always names one of them only.
+            let mut first = self.waiting.iter().take(FETCH_WINDOW);
+            let Some(at) = first.position(|need| !self.active.contains_key(&need.key())) else { return };
+            let Some(need) = self.waiting.remove(at) else { return };
+            self.active.insert(need.key(), need.into_item());
+        }
+    }
+
+    fn met(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+}
+
+/// What has to be got yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Need {
+    /// A blob, its chunk list first; or with `content` false that list alone.
+    Blob { blob: Hash, len: u64, list: Option<ListRef>, content: bool },
+    /// Content whose chunk list is known.
+    Content(Arc<Plan>),
+}
+
+impl Need {
+    /// The blob that is got first.
+    fn key(&self) -> Hash {
+        match self {
+            Need::Blob { blob, list, .. } => list.as_ref().map_or(*blob, |list| list.hash),
+            Need::Content(plan) => plan.blob(),
+        }
+    }
+
+    fn into_item(self) -> Item {
+        match self {
+            Need::Blob { blob, len, list: Some(list), content } => {
+                Item::new(Plan::meta(list.hash, list.len), Then::List { blob, len, content })
+            }
+            Need::Blob { blob, len, list: None, .. } => Item::new(Plan::small(blob, len), Then::Nothing),
+            Need::Content(plan) => Item::shared(plan, Then::Nothing),
+        }
+    }
+}
+
+/// A blob that is looked for or asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Item {
+    plan: Arc<Plan>,
+    then: Then,
+    phase: Phase,
+    /// One bit a chunk: whether it is held.
+    have: Vec<u64>,
+    /// The chunks not held.
+    missing: u32,
+    /// The bad answers so far.
+    bad: u32,
+}
+
+/// What a complete blob leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Then {
+    Manifest,
+    List { blob: Hash, len: u64, content: bool },
+    Nothing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    New,
+    Searching,
+    Wanted,
+    Asked { ranges: Vec<Range>, brought: bool },
+}
+
+impl Item {
+    fn new(plan: Plan, then: Then) -> Item {
+        Item::shared(Arc::new(plan), then)
+    }
+
+    fn shared(plan: Arc<Plan>, then: Then) -> Item {
+        let missing = plan.chunks();
+        let have = alloc::vec![0; (missing as usize).div_ceil(64)];
+        Item { plan, then, phase: Phase::New, have, missing, bad: 0 }
+    }
+
+    fn has(&self, index: u32) -> bool {
+        self.have.get(index as usize / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+
+    /// Notes a chunk; false if it is held already or isn't one of this very plan.
+    fn take(&mut self, chunk: &Verified) -> bool {
+        let index = chunk.index();
+        let is_ours = self.plan.is_meta() == chunk.bytes().is_some() && self.plan.chunk(index) == Some(chunk.chunk());
+        if !is_ours || self.has(index) {
+            return false;
+        }
+        let Some(word) = self.have.get_mut(index as usize / 64) else { return false };
+        *word |= 1 << (index % 64);
+        self.missing = self.missing.saturating_sub(1);
+        if let Phase::Asked { brought, .. } = &mut self.phase {
+            *brought = true;
+        }
+        true
+    }
+
+    fn asked_for(&self, offset: u64, end: u64) -> bool {
+        let Phase::Asked { ranges, .. } = &self.phase else { return false };
+        ranges.iter().any(|range| range.offset <= offset && end <= range.offset.saturating_add(range.len))
+    }
+
+    /// Makes what was asked for askable again; none if nothing was, else whether the answer brought anything.
+    fn end_answer(&mut self) -> Option<bool> {
+        let Phase::Asked { brought, .. } = self.phase else { return None };
+        self.phase = Phase::Wanted;
+        Some(brought)
+    }
+
+    /// The first ranges of chunks not held, as many as fit a request.
+    fn missing_ranges(&self) -> Vec<Range> {
+        let mut ranges: Vec<Range> = Vec::new();
+        for chunk in (0..self.plan.chunks()).filter(|index| !self.has(*index)).filter_map(|at| self.plan.chunk(at)) {
+            let full = ranges.len() == MAX_RANGES;
+            match ranges.last_mut().filter(|last| last.offset + last.len == chunk.offset) {
+                Some(last) => last.len += u64::from(chunk.len),
+                None if full => break,
+                None => ranges.push(Range { offset: chunk.offset, len: u64::from(chunk.len) }),
+            }
+        }
+        ranges
+    }
+}

@@ -1,0 +1,20 @@
+//! The wire: primitives, frames, messages, signed objects, hashes (spec chapter `wire`).
+
+pub mod codec;
+pub mod frame;
+pub mod hash;
+mod ids;
+mod messages;
+mod objects;
+pub mod schema;
+mod signed;
+pub mod text;
+
+pub use codec::{Blob, List, Opt, Text};
+pub use ids::{ActorId, CodeBytes, DeviceId, Fixed, Hash, Hlc, Nonce, PartId, SessionId, Sig};
+pub use messages::{
+    Ack, Announced, Auth, Bytes, Cancel, Decline, Error, Ext, Exts, Get, Goaway, Grant, Have, Head, Hello, Message,
+    MessageRow, OfferMsg, Op, Ping, Place, Range, Ranges, Tip, WantMsg, parts, payloads,
+};
+pub use objects::{Final, Genesis, Held, Kind, Offer, Record, Want, WantMode};
+pub use signed::{Proven, Signed, SignedBody, id_of, sign_message, signing_bytes, verify_message};
