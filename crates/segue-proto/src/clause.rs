@@ -167,7 +167,6 @@ clauses! {
     HO_CLOSE_1 = "HO-CLOSE-1" "closing is a record without owner",
     HO_MEMBER_1 = "HO-MEMBER-1" "only members and accepted devices learn of a session",
     DATA_OP_1 = "DATA-OP-1" "an op's hash follows from its strand's and its header",
-    DATA_OP_2 = "DATA-OP-2" "an op's body matches its header",
     DATA_OP_3 = "DATA-OP-3" "an actor never uses an op number twice",
     DATA_OP_4 = "DATA-OP-4" "an op names as read, ascending, tips of other strands of its part; an exclusive op the value's",
     DATA_OP_5 = "DATA-OP-5" "only ops of exclusive parts that the manifest holds travel inline",

@@ -41,6 +41,10 @@ limits! {
     MAX_CHAIN: usize = 4_096, "records", "a handoff every hour for half a year; guess";
     /// The payload of a GRANT.
     MAX_GRANT: usize = 32_768, "bytes", "fits the first flight of a warm link";
+    /// The manifests that a target holds complete under one head; it keeps all that its WANTs may have named.
+    MAX_STAGED: usize = 8, "manifests", "an offer a second for a dialogue's patience; guess";
+    /// The bytes of the ops inline in a GRANT.
+    MAX_INLINE_BYTES: usize = 24_576, "bytes", "a GRANT less its signed objects";
     /// The ops inline in a GRANT.
     MAX_INLINE_OPS: usize = 256, "ops", "guess; the bytes bound first";
     /// The body of an exclusive op.
@@ -79,6 +83,12 @@ limits! {
     MAX_REFETCH: u32 = 3, "times", "a peer that lies three times isn't unlucky";
     /// The offers that a peer may make in a minute.
     MAX_OFFERS: usize = 10, "offers a minute", "nobody taps faster on purpose";
+    /// The time over which a peer's offers are counted.
+    OFFER_WINDOW: u64 = 60_000_000, "µs", "a minute";
+    /// The sessions that other devices told of and nobody here asked for.
+    MAX_HEARSAY: usize = 64, "sessions", "guess";
+    /// The events that wait for the application; beyond that the oldest are dropped, for they are hints.
+    MAX_EVENTS: usize = 8_192, "events", "guess";
     /// The WANTs that a session keeps.
     MAX_WANTS: usize = 64, "wants", "one a member";
     /// The extensions of a message.

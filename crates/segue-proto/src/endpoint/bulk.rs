@@ -297,11 +297,13 @@ impl Endpoint {
         let Some(download) = self.bulk.downloads.remove(&session) else { return };
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
         let (hash, root) = (download.data.manifest, manifest.root());
-        self.step(now, session, |session, ctx| {
-            let writes = session.holdings.stage(manifest, hash);
-            ctx.fx.writes.extend(writes);
-            ctx.fx.after_chunks = true;
-            session.on_data(ctx, hash, root);
+        self.step(now, session, |session, ctx| match session.holdings.stage(manifest, hash) {
+            Some(write) => {
+                ctx.fx.writes.push(write);
+                ctx.fx.after_chunks = true;
+                session.on_data(ctx, hash, root);
+            }
+            None => session.on_fetch_failed(ctx, Code::LIMIT_ROOM),
         });
     }
 }

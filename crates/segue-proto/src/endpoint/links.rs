@@ -35,13 +35,20 @@ impl Endpoint {
     }
 
     /// Bytes of a link's control stream, in order, cut anywhere.
-    pub fn handle_bytes(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
-        let rules = self.config.rules;
-        let pushed = self.links.get_mut(&link).map_or(Ok(()), |l| l.push(rules, now, bytes));
-        if let Err(violation) = pushed {
-            return self.end_link(now, link, violation.code, Some(violation.clause));
+    pub fn handle_bytes(&mut self, now: Instant, link: LinkId, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let rules = self.config.rules;
+            let Some(machine) = self.links.get_mut(&link) else { return };
+            match machine.push(rules, now, bytes) {
+                Ok(taken) => bytes = bytes.get(taken..).unwrap_or_default(),
+                Err(violation) => return self.end_link(now, link, violation.code, Some(violation.clause)),
+            }
+            self.note_heard(link, now);
+            self.read_frames(now, link);
         }
-        self.note_heard(link, now);
+    }
+
+    fn read_frames(&mut self, now: Instant, link: LinkId) {
         loop {
             let Some(machine) = self.links.get_mut(&link) else { return };
             match machine.next(&self.config, now) {

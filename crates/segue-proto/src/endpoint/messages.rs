@@ -7,19 +7,15 @@ use super::{Endpoint, Wish};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::event::{Event, LinkId};
+use crate::generations::Generation;
 use crate::handoff::{Actor, Chain, ProvenAck, ProvenGrant, Session, ack_message};
 use crate::journal::Lsn;
-use crate::limits::{MAX_OFFERS, MAX_SESSIONS};
+use crate::limits::{MAX_HEARSAY, MAX_OFFERS, MAX_SESSIONS, OFFER_WINDOW};
 use crate::wire::{
     Cancel, Decline, DeviceId, Error, Exts, Final, Grant, Have, Head, Message, Offer, OfferMsg, Proven, Record,
-    SessionId, Signed, Want, WantMsg, verify_message,
+    SessionId, Signed, Want, WantMode, WantMsg, verify_message,
 };
 use crate::{Code, Outcome, Violation};
-
-/// A minute, for MAX_OFFERS.
-const MINUTE: u64 = 60_000_000;
-/// Sessions that other devices told of and nobody here asked for (a guess).
-const MAX_HEARSAY: usize = 64;
 
 impl Endpoint {
     pub(super) fn on_message(&mut self, now: Instant, link: LinkId, from: DeviceId, message: Message) {
@@ -105,6 +101,12 @@ impl Endpoint {
         match self.prove(want, |want: &Want| want.target) {
             Ok(want) => {
                 let session = want.body().session;
+                let standing = WantMode::from_number(want.body().mode) == Some(WantMode::Standing);
+                let generation = self.peers.get(&from).map(|peer| peer.generation);
+                let permitted = !standing || generation >= Some(Generation::V2);
+                if let Err(why) = self.config.rules.ensure(Clause::GEN_USE_1, permitted, Code::VER_NOT_PERMITTED) {
+                    return self.refuse_for(now, from, req, Some(session), why);
+                }
                 if self.readable(now, from, req.max(1), session) {
                     self.step(now, session, |session, ctx| session.on_want(ctx, from, req, want));
                 }
@@ -185,7 +187,8 @@ impl Endpoint {
             let chain = self.sessions.get(&session)?.chain();
             let fresh = proven.iter().find(|record| record.id() == ack.record);
             let owner = chain.get(&ack.record).or(fresh)?.body().owner;
-            let good = verify_message(&owner, &ack_message(&ack.record), &ack.sig);
+            let verifies = self.config.rules.keeps(Clause::WIRE_SIGN_1);
+            let good = !verifies || verify_message(&owner, &ack_message(&ack.record), &ack.sig);
             (good || !self.config.rules.keeps(Clause::HO_HEAD_3)).then_some(ProvenAck { record: ack.record, by: owner })
         });
         self.step(now, session, |session, ctx| session.on_head(ctx, from, proven, more, ack));
@@ -221,9 +224,9 @@ impl Endpoint {
 
     /// Counts an offer against the peer's allowance (HO-OFFER-4).
     fn count_offer(&mut self, now: Instant, from: DeviceId) -> Result<(), Violation> {
-        self.offers.retain(|_, made| made.back().is_some_and(|at| now.since(*at) < MINUTE));
+        self.offers.retain(|_, made| made.back().is_some_and(|at| now.since(*at) < OFFER_WINDOW));
         let made = self.offers.entry(from).or_default();
-        while made.front().is_some_and(|at| now.since(*at) >= MINUTE) {
+        while made.front().is_some_and(|at| now.since(*at) >= OFFER_WINDOW) {
             made.pop_front();
         }
         self.config.rules.ensure(Clause::HO_OFFER_4, made.len() < MAX_OFFERS, Code::LIMIT_OFFERS)?;

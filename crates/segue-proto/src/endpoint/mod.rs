@@ -306,6 +306,8 @@ impl Endpoint {
     fn apply(&mut self, now: Instant, id: SessionId, fx: Effects) {
         self.commit(fx.writes, fx.after_chunks);
         for (purpose, message) in fx.signs {
+            // A machine waits for the newest signature of a purpose: an older one, late, would be taken for it.
+            self.signing.retain(|_, asked| *asked != (id, purpose));
             let sign = self.out.sign(message);
             self.signing.insert(sign, (id, purpose));
         }
@@ -319,7 +321,8 @@ impl Endpoint {
                 Hold::Durable => self.out.event_after(self.last, self.durable, event),
             }
         }
-        if fx.stop_fetch {
+        // A fetch that goes on for another reason keeps what is on its way.
+        if fx.stop_fetch && fx.fetch.is_none() {
             self.bulk.stop(&id);
         }
         if let Some((from, data)) = fx.fetch {

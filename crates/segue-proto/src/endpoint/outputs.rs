@@ -7,9 +7,7 @@ use super::bulk::{Search, Serve};
 use crate::Code;
 use crate::event::{Event, LinkId};
 use crate::journal::{Batch, Lsn};
-
-/// Events that an application may leave unread; beyond that the oldest are dropped, for they are hints (a guess).
-const MAX_EVENTS: usize = 8_192;
+use crate::limits::MAX_EVENTS;
 
 /// Names a signature that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

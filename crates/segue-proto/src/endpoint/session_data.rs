@@ -8,13 +8,10 @@ use crate::data::{Manifest, NewOp, PartKind, State};
 use crate::errors::UsageError;
 use crate::handoff::{Holdings, Release, keys};
 use crate::journal::Write;
-use crate::limits::{MAX_GRANT, MAX_INLINE_OPS};
+use crate::limits::{MAX_INLINE_BYTES, MAX_INLINE_OPS, MAX_STAGED};
 use crate::wire::codec::encode;
 use crate::wire::{ActorId, Announced, Final, Hash, Held, Op, PartId, SessionId};
 use crate::{Code, Violation};
-
-/// What inline ops may take of a GRANT: its other fields, two signed objects of many parties among them, fit in the rest.
-const MAX_INLINE_BYTES: usize = MAX_GRANT - 8_192;
 
 /// A session's data on this device.
 #[derive(Clone, Debug)]
@@ -30,8 +27,9 @@ pub(super) struct SessionData {
     /// Manifests whose parts, but for exclusive ops in the tail, are those of the state.
     marks: Vec<Mark>,
     tail: Vec<Op>,
-    /// What was fetched last, complete, and isn't the state yet.
-    staged: Option<Staged>,
+    /// What was fetched under the head, complete, and isn't the state yet; the newest last. All of it stays until the
+    /// head changes, for a WANT that is on its way may say of any of it that it is held.
+    staged: Vec<Staged>,
     copies: usize,
 }
 
@@ -60,7 +58,7 @@ impl SessionData {
             current: None,
             marks: Vec::new(),
             tail: Vec::new(),
-            staged: None,
+            staged: Vec::new(),
             copies: 0,
         }
     }
@@ -89,7 +87,7 @@ impl SessionData {
         for (hash, bytes) in entries.manifests.into_iter().filter(|(hash, _)| Some(*hash) != entries.base) {
             let manifest = Manifest::open(Rules::ALL, &bytes, &session)?;
             let data_of = announced(&manifest, hash, &bytes);
-            data.staged = Some(Staged { data: data_of, bytes, state: State::from_manifest(manifest) });
+            data.staged.push(Staged { data: data_of, bytes, state: State::from_manifest(manifest) });
         }
         Ok(data)
     }
@@ -120,20 +118,23 @@ impl SessionData {
         Ok(self.put_part(&part).into_iter().collect())
     }
 
-    /// Keeps a manifest whose data is all here.
-    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash) -> Vec<Write> {
+    /// Keeps a manifest whose data is all here; none if there is no room for it under this head.
+    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash) -> Option<Write> {
+        self.staged.retain(|staged| staged.data.manifest != hash);
+        if self.staged.len() >= MAX_STAGED {
+            return None;
+        }
         let bytes = manifest.to_bytes();
         let data = announced(&manifest, hash, &bytes);
-        let mut writes = self.unstage();
-        writes.push(keys::put(self.session, keys::MANIFEST, hash.as_bytes(), bytes.clone()));
-        self.staged = Some(Staged { data, bytes, state: State::from_manifest(manifest) });
-        writes
+        let write = keys::put(self.session, keys::MANIFEST, hash.as_bytes(), bytes.clone());
+        self.staged.push(Staged { data, bytes, state: State::from_manifest(manifest) });
+        Some(write)
     }
 
     /// The bytes of a manifest that this device can serve.
     pub(super) fn manifest_bytes(&self, hash: &Hash) -> Option<&[u8]> {
         let own = self.current.as_ref().filter(|(data, _)| data.manifest == *hash).map(|(_, bytes)| bytes);
-        let staged = self.staged.as_ref().filter(|staged| staged.data.manifest == *hash).map(|staged| &staged.bytes);
+        let staged = self.staged.iter().find(|staged| staged.data.manifest == *hash).map(|staged| &staged.bytes);
         own.or(staged).map(Vec::as_slice)
     }
 
@@ -141,14 +142,15 @@ impl SessionData {
     pub(super) fn names(&self, blob: &Hash, len: u64) -> bool {
         let of = |state: &State| state.blob_len(blob) == Some(len);
         let manifest = self.manifest_bytes(blob).is_some_and(|bytes| bytes.len() as u64 == len);
-        manifest || self.state.as_ref().is_some_and(of) || self.staged.as_ref().is_some_and(|staged| of(&staged.state))
+        manifest || self.state.as_ref().is_some_and(of) || self.staged.iter().any(|staged| of(&staged.state))
     }
 
-    fn unstage(&mut self) -> Vec<Write> {
-        let old = self.staged.take().filter(|staged| Some(staged.data.manifest) != self.base);
-        old.map(|staged| keys::delete(self.session, keys::MANIFEST, staged.data.manifest.as_bytes()))
-            .into_iter()
-            .collect()
+    /// Forgets what was fetched, but for the newest `keep`.
+    fn unstage(&mut self, keep: usize) -> Vec<Write> {
+        let gone = self.staged.len().saturating_sub(keep);
+        let gone = self.staged.drain(..gone).map(|staged| staged.data.manifest);
+        let gone = gone.filter(|manifest| Some(*manifest) != self.base);
+        gone.map(|manifest| keys::delete(self.session, keys::MANIFEST, manifest.as_bytes())).collect()
     }
 
     fn put_part(&self, part: &PartId) -> Option<Write> {
@@ -178,8 +180,8 @@ impl SessionData {
 
     /// The state that a FINAL's manifest names, if it is held.
     fn state_of(&mut self, manifest: &Hash) -> Option<&State> {
-        if self.staged.as_ref().is_some_and(|staged| staged.data.manifest == *manifest) {
-            return self.staged.as_ref().map(|staged| &staged.state);
+        if let Some(at) = self.staged.iter().position(|staged| staged.data.manifest == *manifest) {
+            return self.staged.get(at).map(|staged| &staged.state);
         }
         let own = self.current().is_some_and(|(data, _)| data.manifest == *manifest);
         self.state.as_ref().filter(|_| own)
@@ -220,7 +222,7 @@ impl Holdings for SessionData {
     }
 
     fn held(&mut self) -> Option<Held> {
-        let data = match &self.staged {
+        let data = match self.staged.last() {
             Some(staged) => staged.data.clone(),
             None => self.current()?.0.clone(),
         };
@@ -228,15 +230,7 @@ impl Holdings for SessionData {
     }
 
     fn holds(&mut self, manifest: &Hash) -> bool {
-        if self.staged.as_ref().is_some_and(|staged| staged.data.manifest == *manifest) {
-            return true;
-        }
-        let own = self.current().is_some_and(|(data, _)| data.manifest == *manifest);
-        if own {
-            // What was fetched before is older news than what is held.
-            self.staged = None;
-        }
-        own
+        self.state_of(manifest).is_some()
     }
 
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release> {
@@ -263,18 +257,15 @@ impl Holdings for SessionData {
 
     fn adopt(&mut self, end: &Final, ops: &[Op]) -> Vec<Write> {
         let mut writes = Vec::new();
-        if self.staged.as_ref().is_some_and(|staged| staged.data.manifest == end.manifest) {
-            if let Some(staged) = self.staged.take() {
-                self.state = Some(staged.state);
-                writes.extend(self.overlays.iter().map(|part| keys::delete(self.session, keys::PART, part.as_bytes())));
-                let old = self.base.replace(end.manifest).filter(|old| *old != end.manifest);
-                writes.extend(old.map(|old| keys::delete(self.session, keys::MANIFEST, old.as_bytes())));
-                writes.push(keys::put(self.session, keys::BASE, &[], end.manifest.as_bytes().to_vec()));
-            }
+        if let Some(at) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
+            self.state = Some(self.staged.remove(at).state);
+            writes.extend(self.overlays.iter().map(|part| keys::delete(self.session, keys::PART, part.as_bytes())));
+            let old = self.base.replace(end.manifest).filter(|old| *old != end.manifest);
+            writes.extend(old.map(|old| keys::delete(self.session, keys::MANIFEST, old.as_bytes())));
+            writes.push(keys::put(self.session, keys::BASE, &[], end.manifest.as_bytes().to_vec()));
             self.overlays.clear();
-        } else {
-            writes.extend(self.unstage());
         }
+        writes.extend(self.unstage(0));
         let root = self.state.as_ref().map_or(Hash::ZERO, State::root);
         let data = Announced { root, manifest: end.manifest, manifest_len: end.manifest_len };
         if let Some(state) = &mut self.state
@@ -289,6 +280,10 @@ impl Holdings for SessionData {
         self.marks = alloc::vec![Mark { data, at: 0 }];
         self.tail = ops.to_vec();
         writes
+    }
+
+    fn forget_claims(&mut self) -> Vec<Write> {
+        self.unstage(1)
     }
 
     fn copy_aside(&mut self, record: &Hash) -> (Vec<Write>, usize) {
@@ -308,7 +303,7 @@ impl Holdings for SessionData {
     }
 
     fn is_ahead(&self, actor: &ActorId) -> bool {
-        let (Some(state), Some(staged)) = (&self.state, &self.staged) else { return false };
+        let (Some(state), Some(staged)) = (&self.state, self.staged.last()) else { return false };
         state.parts().any(|part| {
             let tip =
                 |of: &crate::data::Part| of.strands.iter().find(|tip| tip.actor == *actor).map_or(0, |tip| tip.seq);

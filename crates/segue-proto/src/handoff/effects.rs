@@ -10,7 +10,8 @@ use crate::event::{Event, HandoffId, Policy};
 use crate::fresh::Fresh;
 use crate::generations::Generation;
 use crate::journal::Write;
-use crate::wire::{Announced, DeviceId, Error, Exts, Hash, Message, SessionId};
+use crate::wire::codec::encode;
+use crate::wire::{Announced, DeviceId, Error, Exts, Hash, Message, SessionId, SignedBody, id_of, signing_bytes};
 use crate::{Code, Violation};
 
 /// The surroundings of a step: who and when, and where its effects go.
@@ -93,14 +94,14 @@ impl Hold {
 /// What a session asks a signature for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SignFor {
-    /// The OFFER being made.
-    Offer,
-    /// The WANT being made.
-    Want,
-    /// The record being made.
-    Record,
-    /// The FINAL beside it.
-    Final,
+    /// The OFFER with this id.
+    Offer(Hash),
+    /// The WANT with this id.
+    Want(Hash),
+    /// The record with this id.
+    Record(Hash),
+    /// The FINAL with this id.
+    Final(Hash),
     /// The acknowledgement of the record with this id.
     Ack(Hash),
 }
@@ -138,6 +139,12 @@ impl Ctx<'_> {
         self.refuse(to, req, session, violation.code);
     }
 
+    /// Asks for the signature of a body; `purpose` names it by its id.
+    pub(super) fn sign<T: SignedBody>(&mut self, purpose: impl FnOnce(Hash) -> SignFor, body: &T) {
+        let id = new_id(body);
+        self.fx.signs.push((purpose(id), signing_bytes::<T>(id)));
+    }
+
     /// Tells the application.
     pub fn event(&mut self, event: Event) {
         self.fx.events.push((Hold::Free, event));
@@ -162,6 +169,11 @@ impl Ctx<'_> {
     pub fn resolve(&mut self, id: HandoffId, session: SessionId, peer: DeviceId, result: Result<Hash, Code>) {
         self.event(Event::HandoffResolved { id, session, peer, result });
     }
+}
+
+/// The id of a body that is being made.
+pub(super) fn new_id<T: SignedBody>(body: &T) -> Hash {
+    id_of::<T>(&encode(body))
 }
 
 /// Makes the name of a session fit to be shown.

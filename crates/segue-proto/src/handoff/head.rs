@@ -69,6 +69,8 @@ impl<H: Holdings> Session<H> {
 
     fn on_new_head(&mut self, ctx: &mut Ctx<'_>, before: &Proven<Record>, was: SessionRole) {
         self.head_event(ctx);
+        let writes = self.holdings.forget_claims();
+        ctx.fx.writes.extend(writes);
         let fenced = was == SessionRole::Primary && self.role(Rules::ALL) != SessionRole::Primary;
         self.source_fenced(ctx);
         self.target_overtaken(ctx);

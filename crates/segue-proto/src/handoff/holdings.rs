@@ -21,6 +21,8 @@ pub trait Holdings {
     fn check(&mut self, rules: Rules, end: &Final, ops: &[Op]) -> Result<(), Violation>;
     /// Makes the data of a FINAL, which was checked, this device's own.
     fn adopt(&mut self, end: &Final, ops: &[Op]) -> Vec<Write>;
+    /// The head changed, and every WANT died with the old one: what they said to be held may go, but for the newest.
+    fn forget_claims(&mut self) -> Vec<Write>;
     /// Keeps what was written under `record` as a labelled copy; returns the writes and how many copies they make.
     fn copy_aside(&mut self, record: &Hash) -> (Vec<Write>, usize);
     /// Whether `actor` wrote ops here that the newest manifest fetched doesn't know.

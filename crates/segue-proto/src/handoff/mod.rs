@@ -12,11 +12,13 @@ mod session;
 mod source;
 mod stored;
 mod target;
+mod wants;
 
+pub use crate::fresh::Fresh;
 pub use chain::{Admitted, Chain};
 pub use effects::{Ctx, Effects, Hold, Outgoing, Peer, SignFor};
 pub use holdings::{Holdings, Release};
 pub use session::{Actor, ProvenAck, Session, SessionRole};
-pub use source::LiveWant;
 pub use stored::Stored;
 pub use target::{ProvenGrant, ack_message};
+pub use wants::LiveWant;

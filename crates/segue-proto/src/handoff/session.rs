@@ -8,8 +8,9 @@ use super::chain::Chain;
 use super::effects::{Ctx, Effects, Hold, SignFor};
 use super::holdings::Holdings;
 use super::keys;
-use super::source::{LiveWant, Source};
+use super::source::Source;
 use super::target::Target;
+use super::wants::LiveWant;
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
 use crate::data::actor_id;
@@ -204,9 +205,9 @@ impl<H: Holdings> Session<H> {
     /// A signature that was asked for.
     pub fn on_signed(&mut self, ctx: &mut Ctx<'_>, purpose: SignFor, sig: Sig) {
         match purpose {
-            SignFor::Offer => self.on_offer_signed(ctx, sig),
-            SignFor::Record | SignFor::Final => self.on_release_signed(ctx, purpose, sig),
-            SignFor::Want => self.on_want_signed(ctx, sig),
+            SignFor::Offer(id) => self.on_offer_signed(ctx, id, sig),
+            SignFor::Record(_) | SignFor::Final(_) => self.on_release_signed(ctx, purpose, sig),
+            SignFor::Want(id) => self.on_want_signed(ctx, id, sig),
             SignFor::Ack(record) => self.on_ack_signed(ctx, record, sig),
         }
     }

@@ -12,7 +12,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::effects::{Ctx, Hold, SignFor};
+use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::{Holdings, Release};
 use super::keys;
 use super::session::Session;
@@ -20,13 +20,12 @@ use crate::Code;
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
 use crate::errors::UsageError;
-use crate::event::{Event, HandoffId, Policy, Token};
+use crate::event::{Event, HandoffId};
 use crate::generations::Generation;
-use crate::limits::{HEARD, MAX_TTL, MAX_WANTS, RESEND_MAX, RESEND_MIN};
+use crate::limits::{HEARD, RESEND_MAX, RESEND_MIN};
 use crate::wire::codec::encode;
 use crate::wire::{
-    Cancel, Decline, DeviceId, Exts, Final, Grant, Hash, Kind, List, Offer, OfferMsg, Proven, Record, Sig, SignedBody,
-    Text, Want, WantMode, id_of, signing_bytes,
+    Cancel, DeviceId, Exts, Final, Grant, Hash, Kind, List, Offer, OfferMsg, Proven, Record, Sig, Text, Want,
 };
 
 /// What this device does with its ownership.
@@ -94,16 +93,6 @@ struct Granted {
     resumed: bool,
 }
 
-/// A WANT that may be granted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LiveWant {
-    pub(super) want: Proven<Want>,
-    pub(super) req: u32,
-    pub(super) expires: Instant,
-    /// The user, or the policy, consents.
-    pub(super) approved: bool,
-}
-
 impl Source {
     pub(super) fn is_signing(&self) -> bool {
         matches!(self.0, State::Signing(_))
@@ -151,7 +140,7 @@ impl Source {
         }
     }
 
-    fn offer_id(&self) -> Option<Hash> {
+    pub(super) fn offer_id(&self) -> Option<Hash> {
         match &self.0 {
             State::Offering(offering) => match &offering.offer {
                 Some(OfferState::Made(offer)) => Some(offer.id()),
@@ -187,26 +176,6 @@ impl<H: Holdings> Session<H> {
             }
             _ => self.cancel_target(ctx).then_some(()).ok_or(UsageError::Busy),
         }
-    }
-
-    /// The user accepts a request to hand over.
-    pub fn accept_pull(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
-        let Some((device, live)) = self.wants.iter_mut().find(|(_, live)| live.want.id() == token && !live.approved)
-        else {
-            return false;
-        };
-        let device = *device;
-        live.approved = true;
-        self.try_grant(ctx, device);
-        true
-    }
-
-    /// The user rejects a request to hand over.
-    pub fn reject_pull(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
-        let found = self.wants.iter().find(|(_, live)| live.want.id() == token && !live.approved);
-        let Some(device) = found.map(|(device, _)| *device) else { return false };
-        self.drop_want(ctx, &device, Code::HO_DECLINED);
-        true
     }
 
     /// Makes this device the owner, by the user's name for it: opens a term.
@@ -250,31 +219,6 @@ impl<H: Holdings> Session<H> {
 
 /// Messages.
 impl<H: Holdings> Session<H> {
-    /// A WANT whose signature was verified.
-    pub fn on_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
-        if let State::Granted(granted) = &mut self.source.0
-            && granted.to == from
-            && granted.parent == want.body().parent
-        {
-            granted.grant.req = if want.id() == granted.grant.want.id() { req } else { 0 };
-            let message = granted.grant.clone();
-            ctx.promise(from, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), message);
-            return;
-        }
-        if let Err((code, clause)) = self.judge_want(ctx, from, want.body()) {
-            let violation = crate::Violation::new(code, clause);
-            ctx.event(Event::Violation { peer: from, session: Some(self.id()), violation });
-            ctx.refuse(from, req, self.id(), code);
-            if matches!(code, Code::HO_STALE_PARENT | Code::HO_NOT_OWNER) {
-                self.peer_heads.remove(&from);
-                self.send_head(ctx, from, &want.body().parent, None);
-            }
-            return;
-        }
-        self.peer_heads.insert(from, want.body().parent);
-        self.note_want(ctx, from, req, want);
-    }
-
     /// DECLINE: the target doesn't want what it was offered (HO-DECLINE-1).
     pub fn on_decline(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
         let State::Offering(offering) = &self.source.0 else {
@@ -285,16 +229,6 @@ impl<H: Holdings> Session<H> {
             let (id, session) = (offering.id, self.id());
             self.source.0 = State::Resting;
             ctx.resolve(id, session, from, Err(declined(code)));
-        }
-    }
-
-    /// CANCEL: the target withdraws its WANT (HO-CANCEL-1).
-    pub fn on_want_cancelled(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
-        if self.wants.get(&from).is_some_and(|live| live.want.id() == subject) {
-            let approved = self.wants.remove(&from).is_some_and(|live| live.approved);
-            if !approved {
-                ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
-            }
         }
     }
 
@@ -388,10 +322,13 @@ impl<H: Holdings> Session<H> {
         }
     }
 
-    pub(super) fn on_offer_signed(&mut self, ctx: &mut Ctx<'_>, sig: Sig) {
+    pub(super) fn on_offer_signed(&mut self, ctx: &mut Ctx<'_>, id: Hash, sig: Sig) {
         let State::Offering(offering) = &mut self.source.0 else { return };
-        let Some(OfferState::Asked(body)) = offering.offer.take() else { return };
-        offering.offer = Some(OfferState::Made(Proven::own(body, sig)));
+        let Some(OfferState::Asked(body)) = &offering.offer else { return };
+        if new_id(body) != id {
+            return;
+        }
+        offering.offer = Some(OfferState::Made(Proven::own(body.clone(), sig)));
         self.invite(ctx);
     }
 
@@ -399,8 +336,8 @@ impl<H: Holdings> Session<H> {
     pub(super) fn on_release_signed(&mut self, ctx: &mut Ctx<'_>, purpose: SignFor, sig: Sig) {
         let State::Signing(signing) = &mut self.source.0 else { return };
         match (purpose, &mut signing.grant) {
-            (SignFor::Final, Some(pledge)) => pledge.end_sig = Some(sig),
-            (SignFor::Record, _) => signing.record_sig = Some(sig),
+            (SignFor::Final(id), Some(pledge)) if id == new_id(&pledge.end) => pledge.end_sig = Some(sig),
+            (SignFor::Record(id), _) if id == new_id(&signing.record) => signing.record_sig = Some(sig),
             _ => return,
         }
         let Some(record_sig) = signing.record_sig else { return };
@@ -409,6 +346,18 @@ impl<H: Holdings> Session<H> {
         }
         let State::Signing(signing) = core::mem::take(&mut self.source.0) else { return };
         self.release(ctx, *signing, record_sig);
+    }
+
+    /// A target whose WANT was granted asks again: so does the GRANT go out again. False if that isn't so.
+    pub(super) fn repeat_grant(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, req: u32, want: &Proven<Want>) -> bool {
+        let State::Granted(granted) = &self.source.0 else { return false };
+        if granted.to != to || granted.parent != want.body().parent {
+            return false;
+        }
+        let mut message = granted.grant.clone();
+        message.req = if want.id() == granted.grant.want.id() { req } else { 0 };
+        ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), message);
+        true
     }
 
     /// Restores a GRANT that the journal holds.
@@ -479,7 +428,7 @@ impl<H: Holdings> Session<H> {
                     name,
                     ttl: millis(offering.deadline.since(ctx.now)),
                 };
-                ctx.fx.signs.push((SignFor::Offer, message_of(&offer)));
+                ctx.sign(SignFor::Offer, &offer);
                 offering.offer = Some(OfferState::Asked(offer));
             }
         }
@@ -498,65 +447,8 @@ impl<H: Holdings> Session<H> {
         ctx.resolve(id, session, to, Err(code));
     }
 
-    /// The checks of a WANT, in the order of the handoff chapter.
-    fn judge_want(&self, ctx: &Ctx<'_>, from: DeviceId, want: &Want) -> Result<(), (Code, Clause)> {
-        let rules = ctx.rules;
-        let must = |clause, holds: bool, code| rules.ensure(clause, holds, code).map_err(|v| (v.code, v.clause));
-        must(Clause::HO_WANT_2, want.target == from, Code::HO_TOKEN_WRONG_PEER)?;
-        let chosen = self.source.offering_to() == Some(from);
-        must(Clause::HO_WANT_4, self.may_read(ctx, &from), Code::HO_UNKNOWN_SESSION)?;
-        let base = self.base_of(rules, want);
-        let owns = base.body().grantor == self.me && self.is_entitled(rules, base);
-        must(Clause::HO_WANT_6, owns, Code::HO_NOT_OWNER)?;
-        must(Clause::HO_WANT_1, want.parent == base.id(), Code::HO_STALE_PARENT)?;
-        if WantMode::from_number(want.mode) == Some(WantMode::Answer) {
-            let live = self.source.offer_id();
-            let made = live.is_some() && want.offer.get().copied() == live;
-            must(Clause::HO_WANT_3, made, Code::HO_TOKEN_BAD)?;
-            must(Clause::HO_WANT_3, chosen, Code::HO_TOKEN_WRONG_PEER)?;
-        }
-        Ok(())
-    }
-
-    /// The record that a WANT is judged by: the head.
-    fn base_of(&self, rules: Rules, want: &Want) -> &Proven<Record> {
-        if rules.keeps(Clause::HO_GRANT_3) {
-            return self.head();
-        }
-        // With the clause off: whatever record the WANT cites, if it was this device's to follow.
-        self.chain.get(&want.parent).filter(|record| record.body().grantor == self.me).unwrap_or(self.head())
-    }
-
-    /// Keeps a WANT that passed, and acts on it.
-    fn note_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
-        let mode = WantMode::from_number(want.body().mode);
-        let chosen = self.source.offering_to() == Some(from);
-        let before = self.wants.get(&from).is_some_and(|live| live.approved);
-        let policy =
-            if ctx.generation >= Generation::V2 || ctx.pulls != Policy::Ask { ctx.pulls } else { Policy::Allow };
-        let approved = before
-            || chosen
-            || mode == Some(WantMode::Pull) && policy == Policy::Allow
-            || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5);
-        if mode == Some(WantMode::Pull) && !approved && policy == Policy::Deny {
-            return self.decline_want(ctx, from, req, want.id(), Code::HO_DECLINED);
-        }
-        if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {
-            return ctx.refuse(from, req, self.id(), Code::LIMIT_ROOM);
-        }
-        let expires = ctx.now.after((u64::from(want.body().ttl) * 1000).min(MAX_TTL));
-        let token = want.id();
-        let known = self.wants.get(&from).is_some_and(|live| live.want.id() == token);
-        self.wants.insert(from, LiveWant { want, req, expires, approved });
-        if approved {
-            self.try_grant(ctx, from);
-        } else if mode == Some(WantMode::Pull) && !known {
-            ctx.event(Event::RequestHandoff { token, session: self.id(), by: from });
-        }
-    }
-
     /// Grants a live WANT if its data suffices; else says what to fetch. True if the record is being signed.
-    fn try_grant(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> bool {
+    pub(super) fn try_grant(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> bool {
         if self.source.is_signing() && ctx.rules.keeps(Clause::HO_GRANT_3) {
             return false;
         }
@@ -592,9 +484,9 @@ impl<H: Holdings> Session<H> {
 
     /// From here on nothing is written under the parent: the signatures are asked for.
     fn seal(&mut self, ctx: &mut Ctx<'_>, record: Record, grant: Option<Pledge>) {
-        ctx.fx.signs.push((SignFor::Record, message_of(&record)));
+        ctx.sign(SignFor::Record, &record);
         if let Some(pledge) = &grant {
-            ctx.fx.signs.push((SignFor::Final, message_of(&pledge.end)));
+            ctx.sign(SignFor::Final, &pledge.end);
         }
         self.source.0 = State::Signing(Box::new(Signing { record, record_sig: None, grant }));
     }
@@ -681,37 +573,6 @@ impl<H: Holdings> Session<H> {
             genesis: None.into(),
         }
     }
-
-    /// Forgets a WANT and tells whoever waits for it.
-    pub(super) fn drop_want(&mut self, ctx: &mut Ctx<'_>, device: &DeviceId, code: Code) {
-        let Some(live) = self.wants.remove(device) else { return };
-        let (token, session) = (live.want.id(), self.id());
-        let mode = WantMode::from_number(live.want.body().mode);
-        if !live.approved && mode == Some(WantMode::Pull) && code != Code::HO_DECLINED {
-            ctx.event(Event::Withdrawn { token, session, code });
-        }
-        match code {
-            Code::HO_STALE_PARENT => {
-                ctx.refuse(*device, live.req, session, code);
-                self.send_head_if_lacking(ctx, *device);
-            }
-            _ if mode == Some(WantMode::Standing) => {}
-            _ => self.decline_want(ctx, *device, live.req, token, code),
-        }
-    }
-
-    fn decline_want(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, req: u32, subject: Hash, code: Code) {
-        let session = self.id();
-        match ctx.generation_with(&to) {
-            Some(Generation::V1_4) | None => ctx.refuse(to, req, session, code),
-            Some(_) => ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() }),
-        }
-    }
-}
-
-/// The bytes to sign for a body.
-pub(super) fn message_of<T: SignedBody>(body: &T) -> Vec<u8> {
-    signing_bytes::<T>(id_of::<T>(&encode(body)))
 }
 
 /// Milliseconds, rounded up, as a `ttl` has them.
@@ -720,9 +581,9 @@ pub(super) fn millis(micros: u64) -> u32 {
 }
 
 /// A peer may name any code as its reason; one that isn't definite would say too much.
-fn declined(code: Code) -> Code {
-    match code {
-        Code::HO_CANCELLED | Code::HO_TIMEOUT | Code::LIMIT_OFFERS => code,
+pub(super) fn declined(code: Code) -> Code {
+    match (Code::known(code.number()), code.outcome()) {
+        (Some(known), crate::Outcome::Definite) => known,
         _ => Code::HO_DECLINED,
     }
 }

@@ -13,11 +13,11 @@
 use alloc::boxed::Box;
 use alloc::string::ToString;
 
-use super::effects::{Ctx, Hold, SignFor};
+use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::Holdings;
 use super::keys;
 use super::session::Session;
-use super::source::{message_of, millis};
+use super::source::{declined, millis};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::errors::UsageError;
@@ -125,11 +125,7 @@ impl<H: Holdings> Session<H> {
             return None;
         }
         let (from, timeout) = (offer.body().source, expires.since(ctx.now));
-        let data = Announced {
-            root: offer.body().root,
-            manifest: offer.body().manifest,
-            manifest_len: offer.body().manifest_len,
-        };
+        let data = announced(offer.body());
         let id = ctx.fresh.handoff();
         self.seek(ctx, Some(id), from, timeout, WantMode::Answer, Some((token, data)));
         Some(id)
@@ -166,8 +162,11 @@ impl<H: Holdings> Session<H> {
             // The same OFFER again, after a reconnect.
             State::Invited(known, _) if known.id() == token => return,
             State::Seeking(seeking) if seeking.offer == Some(token) => return,
-            // An OFFER and a WANT crossed: the WANT says yes to both (HO-WANT-3).
-            State::Seeking(seeking) if seeking.from == from && seeking.offer.is_none() => return,
+            State::Seeking(seeking) if seeking.from == from && seeking.offer.is_none() => {
+                // The user wants it from there already (HO-OFFER-6).
+                (seeking.mode, seeking.offer) = (WantMode::Answer, Some(token));
+                return self.seek_data(ctx, announced(offer.body()));
+            }
             State::Invited(known, _) => {
                 let (token, session) = (known.id(), known.body().session);
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_SUPERSEDED });
@@ -230,8 +229,7 @@ impl<H: Holdings> Session<H> {
         let State::Seeking(seeking) = &self.target.0 else { return };
         let named = matches!(seeking.step, Step::Wanting { want, .. } if want == subject);
         if seeking.from == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
-            let code = if code == Code::HO_TIMEOUT { code } else { Code::HO_DECLINED };
-            self.give_up(ctx, code);
+            self.give_up(ctx, declined(code));
         }
     }
 
@@ -380,10 +378,13 @@ impl<H: Holdings> Session<H> {
     }
 
     /// The own WANT is signed: it leaves once what it says is durable (TRANSFER-HAVE-1).
-    pub(super) fn on_want_signed(&mut self, ctx: &mut Ctx<'_>, sig: Sig) {
+    pub(super) fn on_want_signed(&mut self, ctx: &mut Ctx<'_>, id: Hash, sig: Sig) {
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        let Step::Signing(body) = core::mem::replace(&mut seeking.step, Step::Waiting) else { return };
-        let want = Proven::own(*body, sig);
+        let Step::Signing(body) = &seeking.step else { return };
+        if new_id(body.as_ref()) != id {
+            return;
+        }
+        let want = Proven::own(Want::clone(body), sig);
         let req = ctx.fresh.request();
         seeking.step = Step::Wanting { want: want.id(), req };
         let to = seeking.from;
@@ -449,6 +450,7 @@ impl<H: Holdings> Session<H> {
             seeking.lacks = None;
             return self.want(ctx);
         }
+        seeking.lacks = Some(data.manifest);
         seeking.step = Step::Waiting;
         ctx.fx.fetch = Some((seeking.from, data));
     }
@@ -480,7 +482,7 @@ impl<H: Holdings> Session<H> {
             pick: List::empty(),
             ttl: millis(seeking.deadline.since(ctx.now)),
         };
-        ctx.fx.signs.push((SignFor::Want, message_of(&body)));
+        ctx.sign(SignFor::Want, &body);
         seeking.step = Step::Signing(Box::new(body));
     }
 
@@ -491,7 +493,8 @@ impl<H: Holdings> Session<H> {
         let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
         self.target.0 = State::Resting;
         ctx.fx.stop_fetch = true;
-        let withdrawn = matches!(code, Code::HO_TIMEOUT | Code::HO_CANCELLED | Code::HO_SUPERSEDED | Code::DATA_HASH);
+        let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER);
+        let withdrawn = !told && !matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
         let tells = ctx.generation_with(&from).is_some_and(|g| g >= Generation::V1_7);
         match (step, offer) {
             (Step::Wanting { want, .. }, _) if withdrawn && tells => {
@@ -564,6 +567,10 @@ impl<H: Holdings> Session<H> {
         self.source_fenced(ctx);
         self.acknowledge(ctx, record);
     }
+}
+
+fn announced(offer: &Offer) -> Announced {
+    Announced { root: offer.root, manifest: offer.manifest, manifest_len: offer.manifest_len }
 }
 
 /// The bytes that an owner signs to acknowledge its record.

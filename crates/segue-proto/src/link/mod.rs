@@ -140,18 +140,21 @@ impl Link {
         self.heard
     }
 
-    /// Bytes of the control stream.
-    pub(crate) fn push(&mut self, rules: Rules, now: Instant, bytes: &[u8]) -> Result<(), Violation> {
+    /// Takes bytes of the control stream, before AUTH only as many as the link allows; how many it took.
+    pub(crate) fn push(&mut self, rules: Rules, now: Instant, bytes: &[u8]) -> Result<usize, Violation> {
         if matches!(self.state, State::Closing) {
-            return Ok(());
+            return Ok(bytes.len());
         }
         (self.heard, self.pinged) = (now, None);
-        if self.ready().is_none() {
-            self.before_auth = self.before_auth.saturating_add(bytes.len());
-        }
-        self.framer.push(bytes);
-        let within = self.ready().is_some() || self.before_auth <= MAX_PREAUTH;
-        rules.ensure(Clause::LINK_PREAUTH_1, within, Code::LIMIT_PREAUTH)
+        let room = match self.ready() {
+            None if rules.keeps(Clause::LINK_PREAUTH_1) => MAX_PREAUTH.saturating_sub(self.before_auth),
+            _ => bytes.len(),
+        };
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        rules.ensure(Clause::LINK_PREAUTH_1, !taken.is_empty() || bytes.is_empty(), Code::LIMIT_PREAUTH)?;
+        self.before_auth = self.before_auth.saturating_add(taken.len());
+        self.framer.push(taken);
+        Ok(taken.len())
     }
 
     /// The next frame that came, judged by the link's state; none if no whole frame is there.
@@ -256,13 +259,14 @@ impl Link {
         if let Message::Goaway(goaway) = &message {
             return Ok(Received::Goaway(goaway.code.into()));
         }
-        match core::mem::replace(&mut self.state, State::Closing) {
+        match &self.state {
             State::Greeting => self.on_greeting(rules, message, frame.payload),
-            State::Proving { hello, bytes } => self.on_proving(config, message, hello, &bytes),
-            State::Ready(ready) => {
+            State::Proving { hello, bytes } => {
+                let ready = self.on_proving(config, message, hello, bytes)?;
                 self.state = State::Ready(ready);
-                self.on_message(rules, ready, message)
+                Ok(Received::Authenticated(ready))
             }
+            State::Ready(ready) => self.on_message(rules, *ready, message),
             State::Closing => Ok(Received::Nothing),
         }
     }
@@ -277,13 +281,7 @@ impl Link {
         Ok(Received::Nothing)
     }
 
-    fn on_proving(
-        &mut self,
-        config: &Config,
-        message: Message,
-        hello: Hello,
-        bytes: &[u8],
-    ) -> Result<Received, Violation> {
+    fn on_proving(&self, config: &Config, message: Message, hello: &Hello, bytes: &[u8]) -> Result<Ready, Violation> {
         let rules = config.rules;
         let Message::Auth(auth) = message else {
             return Err(Violation::new(Code::WIRE_STATE, Clause::LINK_AUTH_1));
@@ -296,10 +294,8 @@ impl Link {
         rules.ensure(Clause::LINK_AUTH_2, proven && auth.key != config.device, Code::AUTH_BINDING)?;
         let dialled = self.expect.is_none_or(|expect| expect == auth.key);
         rules.ensure(Clause::LINK_AUTH_4, dialled, Code::AUTH_UNKNOWN_DEVICE)?;
-        let generation = pick(config, &hello)?;
-        let ready = Ready { peer: auth.key, generation, boot: hello.boot };
-        self.state = State::Ready(ready);
-        Ok(Received::Authenticated(ready))
+        let generation = pick(config, hello)?;
+        Ok(Ready { peer: auth.key, generation, boot: hello.boot })
     }
 
     fn on_message(&mut self, rules: Rules, ready: Ready, message: Message) -> Result<Received, Violation> {

@@ -289,22 +289,23 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
                 write!(f, "at most {MAX} elements")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let claimed = seq.size_hint().unwrap_or(0);
+                let missing = || de::Error::invalid_length(0, &"a list");
+                let claimed: u64 = seq.next_element()?.ok_or_else(missing)?;
+                let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
                 if claimed > MAX {
                     return Err(de::Error::invalid_length(claimed, &self));
                 }
                 // A claim costs its sender nothing, so no more than this is set aside for it (a guess).
                 let mut items = Vec::with_capacity(claimed.min(16));
-                while let Some(item) = seq.next_element()? {
-                    if items.len() == MAX {
-                        return Err(de::Error::invalid_length(MAX + 1, &self));
-                    }
-                    items.push(item);
+                for _ in 0..claimed {
+                    items.push(seq.next_element()?.ok_or_else(missing)?);
                 }
                 Ok(List(items))
             }
         }
-        d.deserialize_seq(Items(PhantomData))
+        // Postcard keeps a claim to itself if the input can't hold it, so the count is read as an element of its own:
+        // a list is then a tuple of the count and at most MAX elements.
+        d.deserialize_tuple(MAX + 1, Items(PhantomData))
     }
 }
 

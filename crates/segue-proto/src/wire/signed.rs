@@ -107,7 +107,8 @@ impl<T: SignedBody> Signed<T> {
         let body = self.open(rules)?;
         let id = self.id();
         let message = signing_bytes::<T>(id);
-        let good = verify_message(&signer(&body), &message, &self.sig);
+        // With the clause switched off nothing is computed, so that a bench can tell what signatures cost.
+        let good = !rules.keeps(Clause::WIRE_SIGN_1) || verify_message(&signer(&body), &message, &self.sig);
         rules.ensure(Clause::WIRE_SIGN_1, good, Code::AUTH_SIGNATURE)?;
         Ok(Proven { id, body, signed: self })
     }

@@ -1,0 +1,163 @@
+//! The WANTs that a source keeps: which it takes, whose consent they have, and how they end.
+
+use super::effects::Ctx;
+use super::holdings::Holdings;
+use super::session::Session;
+use crate::clause::{Clause, Rules};
+use crate::clock::Instant;
+use crate::event::{Event, Policy, Token};
+use crate::generations::Generation;
+use crate::limits::{MAX_TTL, MAX_WANTS};
+use crate::wire::{Decline, DeviceId, Exts, Hash, Proven, Record, Want, WantMode};
+use crate::{Code, Violation};
+
+/// A WANT that may be granted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LiveWant {
+    pub(super) want: Proven<Want>,
+    pub(super) req: u32,
+    pub(super) expires: Instant,
+    /// The user, or the policy, consents.
+    pub(super) approved: bool,
+}
+
+/// The user's answers.
+impl<H: Holdings> Session<H> {
+    /// The user accepts a request to hand over.
+    pub fn accept_pull(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+        let Some((device, live)) = self.wants.iter_mut().find(|(_, live)| live.want.id() == token && !live.approved)
+        else {
+            return false;
+        };
+        let device = *device;
+        live.approved = true;
+        self.try_grant(ctx, device);
+        true
+    }
+
+    /// The user rejects a request to hand over.
+    pub fn reject_pull(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+        let found = self.wants.iter().find(|(_, live)| live.want.id() == token && !live.approved);
+        let Some(device) = found.map(|(device, _)| *device) else { return false };
+        self.drop_want(ctx, &device, Code::HO_DECLINED);
+        true
+    }
+}
+
+/// Messages.
+impl<H: Holdings> Session<H> {
+    /// A WANT whose signature was verified.
+    pub fn on_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
+        if self.repeat_grant(ctx, from, req, &want) {
+            return;
+        }
+        if let Err((code, clause)) = self.judge_want(ctx, from, want.body()) {
+            let violation = Violation::new(code, clause);
+            ctx.event(Event::Violation { peer: from, session: Some(self.id()), violation });
+            ctx.refuse(from, req, self.id(), code);
+            if matches!(code, Code::HO_STALE_PARENT | Code::HO_NOT_OWNER) {
+                self.peer_heads.remove(&from);
+                self.send_head(ctx, from, &want.body().parent, None);
+            }
+            return;
+        }
+        self.peer_heads.insert(from, want.body().parent);
+        self.note_want(ctx, from, req, want);
+    }
+
+    /// CANCEL: the target withdraws its WANT (HO-CANCEL-1).
+    pub fn on_want_cancelled(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+        if self.wants.get(&from).is_some_and(|live| live.want.id() == subject) {
+            let approved = self.wants.remove(&from).is_some_and(|live| live.approved);
+            if !approved {
+                ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
+            }
+        }
+    }
+}
+
+/// Steps.
+impl<H: Holdings> Session<H> {
+    /// The checks of a WANT, in the order of the handoff chapter.
+    fn judge_want(&self, ctx: &Ctx<'_>, from: DeviceId, want: &Want) -> Result<(), (Code, Clause)> {
+        let rules = ctx.rules;
+        let must = |clause, holds: bool, code| rules.ensure(clause, holds, code).map_err(|v| (v.code, v.clause));
+        must(Clause::HO_WANT_2, want.target == from, Code::HO_TOKEN_WRONG_PEER)?;
+        let chosen = self.source.offering_to() == Some(from);
+        must(Clause::HO_WANT_4, self.may_read(ctx, &from), Code::HO_UNKNOWN_SESSION)?;
+        let base = self.base_of(rules, want);
+        let owns = base.body().grantor == self.me && self.is_entitled(rules, base);
+        must(Clause::HO_WANT_6, owns, Code::HO_NOT_OWNER)?;
+        must(Clause::HO_WANT_1, want.parent == base.id(), Code::HO_STALE_PARENT)?;
+        if WantMode::from_number(want.mode) == Some(WantMode::Answer) {
+            let live = self.source.offer_id();
+            let made = live.is_some() && want.offer.get().copied() == live;
+            must(Clause::HO_WANT_3, made, Code::HO_TOKEN_BAD)?;
+            must(Clause::HO_WANT_3, chosen, Code::HO_TOKEN_WRONG_PEER)?;
+        }
+        Ok(())
+    }
+
+    /// The record that a WANT is judged by: the head.
+    pub(super) fn base_of(&self, rules: Rules, want: &Want) -> &Proven<Record> {
+        if rules.keeps(Clause::HO_GRANT_3) {
+            return self.head();
+        }
+        // With the clause off: whatever record the WANT cites, if it was this device's to follow.
+        self.chain.get(&want.parent).filter(|record| record.body().grantor == self.me).unwrap_or(self.head())
+    }
+
+    /// Keeps a WANT that passed, and acts on it.
+    fn note_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
+        let mode = WantMode::from_number(want.body().mode);
+        let chosen = self.source.offering_to() == Some(from);
+        let before = self.wants.get(&from).is_some_and(|live| live.approved);
+        let policy =
+            if ctx.generation >= Generation::V2 || ctx.pulls != Policy::Ask { ctx.pulls } else { Policy::Allow };
+        let approved = before
+            || chosen
+            || mode == Some(WantMode::Pull) && policy == Policy::Allow
+            || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5);
+        if mode == Some(WantMode::Pull) && !approved && policy == Policy::Deny {
+            return self.decline_want(ctx, from, req, want.id(), Code::HO_DECLINED);
+        }
+        if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {
+            return ctx.refuse(from, req, self.id(), Code::LIMIT_ROOM);
+        }
+        let expires = ctx.now.after((u64::from(want.body().ttl) * 1000).min(MAX_TTL));
+        let token = want.id();
+        let known = self.wants.get(&from).is_some_and(|live| live.want.id() == token);
+        self.wants.insert(from, LiveWant { want, req, expires, approved });
+        if approved {
+            self.try_grant(ctx, from);
+        } else if mode == Some(WantMode::Pull) && !known {
+            ctx.event(Event::RequestHandoff { token, session: self.id(), by: from });
+        }
+    }
+
+    /// Forgets a WANT and tells whoever waits for it.
+    pub(super) fn drop_want(&mut self, ctx: &mut Ctx<'_>, device: &DeviceId, code: Code) {
+        let Some(live) = self.wants.remove(device) else { return };
+        let (token, session) = (live.want.id(), self.id());
+        let mode = WantMode::from_number(live.want.body().mode);
+        if !live.approved && mode == Some(WantMode::Pull) && code != Code::HO_DECLINED {
+            ctx.event(Event::Withdrawn { token, session, code });
+        }
+        match code {
+            Code::HO_STALE_PARENT => {
+                ctx.refuse(*device, live.req, session, code);
+                self.send_head_if_lacking(ctx, *device);
+            }
+            _ if mode == Some(WantMode::Standing) => {}
+            _ => self.decline_want(ctx, *device, live.req, token, code),
+        }
+    }
+
+    fn decline_want(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, req: u32, subject: Hash, code: Code) {
+        let session = self.id();
+        match ctx.generation_with(&to) {
+            Some(Generation::V1_4) | None => ctx.refuse(to, req, session, code),
+            Some(_) => ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() }),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The model: three devices run the core's own chain and handoff code under every order of messages, losses,
+//! repetitions, crashes, takeovers and a restored store, until nothing new can happen.
+//!
+//! Signatures are left out (a proven object is assumed), bulk takes no time, and nonces are constant; everything else
+//! is the code that an endpoint runs.
+
+mod data;
+mod laws;
+mod world;
+
+use segue_proto::wire::{DeviceId, Exts, Hash, Head, Kind, List, Message, Proven, Record};
+use segue_proto::{Clause, Instant, Rules, SessionRole};
+use stateright::{Checker, Model, Property};
+use world::{Budget, DEVICES, Known, Packet, World, key};
+
+/// How long a handoff may take: shorter than the pause before a GRANT is sent again, which the model doesn't need.
+const TIMEOUT: u64 = 10;
+
+#[derive(Clone, Copy)]
+struct Segue {
+    rules: Rules,
+    budget: Budget,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Action {
+    Deliver(Packet),
+    Sync(u8),
+    Crash(u8),
+    Restore(u8),
+    Initiate(u8, u8),
+    Request(u8, u8),
+    Takeover(u8),
+    Write(u8),
+    Timeout(u8),
+    Forge(u8, Forgery),
+}
+
+/// Records that a member makes up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Forgery {
+    /// Signed by a device that isn't the parent's grantor.
+    NotGrantor,
+    /// Cites a parent that nobody knows.
+    NoParent,
+    /// Skips a number.
+    WrongNumber,
+    /// Tells what it knows: no forgery, but no acknowledgement either.
+    Inform,
+}
+
+impl Model for Segue {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self.rules, self.budget)]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        actions.extend(world.net.iter().cloned().map(Action::Deliver));
+        let budget = world.budget;
+        for device in 0..DEVICES as u8 {
+            let it = &world.devices[usize::from(device)];
+            let Some(session) = &it.session else { continue };
+            let role = session.role(self.rules);
+            let primary = role == SessionRole::Primary;
+            if !it.pending.is_empty() {
+                actions.push(Action::Sync(device));
+            }
+            if budget.crash > 0 {
+                actions.push(Action::Crash(device));
+            }
+            // A copy of the first disk is put back on the device that owned by it.
+            if budget.restore > 0 && it.backup.is_some() && device == 0 {
+                actions.push(Action::Restore(device));
+            }
+            let others = (0..DEVICES as u8).filter(|other| *other != device);
+            if budget.initiate > 0 && primary {
+                actions.extend(others.clone().map(|to| Action::Initiate(device, to)));
+            }
+            if budget.request > 0 && !primary {
+                actions.extend(others.map(|from| Action::Request(device, from)));
+            }
+            if budget.takeover > 0 && device == 2 {
+                actions.push(Action::Takeover(device));
+            }
+            if budget.write > 0 && (primary || !self.rules.keeps(Clause::HO_WRITE_1)) {
+                actions.push(Action::Write(device));
+            }
+            if budget.timeout > 0 && session.next_timeout().is_some_and(|at| at.micros() <= TIMEOUT) {
+                actions.push(Action::Timeout(device));
+            }
+            if budget.forge > 0 && device == 2 {
+                let kinds = [Forgery::NotGrantor, Forgery::NoParent, Forgery::WrongNumber, Forgery::Inform];
+                actions.extend(kinds.map(|kind| Action::Forge(device, kind)));
+            }
+        }
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        if last.broken.is_some() {
+            return None;
+        }
+        let mut world = last.clone();
+        let rules = self.rules;
+        match action {
+            Action::Deliver(packet) => world.deliver(rules, &packet),
+            Action::Sync(device) => world.sync(rules, device),
+            Action::Crash(device) => {
+                world.budget.crash -= 1;
+                let law = laws::reopened(rules, &world.devices[usize::from(device)], device);
+                world.note(law);
+                world.crash(rules, device);
+            }
+            Action::Restore(device) => {
+                world.budget.restore -= 1;
+                world.restore(rules, device);
+                let law = laws::primaries(rules, &world);
+                world.note(law);
+            }
+            Action::Initiate(device, to) => {
+                world.budget.initiate -= 1;
+                world.run(rules, device, Instant::ZERO, |s, ctx| s.initiate(ctx, key(to), TIMEOUT).map_or((), |_| ()));
+            }
+            Action::Request(device, from) => {
+                world.budget.request -= 1;
+                world.run(rules, device, Instant::ZERO, |s, ctx| s.request(ctx, key(from), TIMEOUT).map_or((), |_| ()));
+            }
+            Action::Takeover(device) => {
+                world.budget.takeover -= 1;
+                world.run(rules, device, Instant::ZERO, |s, ctx| s.takeover(ctx).map_or((), |_| ()));
+            }
+            Action::Write(device) => write(rules, &mut world, device),
+            Action::Timeout(device) => {
+                world.budget.timeout -= 1;
+                world.run(rules, device, Instant::from_micros(TIMEOUT), |s, ctx| s.on_timeout(ctx));
+            }
+            Action::Forge(device, kind) => {
+                world.budget.forge -= 1;
+                forge(&mut world, device, kind);
+            }
+        }
+        (world != *last).then_some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("no law is broken", |_, world: &World| world.broken.is_none()),
+            Property::sometimes("A hands to B, B to C, with A's GRANT unacknowledged", |_, world| {
+                chain_of_three(world)
+            }),
+            Property::sometimes("a session comes home", |model: &Segue, world: &World| {
+                let it = world.devices[0].session.as_ref();
+                it.is_some_and(|s| s.head().body().n == 2 && s.role(model.rules) == SessionRole::Primary)
+            }),
+        ]
+    }
+}
+
+fn chain_of_three(world: &World) -> bool {
+    let (Some(a), Some(c)) = (&world.devices[0].session, &world.devices[2].session) else { return false };
+    a.pending() == Some(key(1)) && c.head().body().owner == key(2) && c.head().body().signer == key(1)
+}
+
+fn write(rules: Rules, world: &mut World, device: u8) {
+    let number = world.budget.write;
+    world.budget.write -= 1;
+    let mut law = Ok(());
+    world.run(rules, device, Instant::ZERO, |session, ctx| {
+        if let Ok(record) = session.writable(rules) {
+            law = laws::writing(session, &record);
+            let write = session.holdings.write(number);
+            ctx.fx.writes.push(write);
+        }
+    });
+    world.note(law);
+}
+
+/// A member sends everybody a record that it made up.
+fn forge(world: &mut World, device: u8, kind: Forgery) {
+    let Some(session) = &world.devices[usize::from(device)].session else { return };
+    let genesis = session.chain().suffix(&Hash::ZERO)[0].clone();
+    let mut record = Record {
+        kind: Kind::Grant.number(),
+        parent: genesis.id(),
+        n: 1,
+        signer: key(device),
+        owner: key(device),
+        grantor: key(device),
+        want: Hash::new([7; 32]),
+        genesis: None.into(),
+        ..genesis.body().clone()
+    };
+    match kind {
+        Forgery::NotGrantor | Forgery::Inform => {}
+        Forgery::NoParent => (record.parent, record.signer) = (Hash::new([9; 32]), key(0)),
+        Forgery::WrongNumber => (record.n, record.signer) = (7, key(0)),
+    }
+    let records = match kind {
+        Forgery::Inform => {
+            session.chain().suffix(&Hash::ZERO).into_iter().map(|record| record.signed().clone()).collect()
+        }
+        _ => vec![Proven::assume(record).signed().clone()],
+    };
+    let records = List::new(records).unwrap_or_default();
+    let head = Head { session: session.id(), records, more: false, ack: None.into(), ext: Exts::empty() };
+    let to = if kind == Forgery::Inform { 0 } else { 1 };
+    let packet = Packet { from: device, to, message: Known::new(Message::from(head)) };
+    world.net.edit(|net| net.insert(packet));
+}
+
+/// Checks the model with these rules: the number of states, and the law that was broken.
+fn explore(rules: Rules, budget: Budget) -> (usize, Option<&'static str>, Vec<&'static str>) {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let checker = Segue { rules, budget }
+        .checker()
+        .threads(threads)
+        .finish_when(stateright::HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let broken = checker.discovery("no law is broken").and_then(|path| {
+        let broken = path.last_state().broken;
+        if rules == Rules::ALL {
+            path.into_actions().iter().for_each(|action| println!("  {action:?}"));
+        }
+        broken
+    });
+    let missed = ["A hands to B, B to C, with A's GRANT unacknowledged", "a session comes home"];
+    let missed = missed.into_iter().filter(|name| checker.discovery(name).is_none()).collect();
+    (checker.unique_state_count(), broken, missed)
+}
+
+const BUDGET: Budget =
+    Budget { initiate: 2, request: 1, takeover: 1, crash: 1, restore: 1, write: 1, timeout: 0, forge: 0 };
+
+/// The laws hold in every state that can be reached.
+#[test]
+fn no_law_is_ever_broken() {
+    let start = std::time::Instant::now();
+    let (states, broken, missed) = explore(Rules::ALL, BUDGET);
+    println!("{states} unique states, {:.1} s", start.elapsed().as_secs_f64());
+    assert_eq!(broken, None);
+    assert!(missed.is_empty(), "never reached: {missed:?}");
+    assert!(states >= 1_000_000, "only {states} unique states");
+}
+
+/// Every seeded mistake breaks a law.
+#[test]
+fn every_seeded_mistake_is_caught() {
+    let _: DeviceId = key(0);
+    for (clause, what, budget) in MISTAKES {
+        let (states, broken, _) = explore(Rules::without(*clause), *budget);
+        println!("{clause}: {what}: {} after {states} states", broken.unwrap_or("NOT CAUGHT"));
+        assert!(broken.is_some(), "{clause}: {what}: not caught in {states} states");
+    }
+}
+
+const CALM: Budget =
+    Budget { initiate: 1, request: 1, takeover: 0, crash: 0, restore: 0, write: 1, timeout: 1, forge: 0 };
+const CRASHES: Budget = Budget { crash: 1, ..CALM };
+const TAKEN: Budget = Budget { takeover: 1, ..CALM };
+const RESTORED: Budget = Budget { restore: 1, initiate: 2, ..CALM };
+const FORGED: Budget = Budget { forge: 1, ..CALM };
+const TOLD: Budget = Budget { forge: 1, timeout: 0, write: 0, ..CALM };
+const ASKED: Budget = Budget { request: 2, timeout: 0, write: 0, ..CALM };
+
+const MISTAKES: &[(Clause, &str, Budget)] = &[
+    (Clause::HO_GRANT_2, "resume after a timeout", CALM),
+    (Clause::HO_GRANT_1, "GRANT before the sync", CRASHES),
+    (Clause::HO_HEAD_4, "HEAD before the sync", CRASHES),
+    (Clause::HO_STORE_1, "a restored store that owns", RESTORED),
+    (Clause::HO_STORE_2, "a restored store that accepts an old GRANT sent again", RESTORED),
+    (Clause::HO_HEAD_3, "a HEAD by a third device taken for the acknowledgement", TOLD),
+    (Clause::HO_CHAIN_4, "takeover in the same term", TAKEN),
+    (Clause::HO_CHAIN_2, "grantor not checked", FORGED),
+    (Clause::HO_CHAIN_1, "parent not checked", FORGED),
+    (Clause::HO_CHAIN_3, "number not checked", FORGED),
+    (Clause::HO_GRANT_4, "data not complete: granted all the same", CALM),
+    (Clause::TRANSFER_HAVE_1, "data not durable: said to be held all the same", CALM),
+    (Clause::HO_GRANT_3, "two WANTs granted", ASKED),
+    (Clause::HO_WANT_1, "WANT of another parent", ASKED),
+    (Clause::HO_WRITE_1, "a secondary writes", CALM),
+    (Clause::HO_HEAD_1, "the head falls", TAKEN),
+];

@@ -1,0 +1,456 @@
+//! The modelled world: three devices with disks, and a network that loses, repeats and reorders.
+
+use std::any::{Any, TypeId};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+
+use segue_proto::handoff::{
+    Actor, Chain, Ctx, Effects, Fresh, Hold, Outgoing, Peer, ProvenAck, ProvenGrant, Session, SignFor, Stored, keys,
+};
+use segue_proto::wire::Hash as Id;
+use segue_proto::wire::{
+    Announced, Cancel, Decline, DeviceId, Genesis, Grant, Head, Kind, List, Message, Nonce, OfferMsg, Proven, Record,
+    SessionId, Sig, WantMsg,
+};
+use segue_proto::{Event, Generation, Instant, Policy, Rules, SessionRole, Write, data};
+
+use crate::data::{Data, list_with};
+use crate::laws;
+
+/// The devices by number.
+pub(crate) const DEVICES: usize = 3;
+
+/// A disk: what is synced.
+pub(crate) type Disk = Known<BTreeMap<Vec<u8>, Vec<u8>>>;
+
+/// A value that is hashed once and compared by its hash, as the checker compares whole states.
+#[derive(Clone, Debug)]
+pub(crate) struct Known<T> {
+    id: u64,
+    value: Arc<T>,
+}
+
+impl<T: Hash + Send + Sync + 'static> Known<T> {
+    /// Equal values share one place: there are far fewer of them than states.
+    pub(crate) fn new(value: T) -> Self {
+        static PLACES: Mutex<BTreeMap<(TypeId, u64), Arc<dyn Any + Send + Sync>>> = Mutex::new(BTreeMap::new());
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        let id = hasher.finish();
+        let mut places = PLACES.lock().expect("nobody panics while holding it");
+        let place = places.entry((TypeId::of::<T>(), id)).or_insert_with(|| Arc::new(value)).clone();
+        Known { id, value: place.downcast().expect("the type is part of the key") }
+    }
+}
+
+impl<T: Hash + Clone + Send + Sync + 'static> Known<T> {
+    /// The value changed.
+    pub(crate) fn edit<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = T::clone(&self.value);
+        let result = change(&mut value);
+        *self = Known::new(value);
+        result
+    }
+}
+
+impl<T: Hash + Default + Send + Sync + 'static> Default for Known<T> {
+    fn default() -> Self {
+        Known::new(T::default())
+    }
+}
+
+impl<T> Deref for Known<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> PartialEq for Known<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl<T> Eq for Known<T> {}
+
+impl<T> Hash for Known<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl<T> PartialOrd for Known<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Known<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.id.cmp(&other.id)
+    }
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Device {
+    /// Lost in a crash.
+    pub session: Option<Known<Session<Data>>>,
+    pub disk: Disk,
+    /// Written and not synced: lost in a crash.
+    pub pending: Known<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    /// Messages that wait for the sync.
+    pub held: Known<Vec<(u8, Known<Message>)>>,
+    /// A copy of the disk that somebody may put back.
+    pub backup: Option<Disk>,
+    /// The disk was put back from a copy at least once.
+    pub restored: bool,
+    /// The store doesn't know yet that the device knows that.
+    pub unproven: bool,
+}
+
+/// How much may still happen: what makes the model finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Budget {
+    pub initiate: u8,
+    pub request: u8,
+    pub takeover: u8,
+    pub crash: u8,
+    pub restore: u8,
+    pub write: u8,
+    pub timeout: u8,
+    pub forge: u8,
+}
+
+/// A state of the world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub devices: [Device; DEVICES],
+    /// Every message that ever left: it may arrive never, late, or again.
+    pub net: Known<BTreeSet<Packet>>,
+    pub budget: Budget,
+    /// Writes that were acknowledged, and the records under which they were made.
+    pub acked: Known<BTreeSet<(u8, Id)>>,
+    /// The first law that was broken.
+    pub broken: Option<&'static str>,
+}
+
+/// A message under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Packet {
+    pub(crate) from: u8,
+    pub(crate) to: u8,
+    pub(crate) message: Known<Message>,
+}
+
+/// What follows from a step at once.
+enum Todo {
+    Sign(SignFor),
+    Fetch(Announced),
+    Accept(Id),
+}
+
+/// The key of a device.
+pub(crate) fn key(device: u8) -> DeviceId {
+    DeviceId::new([device + 1; 32])
+}
+
+/// The device of a key.
+pub(crate) fn number(key: &DeviceId) -> Option<u8> {
+    (0..DEVICES as u8).find(|device| crate::world::key(*device) == *key)
+}
+
+impl World {
+    /// Device 0 owns a session that 1 and 2 are members of and know.
+    pub(crate) fn new(rules: Rules, budget: Budget) -> World {
+        let nonce = Nonce::ZERO;
+        let session = data::session_id(&key(0), &nonce);
+        let actor = Actor::new(&key(0), Nonce::new([1; 16]));
+        let genesis = Record {
+            kind: Kind::Genesis.number(),
+            session,
+            parent: Id::ZERO,
+            term: 0,
+            n: 0,
+            signer: key(0),
+            owner: key(0),
+            grantor: key(0),
+            want: Id::new(*actor.id.as_bytes()),
+            roster: Id::ZERO,
+            genesis: Some(Genesis { nonce, members: List::new(vec![key(1), key(2)]).unwrap_or_default() }).into(),
+        };
+        let chain = Chain::start(rules, Proven::assume(genesis)).expect("a genesis");
+        let device = |number: u8| {
+            let actor = Actor::new(&key(number), Nonce::new([number + 1; 16]));
+            let mut known = Session::new(key(number), "", chain.clone(), actor, Data::new(session, number == 0));
+            let mut fx = Effects::default();
+            known.keep(&mut fx);
+            let disk = apply(&Disk::new(BTreeMap::new()), fx.writes.into_iter().map(|w| (w.key, w.value)));
+            let (pending, held) = Default::default();
+            Device {
+                session: Some(Known::new(known)),
+                backup: Some(disk.clone()),
+                disk,
+                pending,
+                held,
+                restored: false,
+                unproven: false,
+            }
+        };
+        World {
+            devices: [device(0), device(1), device(2)],
+            net: Known::default(),
+            budget,
+            acked: Known::default(),
+            broken: None,
+        }
+    }
+
+    /// Runs a step of a device's session and all that follows from it at once: signatures, fetches, the user's yes.
+    pub(crate) fn run(
+        &mut self,
+        rules: Rules,
+        device: u8,
+        now: Instant,
+        step: impl FnOnce(&mut Session<Data>, &mut Ctx<'_>),
+    ) {
+        let Some(session) = self.devices[usize::from(device)].session.clone() else { return };
+        let before = session;
+        let mut session = Session::clone(&before);
+        let mut todo = self.step(rules, device, now, &mut session, step);
+        while let Some(next) = todo.pop_front() {
+            let more = self.step(rules, device, now, &mut session, |session, ctx| match next {
+                Todo::Sign(purpose) => session.on_signed(ctx, purpose, Sig::ZERO),
+                Todo::Fetch(data) => {
+                    let write = session.holdings.stage(crate::data::list(&data.manifest));
+                    ctx.fx.writes.push(write);
+                    session.on_data(ctx, data.manifest, data.root);
+                }
+                Todo::Accept(token) => session.accept_offer(ctx, token).map_or((), |_| ()),
+            });
+            todo.extend(more);
+        }
+        self.devices[usize::from(device)].session = Some(Known::new(session));
+        self.note(laws::step(rules, self, device, &before));
+    }
+
+    fn step(
+        &mut self,
+        rules: Rules,
+        device: u8,
+        now: Instant,
+        session: &mut Session<Data>,
+        step: impl FnOnce(&mut Session<Data>, &mut Ctx<'_>),
+    ) -> VecDeque<Todo> {
+        let peer = Peer { generation: Generation::V2, heard: Instant::ZERO, trusted: false };
+        let others = (0..DEVICES as u8).filter(|other| *other != device);
+        let mut fx = Effects::default();
+        step(
+            session,
+            &mut Ctx {
+                now,
+                me: key(device),
+                rules,
+                generation: Generation::V2,
+                pulls: Policy::Allow,
+                peers: &others.map(|other| (key(other), peer)).collect(),
+                // Always the same nonces and numbers: what differs only in them is the same state.
+                fresh: &mut Fresh::new([0; 32]),
+                fx: &mut fx,
+            },
+        );
+        let mut todo: VecDeque<_> = fx.signs.into_iter().map(|(purpose, _)| Todo::Sign(purpose)).collect();
+        todo.extend(fx.fetch.map(|(_, data)| Todo::Fetch(data)));
+        for (_, event) in fx.events {
+            match event {
+                Event::HandoffRequest { token, .. } => todo.push_back(Todo::Accept(token)),
+                Event::HandoffResolved { result: Ok(record), .. } => {
+                    self.note(laws::resolved(self, device, session, &record));
+                }
+                _ => {}
+            }
+        }
+        self.put(device, fx.writes);
+        for Outgoing { to, hold, message } in fx.sends {
+            let Some(to) = number(&to) else { continue };
+            let waits = hold == Hold::Durable && !self.devices[usize::from(device)].pending.is_empty();
+            if waits {
+                self.devices[usize::from(device)].held.edit(|held| held.push((to, Known::new(message))));
+            } else {
+                self.leave(rules, device, to, Known::new(message));
+            }
+        }
+        todo
+    }
+
+    fn put(&mut self, device: u8, writes: Vec<Write>) {
+        let pending = &mut self.devices[usize::from(device)].pending;
+        if !writes.is_empty() {
+            pending.edit(|pending| pending.extend(writes.into_iter().map(|write| (write.key, write.value))));
+        }
+    }
+
+    fn leave(&mut self, rules: Rules, from: u8, to: u8, message: Known<Message>) {
+        self.note(laws::leaving(rules, self, from, to, &message));
+        // Errors only hurry what a timeout would do; leaving them out keeps the model small.
+        let matters = !matches!(*message, Message::Error(_));
+        let packet = Packet { from, to, message };
+        if matters && !self.net.contains(&packet) {
+            self.net.edit(|net| net.insert(packet));
+        }
+    }
+
+    /// Notes the first law broken.
+    pub(crate) fn note(&mut self, law: Result<(), &'static str>) {
+        if let (Err(law), None) = (law, self.broken) {
+            self.broken = Some(law);
+        }
+    }
+
+    /// A message arrives.
+    pub(crate) fn deliver(&mut self, rules: Rules, packet: &Packet) {
+        let from = key(packet.from);
+        let now = Instant::ZERO;
+        match Message::clone(&packet.message) {
+            Message::Want(WantMsg { req, want, .. }) => {
+                let Ok(body) = want.open(rules) else { return };
+                self.run(rules, packet.to, now, |s, ctx| s.on_want(ctx, from, req, Proven::assume(body)));
+            }
+            Message::Offer(OfferMsg { req, offer, .. }) => {
+                let Ok(body) = offer.open(rules) else { return };
+                self.run(rules, packet.to, now, |s, ctx| s.on_offer(ctx, from, req, Proven::assume(body)));
+            }
+            Message::Grant(grant) => self.deliver_grant(rules, packet.to, from, grant),
+            Message::Head(Head { records, more, ack, .. }) => {
+                let proven: Vec<_> = records.iter().filter_map(|r| r.open(rules).ok()).map(Proven::assume).collect();
+                let ack = ack.get().and_then(|ack| {
+                    let by = proven.iter().find(|r: &&Proven<Record>| r.id() == ack.record)?.body().owner;
+                    Some(ProvenAck { record: ack.record, by: if by == from { by } else { from } })
+                });
+                self.run(rules, packet.to, now, |s, ctx| s.on_head(ctx, from, proven, more, ack));
+            }
+            Message::Have(have) => self.run(rules, packet.to, now, |s, ctx| {
+                if have.req != 0 && s.may_read(ctx, &from) {
+                    s.answer_have(ctx, from, &have);
+                }
+                s.on_announcement(ctx, from, &have);
+            }),
+            Message::Decline(Decline { subject, code, .. }) => {
+                self.run(rules, packet.to, now, |s, ctx| s.on_decline(ctx, from, subject, code.into()));
+            }
+            Message::Cancel(Cancel { subject, code, .. }) => self.run(rules, packet.to, now, |s, ctx| {
+                s.on_want_cancelled(ctx, from, subject, code.into());
+                s.on_offer_cancelled(ctx, from, subject, code.into());
+            }),
+            _ => {}
+        }
+    }
+
+    fn deliver_grant(&mut self, rules: Rules, to: u8, from: DeviceId, grant: Grant) {
+        let (Ok(want), Ok(record), Ok(end)) = (grant.want.open(rules), grant.record.open(rules), grant.end.open(rules))
+        else {
+            return;
+        };
+        let ops = grant.ops.to_vec();
+        let promised = list_with(&end.manifest, &ops);
+        let grant = ProvenGrant {
+            req: grant.req,
+            want: Proven::assume(want),
+            record: Proven::assume(record),
+            end: Proven::assume(end),
+            ops,
+        };
+        let id = grant.record.id();
+        let fresh = |world: &World| {
+            let session = world.devices[usize::from(to)].session.as_ref();
+            session.is_some_and(|session| session.chain().get(&id).is_none())
+        };
+        let was_new = fresh(self);
+        self.run(rules, to, Instant::ZERO, |s, ctx| s.on_grant(ctx, from, grant));
+        if was_new && !fresh(self) {
+            self.note(laws::activated(self, to, &id, &promised));
+        }
+    }
+
+    /// The disk catches up: what waited for it leaves.
+    pub(crate) fn sync(&mut self, rules: Rules, device: u8) {
+        let it = &mut self.devices[usize::from(device)];
+        it.disk = apply(&it.disk, std::mem::take(&mut it.pending).iter().cloned());
+        it.unproven = false;
+        let held = std::mem::take(&mut it.held);
+        let session = it.session.clone();
+        for (to, message) in held.iter() {
+            self.leave(rules, device, *to, message.clone());
+        }
+        if let Some(session) = session.filter(|session| session.role(rules) == SessionRole::Primary) {
+            let log = session.holdings.log.clone().unwrap_or_default();
+            let head = session.head().id();
+            let known: BTreeSet<_> = self.acked.iter().map(|(write, _)| *write).collect();
+            for write in log.into_iter().filter(|write| !known.contains(write)) {
+                self.acked.edit(|acked| acked.insert((write, head)));
+            }
+        }
+    }
+
+    /// The device loses what isn't synced, and starts again.
+    pub(crate) fn crash(&mut self, rules: Rules, device: u8) {
+        let it = &mut self.devices[usize::from(device)];
+        (it.pending, it.held) = Default::default();
+        it.session = open(rules, device, &it.disk).map(Known::new);
+        if it.unproven {
+            self.distrust(rules, device);
+        }
+    }
+
+    /// Somebody puts an old copy of the disk back.
+    pub(crate) fn restore(&mut self, rules: Rules, device: u8) {
+        let it = &mut self.devices[usize::from(device)];
+        let Some(backup) = it.backup.take() else { return };
+        it.disk = backup;
+        (it.restored, it.unproven) = (true, true);
+        self.crash(rules, device);
+    }
+
+    fn distrust(&mut self, rules: Rules, device: u8) {
+        let it = &mut self.devices[usize::from(device)];
+        let Some(session) = it.session.take() else { return };
+        let mut session = Session::clone(&session);
+        let mut fx = Effects::default();
+        if rules.keeps(segue_proto::Clause::HO_STORE_2) {
+            session.renew_actor(Nonce::new([0x80 + device; 16]), &mut fx);
+        }
+        session.distrust_store();
+        fx.writes.push(keys::put(session.id(), keys::UNPROVEN, &[], Vec::new()));
+        it.session = Some(Known::new(session));
+        self.put(device, fx.writes);
+    }
+}
+
+/// Opens a device from its disk, by the code that the endpoint uses.
+pub(crate) fn open(rules: Rules, device: u8, disk: &Disk) -> Option<Session<Data>> {
+    let mut stored = Stored::default();
+    let mut id = SessionId::ZERO;
+    for (key, value) in disk.iter() {
+        let (session, letter, rest) = keys::split(key)?;
+        id = session;
+        stored.put(letter, rest, value.clone())?;
+    }
+    let handoff = Fresh::new([0; 32]).handoff();
+    let data = |_: &Chain, _: &str, entries| Ok(Data::restore(id, device == 0, entries));
+    stored.build(key(device), rules, Instant::ZERO, handoff, data).ok()
+}
+
+fn apply(disk: &Disk, writes: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Disk {
+    let mut disk = BTreeMap::clone(disk);
+    for (key, value) in writes {
+        match value {
+            Some(value) => disk.insert(key, value),
+            None => disk.remove(&key),
+        };
+    }
+    Known::new(disk)
+}
