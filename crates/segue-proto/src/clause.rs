@@ -135,6 +135,7 @@ clauses! {
     HO_HEAD_2 = "HO-HEAD-2" "a lower record is answered with the chain to the head",
     HO_HEAD_3 = "HO-HEAD-3" "a HEAD acknowledges a GRANT only by its owner's signature or a record of its grantor",
     HO_HEAD_4 = "HO-HEAD-4" "HEAD acknowledges after the sync of the record, not before",
+    HO_HEAD_7 = "HO-HEAD-7" "members that meet tell each other their heads",
     HO_EQUIV_1 = "HO-EQUIV-1" "two records of one key with one parent in one term are evidence, reported once",
     HO_WANT_1 = "HO-WANT-1" "a WANT cites the head as its parent and dies with it",
     HO_WANT_2 = "HO-WANT-2" "a WANT comes from its own target",

@@ -88,6 +88,8 @@ struct Download {
     data: Announced,
     fetch: Fetch,
     asked: BTreeMap<u32, Asked>,
+    /// Nobody wants it at present. What is on its way is still taken in, for another offer of the same data.
+    idle: bool,
 }
 
 #[derive(Debug)]
@@ -101,7 +103,11 @@ struct Asked {
 impl Bulk {
     /// The data of a session isn't wanted any more.
     pub(super) fn stop(&mut self, session: &SessionId) {
-        self.downloads.remove(session);
+        let Some(download) = self.downloads.get_mut(session) else { return };
+        download.idle = true;
+        if download.asked.is_empty() {
+            self.downloads.remove(session);
+        }
     }
 
     pub(super) fn link_gone(&mut self, link: LinkId) {
@@ -177,12 +183,14 @@ impl Endpoint {
 /// Steps.
 impl Endpoint {
     pub(super) fn start_fetch(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
-        let running = self.bulk.downloads.get(&session);
-        if running.is_none_or(|running| running.from != from || running.data != data) {
+        let running = self.bulk.downloads.get_mut(&session);
+        if let Some(running) = running.filter(|running| running.from == from && running.data == data) {
+            running.idle = false;
+        } else {
             match Fetch::new(self.config.rules, session, data.clone()) {
                 Ok(fetch) => {
                     let asked = BTreeMap::new();
-                    self.bulk.downloads.insert(session, Download { from, data, fetch, asked });
+                    self.bulk.downloads.insert(session, Download { from, data, fetch, asked, idle: false });
                 }
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
@@ -192,6 +200,7 @@ impl Endpoint {
 
     /// The link with a device is gone: what was asked there is asked again later.
     pub(super) fn pause_fetches(&mut self, _now: Instant, peer: DeviceId) {
+        self.bulk.downloads.retain(|_, download| download.from != peer || !download.idle);
         for download in self.bulk.downloads.values_mut().filter(|download| download.from == peer) {
             download.asked.clear();
             download.fetch.on_link_down();
@@ -265,13 +274,20 @@ impl Endpoint {
     }
 
     fn fail_fetch(&mut self, now: Instant, session: SessionId, code: Code) {
-        self.bulk.downloads.remove(&session);
-        self.step(now, session, |session, ctx| session.on_fetch_failed(ctx, code));
+        let idle = self.bulk.downloads.remove(&session).is_some_and(|download| download.idle);
+        if !idle {
+            self.step(now, session, |session, ctx| session.on_fetch_failed(ctx, code));
+        }
     }
 
     /// Asks for whatever can be asked for now, and ends a fetch that is complete.
     fn pump(&mut self, now: Instant, session: SessionId) {
         let Some(download) = self.bulk.downloads.get_mut(&session) else { return };
+        if download.idle {
+            return if download.asked.is_empty() {
+                self.bulk.stop(&session)
+            };
+        }
         while let Some(plan) = download.fetch.next_search() {
             self.out.searches.push_back(Search { session, plan });
         }
@@ -298,8 +314,8 @@ impl Endpoint {
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
         let (hash, root) = (download.data.manifest, manifest.root());
         self.step(now, session, |session, ctx| match session.holdings.stage(manifest, hash) {
-            Some(write) => {
-                ctx.fx.writes.push(write);
+            Some(writes) => {
+                ctx.fx.writes.extend(writes);
                 ctx.fx.after_chunks = true;
                 session.on_data(ctx, hash, root);
             }

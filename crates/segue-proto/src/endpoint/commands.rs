@@ -132,6 +132,7 @@ impl Endpoint {
     ) -> Result<HandoffId, UsageError> {
         self.running()?;
         if self.sessions.contains_key(&session) {
+            self.drop_wish(session, crate::Code::HO_SUPERSEDED);
             return self.command(now, session, |session, ctx| session.request(ctx, from, timeout_us));
         }
         if from == self.config.device {

@@ -93,7 +93,12 @@ impl Endpoint {
             }
             self.step(now, have.session, |session, ctx| session.answer_have(ctx, from, have));
         }
-        self.step(now, have.session, |session, ctx| session.on_announcement(ctx, from, have));
+        self.step(now, have.session, |session, ctx| {
+            session.on_announcement(ctx, from, have);
+            if have.req == 0 {
+                session.on_peer_head(ctx, from, have);
+            }
+        });
     }
 
     fn on_want(&mut self, now: Instant, from: DeviceId, message: WantMsg) {

@@ -96,7 +96,7 @@ impl Endpoint {
                     .ok_or_else(|| corrupt("the entry", &key))?;
             }
         }
-        endpoint.restore_device(floor, continuity);
+        let mut writes = endpoint.restore_device(floor, continuity);
         for (id, entries) in sessions {
             let me = endpoint.config.device;
             let data = |chain: &Chain, name: &str, entries| restore_data(id, me, chain, name, entries);
@@ -106,12 +106,14 @@ impl Endpoint {
             endpoint.sessions.insert(id, session);
         }
         if continuity == Continuity::Unproven {
-            endpoint.renew_actors();
+            writes.append(&mut endpoint.renew_actors());
         }
+        // One batch: a store whose continuity isn't proven is doubted until all of it is durable.
+        endpoint.commit(writes, false);
         Ok(endpoint)
     }
 
-    fn restore_device(&mut self, floor: Option<Generation>, continuity: Continuity) {
+    fn restore_device(&mut self, floor: Option<Generation>, continuity: Continuity) -> Vec<Write> {
         let mut writes = Vec::new();
         let durable = self.config.rules.keeps(Clause::GEN_ROLLBACK_1);
         if let Some(floor) = floor.filter(|floor| *floor > self.config.floor && durable) {
@@ -124,10 +126,10 @@ impl Endpoint {
             self.restored = true;
             writes.push(Write { key: RESTORED.to_vec(), value: Some(Vec::new()) });
         }
-        self.commit(writes, false);
+        writes
     }
 
-    fn renew_actors(&mut self) {
+    fn renew_actors(&mut self) -> Vec<Write> {
         let mut fx = Effects::default();
         let rules = self.config.rules;
         for (id, session) in &mut self.sessions {
@@ -137,7 +139,7 @@ impl Endpoint {
             session.distrust_store();
             fx.writes.push(keys::put(*id, keys::UNPROVEN, &[], Vec::new()));
         }
-        self.commit(fx.writes, false);
+        fx.writes
     }
 }
 

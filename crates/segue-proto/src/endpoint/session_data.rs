@@ -84,7 +84,8 @@ impl SessionData {
                 data.overlays.insert(*part);
             }
         }
-        for (hash, bytes) in entries.manifests.into_iter().filter(|(hash, _)| Some(*hash) != entries.base) {
+        let fetched = |hash: &Hash| entries.fetched.contains(hash);
+        for (hash, bytes) in entries.manifests.into_iter().filter(|(hash, _)| fetched(hash)) {
             let manifest = Manifest::open(Rules::ALL, &bytes, &session)?;
             let data_of = announced(&manifest, hash, &bytes);
             data.staged.push(Staged { data: data_of, bytes, state: State::from_manifest(manifest) });
@@ -119,16 +120,19 @@ impl SessionData {
     }
 
     /// Keeps a manifest whose data is all here; none if there is no room for it under this head.
-    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash) -> Option<Write> {
+    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash) -> Option<[Write; 2]> {
         self.staged.retain(|staged| staged.data.manifest != hash);
         if self.staged.len() >= MAX_STAGED {
             return None;
         }
         let bytes = manifest.to_bytes();
         let data = announced(&manifest, hash, &bytes);
-        let write = keys::put(self.session, keys::MANIFEST, hash.as_bytes(), bytes.clone());
+        let writes = [
+            keys::put(self.session, keys::MANIFEST, hash.as_bytes(), bytes.clone()),
+            keys::put(self.session, keys::FETCHED, hash.as_bytes(), Vec::new()),
+        ];
         self.staged.push(Staged { data, bytes, state: State::from_manifest(manifest) });
-        Some(write)
+        Some(writes)
     }
 
     /// The bytes of a manifest that this device can serve.
@@ -148,9 +152,11 @@ impl SessionData {
     /// Forgets what was fetched, but for the newest `keep`.
     fn unstage(&mut self, keep: usize) -> Vec<Write> {
         let gone = self.staged.len().saturating_sub(keep);
-        let gone = self.staged.drain(..gone).map(|staged| staged.data.manifest);
-        let gone = gone.filter(|manifest| Some(*manifest) != self.base);
-        gone.map(|manifest| keys::delete(self.session, keys::MANIFEST, manifest.as_bytes())).collect()
+        let gone: Vec<_> = self.staged.drain(..gone).map(|staged| staged.data.manifest).collect();
+        let fetched = gone.iter().map(|manifest| keys::delete(self.session, keys::FETCHED, manifest.as_bytes()));
+        let content = gone.iter().filter(|manifest| Some(**manifest) != self.base);
+        let content = content.map(|manifest| keys::delete(self.session, keys::MANIFEST, manifest.as_bytes()));
+        fetched.chain(content).collect()
     }
 
     fn put_part(&self, part: &PartId) -> Option<Write> {
@@ -194,6 +200,7 @@ pub(super) struct StoredData {
     pub(super) own: bool,
     pub(super) base: Option<Hash>,
     pub(super) manifests: BTreeMap<Hash, Vec<u8>>,
+    pub(super) fetched: BTreeSet<Hash>,
     pub(super) parts: BTreeMap<PartId, Vec<u8>>,
     pub(super) copies: usize,
 }
@@ -205,6 +212,9 @@ impl StoredData {
             keys::BASE => self.base = Some(Hash::new(*value.first_chunk()?)),
             keys::MANIFEST => {
                 self.manifests.insert(Hash::new(*rest.first_chunk()?), value);
+            }
+            keys::FETCHED => {
+                self.fetched.insert(Hash::new(*rest.first_chunk()?));
             }
             keys::PART => {
                 self.parts.insert(PartId::new(*rest.first_chunk()?), value);
@@ -259,6 +269,7 @@ impl Holdings for SessionData {
         let mut writes = Vec::new();
         if let Some(at) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
             self.state = Some(self.staged.remove(at).state);
+            writes.push(keys::delete(self.session, keys::FETCHED, end.manifest.as_bytes()));
             writes.extend(self.overlays.iter().map(|part| keys::delete(self.session, keys::PART, part.as_bytes())));
             let old = self.base.replace(end.manifest).filter(|old| *old != end.manifest);
             writes.extend(old.map(|old| keys::delete(self.session, keys::MANIFEST, old.as_bytes())));

@@ -51,6 +51,23 @@ impl<H: Holdings> Session<H> {
         }
     }
 
+    /// The head that a peer says it has: it is told what it lacks, or asked for what this device lacks.
+    pub fn on_peer_head(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, have: &Have) {
+        let told = self.peer_heads.insert(from, have.head) == Some(have.head);
+        if have.head == self.head().id() || told || !self.may_read(ctx, &from) {
+            return;
+        }
+        if self.chain.get(&have.head).is_some() {
+            if ctx.rules.keeps(Clause::HO_HEAD_2) {
+                self.send_head(ctx, from, &have.head, None);
+            }
+        } else if !have.head.is_zero() {
+            let req = ctx.fresh.request();
+            let ask = self.have(req, None);
+            ctx.send(from, ask);
+        }
+    }
+
     /// Says that the head changed.
     pub(super) fn head_event(&mut self, ctx: &mut Ctx<'_>) {
         ctx.event(Event::HeadChanged { session: self.id(), head: self.head().id(), owner: self.owner() });

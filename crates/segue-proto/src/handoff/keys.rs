@@ -19,6 +19,8 @@ pub const CLAIM: u8 = b'w';
 pub const UNPROVEN: u8 = b'u';
 /// Manifests that are held complete, by hash.
 pub const MANIFEST: u8 = b'm';
+/// Which of them were fetched and are not the data yet, by hash.
+pub const FETCHED: u8 = b'f';
 /// The hash of the manifest that the data stands on.
 pub const BASE: u8 = b'b';
 /// The parts written since, by id.

@@ -217,6 +217,10 @@ impl<H: Holdings> Session<H> {
         self.peer_heads.remove(&peer);
         self.resend_to(ctx, peer);
         self.ask_again(ctx, peer);
+        if self.kept && self.chain.is_member(&peer) && ctx.rules.keeps(Clause::HO_HEAD_7) {
+            let have = self.have(0, None);
+            ctx.promise(peer, Hold::Durable, have);
+        }
     }
 
     /// Time passes.

@@ -195,6 +195,13 @@ impl<H: Holdings> Session<H> {
         if !self.chain.is_member(&self.me) {
             return Err(UsageError::NotMember);
         }
+        if let State::Granted(granted) = &self.source.0
+            && let Some(id) = granted.id
+        {
+            // What was given away and never acknowledged is taken back, by the user's word.
+            let (session, to) = (self.id(), granted.to);
+            ctx.resolve(id, session, to, Err(Code::HO_FENCED));
+        }
         let mut record = self.next_record(Kind::Takeover, self.me);
         record.want = Hash::new(*self.actor.id.as_bytes());
         if ctx.rules.keeps(Clause::HO_CHAIN_4) {
@@ -544,6 +551,7 @@ impl<H: Holdings> Session<H> {
 
     /// A takeover or a close stands.
     fn sealed_alone(&mut self, ctx: &mut Ctx<'_>, id: Hash) {
+        ctx.fx.writes.push(keys::delete(self.id(), keys::GRANT, &[]));
         self.head_event(ctx);
         if self.owner() == Some(self.me) {
             ctx.event(Event::Activated { session: self.id(), record: id });

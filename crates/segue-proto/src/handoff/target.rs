@@ -105,6 +105,7 @@ impl<H: Holdings> Session<H> {
 
     /// The session became known in answer to a HAVE: the wish that asked for it goes on, and HAVE{data} follows.
     pub fn request_goes_on(&mut self, ctx: &mut Ctx<'_>, id: HandoffId, from: DeviceId, timeout: u64) {
+        self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
         let (deadline, mode) = (ctx.now.after(timeout), WantMode::Pull);
         let seeking = Seeking { id: Some(id), from, deadline, mode, offer: None, lacks: None, step: Step::Asking };
@@ -258,7 +259,10 @@ impl<H: Holdings> Session<H> {
     /// A GRANT.
     pub fn on_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, grant: ProvenGrant) {
         let id = grant.record.id();
-        if self.chain.get(&id).is_some() {
+        // The record may have come before its GRANT, told by another device.
+        let heard = self.chain.get(&id).is_some();
+        let claimed = self.claim.as_ref().is_some_and(|want| want.id() == grant.want.id());
+        if heard && (claimed || self.head().id() != id) {
             return self.on_known_grant(ctx, from, id);
         }
         if let Err(violation) = self.judge_grant(ctx, &grant) {
@@ -268,6 +272,7 @@ impl<H: Holdings> Session<H> {
         self.keep(ctx.fx);
         match self.admit(ctx, grant.record) {
             Ok(true) => {}
+            Ok(false) if heard => {}
             Ok(false) => return self.send_head(ctx, from, &before, None),
             Err(violation) => return ctx.refuse_for(from, grant.req, self.id(), violation),
         }
@@ -528,7 +533,9 @@ impl<H: Holdings> Session<H> {
         let mine = want.target == self.me && record.owner == self.me && record.want == grant.want.id();
         let present = want.actor == self.actor.id && want.parent == record.parent;
         rules.ensure(Clause::HO_GRANT_5, mine && present, Code::HO_NO_CONSENT)?;
-        self.chain.admits(rules, &grant.record)?;
+        if self.chain.get(&grant.record.id()).is_none() {
+            self.chain.admits(rules, &grant.record)?;
+        }
         let fits = end.parent == record.parent && end.session == self.id();
         rules.ensure(Clause::HO_GRANT_6, fits, Code::HO_FINAL)?;
         self.holdings.check(rules, end, &grant.ops)

@@ -105,7 +105,9 @@ pub(crate) fn leaving(_rules: Rules, world: &World, from: u8, to: u8, message: &
             let held = created
                 || stored_record(target, &grant.record.id())
                 || target.disk.iter().any(|(key, value)| data(key) && *value == base);
-            law(held || target.restored, "S2: a GRANT left for a target that doesn't hold its data")?;
+            // A target that knows a higher head refuses the GRANT and says why: nothing waits for its data.
+            let overtaken = head_of(target).is_none_or(|head| head != want.parent);
+            law(held || target.restored || overtaken, "S2: a GRANT left for a target that doesn't hold its data")?;
             law(
                 list_with(&end.manifest, &grant.ops).len() == usize::from(end.root.as_bytes()[0]),
                 "8: a FINAL that doesn't add up",
@@ -126,7 +128,9 @@ pub(crate) fn leaving(_rules: Rules, world: &World, from: u8, to: u8, message: &
             let base = list(&have.manifest);
             let created = from == 0 && base.is_empty();
             let stored = created || sender.restored || sender.disk.values().any(|value| *value == base);
-            law(stored, "9: a WANT said have before it was durable")
+            // A WANT that waited while the head changed is dead.
+            let dead = head_of(sender).is_none_or(|head| head != body.parent);
+            law(stored || dead, "9: a WANT said have before it was durable")
         }
         _ => Ok(()),
     }
@@ -170,6 +174,10 @@ pub(crate) fn writing(session: &Session<Data>, record: &Hash) -> Law {
 fn number_of(session: &Session<Data>) -> u8 {
     let nonce = session.actor().nonce.as_bytes()[0];
     if nonce >= 0x80 { nonce - 0x80 } else { nonce - 1 }
+}
+
+fn head_of(device: &Device) -> Option<Hash> {
+    device.session.as_ref().map(|session| session.head().id())
 }
 
 fn on_disk(device: &Device, record: &Signed<Record>) -> bool {
