@@ -1,0 +1,464 @@
+//! The core in this process, with a key in memory and blobs in memory: what a real adapter does, without waiting.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ed25519_dalek::SigningKey;
+use segue_proto::data::{Entry, EntryMode, Manifest, PartKind};
+use segue_proto::transfer::{ListBuilder, Plan};
+use segue_proto::wire::frame::Framer;
+use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, SessionId};
+use segue_proto::{
+    BulkEnd, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served, SessionView,
+    UsageError,
+};
+
+use super::{Blobs, Setup, Start};
+use super::{BulkOut, ChunkOut, Command, Contents, Device, Input, Inspect, Outputs, Refusal, Reply, SessionState};
+use crate::rng::Rng;
+
+/// A device that runs the core in this process.
+pub struct LocalDevice {
+    endpoint: Endpoint,
+    key: SigningKey,
+    rules: Rules,
+    wall_offset_ms: i64,
+    blobs: Blobs,
+    /// The blobs that were found whole, so that `inspect` hashes each only once.
+    whole: BTreeSet<Hash>,
+    links: BTreeMap<LinkId, Streams>,
+}
+
+/// The unidirectional streams of a link.
+#[derive(Default)]
+struct Streams {
+    sent: u64,
+    incoming: BTreeMap<u64, Inflow>,
+}
+
+/// A stream that arrives.
+enum Inflow {
+    /// Its first frame isn't complete.
+    Header(Framer),
+    /// Its chunks arrive.
+    Chunks { req: u32, incoming: Incoming, done: u32, buffer: Vec<u8> },
+    /// Nothing of it is wanted.
+    Ignored,
+}
+
+impl LocalDevice {
+    /// A new device with an empty disk, and what it has to say at once.
+    ///
+    /// # Errors
+    /// As [`LocalDevice::restore`].
+    pub fn new(setup: Setup, seed: u64, now: Instant) -> Result<(Self, Outputs), OpenError> {
+        let entropy = Rng::new(seed, "device entropy").array();
+        Self::restore(Start::fresh(setup, entropy), now)
+    }
+
+    /// A device that goes on from what its disk holds, and what it has to say at once.
+    ///
+    /// # Errors
+    /// If the journal holds what the core can't have written.
+    pub fn restore(start: Start, now: Instant) -> Result<(Self, Outputs), OpenError> {
+        let Start { setup, entropy, disk, continuity } = start;
+        let Contents { entries, last, blobs } = disk;
+        let config = config(&setup);
+        let endpoint = Endpoint::open(config, entries, last, continuity, entropy, now)?;
+        let mut device = LocalDevice {
+            endpoint,
+            key: setup.key(),
+            rules: config.rules,
+            wall_offset_ms: setup.wall_offset_ms,
+            blobs,
+            whole: BTreeSet::new(),
+            links: BTreeMap::new(),
+        };
+        for trusted in setup.trusted {
+            device.endpoint.trust(trusted);
+        }
+        let mut out = Outputs::default();
+        device.drain(now, &mut out);
+        Ok((device, out))
+    }
+
+    /// The core itself, for tests that ask what no other device could be asked.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl Device for LocalDevice {
+    fn input(&mut self, now: Instant, input: Input) -> Outputs {
+        let mut out = Outputs::default();
+        match input {
+            Input::LinkUp { link, role, binding, expect } => {
+                self.links.insert(link, Streams::default());
+                self.endpoint.handle_link_up(now, link, role, binding, expect);
+            }
+            Input::Bytes { link, bytes } => self.endpoint.handle_bytes(now, link, &bytes),
+            Input::LinkDown { link } => self.link_down(now, link),
+            Input::Bulk { link, stream, bytes, fin } => self.bulk(now, link, stream, &bytes, fin, &mut out),
+            Input::BulkReset { link, stream } => self.bulk_end(now, link, stream, BulkEnd::Lost),
+            Input::Durable { lsn } => self.endpoint.handle_durable(now, lsn),
+            Input::StoreFailed => self.endpoint.handle_store_failed(now),
+            Input::Time => self.endpoint.handle_timeout(now),
+        }
+        self.drain(now, &mut out);
+        out
+    }
+
+    fn command(&mut self, now: Instant, command: Command) -> (Result<Reply, Refusal>, Outputs) {
+        let mut out = Outputs::default();
+        let reply = self.run(now, command, &mut out);
+        self.drain(now, &mut out);
+        (reply.map_err(|error| Refusal { code: error.code(), text: error.to_string() }), out)
+    }
+
+    fn inspect(&mut self, _now: Instant) -> Inspect {
+        let ids = self.endpoint.sessions();
+        let sessions = ids.into_iter().filter_map(|id| Some((id, self.session(&id)?))).collect();
+        Inspect { sessions }
+    }
+
+    fn holds(&mut self, session: SessionId, manifest: Hash) -> Option<bool> {
+        let own = self.endpoint.manifest(&session).filter(|own| own.announce().0.manifest == manifest);
+        let fetched = || Manifest::open(self.rules, &self.endpoint.meta(&manifest)?, &session).ok();
+        let Some(manifest) = own.or_else(fetched) else { return Some(false) };
+        let mut files = manifest.entries().map(|(_, entry)| entry).filter(Entry::is_file);
+        Some(files.all(|entry| !self.held(&entry).is_zero()))
+    }
+}
+
+impl LocalDevice {
+    fn run(&mut self, now: Instant, command: Command, out: &mut Outputs) -> Result<Reply, UsageError> {
+        let core = &mut self.endpoint;
+        match command {
+            Command::Trust { device } => core.trust(device),
+            Command::Distrust { device } => core.distrust(device),
+            Command::Create { name, members } => return core.create_session(now, &name, &members).map(Reply::Session),
+            Command::WriteFile { session, path, content } => {
+                return self.write_file(now, session, &path, &content, out);
+            }
+            Command::WriteExclusive { session, bytes } => return self.write_exclusive(now, session, bytes),
+            Command::Remove { session, path } => return self.remove(now, session, &path),
+            Command::Initiate { session, to, timeout_us } => {
+                return core.initiate_handoff(now, session, to, timeout_us).map(Reply::Handoff);
+            }
+            Command::Request { session, from, timeout_us } => {
+                return core.request_handoff(now, session, from, timeout_us).map(Reply::Handoff);
+            }
+            Command::Accept { token } => return core.accept_handoff(now, token).map(Reply::Handoff),
+            Command::Reject { token } => core.reject_handoff(now, token)?,
+            Command::CancelHandoff { session } => core.cancel_handoff(now, session)?,
+            Command::Consent { session, to, ttl_us } => core.consent(now, session, to, ttl_us)?,
+            Command::Takeover { session } => core.takeover(now, session)?,
+            Command::Close { session } => core.close(now, session)?,
+            Command::CloseLink { link, code } => core.close_link(now, link, code),
+            Command::Shutdown => core.shutdown(now),
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Takes everything that the core has to say, and answers what an adapter answers at once.
+    fn drain(&mut self, now: Instant, out: &mut Outputs) {
+        loop {
+            let mut quiet = true;
+            while let Some(request) = self.endpoint.poll_sign() {
+                quiet = false;
+                let sig = wire::sign_message(&request.message, &self.key);
+                self.endpoint.handle_signed(now, request.id, sig);
+            }
+            while let Some(search) = self.endpoint.poll_search() {
+                quiet = false;
+                self.search(now, &search);
+            }
+            while let Some(serve) = self.endpoint.poll_serve() {
+                quiet = false;
+                self.serve(now, serve, out);
+            }
+            if quiet {
+                break;
+            }
+        }
+        out.batches.extend(std::iter::from_fn(|| self.endpoint.poll_journal()));
+        out.events.extend(std::iter::from_fn(|| self.endpoint.poll_event()));
+        for link in self.links.keys().copied() {
+            let mut bytes = Vec::new();
+            while self.endpoint.poll_transmit(link, &mut bytes) {}
+            if !bytes.is_empty() {
+                out.control.push((link, bytes));
+            }
+        }
+        out.closes.extend(std::iter::from_fn(|| self.endpoint.poll_close()));
+        out.timeout = self.endpoint.poll_timeout();
+    }
+
+    fn link_down(&mut self, now: Instant, link: LinkId) {
+        self.links.remove(&link);
+        self.endpoint.handle_link_down(now, link);
+    }
+}
+
+/// Bulk that arrives.
+impl LocalDevice {
+    fn bulk(&mut self, now: Instant, link: LinkId, stream: u64, bytes: &[u8], fin: bool, out: &mut Outputs) {
+        let Some(streams) = self.links.get_mut(&link) else { return };
+        let inflow = streams.incoming.remove(&stream).unwrap_or_else(|| Inflow::Header(Framer::default()));
+        let inflow = match inflow {
+            Inflow::Header(framer) => self.open_stream(now, link, framer, bytes),
+            Inflow::Chunks { req, incoming, done, mut buffer } => {
+                buffer.extend_from_slice(bytes);
+                Inflow::Chunks { req, incoming, done, buffer }
+            }
+            Inflow::Ignored => Inflow::Ignored,
+        };
+        let inflow = self.take_chunks(now, link, inflow, out);
+        match inflow {
+            Inflow::Chunks { req, incoming, done, buffer } if fin => {
+                let whole = done == incoming.count && buffer.is_empty();
+                let end = if whole { BulkEnd::Finished } else { BulkEnd::Lost };
+                self.endpoint.handle_bulk_end(now, link, req, end);
+            }
+            _ if fin => {}
+            inflow => {
+                if let Some(streams) = self.links.get_mut(&link) {
+                    streams.incoming.insert(stream, inflow);
+                }
+            }
+        }
+    }
+
+    fn open_stream(&mut self, now: Instant, link: LinkId, mut framer: Framer, bytes: &[u8]) -> Inflow {
+        framer.push(bytes);
+        let frame = match framer.next(self.rules) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Inflow::Header(framer),
+            Err(violation) => {
+                self.endpoint.close_link(now, link, violation.code);
+                return Inflow::Ignored;
+            }
+        };
+        let Ok(Some(Message::Bytes(header))) = Message::decode(self.rules, frame.number, &frame.payload) else {
+            self.endpoint.close_link(now, link, segue_proto::Code::WIRE_STATE);
+            return Inflow::Ignored;
+        };
+        match self.endpoint.handle_bulk(now, link, &header) {
+            Ok(incoming) => Inflow::Chunks { req: header.req, incoming, done: 0, buffer: framer.into_rest() },
+            Err(_) => Inflow::Ignored,
+        }
+    }
+
+    /// Verifies and keeps the chunks that are complete.
+    fn take_chunks(&mut self, now: Instant, link: LinkId, inflow: Inflow, out: &mut Outputs) -> Inflow {
+        let Inflow::Chunks { req, incoming, mut done, mut buffer } = inflow else { return inflow };
+        while done < incoming.count {
+            let index = incoming.first + done;
+            let Some(chunk) = incoming.plan.chunk(index) else { break };
+            let Some(bytes) = buffer.get(..chunk.len as usize) else { break };
+            match incoming.plan.verify_chunk(self.rules, index, bytes) {
+                Ok(verified) => {
+                    keep(&mut self.blobs, out, incoming.plan.blob(), chunk.offset, bytes);
+                    self.endpoint.handle_chunk(now, verified);
+                }
+                Err(_) => {
+                    self.endpoint.handle_bulk_end(now, link, req, BulkEnd::Corrupt);
+                    return Inflow::Ignored;
+                }
+            }
+            buffer.drain(..chunk.len as usize);
+            done += 1;
+        }
+        Inflow::Chunks { req, incoming, done, buffer }
+    }
+
+    fn bulk_end(&mut self, now: Instant, link: LinkId, stream: u64, end: BulkEnd) {
+        let streams = self.links.get_mut(&link);
+        if let Some(Inflow::Chunks { req, .. }) = streams.and_then(|streams| streams.incoming.remove(&stream)) {
+            self.endpoint.handle_bulk_end(now, link, req, end);
+        }
+    }
+
+    /// Reports the chunks of a plan that are held already.
+    fn search(&mut self, now: Instant, search: &Search) {
+        let plan: &Plan = &search.plan;
+        for index in 0..plan.chunks() {
+            let Some(chunk) = plan.chunk(index) else { continue };
+            let Some(bytes) = self.content(&plan.blob(), chunk.offset, u64::from(chunk.len)) else { continue };
+            if let Ok(verified) = plan.verify_chunk(self.rules, index, &bytes) {
+                self.endpoint.handle_chunk(now, verified);
+            }
+        }
+        self.endpoint.handle_searched(now, search.session, plan.blob());
+    }
+}
+
+/// Bulk that is sent.
+impl LocalDevice {
+    fn serve(&mut self, now: Instant, serve: Serve, out: &mut Outputs) {
+        let Serve { link, req, blob, len, mut ranges, .. } = serve;
+        if ranges.is_empty() {
+            ranges.push(Range { offset: 0, len });
+        }
+        let read = |range: &Range| Some((range.offset, self.content(&blob, range.offset, range.len)?));
+        let outcome = match ranges.iter().map(read).collect::<Option<Vec<_>>>() {
+            Some(slices) => {
+                for (offset, bytes) in slices {
+                    self.send_stream(
+                        link,
+                        Bytes { req, blob, offset, len: bytes.len() as u64, ext: Exts::empty() },
+                        &bytes,
+                        out,
+                    );
+                }
+                Served::Done
+            }
+            None => Served::Unavailable,
+        };
+        self.endpoint.handle_served(now, link, req, outcome);
+    }
+
+    fn send_stream(&mut self, link: LinkId, header: Bytes, content: &[u8], out: &mut Outputs) {
+        let Some(streams) = self.links.get_mut(&link) else { return };
+        let stream = streams.sent;
+        streams.sent += 1;
+        let mut bytes = Message::from(header).to_frame();
+        bytes.extend_from_slice(content);
+        out.bulk.push(BulkOut { link, stream, bytes, fin: true });
+    }
+
+    /// A range of a blob, or of one of the core's own manifests.
+    fn content(&self, blob: &Hash, offset: u64, len: u64) -> Option<Vec<u8>> {
+        self.blobs.read(blob, offset, len).or_else(|| {
+            let meta = self.endpoint.meta(blob)?;
+            let start = usize::try_from(offset).ok()?;
+            Some(meta.get(start..start.checked_add(usize::try_from(len).ok()?)?)?.to_vec())
+        })
+    }
+}
+
+/// What the application writes and reads.
+impl LocalDevice {
+    fn write_file(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        path: &str,
+        content: &[u8],
+        out: &mut Outputs,
+    ) -> Result<Reply, UsageError> {
+        let mut list = ListBuilder::new(content.len() as u64);
+        list.push(content);
+        let (blob, chunks) = list.finish();
+        let refs = chunks.as_ref().map(|(list, _)| list.clone());
+        let entry = Entry::file(path, false, content.len() as u64, blob, refs).ok_or(UsageError::BadPart)?;
+        let mut kept = Outputs::default();
+        for (at, slice) in content.chunks(segue_proto::limits::CHUNK).enumerate() {
+            keep(&mut self.blobs, &mut kept, blob, (at * segue_proto::limits::CHUNK) as u64, slice);
+        }
+        if let Some((list, bytes)) = chunks {
+            keep(&mut self.blobs, &mut kept, list.hash, 0, &bytes);
+        }
+        let reply = self.write_entry(now, session, entry)?;
+        out.chunks.append(&mut kept.chunks);
+        // The file itself must be durable before the batch that names it, just as fetched chunks must.
+        out.batches.extend(std::iter::from_fn(|| self.endpoint.poll_journal()));
+        out.batches.iter_mut().for_each(|batch| batch.after_chunks = true);
+        Ok(reply)
+    }
+
+    fn write_entry(&mut self, now: Instant, session: SessionId, entry: Entry) -> Result<Reply, UsageError> {
+        let manifest = self.endpoint.manifest(&session).ok_or(UsageError::UnknownSession)?;
+        let known = manifest.entries().find(|(_, held)| held.path == entry.path);
+        let part = known.map_or_else(|| self.endpoint.new_part(), |(part, _)| part);
+        self.write(now, session, part, PartKind::Blob, entry.to_bytes())
+    }
+
+    fn remove(&mut self, now: Instant, session: SessionId, path: &str) -> Result<Reply, UsageError> {
+        let manifest = self.endpoint.manifest(&session).ok_or(UsageError::UnknownSession)?;
+        let (part, _) = manifest.entries().find(|(_, held)| *held.path == *path).ok_or(UsageError::BadPart)?;
+        let entry = Entry::bare(path, EntryMode::Removed).ok_or(UsageError::BadPart)?;
+        self.write(now, session, part, PartKind::Blob, entry.to_bytes())
+    }
+
+    fn write_exclusive(&mut self, now: Instant, session: SessionId, bytes: Vec<u8>) -> Result<Reply, UsageError> {
+        let manifest = self.endpoint.manifest(&session).ok_or(UsageError::UnknownSession)?;
+        let known = manifest.parts.iter().find(|part| part.kind == PartKind::Exclusive.number()).map(|part| part.part);
+        let part = known.unwrap_or_else(|| self.endpoint.new_part());
+        self.write(now, session, part, PartKind::Exclusive, bytes)
+    }
+
+    fn write(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        part: PartId,
+        kind: PartKind,
+        body: Vec<u8>,
+    ) -> Result<Reply, UsageError> {
+        let wall_ms = (WALL_START_MS + now.micros() / 1000).saturating_add_signed(self.wall_offset_ms);
+        self.endpoint.write(now, wall_ms, session, part, kind.number(), body).map(Reply::Written)
+    }
+
+    fn session(&mut self, id: &SessionId) -> Option<SessionState> {
+        let view = self.endpoint.session(id)?;
+        // A session may be known before any of its data is.
+        let manifest = self.endpoint.manifest(id);
+        let (parent, taker) = lineage(&view);
+        let entries = manifest.iter().flat_map(Manifest::entries).map(|(_, entry)| entry);
+        let live: Vec<Entry> = entries.filter(Entry::is_file).collect();
+        let mut parts = manifest.iter().flat_map(|manifest| manifest.parts.iter());
+        let exclusive = parts.find(|part| part.kind == PartKind::Exclusive.number());
+        let exclusive = exclusive.and_then(|part| part.body()).map(<[u8]>::to_vec);
+        Some(SessionState {
+            role: view.role,
+            head: view.head,
+            parent,
+            term: view.term,
+            taker,
+            n: view.n,
+            owner: view.owner,
+            entitled: view.entitled,
+            root: view.root,
+            files: live.into_iter().map(|entry| (entry.path.to_string(), self.held(&entry))).collect(),
+            exclusive,
+            copies: view.copies,
+            pending: view.pending,
+        })
+    }
+
+    /// The hash of a file's content as it is held; zero if it isn't held whole.
+    fn held(&mut self, entry: &Entry) -> Hash {
+        let whole = self.whole.contains(&entry.blob) || self.blobs.is_whole(&entry.blob, entry.len);
+        if whole {
+            self.whole.insert(entry.blob)
+        } else {
+            return Hash::ZERO;
+        };
+        entry.blob
+    }
+}
+
+fn config(setup: &Setup) -> Config {
+    let mut config = Config::new(setup.device());
+    config.generation = setup.generation;
+    config.floor = setup.floor;
+    config.pulls = setup.pulls;
+    config.accept_unknown = setup.accept_unknown;
+    config.rules = setup.without.map_or(Rules::ALL, Rules::without);
+    config
+}
+
+fn keep(blobs: &mut Blobs, out: &mut Outputs, blob: Hash, offset: u64, bytes: &[u8]) {
+    blobs.put(blob, offset, bytes);
+    out.chunks.push(ChunkOut { blob, offset, bytes: bytes.to_vec() });
+}
+
+/// The head's parent, and the takeover that opened its term.
+fn lineage(view: &SessionView) -> (Hash, Hash) {
+    let parent = view.chain.last().map_or(Hash::ZERO, |record| record.body().parent);
+    let taker = view.chain.iter().rev().find(|record| record.body().kind == wire::Kind::Takeover.number());
+    (parent, taker.map_or(Hash::ZERO, |record| record.id()))
+}
+
+/// Where the simulated wall clocks start: an arbitrary day in 2026.
+const WALL_START_MS: u64 = 1_780_000_000_000;

@@ -1,0 +1,159 @@
+//! What the oracle concludes from what devices say of themselves.
+
+use std::cmp::Reverse;
+
+use segue_proto::wire::SessionId;
+use segue_proto::{Instant, SessionRole};
+
+use super::{Data, Oracle, Order, Promise, Slot, Written, hash};
+use crate::device::{Inspect, SessionState};
+
+impl Oracle {
+    /// What a device says of itself after a step; `clean` if all that it wrote is synced.
+    pub(crate) fn observed(&mut self, now: Instant, node: usize, inspect: &Inspect, clean: bool) {
+        for (session, state) in &inspect.sessions {
+            let before = self.last.remove(&(node, *session));
+            self.check_head(now, node, *session, state, before.as_ref());
+            self.check_primary(now, node, *session, state);
+            let was_primary = before.as_ref().is_some_and(|before| before.role == SessionRole::Primary);
+            let is_primary = state.role == SessionRole::Primary;
+            if let Some(before) =
+                before.as_ref().filter(|before| was_primary && (!is_primary || before.head != state.head))
+            {
+                self.check_copies(now, node, *session, before, state);
+                self.let_go(*session, before, state);
+            }
+            if is_primary && before.as_ref().is_none_or(|before| !was_primary || before.head != state.head) {
+                self.check_activation(now, node, *session, state);
+            }
+            if clean {
+                self.floors.insert((node, *session), order(state));
+            }
+            self.last.insert((node, *session), state.clone());
+        }
+    }
+
+    fn check_head(
+        &mut self,
+        now: Instant,
+        node: usize,
+        session: SessionId,
+        state: &SessionState,
+        before: Option<&SessionState>,
+    ) {
+        let floor = before.map(order).or(self.floors.get(&(node, session)).copied());
+        if floor.is_some_and(|floor| order(state) < floor) {
+            self.book(
+                Promise::S1,
+                now,
+                node,
+                format!("its head fell to {:?} ({}, {})", state.head, state.term, state.n),
+            );
+        }
+    }
+
+    fn check_primary(&mut self, now: Instant, node: usize, session: SessionId, state: &SessionState) {
+        if state.role != SessionRole::Primary {
+            return;
+        }
+        let forked = self.is_forked(&session);
+        let rival = self.last.iter().find(|((other, at), held)| {
+            let same = !forked || (held.term, held.taker) == (state.term, state.taker);
+            *other != node && *at == session && held.role == SessionRole::Primary && same
+        });
+        if let Some(((other, _), _)) = rival {
+            let what = format!("is primary beside {}", self.names[*other].0);
+            self.book(Promise::S1, now, node, what);
+        }
+    }
+
+    /// A primary that a takeover ends keeps what it was told to write, if the taker can't have it.
+    fn check_copies(
+        &mut self,
+        now: Instant,
+        node: usize,
+        session: SessionId,
+        before: &SessionState,
+        state: &SessionState,
+    ) {
+        let fenced = state.term > before.term && Some(self.names[node].1) != state.owner;
+        let writes = self.books.get(&session).and_then(|book| book.writes.get(&Slot::Exclusive));
+        let own = |write: &Written| write.node == node && write.head == before.head && write.acknowledged;
+        let wrote = writes.and_then(|writes| writes.iter().rfind(|write| write.node == node)).is_some_and(own);
+        if fenced && wrote && state.copies <= before.copies {
+            self.book(Promise::S3, now, node, "was fenced and kept no copy of its exclusive value");
+        }
+    }
+
+    /// A primary is one no more: its data is what the next must hold.
+    fn let_go(&mut self, session: SessionId, before: &SessionState, state: &SessionState) {
+        let book = self.books.entry(session).or_default();
+        book.released.entry(before.head).or_insert_with(|| data(state));
+    }
+
+    fn check_activation(&mut self, now: Instant, node: usize, session: SessionId, state: &SessionState) {
+        let book = self.books.entry(session).or_default();
+        // What it let go under this head it takes back: a crash undid a record that never left.
+        book.released.remove(&state.head);
+        let first = book.activated.insert((node, state.head));
+        let mut found = Vec::new();
+        if state.files.values().any(|hash| hash.is_zero()) {
+            found.push((Promise::S2, "is primary without the content of all files".to_string()));
+        }
+        if let Some((parent, root)) = book.grants.get(&state.head).filter(|_| first) {
+            if state.root != *root {
+                found.push((Promise::S2, format!("is primary with root {:?}, not {root:?} as FINAL says", state.root)));
+            }
+            if book.released.get(parent).is_some_and(|released| *released != data(state)) {
+                found.push((Promise::S2, "is primary with other data than the source let go".to_string()));
+            }
+        }
+        if !book.forked {
+            let lost = book.writes.iter().filter(|(slot, writes)| is_lost(slot, writes, state));
+            found.extend(lost.map(|(slot, _)| (Promise::S3, format!("lacks an acknowledged write to {slot:?}"))));
+        }
+        found.into_iter().for_each(|(promise, what)| self.book(promise, now, node, what));
+    }
+
+    /// Once the faults ended and all is quiet: the owner by the highest head is primary, and nobody else is.
+    ///
+    /// A device that came back from a backup may own nothing, so nothing is demanded once one did.
+    pub(crate) fn check_settled(&mut self, now: Instant) {
+        let open = self.books.iter().filter(|(_, book)| !book.closed);
+        let sessions: Vec<SessionId> = open.map(|(session, _)| *session).collect();
+        for session in sessions.into_iter().filter(|_| self.restored.is_empty()).collect::<Vec<_>>() {
+            let held: Vec<_> = self.last.iter().filter(|((_, at), _)| *at == session).collect();
+            let Some((_, highest)) = held.iter().max_by_key(|(_, state)| order(state)) else { continue };
+            let owner = self.names.iter().position(|(_, id)| Some(*id) == highest.owner);
+            let primary = |(_, state): &&(_, &SessionState)| state.role == SessionRole::Primary;
+            let primaries: Vec<usize> = held.iter().filter(primary).map(|((node, _), _)| *node).collect();
+            let Some(owner) = owner else { continue };
+            // Terms may overlap, but only until the devices meet.
+            if primaries.iter().any(|node| *node != owner) {
+                let others: Vec<&str> = primaries.iter().map(|node| self.names[*node].0.as_str()).collect();
+                let what = format!("owns {session:?}, but all is quiet and the primaries are {}", others.join(", "));
+                self.book(Promise::Meeting, now, owner, what);
+            } else if primaries.is_empty() {
+                self.book(Promise::L2, now, owner, format!("owns {session:?}, but all is quiet and nobody is primary"));
+            }
+        }
+    }
+}
+
+fn order(state: &SessionState) -> Order {
+    (state.term, state.taker, state.n, Reverse(state.head))
+}
+
+fn data(state: &SessionState) -> Data {
+    Data { root: state.root, files: state.files.clone(), exclusive: state.exclusive.clone() }
+}
+
+/// Whether what a device holds is older than the last write that was acknowledged.
+fn is_lost(slot: &Slot, writes: &[Written], state: &SessionState) -> bool {
+    let Some(acknowledged) = writes.iter().rposition(|write| write.acknowledged) else { return false };
+    let held = match slot {
+        Slot::Exclusive => state.exclusive.as_deref().map(hash),
+        Slot::File(path) => state.files.get(path).copied(),
+    };
+    !writes[acknowledged..].iter().any(|write| write.value == held)
+}

@@ -1,0 +1,8 @@
+//! What the simulated devices must do, in virtual time.
+
+mod determinism;
+mod faults;
+mod flights;
+mod pairs;
+mod recovery;
+mod smoke;
