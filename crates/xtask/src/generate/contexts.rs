@@ -1,0 +1,115 @@
+//! The contexts of hashes and signatures: what each names, and over what it is made.
+
+use std::collections::BTreeSet;
+
+use crate::problem::Problem;
+use crate::tree::Tree;
+
+/// A context.
+pub(crate) struct ContextRow {
+    /// The string.
+    pub(crate) context: &'static str,
+    /// What it names.
+    pub(crate) names: &'static str,
+    /// What is hashed, or signed behind the string.
+    pub(crate) over: &'static str,
+}
+
+macro_rules! contexts {
+    ($( $context:literal $names:literal $over:literal, )+) => {
+        /// Every context, hashes first. `H(context, x)` is BLAKE3 in `derive_key` mode.
+        pub(crate) const TABLE: &[ContextRow] = &[ $( ContextRow { context: $context, names: $names, over: $over }, )+ ];
+    };
+}
+
+contexts! {
+    "segue/1 session" "the id of a session: the first 16 bytes of the hash" "creator 32 ‖ nonce 16",
+    "segue/1 actor" "an actor" "device 32 ‖ nonce 16",
+    "segue/1 strand" "the empty strand: `hash(0)`" "session 16 ‖ part 16 ‖ actor 32",
+    "segue/1 op" "op i of a strand: `hash(i)`" "hash(i−1) 32 ‖ the wire bytes of the header of op i",
+    "segue/1 body" "the body of an op" "salt 16 ‖ body",
+    "segue/1 part" "the root of a part" "part 16 ‖ kind u16 ‖ n u32 ‖ n × (actor 32 ‖ seq u64 ‖ hash 32), actors ascending",
+    "segue/1 root" "the root of a session's data" "session 16 ‖ m u32 ‖ m × (part 16 ‖ part root 32), parts ascending",
+    "segue/1 auth" "what AUTH signs" "role u8 (0 initiator, 1 responder) ‖ key 32 ‖ the payload of the own HELLO ‖ channel binding 32",
+    "segue/1 record" "the id of a record" "the body",
+    "segue/1 final" "the id of a FINAL" "the body",
+    "segue/1 want" "the id of a WANT" "the body",
+    "segue/1 offer" "the id of an OFFER" "the body",
+    "segue/1 sig auth" "the signature in AUTH" "hash 32 of `segue/1 auth`",
+    "segue/1 sig record" "the signature of a record" "record id 32",
+    "segue/1 sig final" "the signature of a FINAL" "FINAL id 32",
+    "segue/1 sig want" "the signature of a WANT" "WANT id 32",
+    "segue/1 sig offer" "the signature of an OFFER" "OFFER id 32",
+    "segue/1 sig head" "the acknowledgement in HEAD" "record id 32",
+}
+
+/// Checks that the core uses these contexts and no others.
+pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut used: BTreeSet<String> =
+        super::schema::signed().iter().flat_map(|row| [row.id_context.into(), row.sig_context.into()]).collect();
+    for file in tree.under(CORE).filter(|file| file.path.ends_with(".rs")) {
+        for (line, text) in file.lines() {
+            for context in literals(text) {
+                if !listed(context) && !LOCAL.contains(&context) {
+                    problems.push(Problem::at(
+                        &file.path,
+                        line,
+                        format!("the context '{context}' isn't listed: add it to the table in xtask"),
+                    ));
+                }
+                used.insert(context.into());
+            }
+        }
+    }
+    if tree.under(CORE).next().is_some() {
+        let unused = TABLE.iter().filter(|row| !used.contains(row.context));
+        problems.extend(
+            unused.map(|row| {
+                Problem::with(CORE, format!("the context '{}' is listed, but nothing uses it", row.context))
+            }),
+        );
+    }
+    problems
+}
+
+/// Contexts whose hashes never leave the device: random numbers from the entropy given at open.
+const LOCAL: [&str; 1] = ["segue/1 fresh"];
+
+const CORE: &str = "crates/segue-proto/src/";
+
+fn listed(context: &str) -> bool {
+    TABLE.iter().any(|row| row.context == context)
+}
+
+/// The contexts that stand as string literals in a line of code. (Prefixes for `concat!` end in a space.)
+fn literals(line: &str) -> impl Iterator<Item = &str> {
+    let code = line.trim_start();
+    let code = if code.starts_with("//") { "" } else { code };
+    let parts = code.split('"').skip(1).step_by(2);
+    parts.filter(|text| text.starts_with("segue/1 ") && !text.ends_with(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<String> {
+        let all: Vec<_> = TABLE.iter().map(|row| format!("\"{}\";\n", row.context)).collect();
+        let tree = Tree::of(&[("crates/segue-proto/src/a.rs", &all.concat()), ("crates/segue-proto/src/b.rs", text)]);
+        check(&tree).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_unlisted_context_is_found() {
+        assert_eq!(found("// \"segue/1 nope\"\nconcat!(\"segue/1 sig \", x)"), [""; 0]);
+        assert_eq!(found("Hasher::new(\"segue/1 nope\")").len(), 1);
+    }
+
+    #[test]
+    fn an_unused_context_is_found() {
+        let tree = Tree::of(&[("crates/segue-proto/src/a.rs", "\"segue/1 op\"")]);
+        assert!(check(&tree).iter().any(|problem| problem.to_string().contains("'segue/1 session' is listed, but")));
+        assert!(!check(&tree).iter().any(|problem| problem.to_string().contains("'segue/1 op' is listed")));
+    }
+}

@@ -1,0 +1,14 @@
+//! Chapter data: actors, ops, strands, roots, manifests, entries, paths.
+
+mod manifests;
+mod paths;
+mod strands;
+
+use super::form::Book;
+
+/// Adds the chapter's vectors.
+pub(crate) fn add(book: &mut Book) {
+    strands::add(book);
+    manifests::add(book);
+    paths::add(book);
+}

@@ -1,0 +1,17 @@
+//! Chapter wire: values, frames, signed objects.
+
+mod frames;
+mod objects;
+mod values;
+
+use super::form::Book;
+
+/// Adds the chapter's vectors.
+pub(crate) fn add(book: &mut Book) {
+    values::add(book);
+    frames::add(book);
+    objects::add(book);
+}
+
+pub(crate) use frames::{describe, message_frame};
+pub(crate) use objects::{sign, signed};
