@@ -34,7 +34,7 @@ impl Fresh {
         u64::from_be_bytes(*self.draw::<8>().first_chunk().unwrap_or(&[0; 8]))
     }
 
-    /// The next request number; never 0.
+    /// The next request number; never 0 (WIRE-REQ-1).
     pub fn request(&mut self) -> u32 {
         self.request = self.request.checked_add(1).unwrap_or(1);
         self.request

@@ -1,4 +1,4 @@
-//! Limits and timers: one table each, from which the spec's limits chapter comes.
+//! Limits and timers: one table, from which the spec's limits chapter comes. What is sent keeps them (LIMIT-KEEP-1).
 
 macro_rules! limits {
     ($( $(#[doc = $doc:literal])+ $name:ident: $ty:ty = $value:expr, $unit:literal, $from:literal; )+) => {

@@ -69,7 +69,7 @@ impl Endpoint {
         Ok(session)
     }
 
-    /// Writes an op into a part. It is acknowledged once the LSN is durable (S3).
+    /// Writes an op into a part. It is acknowledged once the LSN is durable (S3, DATA-OP-6).
     ///
     /// `wall_ms` is the wall clock in milliseconds, for display and tie-breaks only. Errors: `NotOwner` and its like if
     /// this device isn't primary (HO-WRITE-1), `BadPart`, `TooLarge`.

@@ -203,7 +203,8 @@ impl Endpoint {
         }
     }
 
-    /// A session that wasn't known: kept in memory only, until somebody here wants it.
+    /// A session that wasn't known: kept in memory only, until somebody here wants it. What was acknowledged never makes
+    /// room for it (LIMIT-ROOM-1).
     fn learn(&mut self, id: SessionId, records: &[Proven<Record>], wanted: bool) -> bool {
         let Some(chain) = records.first().cloned().and_then(|first| Chain::start(self.config.rules, first).ok()) else {
             return false;

@@ -1,4 +1,4 @@
-//! Opening: from what the journal holds back to where the device stood.
+//! Opening: from what the journal holds back to where the device stood, or a refusal if that can't be (SEC-STORE-1).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;

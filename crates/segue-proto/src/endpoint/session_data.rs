@@ -28,7 +28,7 @@ pub(super) struct SessionData {
     marks: Vec<Mark>,
     tail: Vec<Op>,
     /// What was fetched under the head, complete, and isn't the state yet; the newest last. All of it stays until the
-    /// head changes, for a WANT that is on its way may say of any of it that it is held.
+    /// head changes, for a WANT that is on its way may say of any of it that it is held (TRANSFER-HAVE-2).
     staged: Vec<Staged>,
     copies: usize,
 }
@@ -135,7 +135,7 @@ impl SessionData {
         Some(writes)
     }
 
-    /// The bytes of a manifest that this device can serve.
+    /// The bytes of a manifest that this device can serve (TRANSFER-ANNOUNCE-1).
     pub(super) fn manifest_bytes(&self, hash: &Hash) -> Option<&[u8]> {
         let own = self.current.as_ref().filter(|(data, _)| data.manifest == *hash).map(|(_, bytes)| bytes);
         let staged = self.staged.iter().find(|staged| staged.data.manifest == *hash).map(|staged| &staged.bytes);

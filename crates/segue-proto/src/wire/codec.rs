@@ -2,7 +2,8 @@
 //!
 //! Postcard itself accepts non-minimal varints and trailing bytes. Here every decoded value is encoded again and
 //! compared with the input, so whatever isn't the canonical encoding is refused (WIRE-CANON-1), and every list,
-//! string and byte string checks its cap before anything is allocated (WIRE-CAP-1).
+//! string and byte string checks its cap before anything is allocated (WIRE-CAP-1). Which error is reported first is
+//! fixed (WIRE-ORDER-1): form from left to right, then minimality, then what follows the value.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,7 +22,9 @@ use crate::{Code, Violation};
 
 /// Encodes a value. Wire types hold nothing that postcard could refuse.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_allocvec(value).unwrap_or_default()
+    let mut out = Vec::with_capacity(ROOM);
+    encode_into(value, &mut out);
+    out
 }
 
 /// Appends the encoding of a value.
@@ -44,6 +47,10 @@ pub fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     // The flavour never fails, and no wire type has a length that is unknown when it is written.
     let _ = postcard::serialize_with_flavor(value, Append(out));
 }
+
+/// Room for most signed bodies and control messages, so that their bytes, which come one by one, are set aside for
+/// once and not in steps.
+pub(super) const ROOM: usize = 384;
 
 /// Decodes a value that takes all of `bytes`.
 pub fn decode<T: Serialize + DeserializeOwned>(rules: Rules, bytes: &[u8]) -> Result<T, Violation> {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::codec::varint;
+use super::codec::{ROOM, varint};
 use crate::clause::{Clause, Rules};
 use crate::limits::MAX_FRAME;
 use crate::{Code, Violation};
@@ -53,7 +53,7 @@ impl Framer {
 
 /// Appends a frame whose payload `fill` writes.
 pub fn write(number: u64, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
-    let mut payload = Vec::new();
+    let mut payload = Vec::with_capacity(ROOM);
     fill(&mut payload);
     write_varint(number, out);
     write_varint(payload.len() as u64, out);

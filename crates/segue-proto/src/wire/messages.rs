@@ -1,4 +1,4 @@
-//! Link messages: one table of types, from which the decoder, the spec's master table and the registry come.
+//! Link messages: one table of types (WIRE-TYPE-1), from which the decoder, the spec's master table and the registry come.
 
 use alloc::vec::Vec;
 

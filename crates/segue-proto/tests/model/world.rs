@@ -102,9 +102,9 @@ pub(crate) struct Device {
     pub session: Option<Known<Session<Data>>>,
     pub disk: Disk,
     /// Written and not synced: lost in a crash.
-    pub pending: Known<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    pub pending: Known<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
     /// Messages that wait for the sync.
-    pub held: Known<Vec<(u8, Known<Message>)>>,
+    pub held: Known<BTreeSet<(u8, Known<Message>)>>,
     /// A copy of the disk that somebody may put back.
     pub backup: Option<Disk>,
     /// The disk was put back from a copy at least once.
@@ -279,7 +279,7 @@ impl World {
             let Some(to) = number(&to) else { continue };
             let waits = hold == Hold::Durable && !self.devices[usize::from(device)].pending.is_empty();
             if waits {
-                self.devices[usize::from(device)].held.edit(|held| held.push((to, Known::new(message))));
+                self.devices[usize::from(device)].held.edit(|held| held.insert((to, Known::new(message))));
             } else {
                 self.leave(rules, device, to, Known::new(message));
             }
@@ -379,7 +379,8 @@ impl World {
     /// The disk catches up: what waited for it leaves.
     pub(crate) fn sync(&mut self, rules: Rules, device: u8) {
         let it = &mut self.devices[usize::from(device)];
-        it.disk = apply(&it.disk, std::mem::take(&mut it.pending).iter().cloned());
+        it.disk =
+            apply(&it.disk, std::mem::take(&mut it.pending).iter().map(|(key, value)| (key.clone(), value.clone())));
         it.unproven = false;
         let held = std::mem::take(&mut it.held);
         let session = it.session.clone();

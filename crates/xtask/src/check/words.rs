@@ -63,7 +63,7 @@ const MACHINE: [&str; 6] = [
     concat!("C:", "\\Users\\"),
 ];
 
-const HOSTS: [&str; 11] = [
+const HOSTS: [&str; 12] = [
     "",
     "127.0.0.1",
     "localhost",

@@ -1,0 +1,218 @@
+//! The floors: bare quinn with the adapter's settings, alone, with signatures, and with commits.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use segue_benches::{Kernel, Signatures, Way, work};
+use segue_proto::{Batch, Lsn, Write};
+use segue_quic::SigningKey;
+use segue_quic::bare::{self, Windows};
+use segue_store::{Hooks, Journal, Report};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// A flight: what its sender does, sends, and what its receiver does with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flight {
+    near: bool,
+    len: usize,
+    signs: usize,
+    verifies: usize,
+    /// The bytes that its sender commits before.
+    commits: usize,
+}
+
+/// The flights of a handoff, as two endpoints in memory have them, up to whoever's clock stops.
+pub(crate) fn plan(way: Way) -> Vec<Flight> {
+    let mut kernel = Kernel::new(Signatures::Real);
+    kernel.prepare(way);
+    kernel.start_counting();
+    kernel.go(way);
+    let counts = kernel.counts();
+    // Made before, and verified after, each flight: an OFFER has one, a WANT one, a GRANT two new ones and three to
+    // verify, an acknowledgement one.
+    let signatures: &[(usize, usize)] = match way {
+        Way::Consented => &[(2, 3), (1, 1)],
+        Way::Accepted => &[(1, 1), (1, 1), (2, 3), (1, 1)],
+        Way::Pulled => &[(1, 1), (2, 3)],
+    };
+    // The first batch is the source's, with record and GRANT; the second the target's.
+    let sizes: Vec<usize> = counts.batches.iter().map(|batch| batch.1).take(2).collect();
+    let grant = signatures.iter().position(|pair| pair.0 == 2).unwrap_or_default();
+    let flights = counts.flights.iter().zip(signatures).enumerate();
+    let starter = counts.flights.first().map(|flight| flight.0);
+    flights
+        .map(|(at, ((from, len), (signs, verifies)))| Flight {
+            near: Some(*from) == starter,
+            len: *len,
+            signs: *signs,
+            verifies: *verifies,
+            commits: at.checked_sub(grant).and_then(|at| sizes.get(at).copied()).unwrap_or(0),
+        })
+        .collect()
+}
+
+/// Two connected endpoints with a control stream. The far side runs in a task of its own.
+pub(crate) struct Bare {
+    near: Side,
+    connection: Connection,
+    orders: mpsc::UnboundedSender<Order>,
+    _endpoints: [Endpoint; 2],
+}
+
+/// What the far side does next.
+struct Order {
+    flights: Vec<Flight>,
+    sign: bool,
+    journal: Option<Commits>,
+}
+
+struct Side {
+    near: bool,
+    send: SendStream,
+    recv: RecvStream,
+    key: SigningKey,
+}
+
+impl Bare {
+    pub(crate) async fn open() -> Bare {
+        let loopback = "127.0.0.1:0".parse().expect("an address");
+        let server = bare::endpoint(Some(loopback), Windows::NODE).expect("a socket");
+        let client = bare::endpoint(Some(loopback), Windows::NODE).expect("a socket");
+        let addr = server.local_addr().expect("an address");
+        let dialling = bare::connect(&client, addr).expect("a dial");
+        let (near, far) = tokio::join!(dialling, async { server.accept().await.expect("a caller").await });
+        let (near, far) = (near.expect("a link"), far.expect("a link"));
+        bare::admit(&near, Windows::NODE);
+        bare::admit(&far, Windows::NODE);
+        let (mut send, recv) = near.open_bi().await.expect("a stream");
+        send.write_all(b"hello").await.expect("an open stream");
+        let (far_send, mut far_recv) = far.accept_bi().await.expect("a stream");
+        far_recv.read_exact(&mut [0; 5]).await.expect("an open stream");
+        let key = |secret| SigningKey::from_bytes(&[secret; 32]);
+        let far_side = Side { near: false, send: far_send, recv: far_recv, key: key(2) };
+        let (orders, todo) = mpsc::unbounded_channel();
+        tokio::spawn(far_side.obey(todo));
+        tokio::spawn(drain(far));
+        Bare {
+            near: Side { near: true, send, recv, key: key(1) },
+            connection: near,
+            orders,
+            _endpoints: [server, client],
+        }
+    }
+
+    /// The flights of a plan, in turn, with their signatures and commits or without.
+    pub(crate) async fn exchange(&mut self, plan: &[Flight], sign: bool, stores: Option<&mut Stores>) -> Duration {
+        let (near, far) = match stores {
+            Some(stores) => (Some(stores.near.clone()), Some(stores.far.clone())),
+            None => (None, None),
+        };
+        let order = Order { flights: plan.to_vec(), sign, journal: far };
+        self.orders.send(order).expect("the far side lives");
+        let start = Instant::now();
+        self.near.play(plan, sign, near.as_ref()).await;
+        start.elapsed()
+    }
+
+    /// A blob over a stream of its own, up to the far side having read it all.
+    pub(crate) async fn bulk(&mut self, content: &Bytes) -> Duration {
+        let start = Instant::now();
+        let mut stream = self.connection.open_uni().await.expect("a stream");
+        let mut left = content.clone();
+        while !left.is_empty() {
+            let piece = left.split_to(left.len().min(65_536));
+            stream.write_chunk(piece).await.expect("an open stream");
+        }
+        stream.finish().expect("an open stream");
+        // It is stopped, or all of it is acknowledged, once the far side has read it.
+        let _ = stream.stopped().await;
+        start.elapsed()
+    }
+}
+
+impl Side {
+    async fn obey(mut self, mut todo: mpsc::UnboundedReceiver<Order>) {
+        while let Some(Order { flights, sign, journal }) = todo.recv().await {
+            self.play(&flights, sign, journal.as_ref()).await;
+        }
+    }
+
+    async fn play(&mut self, flights: &[Flight], sign: bool, journal: Option<&Commits>) {
+        let mut buffer = Vec::new();
+        for flight in flights {
+            if flight.near == self.near {
+                if sign {
+                    work(&self.key, flight.signs, 0);
+                }
+                if let Some(journal) = journal.filter(|_| flight.commits > 0) {
+                    journal.commit(flight.commits).await;
+                }
+                let bytes = Bytes::from(vec![7; flight.len]);
+                self.send.write_chunk(bytes).await.expect("an open stream");
+            } else {
+                buffer.resize(flight.len, 0);
+                self.recv.read_exact(&mut buffer).await.expect("an open stream");
+                if sign {
+                    work(&self.key, 0, flight.verifies);
+                }
+            }
+        }
+    }
+}
+
+/// Reads whatever streams come.
+async fn drain(connection: Connection) {
+    while let Ok(mut stream) = connection.accept_uni().await {
+        while let Ok(Some(_)) = stream.read_chunk(usize::MAX, true).await {}
+    }
+}
+
+/// A journal for each side.
+pub(crate) struct Stores {
+    near: Commits,
+    far: Commits,
+    _dir: TempDir,
+}
+
+/// Commits batches, one after the other.
+#[derive(Clone)]
+struct Commits(std::sync::Arc<tokio::sync::Mutex<Log>>);
+
+struct Log {
+    journal: Journal,
+    reports: mpsc::UnboundedReceiver<Report>,
+    last: u64,
+}
+
+impl Stores {
+    pub(crate) fn open() -> Stores {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = |name: &str| {
+            let (report, reports) = mpsc::unbounded_channel();
+            let hooks = Hooks::new(move |said| drop(report.send(said)));
+            let (journal, opened) =
+                Journal::open(&dir.path().join(name), &dir.path().join(format!("{name}.witness")), hooks)
+                    .expect("a new store");
+            let log = Log { journal, reports, last: opened.last.0 };
+            Commits(std::sync::Arc::new(tokio::sync::Mutex::new(log)))
+        };
+        Stores { near: open("near"), far: open("far"), _dir: dir }
+    }
+}
+
+impl Commits {
+    async fn commit(&self, len: usize) {
+        let mut log = self.0.lock().await;
+        log.last += 1;
+        // A record of its own, and a GRANT that replaces the last one.
+        let record = Write { key: log.last.to_be_bytes().to_vec(), value: Some(vec![1; len / 2]) };
+        let grant = Write { key: b"grant".to_vec(), value: Some(vec![2; len / 2]) };
+        let batch = Batch { lsn: Lsn(log.last), writes: vec![record, grant], after_chunks: false };
+        log.journal.submit(batch).expect("room for a batch");
+        let told = log.reports.recv().await;
+        assert!(matches!(told, Some(Report::Durable(_))), "{told:?}");
+    }
+}

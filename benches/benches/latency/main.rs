@@ -1,0 +1,120 @@
+//! Handoffs over loopback QUIC beside a bare quinn exchange: `cargo bench -p segue-benches --bench latency`.
+//!
+//! ```text
+//! cargo bench -p segue-benches --bench latency -- [latency] [durable] [bulk] [multi] [--rounds N]
+//! ```
+//!
+//! Without a name all tables are printed. Every round visits every row; a row's value in a round is the median of its
+//! iterations there. Printed are the median, least and most over the rounds, and the paired ratio to the floor of the
+//! same round. Tables:
+//!
+//! - *latency*: a warm link, nothing durable, and the target holds all data. `bare` sends the same bytes in the same flights over the same connection
+//!   settings; `floor` also makes and verifies the signatures of the handoff; `segue` is two nodes in memory. The clock
+//!   runs from the command to the source knowing, in a pull to the target knowing.
+//! - *durable*: the same with stores on disk. The floor commits batches of the same size to the same kind of store.
+//! - *bulk*: 64 MB from memory to memory. `bare` is one unidirectional stream; `segue` pulls a session that the target
+//!   doesn't know, and verifies every chunk.
+//!
+//! The runtime is tokio's current-thread one; `multi` repeats the latency table on the multi-thread one. After every
+//! handoff, outside the clock, both nodes must agree, just one is primary, and the other's write is refused.
+//! Wall times are read, not gated: only figures of one run compare.
+
+mod bare;
+mod nodes;
+mod table;
+
+use std::future::Future;
+use std::time::Duration;
+
+use bare::{Bare, Stores};
+use nodes::{Nodes, Place};
+use segue_benches::Way;
+use table::Table;
+use tokio::runtime::{Builder, Runtime};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let rounds = args.iter().position(|arg| arg == "--rounds").and_then(|at| args.get(at + 1)?.parse().ok());
+    let named = |name: &str| args.iter().any(|arg| arg == name);
+    let any = ["latency", "durable", "bulk", "multi"].into_iter().any(named);
+    let rounds: usize = rounds.unwrap_or(ROUNDS);
+    let single = || Builder::new_current_thread().enable_all().build();
+    let multi = || Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    if !any || named("latency") {
+        run(single(), latency("current-thread runtime, nothing durable", rounds, Place::Memory));
+    }
+    if !any || named("multi") {
+        run(multi(), latency("multi-thread runtime, nothing durable", rounds, Place::Memory));
+    }
+    if !any || named("durable") {
+        run(single(), latency("current-thread runtime, durable", rounds, Place::Disk));
+    }
+    if !any || named("bulk") {
+        run(single(), bulk(rounds));
+    }
+}
+
+fn run(runtime: std::io::Result<Runtime>, bench: impl Future<Output = ()>) {
+    runtime.expect("the runtime starts").block_on(bench);
+}
+
+async fn latency(title: &str, rounds: usize, place: Place) {
+    let mut bare = Bare::open().await;
+    let mut stores = (place == Place::Disk).then(Stores::open);
+    let mut nodes = Nodes::open(place).await;
+    let mut tables: Vec<(Way, Table)> = Way::ALL.map(|way| (way, Table::new(&ROWS))).into();
+    for round in 0..=rounds {
+        for (way, table) in &mut tables {
+            // A peer may make ten offers a minute, so that way is measured once a round.
+            let times = if *way == Way::Accepted { 1 } else { ITERATIONS };
+            let plan = bare::plan(*way);
+            let mut samples: [Vec<Duration>; 3] = Default::default();
+            for _ in 0..times {
+                samples[0].push(bare.exchange(&plan, false, None).await);
+                samples[1].push(bare.exchange(&plan, true, stores.as_mut()).await);
+                samples[2].push(nodes.handoff(*way).await);
+            }
+            // The first round warms up.
+            if round > 0 {
+                table.push(samples.map(median));
+            }
+        }
+    }
+    println!("\n{title}, {rounds} rounds");
+    for (way, table) in &tables {
+        table.print(way.name(), 1);
+    }
+    nodes.close().await;
+}
+
+async fn bulk(rounds: usize) {
+    let content = bytes::Bytes::from(noise(BULK));
+    let mut bare = Bare::open().await;
+    let mut table = Table::new(&["bare", "segue"]);
+    for round in 0..=rounds {
+        let sample = [bare.bulk(&content).await, nodes::bulk(&content).await];
+        if round > 0 {
+            table.push(sample);
+        }
+    }
+    println!("\n64 MB, memory to memory, {rounds} rounds");
+    table.print("bulk", 0);
+    table.print_throughput(BULK);
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Bytes that don't repeat, so that no chunk is found twice.
+fn noise(len: usize) -> Vec<u8> {
+    segue_testkit::Rng::new(1, "bulk").bytes(len)
+}
+
+/// From: performance measurements want at least 15 paired rounds.
+const ROUNDS: usize = 15;
+/// Handoffs a round and row. From: guess; enough for a median.
+const ITERATIONS: usize = 20;
+const BULK: usize = 64_000_000;
+const ROWS: [&str; 3] = ["bare", "floor", "segue"];

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Counts the instructions of 1,000 handoffs in memory without signatures, by callgrind, and compares them with
+# instructions.txt: more than 10 % off fails. `instructions.sh write` writes the file. Without valgrind it says that it
+# was skipped. The figure is of one compiler and one machine's instruction set; write it anew when either changes.
+set -eu
+cd "$(dirname "$0")/.."
+command -v valgrind >/dev/null 2>&1 || { echo "instructions: skipped, no valgrind here"; exit 0; }
+
+cargo build --release -p segue-benches --example kernel
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+valgrind --tool=callgrind --callgrind-out-file="$out/kernel" "${CARGO_TARGET_DIR:-target}/release/examples/kernel" \
+    >"$out/log" 2>&1 || { cat "$out/log"; exit 1; }
+now=$(sed -n 's/^\(summary\|totals\): \([0-9]*\).*/\2/p' "$out/kernel" | tail -1)
+echo "instructions: $now for 1,000 handoffs and their set-up"
+if [ "${1:-}" = write ]; then
+    echo "$now" >benches/instructions.txt
+fi
+then=$(cat benches/instructions.txt)
+awk -v now="$now" -v then="$then" 'BEGIN {
+    off = (now - then) * 100 / then
+    printf "instructions: %+.2f %% against the %d committed\n", off, then
+    exit off > 10 || off < -10
+}'

@@ -1,0 +1,4 @@
+//! Exact counts, gated.
+
+mod alloc;
+mod counts;

@@ -1,0 +1,222 @@
+//! The suite's side of the line protocol: devices whose inputs and outputs are lines.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use segue_proto::{Code, Continuity, Instant};
+use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Start};
+use serde_json::{Map, Value, json};
+
+use super::{Failure, Hello, Host, Slot, Wire};
+use crate::protocol::VERSION;
+use crate::protocol::json::{Json, field};
+
+/// A host behind a line protocol.
+pub struct LineHost {
+    link: Rc<RefCell<Link>>,
+}
+
+struct Link {
+    wire: Box<dyn Wire>,
+    asked: u64,
+    devices: u64,
+    failure: Option<Failure>,
+}
+
+/// An answer to a request: what it holds, or why the device refuses.
+type Answer = Result<Value, Refusal>;
+
+impl LineHost {
+    /// Talks over `wire`.
+    pub fn new(wire: Box<dyn Wire>) -> LineHost {
+        LineHost { link: Rc::new(RefCell::new(Link { wire, asked: 0, devices: 0, failure: None })) }
+    }
+}
+
+impl Host for LineHost {
+    fn hello(&mut self) -> Result<Hello, String> {
+        let request = json!({ "cmd": "hello", "protocol": VERSION, "suite": env!("CARGO_PKG_VERSION") });
+        let mut link = self.link.borrow_mut();
+        let answer = link.ask(request);
+        let answer = match (answer, &link.failure) {
+            (Some(Ok(answer)), _) => answer,
+            (Some(Err(refusal)), _) => return Err(format!("the adapter refuses 'hello': {}", refusal.text)),
+            (None, failure) => return Err(words(failure.as_ref())),
+        };
+        let protocol: u64 = field(&answer, "protocol").map_err(|why| format!("in the answer to 'hello', {why}"))?;
+        if protocol != VERSION {
+            return Err(format!("the adapter speaks version {protocol} of the adapter protocol, the suite {VERSION}"));
+        }
+        let read = || {
+            let subject = field(&answer, "subject")?;
+            Ok(Hello { subject, generations: field(&answer, "generations")?, commands: field(&answer, "commands")? })
+        };
+        let hello: Hello = read().map_err(|why: String| format!("in the answer to 'hello', {why}"))?;
+        if hello.generations.is_empty() {
+            return Err("the adapter names no generation".into());
+        }
+        Ok(hello)
+    }
+
+    fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), String> {
+        let mut link = self.link.borrow_mut();
+        let dev = link.devices;
+        link.devices += 1;
+        let new = start.disk.entries.is_empty() && start.continuity == Continuity::Proven;
+        let cmd = if new { "new" } else { "restore" };
+        let answer = link.ask(json!({ "cmd": cmd, "dev": dev, "now": now.to_json(), "start": start.to_json() }));
+        match answer {
+            Some(Ok(answer)) => {
+                let outputs = link.outputs(&answer);
+                drop(link);
+                Ok((Slot(Box::new(LineDevice { link: self.link.clone(), dev })), outputs))
+            }
+            Some(Err(refusal)) => Err(refusal.text),
+            None => Err(words(link.failure.as_ref())),
+        }
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.link.borrow().failure.clone()
+    }
+
+    fn renew(&mut self) {
+        let mut link = self.link.borrow_mut();
+        if matches!(link.failure, Some(Failure::Broken(_))) {
+            link.wire.restart();
+        }
+        link.failure = None;
+        link.devices = 0;
+    }
+}
+
+struct LineDevice {
+    link: Rc<RefCell<Link>>,
+    dev: u64,
+}
+
+impl LineDevice {
+    fn ask(&self, now: Instant, cmd: &str, rest: &[(&str, Value)]) -> Option<Answer> {
+        let mut request = Map::new();
+        request.insert("cmd".into(), cmd.into());
+        request.insert("dev".into(), self.dev.into());
+        request.insert("now".into(), now.to_json());
+        request.extend(rest.iter().map(|(name, value)| ((*name).to_string(), value.clone())));
+        self.link.borrow_mut().ask(Value::Object(request))
+    }
+}
+
+impl Device for LineDevice {
+    fn input(&mut self, now: Instant, input: Input) -> Outputs {
+        match self.ask(now, "input", &[("input", input.to_json())]) {
+            Some(Ok(answer)) => self.link.borrow_mut().outputs(&answer),
+            Some(Err(refusal)) => {
+                self.link.borrow_mut().breaks::<()>(format!("the adapter refuses an input: {}", refusal.text));
+                Outputs::default()
+            }
+            None => Outputs::default(),
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command) -> (Result<Reply, Refusal>, Outputs) {
+        let nothing = |text: &str| Err(Refusal { code: Code::LINK_LOST, text: text.into() });
+        match self.ask(now, "do", &[("do", command.to_json())]) {
+            Some(Ok(answer)) => {
+                let mut link = self.link.borrow_mut();
+                let outputs = link.outputs(&answer);
+                let reply = match answer.get("refused") {
+                    Some(refused) => link.read(Refusal::from_json(refused)).map(Err),
+                    None => link.read(Reply::from_json(answer.get("reply").unwrap_or(&Value::Null))).map(Ok),
+                };
+                (reply.unwrap_or_else(|| nothing("no reply")), outputs)
+            }
+            Some(Err(refusal)) => (Err(refusal), Outputs::default()),
+            None => (nothing("the adapter is gone"), Outputs::default()),
+        }
+    }
+
+    fn inspect(&mut self, now: Instant) -> Inspect {
+        match self.ask(now, "inspect", &[]) {
+            Some(Ok(answer)) => self.link.borrow_mut().read(Inspect::from_json(&answer)).unwrap_or_default(),
+            _ => Inspect::default(),
+        }
+    }
+}
+
+impl Drop for LineDevice {
+    fn drop(&mut self) {
+        if let Ok(mut link) = self.link.try_borrow_mut()
+            && link.failure.is_none()
+        {
+            link.ask(json!({ "cmd": "bye", "dev": self.dev }));
+        }
+    }
+}
+
+impl Link {
+    /// Asks; none if the adapter is broken, or says that it doesn't offer this.
+    fn ask(&mut self, mut request: Value) -> Option<Answer> {
+        if matches!(self.failure, Some(Failure::Broken(_))) {
+            return None;
+        }
+        self.asked += 1;
+        request["id"] = self.asked.into();
+        let answer = match self.wire.ask(&request.to_string()) {
+            Ok(line) => line,
+            Err(why) => return self.breaks(why),
+        };
+        let Ok(answer) = serde_json::from_str::<Value>(&answer) else {
+            return self.breaks(format!("the adapter answered what is no JSON: {}", shorten(&answer)));
+        };
+        if answer.get("id").and_then(Value::as_u64) != Some(self.asked) {
+            let text = shorten(&answer.to_string());
+            return self.breaks(format!("the adapter answered request {} with another id: {text}", self.asked));
+        }
+        if let Some(what) = answer.get("unsupported") {
+            let what = what.as_str().unwrap_or("no reason given").to_string();
+            self.failure.get_or_insert(Failure::Unsupported(what));
+            return None;
+        }
+        if let Some(error) = answer.get("error") {
+            return self.read(Refusal::from_json(error)).map(Err);
+        }
+        match answer.get("ok") {
+            Some(value) => Some(Ok(value.clone())),
+            None => self.breaks("the adapter's answer has none of 'ok', 'error' and 'unsupported'".into()),
+        }
+    }
+
+    /// What the answer says the device put out; how the device stands after it isn't known if that is malformed.
+    fn outputs(&mut self, answer: &Value) -> Outputs {
+        let nothing = json!({});
+        self.read(Outputs::from_json(answer.get("out").unwrap_or(&nothing))).unwrap_or_default()
+    }
+
+    fn read<T>(&mut self, found: Result<T, String>) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(why) => self.breaks(format!("in the adapter's answer, {why}")),
+        }
+    }
+
+    fn breaks<T>(&mut self, why: String) -> Option<T> {
+        self.failure = Some(Failure::Broken(why));
+        None
+    }
+}
+
+fn words(failure: Option<&Failure>) -> String {
+    match failure {
+        Some(Failure::Broken(why)) => why.clone(),
+        Some(Failure::Unsupported(what)) => format!("not supported: {what}"),
+        None => "the adapter says nothing".into(),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("{short:?}")
+}

@@ -1,0 +1,314 @@
+//! The bench on which a case examines a subject: the suite owns clock, network, disk and randomness.
+//!
+//! A [`Lab`] runs one device of the subject. Scripted peers ([`Peer`](crate::peer::Peer)) stand at the other ends of
+//! its links. Nothing here waits: time is a number, and passes only when a case lets it.
+
+mod expect;
+mod wire;
+
+use std::collections::BTreeMap;
+
+use segue_proto::wire::{DeviceId, Message, SessionId};
+use segue_proto::{Code, Continuity, Event, Generation, Instant, LinkId, Policy, Role};
+use segue_testkit::device::{Command, Device, Input, Outputs, Refusal, Reply, SessionState, Setup, Start};
+use segue_testkit::disk::Disk;
+use segue_testkit::rng::Rng;
+
+use crate::attach::{Host, Slot};
+use crate::verdict::Fault;
+pub use expect::{SOON, ensure, opposite};
+use wire::End;
+
+/// What a case, or a step of it, came to.
+pub type Done<T = ()> = Result<T, Fault>;
+
+/// A subject's device with everything around it.
+pub struct Lab<'h> {
+    host: &'h mut dyn Host,
+    /// The subject's highest generation in this run of the case.
+    pub generation: Generation,
+    /// Who the subject is and what its application set; changes count from the next start on.
+    pub setup: Setup,
+    /// Randomness of the case.
+    pub rng: Rng,
+    /// Whether all that the subject writes is durable at once.
+    pub syncs: bool,
+    /// The subject's disk.
+    pub disk: Disk,
+    now: Instant,
+    device: Option<Slot>,
+    timeout: Option<Instant>,
+    /// How often the subject was woken since time passed last.
+    wakes: u32,
+    ends: BTreeMap<LinkId, End>,
+    links: u64,
+    events: Vec<Event>,
+    lines: Vec<String>,
+}
+
+impl<'h> Lab<'h> {
+    /// A lab whose subject isn't started yet: of this generation, letting members pull.
+    pub fn new(host: &'h mut dyn Host, generation: Generation, seed: u64, case: &str) -> Lab<'h> {
+        let mut rng = Rng::new(seed, case);
+        let mut setup = Setup::new(rng.array());
+        setup.generation = generation;
+        setup.pulls = Policy::Allow;
+        Lab {
+            host,
+            generation,
+            setup,
+            rng,
+            syncs: true,
+            disk: Disk::default(),
+            now: Instant::from_micros(1_000_000),
+            device: None,
+            timeout: None,
+            wakes: 0,
+            ends: BTreeMap::new(),
+            links: 0,
+            events: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// The subject's device id.
+    pub fn id(&self) -> DeviceId {
+        self.setup.device()
+    }
+
+    /// Now.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// What happened, a line each.
+    pub fn into_lines(self) -> Vec<String> {
+        self.lines
+    }
+
+    /// Starts the subject from its disk.
+    ///
+    /// # Errors
+    /// If it doesn't start.
+    pub fn boot(&mut self) -> Done {
+        let (disk, continuity) = self.disk.open();
+        let opened = if disk.last.0 == 0 && disk.entries.is_empty() { Continuity::Proven } else { continuity };
+        self.note(format!("the subject starts from LSN {}, {opened:?}", disk.last.0));
+        let start = Start { setup: self.setup.clone(), entropy: self.rng.array(), disk, continuity: opened };
+        match self.host.start(start, self.now) {
+            Ok((device, outputs)) => {
+                self.device = Some(device);
+                self.absorb(outputs);
+                Ok(())
+            }
+            Err(why) => Err(Fault::fail("a device that starts", why)),
+        }
+    }
+
+    /// Cuts the subject's power: what isn't durable is lost, and every link is gone.
+    pub fn crash(&mut self) {
+        let synced = self.disk.backup();
+        self.disk.restore(&synced);
+        self.device = None;
+        self.timeout = None;
+        self.ends.clear();
+        self.events.clear();
+        self.note("the subject loses power");
+    }
+
+    /// Cuts the subject's power and starts it again from what was durable.
+    ///
+    /// # Errors
+    /// As [`Lab::boot`].
+    pub fn reboot(&mut self) -> Done {
+        self.crash();
+        self.boot()
+    }
+
+    /// Makes all that was written durable, and tells the subject.
+    pub fn sync(&mut self) {
+        while self.disk.is_dirty() {
+            let lsn = self.disk.end_sync(self.disk.begin_sync());
+            self.note(format!("durable to LSN {}", lsn.0));
+            self.raw_input(Input::Durable { lsn });
+        }
+    }
+
+    /// Gives the subject an input.
+    pub fn input(&mut self, input: Input) {
+        self.raw_input(input);
+        if self.syncs {
+            self.sync();
+        }
+    }
+
+    /// The subject's application asks for something.
+    ///
+    /// # Errors
+    /// The device's refusal.
+    pub fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
+        let gone = || Refusal { code: Code::STORE_IO, text: "the subject isn't running".into() };
+        let now = self.now;
+        let device = self.device.as_mut().ok_or_else(gone)?;
+        let (reply, outputs) = device.command(now, command.clone());
+        let outcome = match &reply {
+            Ok(reply) => format!("{reply:?}"),
+            Err(refusal) => format!("refused, {:?}", refusal.code),
+        };
+        self.note(format!("subject ! {}: {outcome}", brief(&command)));
+        self.absorb(outputs);
+        if self.syncs {
+            self.sync();
+        }
+        reply
+    }
+
+    /// What the subject says of a session.
+    pub fn state(&mut self, session: SessionId) -> Option<SessionState> {
+        let now = self.now;
+        self.device.as_mut()?.inspect(now).sessions.remove(&session)
+    }
+
+    /// Lets time pass, in microseconds; the subject is woken whenever it asked for it.
+    pub fn pass(&mut self, micros: u64) {
+        let end = self.now.after(micros);
+        while self.wake(end) {}
+        if self.now < end {
+            (self.now, self.wakes) = (end, 0);
+        }
+    }
+
+    /// Wakes the subject if it asked for it by `end`; whether it had.
+    fn wake(&mut self, end: Instant) -> bool {
+        let Some(at) = self.timeout.filter(|at| *at <= end) else { return false };
+        self.wakes = if at > self.now { 0 } else { self.wakes + 1 };
+        if self.wakes > MAX_WAKES {
+            return false;
+        }
+        self.now = self.now.max(at);
+        self.input(Input::Time);
+        true
+    }
+
+    /// Adds a line to the transcript.
+    pub fn note(&mut self, line: impl std::fmt::Display) {
+        let micros = self.now.micros();
+        self.lines.push(format!("t={}.{:06} {line}", micros / 1_000_000, micros % 1_000_000));
+    }
+
+    fn raw_input(&mut self, input: Input) {
+        let now = self.now;
+        if let Some(device) = self.device.as_mut() {
+            let outputs = device.input(now, input);
+            self.absorb(outputs);
+        }
+    }
+
+    fn absorb(&mut self, outputs: Outputs) {
+        self.timeout = outputs.timeout;
+        self.disk.write(&outputs);
+        for event in &outputs.events {
+            self.note(format!("subject: {event:?}"));
+        }
+        self.events.extend(outputs.events);
+        for (link, bytes) in &outputs.control {
+            self.hear(*link, bytes);
+        }
+        for bulk in outputs.bulk {
+            if let Some(end) = self.ends.get_mut(&bulk.link) {
+                end.bulk(bulk.stream, &bulk.bytes, bulk.fin);
+                self.note(format!("subject → bulk {} on {}, {} bytes", bulk.stream, bulk.link.0, bulk.bytes.len()));
+            }
+        }
+        for (link, code) in outputs.closes {
+            self.note(format!("subject closes {} with {code:?}", link.0));
+            if let Some(end) = self.ends.get_mut(&link).filter(|end| end.closed.is_none()) {
+                end.closed = Some(code);
+                self.raw_input(Input::LinkDown { link });
+            }
+        }
+    }
+
+    fn hear(&mut self, link: LinkId, bytes: &[u8]) {
+        let Some(end) = self.ends.get_mut(&link) else { return };
+        let said = end.hear(bytes);
+        for line in said {
+            self.note(format!("subject → {line}"));
+        }
+    }
+
+    /// A new transport connection; `role` is the subject's. Returns the subject's number for it.
+    pub fn link_up(&mut self, role: Role, expect: Option<DeviceId>) -> LinkId {
+        self.links += 1;
+        let link = LinkId(self.links);
+        let binding = self.rng.array();
+        self.ends.insert(link, End::new(role, binding));
+        self.note(format!("link {} is up, the subject is its {role:?}", link.0));
+        self.input(Input::LinkUp { link, role, binding, expect });
+        link
+    }
+
+    /// The transport connection is gone.
+    pub fn link_down(&mut self, link: LinkId) {
+        self.note(format!("link {} is down", link.0));
+        if let Some(end) = self.ends.get_mut(&link) {
+            end.closed.get_or_insert(Code::LINK_LOST);
+        }
+        self.input(Input::LinkDown { link });
+    }
+
+    /// The channel binding of a link, and the subject's role on it.
+    pub fn channel(&self, link: LinkId) -> ([u8; 32], Role) {
+        self.ends.get(&link).map_or(([0; 32], Role::Initiator), |end| (end.binding, end.role))
+    }
+
+    /// A peer sends a message.
+    pub fn send(&mut self, link: LinkId, message: impl Into<Message>) {
+        let message = message.into();
+        self.note(format!("peer → {}", segue_testkit::trace::describe(&message)));
+        self.send_bytes(link, &message.to_frame());
+    }
+
+    /// A peer sends bytes on the control stream, whatever they are.
+    pub fn send_raw(&mut self, link: LinkId, bytes: &[u8]) {
+        let shown = hex::encode(bytes.get(..bytes.len().min(24)).unwrap_or_default());
+        self.note(format!("peer → {} raw bytes {shown}…", bytes.len()));
+        self.send_bytes(link, bytes);
+    }
+
+    fn send_bytes(&mut self, link: LinkId, bytes: &[u8]) {
+        if self.ends.get(&link).is_some_and(|end| end.closed.is_none()) {
+            self.input(Input::Bytes { link, bytes: bytes.to_vec() });
+        }
+    }
+
+    /// A peer sends a whole unidirectional stream.
+    pub fn send_bulk(&mut self, link: LinkId, bytes: Vec<u8>) {
+        let Some(end) = self.ends.get_mut(&link).filter(|end| end.closed.is_none()) else { return };
+        let stream = end.next_stream();
+        self.note(format!("peer → bulk {stream}, {} bytes", bytes.len()));
+        self.input(Input::Bulk { link, stream, bytes, fin: true });
+    }
+
+    /// A peer sends the start of a unidirectional stream, and breaks it off.
+    pub fn send_broken_bulk(&mut self, link: LinkId, bytes: Vec<u8>) {
+        let Some(end) = self.ends.get_mut(&link).filter(|end| end.closed.is_none()) else { return };
+        let stream = end.next_stream();
+        self.note(format!("peer → bulk {stream}, {} bytes, then it breaks off", bytes.len()));
+        self.input(Input::Bulk { link, stream, bytes, fin: false });
+        self.input(Input::BulkReset { link, stream });
+    }
+}
+
+/// A command without the content of files.
+fn brief(command: &Command) -> String {
+    match command {
+        Command::WriteFile { path, content, .. } => format!("WriteFile {path:?}, {} bytes", content.len()),
+        Command::WriteExclusive { bytes, .. } => format!("WriteExclusive {} bytes", bytes.len()),
+        command => format!("{command:?}"),
+    }
+}
+
+/// How often a subject is woken at one instant: one that asks for more gets no further. A guess, far above what any
+/// chain of timers needs.
+const MAX_WAKES: u32 = 100;

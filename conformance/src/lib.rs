@@ -1,0 +1,22 @@
+//! The Segue conformance suite.
+//!
+//! A subject is attached by its adapter ([`attach`]), which speaks the line protocol of `ADAPTER.md`. Cases ([`cases`])
+//! examine one device of the subject on a bench ([`lab`]) with scripted peers ([`peer`]).
+
+#![forbid(unsafe_code)]
+
+pub mod attach;
+pub mod cases;
+pub mod certify;
+pub mod lab;
+pub mod mutants;
+pub mod pairs;
+pub mod peer;
+pub mod protocol;
+pub mod report;
+pub mod run;
+pub mod terminal;
+pub mod verdict;
+
+pub use attach::{AdapterOptions, adapter, list_mutants};
+pub use certify::{CertifyOptions, Outcome, certify, list_cases};

@@ -1,0 +1,181 @@
+//! The adapter protocol's values: what goes to a device, what comes from it, and what it says of itself.
+//!
+//! `ADAPTER.md` describes them for people. Here every structure is a line of a table, from which both directions come.
+
+pub mod json;
+
+use segue_proto::wire::Hash;
+use segue_proto::{Batch, Code, Event, HandoffId, Violation, Write};
+use segue_testkit::device::{
+    Blobs, BulkOut, ChunkOut, Command, Contents, Input, Inspect, Outputs, Refusal, Reply, SessionState, Setup, Start,
+};
+use serde_json::{Map, Value};
+
+use json::{Json, Listed, field, object, put, tagged};
+
+/// The version of the adapter protocol.
+pub const VERSION: u64 = 1;
+
+tagged! { Input {
+    LinkUp = "link-up" { link, role, binding, expect }
+    Bytes = "bytes" { link, bytes }
+    LinkDown = "link-down" { link }
+    Bulk = "bulk" { link, stream, bytes, fin }
+    BulkReset = "bulk-reset" { link, stream }
+    Durable = "durable" { lsn }
+    StoreFailed = "store-failed" {}
+    Time = "time" {}
+} }
+
+tagged! { Command {
+    Trust = "trust" { device }
+    Distrust = "distrust" { device }
+    Create = "create" { name, members }
+    WriteFile = "write-file" { session, path, content }
+    WriteExclusive = "write-exclusive" { session, bytes }
+    Remove = "remove" { session, path }
+    Initiate = "initiate" { session, to, timeout_us }
+    CancelHandoff = "cancel" { session }
+    Request = "request" { session, from, timeout_us }
+    Consent = "consent" { session, to, ttl_us }
+    Accept = "accept" { token }
+    Reject = "reject" { token }
+    Takeover = "takeover" { session }
+    Close = "close" { session }
+    CloseLink = "close-link" { link, code }
+    Shutdown = "shutdown" {}
+} }
+
+tagged! { Event {
+    LinkReady = "link-ready" { link, peer, generation }
+    LinkClosed = "link-closed" { link, peer, code, clause, remote }
+    Created = "created" { session }
+    HandoffRequest = "handoff-request" { token, session, from, name }
+    RequestHandoff = "request-handoff" { token, session, by }
+    Withdrawn = "withdrawn" { token, session, code }
+    Available = "available" { session, from }
+    Progress = "progress" { session, done, total }
+    Data = "data" { session, root }
+    Activated = "activated" { session, record }
+    HandoffResolved = "handoff-resolved" { id, session, peer, result }
+    HandoffPending = "handoff-pending" { id, session, peer }
+    HeadChanged = "head-changed" { session, head, owner }
+    Fenced = "fenced" { session, head, owner, copies }
+    Equivocation = "equivocation" { session, key, records }
+    Refused = "refused" { peer, session, code }
+    Violation = "violation" { peer, session, violation }
+    Closed = "closed" { session }
+    Halted = "halted" {}
+} }
+
+object! { Setup { identity, generation, floor, pulls, accept_unknown, trusted, wall_offset_ms, without } }
+object! { Start { setup, entropy, disk, continuity } }
+object! { Batch { lsn, writes, after_chunks } }
+object! { Write { key, value } }
+object! { BulkOut { link, stream, bytes, fin } }
+object! { ChunkOut { blob, offset, bytes } }
+object! { Outputs { control, bulk, closes, chunks, batches, events, timeout } }
+object! { Refusal { code, text } }
+object! { Violation { code, clause } }
+object! { SessionState {
+    role, head, parent, term, taker, n, owner, entitled, root, files, exclusive, copies, pending
+} }
+
+impl Listed for Batch {}
+impl Listed for Write {}
+impl Listed for BulkOut {}
+impl Listed for ChunkOut {}
+impl Listed for Event {}
+impl<A: Json, B: Json> Listed for (A, B) {}
+
+/// How a handoff ended: `{"record": …}` or `{"error": …}`.
+impl Json for Result<Hash, Code> {
+    fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        match self {
+            Ok(record) => put(&mut object, "record", record),
+            Err(code) => put(&mut object, "error", code),
+        }
+        Value::Object(object)
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        match value.get("error") {
+            Some(code) => Ok(Err(Code::from_json(code)?)),
+            None => field(value, "record").map(Ok),
+        }
+    }
+}
+
+impl Json for [Hash; 2] {
+    fn to_json(&self) -> Value {
+        Value::Array(self.iter().map(Hash::to_json).collect())
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        let (a, b) = <(Hash, Hash)>::from_json(value)?;
+        Ok([a, b])
+    }
+}
+
+/// What a command gave: an object with at most one of `session`, `lsn`, `handoff`.
+impl Json for Reply {
+    fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        match self {
+            Reply::Done => {}
+            Reply::Session(session) => put(&mut object, "session", session),
+            Reply::Written(lsn) => put(&mut object, "lsn", lsn),
+            Reply::Handoff(id) => put(&mut object, "handoff", id),
+        }
+        Value::Object(object)
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        let session: Option<_> = field(value, "session")?;
+        let lsn: Option<_> = field(value, "lsn")?;
+        let handoff: Option<HandoffId> = field(value, "handoff")?;
+        let written = session.map(Reply::Session).or(lsn.map(Reply::Written));
+        Ok(written.or(handoff.map(Reply::Handoff)).unwrap_or(Reply::Done))
+    }
+}
+
+/// A disk: the journal's entries as pairs of key and value, the last LSN, and slices of blobs.
+impl Json for Contents {
+    fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        let entries: Vec<_> = self.entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let slices = self.blobs.iter();
+        let blobs: Vec<_> =
+            slices.map(|(blob, offset, bytes)| ChunkOut { blob, offset, bytes: bytes.to_vec() }).collect();
+        put(&mut object, "entries", &entries);
+        put(&mut object, "last", &self.last);
+        put(&mut object, "blobs", &blobs);
+        Value::Object(object)
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        let entries: Vec<(Vec<u8>, Vec<u8>)> = field(value, "entries")?;
+        let slices: Vec<ChunkOut> = field(value, "blobs")?;
+        let mut blobs = Blobs::default();
+        slices.iter().for_each(|slice| blobs.put(slice.blob, slice.offset, &slice.bytes));
+        Ok(Contents { entries: entries.into_iter().collect(), last: field(value, "last")?, blobs })
+    }
+}
+
+/// What a device says of itself: its sessions by their ids.
+impl Json for Inspect {
+    fn to_json(&self) -> Value {
+        let sessions = self.sessions.iter().map(|(id, state)| (id.to_string(), state.to_json()));
+        serde_json::json!({ "sessions": sessions.collect::<Map<_, _>>() })
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        let sessions = value.get("sessions").and_then(Value::as_object).ok_or("field 'sessions' is missing")?;
+        let read = |(id, state): (&String, &Value)| {
+            let id = segue_proto::wire::SessionId::from_hex(id).ok_or_else(|| format!("'{id}' is no session"))?;
+            Ok((id, SessionState::from_json(state)?))
+        };
+        Ok(Inspect { sessions: sessions.iter().map(read).collect::<Result<_, String>>()? })
+    }
+}

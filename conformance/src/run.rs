@@ -1,0 +1,85 @@
+//! Running cases: one host, one case, one generation at a time.
+
+use segue_proto::Generation;
+
+use crate::attach::{Failure, Hello, Host};
+use crate::cases::{Body, Case, Step};
+use crate::lab::Lab;
+use crate::verdict::{Fault, Verdict};
+
+/// What a case came to for one generation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Result {
+    /// The case.
+    pub case: &'static str,
+    /// The subject's generation.
+    pub generation: Generation,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it didn't pass.
+    pub reason: Option<Reason>,
+}
+
+/// Why a case didn't pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reason {
+    /// What was demanded.
+    pub expected: String,
+    /// What came.
+    pub came: String,
+    /// The last lines of the transcript, decoded.
+    pub lines: Vec<String>,
+}
+
+/// The lines of a transcript that a report shows.
+const LINES: usize = 24;
+
+/// Runs a case for a generation.
+pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generation, seed: u64) -> Result {
+    let result = |verdict, reason| Result { case: case.name, generation, verdict, reason };
+    let lacks = case.needs.iter().find(|need| !hello.commands.iter().any(|command| command == *need));
+    if let Some(command) = lacks {
+        let reason =
+            Reason { expected: format!("'do' of '{command}'"), came: "not declared".into(), lines: Vec::new() };
+        return result(Verdict::Unsupported, Some(reason));
+    }
+    let steps: Vec<(&str, Step)> = match case.body {
+        Body::Works(step) => vec![("", step)],
+        Body::Refused { twin, bad } => vec![("its twin, which must work: ", twin), ("", bad)],
+    };
+    for (which, step) in steps {
+        if let Err(reason) = examine(host, case, generation, seed, step) {
+            let reason = Reason { expected: format!("{which}{}", reason.expected), ..reason };
+            return result(Verdict::Fail, Some(reason));
+        }
+    }
+    result(Verdict::Pass, None)
+}
+
+fn examine(
+    host: &mut dyn Host,
+    case: &Case,
+    generation: Generation,
+    seed: u64,
+    step: Step,
+) -> std::result::Result<(), Reason> {
+    host.renew();
+    let mut lab = Lab::new(host, generation, seed, case.name);
+    let outcome = step(&mut lab);
+    let lines = lab.into_lines();
+    let tail = lines[lines.len().saturating_sub(LINES)..].to_vec();
+    // Whatever the case made of it: an adapter that broke has shown nothing.
+    let fault = match host.failure() {
+        Some(Failure::Broken(why)) => Err(Fault::fail("an adapter that answers", why)),
+        Some(Failure::Unsupported(what)) => {
+            Err(Fault::fail("what the adapter declared in 'hello'", format!("unsupported: {what}")))
+        }
+        None => outcome,
+    };
+    fault.map_err(|fault| Reason { expected: fault.expected, came: fault.came, lines: tail })
+}
+
+/// Whether a generation of a case is to be run for this subject.
+pub fn applies(case: &Case, hello: &Hello, generation: Generation) -> bool {
+    hello.generations.contains(&generation) && case.applies(generation)
+}

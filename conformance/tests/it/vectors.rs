@@ -1,0 +1,100 @@
+//! The vectors: each is well formed, those that a decoder alone can judge give what they state, and all are pinned.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use segue_conformance::report::requirements;
+use segue_proto::data::{Entry, Manifest, check_path};
+use segue_proto::wire::frame::Framer;
+use segue_proto::wire::{Message, SessionId};
+use segue_proto::{Code, Rules, Violation};
+use serde_json::Value;
+
+const CHAPTERS: [&str; 6] = ["wire", "link", "generations", "handoff", "transfer", "data"];
+
+fn files(chapter: &str, class: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(chapter).join(class);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|ext| ext == "json")).collect();
+    files.sort();
+    files
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap_or_default()).unwrap_or_default()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    value.as_str().and_then(|text| hex::decode(text).ok()).unwrap_or_default()
+}
+
+/// What a decoder says of a vector's input; none for the kinds that need more than a decoder.
+fn decode(vector: &Value) -> Option<Result<(), Violation>> {
+    let input = &vector["input"];
+    match vector["kind"].as_str()? {
+        "frame" => Some(frame(&bytes(&input["bytes"]))),
+        "entry" => Some(Entry::open(Rules::ALL, &bytes(&input["bytes"])).map(|_| ())),
+        "manifest" => {
+            let session = SessionId::from_hex(input["session"].as_str()?)?;
+            Some(Manifest::open(Rules::ALL, &bytes(&input["bytes"]), &session).map(|_| ()))
+        }
+        "path" => {
+            let path = input["path"]["text"].as_str()?;
+            Some(check_path(Rules::ALL, path))
+        }
+        _ => None,
+    }
+}
+
+fn frame(bytes: &[u8]) -> Result<(), Violation> {
+    let mut framer = Framer::default();
+    framer.push(bytes);
+    let Some(frame) = framer.next(Rules::ALL)? else { return Ok(()) };
+    let Some(message) = Message::decode(Rules::ALL, frame.number, &frame.payload)? else {
+        let skips = frame.number % 2 == 1;
+        return Rules::ALL.ensure(segue_proto::Clause::WIRE_FRAME_2, skips, Code::WIRE_UNKNOWN_CRITICAL);
+    };
+    assert_eq!(message.to_frame(), bytes, "a message that doesn't encode to what it was decoded from");
+    Ok(())
+}
+
+#[test]
+fn every_vector_is_well_formed_and_gives_what_it_states() {
+    let required = requirements();
+    let mut count = 0;
+    for chapter in CHAPTERS {
+        for class in ["valid", "invalid"] {
+            for path in files(chapter, class) {
+                count += 1;
+                let vector = read(&path);
+                let stem = path.file_stem().and_then(|stem| stem.to_str());
+                assert_eq!(vector["name"].as_str(), stem, "{}", path.display());
+                let clauses = vector["clause"].as_array().cloned().unwrap_or_default();
+                let named = clauses.iter().filter_map(Value::as_str);
+                assert!(!clauses.is_empty() && named.clone().all(|id| required.contains(id)), "{}", path.display());
+                let error = vector["expected"]["error"].as_str();
+                assert_eq!(error.is_some(), class == "invalid", "{}", path.display());
+                if let Some(found) = decode(&vector) {
+                    let found = found.err().map(|violation| violation.code.name());
+                    assert_eq!(found, error, "{}", path.display());
+                }
+            }
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
+#[test]
+fn the_vectors_are_the_ones_that_were_published() {
+    let mut text = String::new();
+    for chapter in CHAPTERS {
+        let mut hasher = blake3::Hasher::new();
+        let all: Vec<PathBuf> = ["valid", "invalid"].iter().flat_map(|class| files(chapter, class)).collect();
+        for path in &all {
+            hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+            hasher.update(&std::fs::read(path).unwrap_or_default());
+        }
+        let _ = writeln!(text, "{chapter}: {} vectors, {}", all.len(), hasher.finalize().to_hex());
+    }
+    insta::assert_snapshot!(text);
+}

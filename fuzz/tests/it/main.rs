@@ -1,0 +1,3 @@
+//! The stable replay.
+
+mod replay;
