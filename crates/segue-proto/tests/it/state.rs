@@ -295,7 +295,7 @@ fn lists_that_claim_too_much_are_refused() {
         Manifest::open(Rules::ALL, &bytes, &SESSION).map_err(|violation| violation.code)
     };
     // 2^34 parts, of which none is there; 65,537 parts, which all are; a number in more bytes than it needs.
-    assert_eq!(open(&[0x80, 0x80, 0x80, 0x80, 0x40], &[]), Err(Code::WIRE_LENGTH));
+    assert_eq!(open(&[0x80, 0x80, 0x80, 0x80, 0x40], &[]), Err(Code::WIRE_LIMIT));
     let empty = encode(&Part::new(part(1), PartKind::Exclusive));
     assert_eq!(open(&[0x81, 0x80, 0x04], &empty.repeat(65_537)), Err(Code::WIRE_LIMIT));
     assert_eq!(open(&[0x80, 0x00], &[]), Err(Code::WIRE_NONCANONICAL));

@@ -1,4 +1,8 @@
 //! All sixteen ordered pairs of generations, pulled and pushed.
+//!
+//! The cells of the table, by source and then target: GEN-PAIR-1, GEN-PAIR-2, GEN-PAIR-3, GEN-PAIR-4, GEN-PAIR-5, GEN-PAIR-6,
+//! GEN-PAIR-7, GEN-PAIR-8, GEN-PAIR-9, GEN-PAIR-10, GEN-PAIR-11, GEN-PAIR-12, GEN-PAIR-13, GEN-PAIR-14, GEN-PAIR-15,
+//! GEN-PAIR-16.
 
 use segue_proto::{Event, Generation};
 use segue_testkit::flights::PATIENCE;
