@@ -1,0 +1,268 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use segue_quic::{DeviceId, SessionId};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  resolved: what was asked for is done
+  1  refused or failed; nothing changed hands, or the subject isn't certified
+  2  the command line is wrong
+  3  certify only: the suite itself is at fault
+  4  pending: the session is on its way, and the other device hasn't confirmed;
+     the same command again waits for it
+
+The log goes to standard error; SEGUE_LOG=info (or debug, or a filter by module) says more.";
+
+/// Keeps a session alive on several devices, and moves it from one to another.
+#[derive(Debug, Parser)]
+#[command(name = "segue", version, after_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Certify an implementation of the protocol: this one, or the one behind an adapter
+    #[command(after_help = EXIT_CODES)]
+    Certify(Certify),
+    /// Be the adapter of this implementation: speak the suite's protocol on standard input and output
+    Adapter(Adapter),
+    /// Print this device's id; the device is made on first use
+    Id(State),
+    /// Wait for sessions and write them into a directory; also give away those that others ask for
+    #[command(after_help = EXIT_CODES)]
+    Receive(Receive),
+    /// Hand a directory over to another device
+    #[command(after_help = EXIT_CODES)]
+    Send(Send),
+    /// Ask another device to hand a session over to this one
+    #[command(after_help = EXIT_CODES)]
+    Pull(Pull),
+    /// Make this device the owner without the owner's help
+    ///
+    /// What the old owner still writes becomes a labelled copy.
+    Takeover(One),
+    /// End a session for good; only its owner can
+    Close(One),
+    /// Tell which sessions there are, who owns them since when, and by which chain of records
+    Owner(Owner),
+}
+
+/// A generation of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Generation {
+    #[value(name = "1.4")]
+    V1_4,
+    #[value(name = "1.7")]
+    V1_7,
+    #[value(name = "2")]
+    V2,
+    #[value(name = "7")]
+    V7,
+    All,
+}
+
+impl Generation {
+    /// The generation; none for all of them.
+    pub(crate) fn one(self) -> Option<segue_quic::Generation> {
+        Some(match self {
+            Generation::V1_4 => segue_quic::Generation::V1_4,
+            Generation::V1_7 => segue_quic::Generation::V1_7,
+            Generation::V2 => segue_quic::Generation::V2,
+            Generation::V7 => segue_quic::Generation::V7,
+            Generation::All => return None,
+        })
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Certify {
+    /// The command that starts the adapter of the subject [default: this program's own `adapter`]
+    #[arg(long, value_name = "CMD")]
+    pub(crate) adapter: Option<String>,
+    /// The command that starts the adapter of the other device in pairs [default: the subject's]
+    #[arg(long, value_name = "CMD")]
+    pub(crate) peer: Option<String>,
+    /// What to certify
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) generation: Generation,
+    /// Run only the cases whose names match, as in 'handoff/grant/*'
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) case: Option<String>,
+    /// Print the names of the cases, one a line, and run none
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Write report.json into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// What all randomness comes from: the same seed gives the same report
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Adapter {
+    /// Declare this generation; may be repeated
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) generation: Vec<Generation>,
+    /// Break a clause on purpose, for checks of the suite itself
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mutant: Option<String>,
+    /// Print the names of the mutants, one a line, and end
+    #[arg(long)]
+    pub(crate) list_mutants: bool,
+}
+
+/// Where the device's key and sessions are.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct State {
+    /// The directory that holds this device's key and sessions; one process at a time uses it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// The file outside it that tells a restored backup from the store itself [default: in the user's state directory]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(crate) witness: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Receive {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Write each session into a directory of its name in this one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: PathBuf,
+    /// Vouch for this device: it may offer sessions, and read and ask for those here; may be repeated. Without it any
+    /// device may offer, and the members of a session may ask for it
+    #[arg(long, value_name = "ID", value_parser = device)]
+    pub(crate) from: Vec<DeviceId>,
+    /// Accept whatever is offered or asked for, without a question
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// End once one session was received, or given away, and both sides know
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Send {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The directory
+    pub(crate) path: PathBuf,
+    /// Where the other device listens: host or address, and port
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) to: String,
+    /// The other device's id, as its `segue id` prints it
+    #[arg(long, value_name = "ID", value_parser = device)]
+    pub(crate) device: DeviceId,
+    /// The session's name [default: the directory's]
+    #[arg(long, value_name = "N")]
+    pub(crate) name: Option<String>,
+    /// The session's view state: where the user stood, at most 16 KiB
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) view: Option<String>,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pull {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as `segue owner` prints it
+    #[arg(value_parser = session)]
+    pub(crate) session: SessionId,
+    /// Where its owner listens: host or address, and port
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) from: String,
+    /// The owner's id
+    #[arg(long, value_name = "ID", value_parser = device)]
+    pub(crate) device: DeviceId,
+    /// Write the session into a directory of its name in this one, unless it has one here already
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) into: PathBuf,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Patience {
+    /// Give up after so many seconds in which nothing moved
+    #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct One {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as `segue owner` prints it
+    #[arg(value_parser = session)]
+    pub(crate) session: SessionId,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Owner {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn device(text: &str) -> Result<DeviceId, String> {
+    let id = DeviceId::from_hex(text).filter(|id| !id.is_zero());
+    id.ok_or_else(|| "a device id has 64 hexadecimal digits; `segue id --state DIR` prints it".to_owned())
+}
+
+fn session(text: &str) -> Result<SessionId, String> {
+    let id = SessionId::from_hex(text);
+    id.ok_or_else(|| "a session id has 32 hexadecimal digits; `segue owner --state DIR` lists them".to_owned())
+}
+
+/// A host's name is looked up later; that there is a port can be seen now.
+fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse().ok());
+    match port {
+        Some(1..=u16::MAX) => Ok(text.to_owned()),
+        _ => Err("an address needs a port, as in 192.0.2.7:4433, [2001:db8::7]:4433 or laptop.local:4433".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(secs @ 1..=86_400) => Ok(Duration::from_secs(secs)),
+        _ => Err("a number of seconds from 1 to 86400".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for good in ["127.0.0.1:1", "[::1]:65535", "laptop.local:4433"] {
+            assert!(address(good).is_ok(), "{good}");
+        }
+        for bad in ["", "127.0.0.1", ":4433", "laptop:0", "laptop:http"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+}

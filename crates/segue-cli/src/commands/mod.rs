@@ -1,0 +1,24 @@
+//! The commands, one module each.
+
+mod change;
+pub(crate) mod id;
+mod pull;
+mod receive;
+mod send;
+
+use crate::args::Command;
+use crate::failure::{Exit, Failure};
+use crate::owner;
+
+/// Runs a command that needs the runtime.
+pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Receive(args) => receive::run(args).await,
+        Command::Send(args) => send::run(args).await,
+        Command::Pull(args) => pull::run(args).await,
+        Command::Takeover(args) => change::takeover(&args).await,
+        Command::Close(args) => change::close(&args).await,
+        Command::Owner(args) => owner::run(&args).await,
+        Command::Certify(_) | Command::Adapter(_) | Command::Id(_) => Ok(Exit::Usage),
+    }
+}

@@ -1,0 +1,197 @@
+//! `segue receive`: waits for sessions, and gives away those that others ask for.
+
+pub(crate) mod place;
+mod requests;
+mod sessions;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use segue_quic::{Code, DeviceId, Event, HandoffError, Receipt, Request, SessionId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::args::Receive;
+use crate::commands::change;
+use crate::control::{self, Asked, Control};
+use crate::device::Device;
+use crate::failure::{Exit, Failure};
+use crate::owner;
+use crate::terminal::{Answers, Bar, Interrupt, note, say};
+
+/// Runs until it is interrupted, or with `--once` until one session has changed hands.
+pub(crate) async fn run(args: Receive) -> Result<Exit, Failure> {
+    std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
+    let into = args.into.canonicalize().map_err(Failure::io("find the directory", &args.into))?;
+    let mut interrupt = Interrupt::open()?;
+    let set = |builder: segue_quic::Builder| {
+        let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty());
+        args.from.iter().fold(builder, |builder, device| builder.trust(*device))
+    };
+    let device = Device::open(&args.state, set).await?;
+    say(format_args!("listening on {}", device.node.local_addr().unwrap_or(args.listen)));
+    say(format_args!("device {}", device.node.device()));
+    let mut receiver = Receiver::new(device, args, into);
+    let done = tokio::select! {
+        done = receiver.run() => done,
+        () = interrupt.next() => Ok(()),
+    };
+    receiver.device.close().await;
+    // The very last: a process that is killed before it ends is started again, and must not wait for another session.
+    if let Some(last) = receiver.last.take() {
+        receiver.device.index.change(&last.session, |place| place.note = None)?;
+    }
+    done.map(|()| Exit::Resolved)
+}
+
+/// What runs.
+struct Receiver {
+    device: Device,
+    args: Receive,
+    /// `--into`, canonical.
+    into: PathBuf,
+    answers: Option<Answers>,
+    /// Requests that wait for the user; the first is being asked about.
+    waiting: VecDeque<Request>,
+    /// What the user said yes to: a process at the other end that starts anew isn't asked about again.
+    accepted: BTreeSet<(SessionId, DeviceId)>,
+    handoffs: JoinSet<(Request, Result<Receipt, HandoffError>)>,
+    /// Sessions with an offer that is accepted and not over.
+    under_way: BTreeSet<SessionId>,
+    bars: BTreeMap<SessionId, Bar>,
+    /// What each directory looked like when it was read last.
+    looks: BTreeMap<SessionId, sessions::Look>,
+    /// Devices that took their leave, and haven't come back.
+    left: BTreeSet<DeviceId>,
+    /// With `--once`: the one is done, as soon as its other device has taken its leave.
+    last: Option<Last>,
+}
+
+/// The end of `--once`.
+struct Last {
+    session: SessionId,
+    peer: DeviceId,
+    /// When it is no longer waited for.
+    until: Instant,
+}
+
+/// How long the other device's leave is waited for, after which it may not know yet that the handoff is complete. From:
+/// a process that was killed is started again within that time, or by hand.
+const LINGER: Duration = Duration::from_secs(10);
+
+impl Receiver {
+    fn new(device: Device, args: Receive, into: PathBuf) -> Receiver {
+        let answers = if args.yes { None } else { Answers::open() };
+        Receiver {
+            device,
+            args,
+            into,
+            answers,
+            waiting: VecDeque::new(),
+            accepted: BTreeSet::new(),
+            handoffs: JoinSet::new(),
+            under_way: BTreeSet::new(),
+            bars: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            left: BTreeSet::new(),
+            last: None,
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), Failure> {
+        let mut control = serve_control(&self.device);
+        self.resume().await?;
+        while !self.is_done() {
+            let answers = self.answers.as_mut().filter(|_| !self.waiting.is_empty());
+            let until = self.last.as_ref().map(|last| last.until);
+            tokio::select! {
+                biased;
+                Some(Ok((request, result))) = self.handoffs.join_next() => self.over(request, result).await?,
+                event = self.device.node.next_event() => match event {
+                    Some(event) => self.hear(event).await?,
+                    None => return Err(segue_quic::Error::Stopped.into()),
+                },
+                yes = next_answer(answers) => self.answered(yes).await?,
+                Some(asked) = control.recv() => self.control(asked).await,
+                () = deadline(until) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the one session is received and its other device knows.
+    fn is_done(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| self.left.contains(&last.peer))
+    }
+
+    async fn hear(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::HandoffRequest { token, session, from, name } => {
+                let kind = segue_quic::RequestKind::Offered { name };
+                self.decide(Request { token, session, peer: from, kind }).await
+            }
+            Event::RequestHandoff { token, session, by } => {
+                let kind = segue_quic::RequestKind::Wanted;
+                self.decide(Request { token, session, peer: by, kind }).await
+            }
+            Event::Withdrawn { token, code, .. } => {
+                self.withdrawn(token, code);
+                Ok(())
+            }
+            Event::Progress { session, done, total } => {
+                self.bars.entry(session).or_insert_with(|| Bar::new(total, "receiving")).set(done, total);
+                Ok(())
+            }
+            // Without an offer under way: a GRANT from before the last start.
+            Event::Activated { session, .. } if !self.under_way.contains(&session) => self.receive(session).await,
+            Event::Linked { peer, .. } => {
+                self.left.remove(&peer);
+                self.refresh().await
+            }
+            Event::Unlinked { peer: Some(peer), code: Code::LINK_SHUTDOWN, remote: true, .. } => {
+                self.left.insert(peer);
+                Ok(())
+            }
+            Event::Fenced { session, owner: Some(owner), copies, .. } => {
+                note(format_args!("session {session}: device {owner} owns it now; {copies} labelled copies were kept"));
+                Ok(())
+            }
+            Event::Lagged { .. } => self.catch_up().await,
+            Event::Halted { text } => Err(Failure::failed(text)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn control(&mut self, asked: Asked) {
+        let answer = match asked.request {
+            control::Request::Owner => owner::json(&self.device).await,
+            request => change::change(&mut self.device, request).await,
+        };
+        asked.answer(answer).await;
+    }
+}
+
+/// Takes questions in a task of its own, so that none is dropped half read.
+fn serve_control(device: &Device) -> mpsc::Receiver<Asked> {
+    let (tell, told) = mpsc::channel(1);
+    if let Some(control) = Control::open(&device.state) {
+        tokio::spawn(async move { while tell.send(control.next().await).await.is_ok() {} });
+    }
+    told
+}
+
+async fn next_answer(answers: Option<&mut Answers>) -> bool {
+    match answers {
+        Some(answers) => answers.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn deadline(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,141 @@
+//! Whether a request is granted, and by whom that is decided.
+
+use segue_quic::{Code, HandoffError, Receipt, Request, RequestKind, Token};
+
+use super::Receiver;
+use super::place::place_for;
+use crate::failure::Failure;
+use crate::index::Note;
+use crate::terminal::{ask, note, say};
+
+impl Receiver {
+    /// Decides, or asks the user.
+    pub(super) async fn decide(&mut self, request: Request) -> Result<(), Failure> {
+        let (session, peer) = (request.session, request.peer);
+        let known = self.args.from.is_empty() || self.args.from.contains(&peer);
+        if !known {
+            return self.reject(&request, "--from doesn't name that device").await;
+        }
+        if self.args.yes || self.accepted.contains(&(session, peer)) {
+            return self.accept(request).await;
+        }
+        if self.answers.is_none() {
+            return self.reject(&request, "there is no terminal to ask at; start with --yes to accept").await;
+        }
+        self.waiting.push_back(request);
+        if self.waiting.len() == 1 {
+            self.ask();
+        }
+        Ok(())
+    }
+
+    /// The user answered the question that was asked.
+    pub(super) async fn answered(&mut self, yes: bool) -> Result<(), Failure> {
+        let Some(request) = self.waiting.pop_front() else { return Ok(()) };
+        match yes {
+            true => self.accept(request).await?,
+            false => self.reject(&request, "you said no").await?,
+        }
+        self.ask();
+        Ok(())
+    }
+
+    /// A request is void.
+    pub(super) fn withdrawn(&mut self, token: Token, code: Code) {
+        let first = self.waiting.front().is_some_and(|request| request.token == token);
+        self.waiting.retain(|request| request.token != token);
+        if first {
+            note(format_args!("\nit was withdrawn ({})", code.name()));
+            self.ask();
+        }
+    }
+
+    /// Requests whose events were dropped.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Failure> {
+        for request in self.device.node.requests().await? {
+            if !self.waiting.iter().any(|known| known.token == request.token) {
+                self.decide(request).await?;
+            }
+        }
+        self.refresh().await
+    }
+
+    /// A handoff that was accepted is over.
+    pub(super) async fn over(
+        &mut self,
+        request: Request,
+        result: Result<Receipt, HandoffError>,
+    ) -> Result<(), Failure> {
+        let (session, peer) = (request.session, request.peer);
+        let offered = matches!(request.kind, RequestKind::Offered { .. });
+        if offered {
+            self.under_way.remove(&session);
+        }
+        match result {
+            Ok(_) if offered => self.receive(session).await,
+            Ok(receipt) => {
+                say(format_args!("gave session {session} to {peer}; record {}", receipt.record));
+                self.looks.remove(&session);
+                self.ends(session, peer)
+            }
+            // Another request of the same device took its place, and tells its own end.
+            Err(error) if error.code == Code::HO_SUPERSEDED || error.code == Code::HO_TOKEN_BAD => Ok(()),
+            Err(error) => {
+                self.bars.remove(&session).map(|bar| bar.finish());
+                note(error);
+                Ok(())
+            }
+        }
+    }
+
+    fn ask(&self) {
+        let Some(request) = self.waiting.front() else { return };
+        let (session, peer) = (request.session, request.peer);
+        match &request.kind {
+            RequestKind::Offered { name } => {
+                ask(format_args!("device {peer}\noffers session {name:?} ({session}). Accept?"));
+            }
+            RequestKind::Wanted => ask(format_args!("device {peer}\nasks for session {session}. Hand it over?")),
+        }
+    }
+
+    async fn accept(&mut self, request: Request) -> Result<(), Failure> {
+        self.accepted.insert((request.session, request.peer));
+        let ready = match request.kind {
+            RequestKind::Offered { .. } => self.prepare(&request).await,
+            RequestKind::Wanted => self.bring_up_to_date(request.session).await,
+        };
+        if let Err(failure) = ready {
+            return self.reject(&request, &failure.text).await;
+        }
+        if matches!(request.kind, RequestKind::Offered { .. }) {
+            self.under_way.insert(request.session);
+        }
+        let node = self.device.node.clone();
+        self.handoffs.spawn(async move {
+            let result = node.accept_handoff(request.token).await;
+            (request, result)
+        });
+        Ok(())
+    }
+
+    /// Finds the directory for a session that is coming, so that a process that is killed knows it later.
+    async fn prepare(&mut self, request: &Request) -> Result<(), Failure> {
+        let view = self.device.session(request.session).await?;
+        place_for(&mut self.device, &view, &self.into)?;
+        let from = request.peer;
+        self.device.index.change(&request.session, |place| place.note = Some(Note::Receiving { from }))
+    }
+
+    async fn reject(&mut self, request: &Request, why: &str) -> Result<(), Failure> {
+        let (session, peer) = (request.session, request.peer);
+        let what = match &request.kind {
+            RequestKind::Offered { name } => format!("the offer of session {session} {name:?} by device {peer}"),
+            RequestKind::Wanted => format!("the request for session {session} by device {peer}"),
+        };
+        note(format_args!("rejected {what}: {why}"));
+        // It may have been withdrawn meanwhile.
+        let _ = self.device.node.reject_handoff(request.token).await;
+        Ok(())
+    }
+}

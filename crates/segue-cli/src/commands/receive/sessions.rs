@@ -1,0 +1,126 @@
+//! The sessions that are here: written when they come, read again before they go.
+
+use std::time::SystemTime;
+
+use segue_quic::{DeviceId, SessionId, SessionRole, SessionView};
+use tokio::time::Instant;
+
+use super::{LINGER, Last, Receiver};
+use crate::directory::{Tree, Written, scan};
+use crate::failure::Failure;
+use crate::index::Note;
+use crate::terminal::{note, say};
+
+/// What a directory looks like without reading its files: their names, lengths and times.
+pub(super) type Look = Vec<(String, u64, Option<SystemTime>)>;
+
+impl Receiver {
+    /// Goes on with what an earlier run left.
+    pub(super) async fn resume(&mut self) -> Result<(), Failure> {
+        let places: Vec<_> = self.device.index.places().map(|(id, place)| (id, place.note)).collect();
+        for (session, told) in places {
+            let Some(view) = self.device.node.session(session).await? else { continue };
+            let Some(Note::Receiving { from }) = told else {
+                self.write(&view, None).await?;
+                continue;
+            };
+            self.accepted.insert((session, from));
+            if view.role == SessionRole::Primary {
+                self.arrived(&view, from).await?;
+            }
+        }
+        self.refresh().await
+    }
+
+    /// A handoff made this device the owner of a session. If its directory can't be written, others go on; the next
+    /// start tries again.
+    pub(super) async fn receive(&mut self, session: SessionId) -> Result<(), Failure> {
+        match self.received(session).await {
+            Err(failure) if !self.args.once => {
+                note(format_args!("session {session} is this device's, but its directory isn't complete: {failure}"));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn received(&mut self, session: SessionId) -> Result<(), Failure> {
+        let view = self.device.session(session).await?;
+        let Some(grantor) = view.chain.last().map(|head| head.body().signer) else { return Ok(()) };
+        // Its own takeover, told to this process by another.
+        if grantor == self.device.node.device() || view.role != SessionRole::Primary {
+            return Ok(());
+        }
+        super::place::place_for(&mut self.device, &view, &self.into)?;
+        self.arrived(&view, grantor).await
+    }
+
+    /// Writes the session into its directory and says so.
+    async fn arrived(&mut self, view: &SessionView, from: DeviceId) -> Result<(), Failure> {
+        let throughput = self.bars.remove(&view.id).map(|bar| bar.finish());
+        self.write(view, throughput).await?;
+        self.ends(view.id, from)
+    }
+
+    async fn write(&mut self, view: &SessionView, throughput: Option<String>) -> Result<(), Failure> {
+        let Some(written) = self.device.materialize(view).await? else { return Ok(()) };
+        let Written { files, bytes, aside } = written;
+        aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
+        let (session, name) = (view.id, &view.name);
+        let from = view.chain.last().map_or_else(String::new, |head| head.body().signer.to_string());
+        let directory = self.device.index.place(&session).map(|place| place.directory.display().to_string());
+        let (directory, moved) = (directory.unwrap_or_default(), throughput.unwrap_or_else(|| "held already".into()));
+        say(format_args!(
+            "received session {session} {name:?} from {from}: {files} files, {bytes} bytes in {directory} ({moved})"
+        ));
+        Ok(())
+    }
+
+    /// A session changed hands. With `--once` it was the one.
+    pub(super) fn ends(&mut self, session: SessionId, peer: DeviceId) -> Result<(), Failure> {
+        if self.args.once {
+            self.last = Some(Last { session, peer, until: Instant::now() + LINGER });
+            return Ok(());
+        }
+        self.device.index.change(&session, |place| place.note = None)
+    }
+
+    /// Reads the directories of the sessions that this device owns, where they look different, so that whoever asks
+    /// for one finds what it holds now.
+    pub(super) async fn refresh(&mut self) -> Result<(), Failure> {
+        let sessions: Vec<_> = self.device.index.places().map(|(id, _)| id).collect();
+        for session in sessions {
+            if let Err(failure) = self.bring_up_to_date(session).await {
+                note(format_args!("session {session} stays as it was: {failure}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a session that this device owns to what its directory holds.
+    pub(super) async fn bring_up_to_date(&mut self, session: SessionId) -> Result<(), Failure> {
+        let Some(view) = self.device.node.session(session).await? else { return Ok(()) };
+        let Some(place) = self.device.index.place(&session).cloned() else { return Ok(()) };
+        if view.role != SessionRole::Primary {
+            return Ok(());
+        }
+        self.write(&view, None).await?;
+        let tree = scan(&place.directory, &self.device.state)?;
+        let look = look(&tree);
+        if self.looks.get(&session) != Some(&look) {
+            self.device.collect(&view, &tree).await?;
+            self.looks.insert(session, look);
+        }
+        Ok(())
+    }
+}
+
+fn look(tree: &Tree) -> Look {
+    let file = |(name, path): &(String, std::path::PathBuf)| {
+        let metadata = path.symlink_metadata().ok();
+        let time = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+        (name.clone(), metadata.map_or(0, |metadata| metadata.len()), time)
+    };
+    let empty = tree.empty.iter().map(|name| (name.clone(), 0, None));
+    tree.files.iter().map(file).chain(empty).collect()
+}

@@ -1,0 +1,200 @@
+//! `segue send`: hands a directory over.
+//!
+//! The session of a directory is created at the first send. What an earlier run of the command left unfinished comes
+//! first: a GRANT that waits for its acknowledgement is waited for, and an outcome that nobody was told is told.
+
+use std::path::{Path, PathBuf};
+
+use segue_proto::limits::MAX_NAME;
+use segue_quic::{DeviceId, Hash, SessionId, SessionRole, SessionView};
+
+use crate::args::Send;
+use crate::device::{Device, handed_over, resolve};
+use crate::directory::{Tree, scan};
+use crate::failure::{Exit, Failure};
+use crate::index::{Creating, Note};
+use crate::terminal::{note, say};
+use crate::watch::{Moved, Watch, Way};
+
+/// Hands the directory over, and waits until the other device confirms.
+pub(crate) async fn run(args: Send) -> Result<Exit, Failure> {
+    let root = args.path.canonicalize().map_err(Failure::io("find", &args.path))?;
+    if !root.is_dir() {
+        return Err(Failure::failed(format!("{} isn't a directory; a session is one", root.display())));
+    }
+    // It only dials, so nobody links whom the user didn't name.
+    let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
+    let done = send(&mut device, &args, &root).await;
+    device.close().await;
+    done.map(|()| Exit::Resolved)
+}
+
+async fn send(device: &mut Device, args: &Send, root: &Path) -> Result<(), Failure> {
+    if args.device == device.node.device() {
+        return Err(Failure::failed("--device names this device; name the one to hand the session to"));
+    }
+    let session = session_of(device, args, root).await?;
+    let mut view = device.session(session).await?;
+    let note_of = |device: &Device| device.index.place(&session).and_then(|place| place.note);
+    if view.pending == Some(args.device) {
+        let to = args.device;
+        note(format_args!("session {session} is on its way to {to} from an earlier run; waiting for that device"));
+        linked(device, args, &view, Way::Out { bytes: 0 }).await?.acknowledgement().await?;
+        view = device.session(session).await?;
+    }
+    match stand(&view, note_of(device), args.device) {
+        Stand::Ours => hand_over(device, args, root, &view).await,
+        Stand::Unreported(record) => {
+            let moved = Moved { record, throughput: "by an earlier run of this command".to_owned() };
+            report(device, args, &view, &moved)
+        }
+        Stand::Gone(why) => {
+            // That an earlier run of this command came to nothing is told now.
+            if matches!(note_of(device), Some(Note::Sending { to, .. }) if to == args.device) {
+                device.index.change(&session, |place| place.note = None)?;
+            }
+            Err(Failure::failed(why))
+        }
+    }
+}
+
+/// Where the session stands, as far as handing it to one device goes.
+enum Stand {
+    /// This device may hand it over.
+    Ours,
+    /// It is handed over to that device, and nobody was told.
+    Unreported(Hash),
+    /// It can't be handed over here, and why.
+    Gone(String),
+}
+
+fn stand(view: &SessionView, note: Option<Note>, to: DeviceId) -> Stand {
+    let (session, name) = (view.id, &view.name);
+    let owner = view.owner.map_or_else(|| "nobody".to_owned(), |owner| owner.to_string());
+    match (view.role, view.pending) {
+        (SessionRole::Primary, _) => Stand::Ours,
+        (_, Some(pending)) => Stand::Gone(format!(
+            "session {session} {name:?} is on its way to device {pending}, which owns it once it confirms; send it on from there"
+        )),
+        (SessionRole::RolledBack, _) => Stand::Gone(format!(
+            "session {session} {name:?}: this device's store looks like a restored backup, so it may not hand over what it may have given away before; have another device hand the session here, or `segue takeover` it"
+        )),
+        (SessionRole::Closed, _) => Stand::Gone(format!("session {session} {name:?} is closed, for good")),
+        _ => match note {
+            Some(Note::Sending { to: told, parent }) if told == to && handed_over(view, to, parent).is_some() => {
+                Stand::Unreported(handed_over(view, to, parent).unwrap_or(view.head))
+            }
+            _ => Stand::Gone(format!(
+                "session {session} {name:?} has moved: device {owner} owns it; send it from there, or `segue pull` it back first"
+            )),
+        },
+    }
+}
+
+async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &SessionView) -> Result<(), Failure> {
+    device.materialize(view).await?;
+    let tree = read(device, root)?;
+    device.collect(view, &tree).await?;
+    if let Some(text) = &args.view {
+        device.node.write_view(view.id, text.as_bytes()).await?;
+    }
+    let begun = Note::Sending { to: args.device, parent: view.head };
+    device.index.change(&view.id, |place| place.note = Some(begun))?;
+    let watch = linked(device, args, view, Way::Out { bytes: tree.bytes }).await?;
+    let moved = watch.call(watch.node.initiate_handoff(view.id, args.device)).await;
+    if moved.as_ref().is_err_and(|failure| failure.exit == Exit::Failed) {
+        device.index.change(&view.id, |place| place.note = None)?;
+    }
+    report(device, args, view, &moved?)
+}
+
+fn read(device: &Device, root: &Path) -> Result<Tree, Failure> {
+    let tree = scan(root, &device.state)?;
+    tree.skipped.iter().for_each(note);
+    Ok(tree)
+}
+
+/// Keeps a link to the other device from now on.
+async fn linked<'a>(device: &'a Device, args: &'a Send, view: &SessionView, way: Way) -> Result<Watch<'a>, Failure> {
+    device.node.connect(resolve(&args.to).await?, args.device).await?;
+    Ok(Watch {
+        node: &device.node,
+        session: view.id,
+        peer: args.device,
+        address: &args.to,
+        patience: args.patience.timeout,
+        way,
+    })
+}
+
+fn report(device: &mut Device, args: &Send, view: &SessionView, moved: &Moved) -> Result<(), Failure> {
+    let (session, name, to) = (view.id, &view.name, args.device);
+    say(format_args!("handed over session {session} {name:?} to {to}, {}; record {}", moved.throughput, moved.record));
+    device.index.change(&session, |place| place.note = None)
+}
+
+/// The session of a directory: the one that lies there, or a new one.
+async fn session_of(device: &mut Device, args: &Send, root: &Path) -> Result<SessionId, Failure> {
+    let mut closed = None;
+    for session in device.index.at(root) {
+        match device.node.session(session).await? {
+            Some(view) if !view.closed => return Ok(session),
+            Some(_) => closed = Some(session),
+            None => {}
+        }
+    }
+    if let Some(session) = closed {
+        note(format_args!("session {session} of this directory is closed; a new one begins"));
+    }
+    create(device, args, root).await
+}
+
+/// Creates the session. What is about to be done is written down before, so that a run that is killed in between
+/// leaves one session, not two.
+async fn create(device: &mut Device, args: &Send, root: &Path) -> Result<SessionId, Failure> {
+    let name = name(args, root)?;
+    let creating = Creating { directory: utf8(root)?, name };
+    let left = match device.index.creating() == Some(&creating) {
+        true => orphan(device, &creating.name).await?,
+        false => None,
+    };
+    let session = match left {
+        Some(session) => session,
+        None => {
+            // A directory that can't be read shouldn't leave a session behind.
+            scan(root, &device.state)?;
+            device.index.set_creating(creating.clone())?;
+            device.node.create_session(&creating.name, &[args.device]).await?
+        }
+    };
+    device.index.put(&session, creating.directory)?;
+    Ok(session)
+}
+
+/// A session that was created for this directory before the process was killed.
+async fn orphan(device: &Device, name: &str) -> Result<Option<SessionId>, Failure> {
+    let sessions = device.node.sessions().await?;
+    let fresh = |view: &&SessionView| {
+        view.role == SessionRole::Primary && view.n == 0 && view.name == name && device.index.place(&view.id).is_none()
+    };
+    Ok(sessions.iter().find(fresh).map(|view| view.id))
+}
+
+fn name(args: &Send, root: &Path) -> Result<String, Failure> {
+    let given = args.name.clone();
+    let own = || root.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = given.or_else(own).unwrap_or_else(|| "session".to_owned());
+    if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        let text = format!(
+            "{name:?} can't be a session's name: 1 to {MAX_NAME} characters, none of them a control character; choose one by --name"
+        );
+        return Err(Failure::failed(text));
+    }
+    Ok(name)
+}
+
+/// The index is JSON, and so is what others read of it.
+fn utf8(root: &Path) -> Result<PathBuf, Failure> {
+    let unreadable = || Failure::failed(format!("{} isn't UTF-8; rename the directory", root.display()));
+    root.to_str().map(PathBuf::from).ok_or_else(unreadable)
+}

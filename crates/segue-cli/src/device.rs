@@ -1,0 +1,140 @@
+//! This device: its node, and what the command line remembers beside it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use segue_proto::wire::Kind;
+use segue_quic::{Builder, DeviceId, Hash, KEY_FILE, Node, SessionId, SessionRole, SessionView};
+
+use crate::args::State;
+use crate::directory::{self, Known};
+use crate::failure::Failure;
+use crate::index::Index;
+
+/// What the core is told of a handoff's deadline: its longest `ttl`. The command's own patience is about silence, not
+/// about how long a large session takes.
+const DEADLINE: Duration = Duration::from_secs(86_400);
+
+/// A device that is open, for as long as a command runs.
+pub(crate) struct Device {
+    pub(crate) node: Node,
+    pub(crate) index: Index,
+    /// The state directory, canonical.
+    pub(crate) state: PathBuf,
+}
+
+impl Device {
+    /// Opens the device in a state directory, and makes it if there is none.
+    pub(crate) async fn open(state: &State, set: impl FnOnce(Builder) -> Builder) -> Result<Device, Failure> {
+        let dir = make(&state.state)?;
+        let mut builder = Node::builder().state_dir(&dir).handoff_timeout(DEADLINE);
+        if let Some(witness) = &state.witness {
+            builder = builder.witness(witness);
+        }
+        let node = set(builder).open().await?;
+        // Only now: the store is locked, so the index is this process's alone.
+        let index = Index::load(&dir)?;
+        Ok(Device { node, index, state: dir })
+    }
+
+    /// Opens the device in a state directory that has one.
+    pub(crate) async fn existing(state: &State) -> Result<Device, Failure> {
+        require(&state.state)?;
+        Device::open(state, |builder| builder).await
+    }
+
+    /// What this device knows of a session.
+    pub(crate) async fn session(&self, session: SessionId) -> Result<SessionView, Failure> {
+        let unknown = || {
+            let state = self.state.display();
+            Failure::failed(format!(
+                "no session {session} in {state}; `segue owner --state {state}` lists those there are"
+            ))
+        };
+        self.node.session(session).await?.ok_or_else(unknown)
+    }
+
+    /// Brings a session's directory to what the session holds, if a handoff made this device its owner and that isn't
+    /// done yet. True if there was something to do.
+    pub(crate) async fn materialize(&mut self, view: &SessionView) -> Result<Option<directory::Written>, Failure> {
+        let Some(place) = self.index.place(&view.id).filter(|place| owes(view, place.applied)).cloned() else {
+            return Ok(None);
+        };
+        let known = self.index.known(&view.id)?;
+        let written = directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
+        self.applied(view).await?;
+        Ok(Some(written))
+    }
+
+    /// Brings the session to what its directory holds. Only for its primary, whose directory is up to date.
+    pub(crate) async fn collect(&mut self, view: &SessionView, tree: &directory::Tree) -> Result<(), Failure> {
+        directory::collect(&self.node, view.id, tree).await?;
+        self.applied(view).await
+    }
+
+    /// Remembers that directory and session are one, under this head.
+    async fn applied(&mut self, view: &SessionView) -> Result<(), Failure> {
+        let known = Known::of(&self.node.files(view.id).await?);
+        self.index.save_known(&view.id, &known)?;
+        self.index.change(&view.id, |place| place.applied = Some(view.head))
+    }
+
+    /// Ends the device in good order.
+    pub(crate) async fn close(&self) {
+        if let Ok(stats) = self.node.stats().await {
+            tracing::info!(stats.chunks_rx, stats.chunks_found, stats.bulk_tx, stats.bulk_rx, stats.links, "closing");
+        }
+        self.node.shutdown().await;
+    }
+}
+
+/// Whether a handoff made this device the owner, and its directory doesn't show it yet.
+fn owes(view: &SessionView, applied: Option<Hash>) -> bool {
+    let granted = view.chain.last().is_some_and(|head| head.body().kind == Kind::Grant.number());
+    view.role == SessionRole::Primary && granted && applied != Some(view.head)
+}
+
+/// Makes the state directory if there is none; its canonical path.
+pub(crate) fn make(state: &Path) -> Result<PathBuf, Failure> {
+    std::fs::create_dir_all(state).map_err(Failure::io("make the state directory", state))?;
+    state.canonicalize().map_err(Failure::io("find the state directory", state))
+}
+
+/// Checks that there is a device: a question shouldn't make one.
+pub(crate) fn require(state: &Path) -> Result<(), Failure> {
+    if state.join(KEY_FILE).is_file() {
+        return Ok(());
+    }
+    let state = state.display();
+    Err(Failure::failed(format!("there is no device in {state}; `segue id --state {state}` makes one")))
+}
+
+/// The first address of a host, and its port.
+pub(crate) async fn resolve(address: &str) -> Result<SocketAddr, Failure> {
+    let found = tokio::net::lookup_host(address).await;
+    let found = found.map_err(|error| Failure::failed(format!("can't find {address}: {error}; check the name")))?;
+    let mut found: Vec<_> = found.collect();
+    // A host that listens on all addresses of one family most often does so on IPv4.
+    found.sort_by_key(|addr| addr.is_ipv6());
+    found.first().copied().ok_or_else(|| Failure::failed(format!("{address} has no address; check the name")))
+}
+
+/// The owner that the chain names since which record: the head, or an earlier one that only changed who signs.
+pub(crate) fn since(view: &SessionView) -> (u64, u64) {
+    let mut since = (view.term, view.n);
+    for record in view.chain.iter().rev().map(|record| record.body()) {
+        if Some(record.owner) != view.owner {
+            break;
+        }
+        since = (record.term, record.n);
+    }
+    since
+}
+
+/// The record by which this device handed the session to `to`, after `parent`.
+pub(crate) fn handed_over(view: &SessionView, to: DeviceId, parent: Hash) -> Option<Hash> {
+    let after = view.chain.iter().skip_while(|record| record.id() != parent).skip(1);
+    let mut first = after.take(1);
+    first.find(|record| record.body().owner == to).map(|record| record.id())
+}

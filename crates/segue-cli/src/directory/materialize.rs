@@ -1,0 +1,144 @@
+//! From the session into the directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use segue_quic::{FileInfo, Hash, Node, SessionId};
+
+use super::apply::{Apply, Step};
+use super::look::{self, empty_blob};
+use super::{ASIDE, Known};
+use crate::failure::Failure;
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// The files of the session.
+    pub(crate) files: usize,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Files of the user's that the session didn't know, by their new names.
+    pub(crate) aside: Vec<String>,
+}
+
+/// Writes what the session holds into `root`.
+///
+/// Three steps, each of which finds what a killed run of it left: look which files aren't what they should be; *stage*
+/// their content, verified, in the state directory; then change the directory, a rename a file. So no file is touched
+/// before all that is to be written is safe, even if files only swap their names.
+pub(crate) async fn materialize(
+    node: &Node,
+    state: &Path,
+    session: SessionId,
+    root: &Path,
+    known: &Known,
+) -> Result<Written, Failure> {
+    let files = node.files(session).await?;
+    // One for all sessions, and never removed: the store syncs it later, as it moves content there.
+    let staging = state.join("staging");
+    for dir in [root, &staging] {
+        fs::create_dir_all(dir).map_err(Failure::io("make the directory", dir))?;
+    }
+    let job = Job { root: root.to_owned(), staging, files, known: known.clone(), device: node.device().to_string() };
+    let (job, steps) = blocking(move || job.plan().map(|steps| (job, steps))).await?;
+    for (blob, len) in job.needed(&steps) {
+        stage(node, state, &job.staging, blob, len).await?;
+    }
+    let (job, aside) = blocking(move || job.apply(steps).map(|aside| (job, aside))).await?;
+    for file in job.files.iter().filter(|file| !file.is_dir && file.len > 0) {
+        // From here on the content is served from where it lies.
+        node.link_blob(file.blob, &root.join(&file.path)).await?;
+    }
+    // What was copied, not moved, by this run or by one that was killed.
+    job.files.iter().for_each(|file| drop(fs::remove_file(job.staging.join(file.blob.to_string()))));
+    let files = job.files.iter().filter(|file| !file.is_dir);
+    Ok(Written { files: files.clone().count(), bytes: files.map(|file| file.len).sum(), aside })
+}
+
+/// Gets a blob's content into the staging directory.
+async fn stage(node: &Node, state: &Path, staging: &Path, blob: Hash, len: u64) -> Result<(), Failure> {
+    let staged = staging.join(blob.to_string());
+    if staged.is_file() {
+        return Ok(());
+    }
+    if len == 0 {
+        return fs::write(&staged, []).map_err(Failure::io("write", &staged));
+    }
+    let held = node.blob_path(blob).await?;
+    let own = held.is_some_and(|path| path.starts_with(state.join("blobs")));
+    // What lies in the store is moved, as it would only take room there; a file of the user's is copied.
+    match own {
+        true => node.take_blob(blob, &staged).await?,
+        false => node.copy_blob(blob, &staged).await?,
+    }
+    Ok(())
+}
+
+/// What is known and wanted of a directory.
+struct Job {
+    root: PathBuf,
+    staging: PathBuf,
+    files: Vec<FileInfo>,
+    known: Known,
+    device: String,
+}
+
+impl Job {
+    /// What is to be done with each entry of the session.
+    fn plan(&self) -> Result<Vec<Step>, Failure> {
+        let root = open(&self.root)?;
+        let step = |file: &FileInfo| {
+            if file.is_dir {
+                return Ok(Step::Directory);
+            }
+            let in_place = look::look(&root, &file.path)? == look::Local::File { len: file.len }
+                && look::holds(&root, &file.path, file.len, &file.blob.to_string())?;
+            Ok(if in_place { Step::Keep } else { Step::Write })
+        };
+        let plan = |file: &FileInfo| step(file).map_err(Failure::io("look at", &self.root.join(&file.path)));
+        self.files.iter().map(plan).collect()
+    }
+
+    /// The blobs that must be staged, with their lengths.
+    fn needed(&self, steps: &[Step]) -> BTreeMap<Hash, u64> {
+        let written = self.files.iter().zip(steps).filter(|(_, step)| **step == Step::Write);
+        // What an application may have written for a file without bytes, its hash is this.
+        written.map(|(file, _)| if file.len == 0 { (empty_blob(), 0) } else { (file.blob, file.len) }).collect()
+    }
+
+    /// Changes the directory; what was moved aside.
+    fn apply(&self, steps: Vec<Step>) -> Result<Vec<String>, Failure> {
+        let label = format!("{ASIDE}{}", self.device.get(..8).unwrap_or(&self.device));
+        let mut apply = Apply::new(open(&self.root)?, open(&self.staging)?, &self.known, label);
+        let at = |path: &str| self.root.join(path);
+        let wanted: BTreeSet<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
+        for (path, entry) in self.known.0.iter().rev().filter(|(path, _)| !wanted.contains(path.as_str())) {
+            apply.remove(path, entry, &wanted).map_err(Failure::io("remove", &at(path)))?;
+        }
+        let mut uses: BTreeMap<Hash, usize> = BTreeMap::new();
+        let written = self.files.iter().zip(&steps).filter(|(_, step)| **step == Step::Write);
+        written.for_each(|(file, _)| *uses.entry(file.blob).or_default() += 1);
+        for (file, step) in self.files.iter().zip(&steps) {
+            let last = uses.get_mut(&file.blob).is_some_and(|left| {
+                *left -= usize::from(*step == Step::Write);
+                *left == 0
+            });
+            apply.step(file, *step, last).map_err(Failure::io("write", &at(&file.path)))?;
+        }
+        apply.finish().map_err(Failure::io("sync", &self.root))
+    }
+}
+
+fn open(dir: &Path) -> Result<Dir, Failure> {
+    Dir::open_ambient_dir(dir, ambient_authority()).map_err(Failure::io("open the directory", dir))
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Failure::failed(format!("the work on the directory broke off: {error}"))))
+}

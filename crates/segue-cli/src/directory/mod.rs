@@ -1,0 +1,52 @@
+//! A session as a directory of real files, both ways.
+//!
+//! *Collecting* reads the directory and writes what changed into the session. *Materializing* writes what the session
+//! holds into the directory, and never loses a file of the user's: what the session doesn't know is moved aside under a
+//! name that says so. Both can be killed at any moment and done again.
+
+mod apply;
+mod collect;
+mod look;
+mod materialize;
+mod scan;
+
+use std::collections::BTreeMap;
+
+use segue_quic::FileInfo;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use collect::collect;
+pub(crate) use materialize::{Written, materialize};
+pub(crate) use scan::{Tree, copies, scan};
+
+/// What directory and session had in common last: by it a file that the user changed since is told from one that may
+/// be replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known(BTreeMap<String, Entry>);
+
+/// A file or directory as it was known last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Entry {
+    Directory,
+    File { len: u64, blob: String },
+}
+
+impl Known {
+    /// What the session holds.
+    pub(crate) fn of(files: &[FileInfo]) -> Known {
+        let entry = |file: &FileInfo| match file.is_dir {
+            true => Entry::Directory,
+            false => Entry::File { len: file.len, blob: file.blob.to_string() },
+        };
+        Known(files.iter().map(|file| (file.path.clone(), entry(file))).collect())
+    }
+}
+
+/// What stands in the name of a file that was moved aside, before the device and a number.
+const ASIDE: &str = "segue-copy-";
+
+/// What the name of a file begins with that is being written.
+const DRAFT: &str = ".segue-draft-";
+
+/// What is hashed at once: BLAKE3 is at full speed, and the processor's cache holds it.
+const BUFFER: usize = 256 << 10;

@@ -1,0 +1,74 @@
+//! How a command ends.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The exit codes, as `--help` documents them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Resolved = 0,
+    /// Refused, or failed; nothing changed hands.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// `certify` alone: the suite itself is at fault.
+    Suite = 3,
+    /// The handoff may still complete.
+    Pending = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command didn't do what it was asked for: what, where, and what to do.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) text: String,
+}
+
+impl Failure {
+    /// Refused or failed.
+    pub(crate) fn failed(text: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Failed, text: text.into() }
+    }
+
+    /// The command line is wrong.
+    pub(crate) fn usage(text: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Usage, text: text.into() }
+    }
+
+    /// The handoff may still complete.
+    pub(crate) fn pending(text: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Pending, text: text.into() }
+    }
+
+    /// For `map_err`: a file or directory could not be used.
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+        move |error| Failure::failed(format!("can't {what} {}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<segue_quic::Error> for Failure {
+    fn from(error: segue_quic::Error) -> Failure {
+        Failure::failed(error.to_string())
+    }
+}
+
+impl From<segue_quic::OpenError> for Failure {
+    fn from(error: segue_quic::OpenError) -> Failure {
+        Failure::failed(error.to_string())
+    }
+}

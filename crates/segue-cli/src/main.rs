@@ -1,0 +1,59 @@
+//! The command `segue`: hands sessions, here directories of files, from one device to another, and certifies
+//! implementations of the protocol.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod control;
+mod device;
+mod directory;
+mod failure;
+mod index;
+mod owner;
+mod suite;
+mod terminal;
+mod watch;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log();
+    let done = match args.command {
+        Command::Certify(args) => suite::certify(&args),
+        Command::Adapter(args) => suite::adapter(&args),
+        Command::Id(args) => commands::id::run(&args),
+        other => run(commands::run(other)),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            terminal::complain(&failure.text);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Runs a command that uses the network, to its end.
+fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("can't start the runtime: {error}")))?;
+    let done = runtime.block_on(command);
+    // A thread that waits for the terminal would hold the process.
+    runtime.shutdown_background();
+    done
+}
+
+/// The log goes to standard error, as `SEGUE_LOG` asks: `warn` if it doesn't, or asks for what there isn't.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+}

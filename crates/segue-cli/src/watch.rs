@@ -1,0 +1,243 @@
+//! Waiting for a handoff: the bar, the patience, and the ways out.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use segue_quic::{Code, DeviceId, Event, HandoffError, Hash, Node, Receipt, SessionId};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::failure::Failure;
+use crate::terminal::{Bar, Interrupt};
+
+/// A handoff that is waited for.
+pub(crate) struct Watch<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) session: SessionId,
+    /// The other device.
+    pub(crate) peer: DeviceId,
+    /// Where it is looked for.
+    pub(crate) address: &'a str,
+    /// How long nothing may move.
+    pub(crate) patience: Duration,
+    /// Which way the session goes.
+    pub(crate) way: Way,
+}
+
+/// Which way a session goes, seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Out; it has so many bytes.
+    Out { bytes: u64 },
+    /// In.
+    In,
+}
+
+/// How it ended well.
+pub(crate) struct Moved {
+    /// The record of the new owner.
+    pub(crate) record: Hash,
+    /// What moved, and how fast.
+    pub(crate) throughput: String,
+}
+
+/// Why waiting ended early.
+enum Stop {
+    /// Nothing moved for as long as the user wanted to wait.
+    Silence,
+    /// The user interrupted.
+    Interrupted,
+    /// The other side and this one won't talk.
+    Unlinkable(Code),
+}
+
+impl Watch<'_> {
+    /// Waits for the end of a call that hands over or asks. Gives it up, if that is still possible, after the time in
+    /// which nothing moves.
+    ///
+    /// # Errors
+    /// What to tell the user; pending if the session may still move.
+    pub(crate) async fn call(
+        &self,
+        call: impl Future<Output = Result<Receipt, HandoffError>>,
+    ) -> Result<Moved, Failure> {
+        let mut call = pin!(call);
+        let mut pulse = self.pulse()?;
+        loop {
+            let stop = tokio::select! {
+                biased;
+                done = &mut call => return self.end(pulse, done).await,
+                stop = self.beat(&mut pulse) => stop?,
+            };
+            let Some(stop) = stop else { continue };
+            if self.node.cancel_handoff(self.session).await.is_ok() {
+                pulse.bar.finish();
+                return Err(self.stopped(&stop));
+            }
+            if self.pending().await? {
+                pulse.bar.finish();
+                return Err(self.is_pending());
+            }
+            // It ended between the two questions, or the GRANT is being written down: the call tells soon.
+        }
+    }
+
+    /// Waits until a GRANT of an earlier run is acknowledged, or something took its place.
+    ///
+    /// # Errors
+    /// Pending.
+    pub(crate) async fn acknowledgement(&self) -> Result<(), Failure> {
+        let mut pulse = self.pulse()?;
+        while self.pending().await? {
+            if self.beat(&mut pulse).await?.is_some() {
+                pulse.bar.finish();
+                return Err(self.is_pending());
+            }
+        }
+        pulse.bar.finish();
+        Ok(())
+    }
+
+    fn pulse(&self) -> Result<Pulse, Failure> {
+        let (verb, total) = match self.way {
+            Way::Out { bytes } => ("sending", bytes),
+            Way::In => ("receiving", 0),
+        };
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Pulse {
+            bar: Bar::new(total, verb),
+            ticks,
+            interrupt: Interrupt::open()?,
+            last: Instant::now(),
+            moved: 0,
+            warned: None,
+        })
+    }
+
+    /// Waits for the next sign of life, or that there is none for too long.
+    async fn beat(&self, pulse: &mut Pulse) -> Result<Option<Stop>, Failure> {
+        tokio::select! {
+            event = self.node.next_event() => match event {
+                Some(event) => Ok(self.hear(pulse, event)),
+                None => Err(segue_quic::Error::Stopped.into()),
+            },
+            _ = pulse.ticks.tick() => {
+                if let Way::Out { bytes } = self.way {
+                    let sent = self.node.stats().await?.bulk_tx;
+                    pulse.moves(sent, bytes.max(sent));
+                }
+                Ok((pulse.last.elapsed() >= self.patience).then_some(Stop::Silence))
+            }
+            () = pulse.interrupt.next() => Ok(Some(Stop::Interrupted)),
+        }
+    }
+
+    fn hear(&self, pulse: &mut Pulse, event: Event) -> Option<Stop> {
+        match event {
+            Event::Linked { peer, .. } if peer == self.peer => {
+                pulse.last = Instant::now();
+                pulse.warned = None;
+            }
+            Event::Progress { session, done, total } if session == self.session => pulse.moves(done, total),
+            Event::Unlinked { peer: Some(peer), code, .. } if peer == self.peer => {
+                if matches!(
+                    code,
+                    Code::AUTH_FAILED | Code::AUTH_BINDING | Code::AUTH_UNKNOWN_DEVICE | Code::VER_BELOW_FLOOR
+                ) {
+                    return Some(Stop::Unlinkable(code));
+                }
+                if pulse.warned != Some(code) {
+                    pulse.warned = Some(code);
+                    let (address, secs) = (self.address, self.patience.as_secs());
+                    pulse.bar.note(format_args!("no link to {address} ({}); trying again for {secs} s", code.name()));
+                }
+            }
+            Event::Halted { text } => pulse.bar.note(text),
+            _ => {}
+        }
+        None
+    }
+
+    async fn end(&self, pulse: Pulse, done: Result<Receipt, HandoffError>) -> Result<Moved, Failure> {
+        match done {
+            Ok(receipt) => Ok(self.moved(pulse, receipt.record).await),
+            Err(error) => {
+                pulse.bar.finish();
+                Err(match error.is_pending() {
+                    true => Failure::pending(error.text),
+                    false => Failure::failed(error.text),
+                })
+            }
+        }
+    }
+
+    /// A small session is over before the first look at the counts.
+    async fn moved(&self, mut pulse: Pulse, record: Hash) -> Moved {
+        if let Ok(stats) = self.node.stats().await {
+            let done = if self.way == Way::In { stats.bulk_rx } else { stats.bulk_tx };
+            pulse.bar.set(done, done);
+        }
+        Moved { record, throughput: pulse.bar.finish() }
+    }
+
+    async fn pending(&self) -> Result<bool, Failure> {
+        let view = self.node.session(self.session).await?;
+        Ok(view.is_some_and(|view| view.pending.is_some()))
+    }
+
+    fn is_pending(&self) -> Failure {
+        let (session, peer) = (self.session, self.peer);
+        Failure::pending(format!(
+            "session {session} is on its way to {peer}, which hasn't confirmed; nobody writes meanwhile. The same command again waits for it; `segue takeover` brings the session back without that device"
+        ))
+    }
+
+    fn stopped(&self, stop: &Stop) -> Failure {
+        let (session, peer, address) = (self.session, self.peer, self.address);
+        let outcome = match self.way {
+            Way::Out { .. } => "this device still owns it",
+            Way::In => "nothing changed hands",
+        };
+        Failure::failed(match stop {
+            Stop::Silence => format!(
+                "the handoff of session {session} with {peer} at {address} failed (HO_TIMEOUT): nothing was heard for {} s, and {outcome}; check that the other device runs there and that its user accepts, and try again",
+                self.patience.as_secs()
+            ),
+            Stop::Interrupted => format!("interrupted; {outcome}"),
+            Stop::Unlinkable(Code::VER_BELOW_FLOOR) => {
+                format!(
+                    "{peer} at {address} speaks no generation that both accept (VER_BELOW_FLOOR); update the older one"
+                )
+            }
+            Stop::Unlinkable(code) => format!(
+                "the device at {address} isn't {peer}, or doesn't accept this device ({}); check --device, and that the other side vouches for {} (--from)",
+                code.name(),
+                self.node.device()
+            ),
+        })
+    }
+}
+
+/// How often the bar and the patience are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+struct Pulse {
+    bar: Bar,
+    ticks: tokio::time::Interval,
+    interrupt: Interrupt,
+    /// When something moved last.
+    last: Instant,
+    moved: u64,
+    /// What was said last of the link.
+    warned: Option<Code>,
+}
+
+impl Pulse {
+    fn moves(&mut self, done: u64, total: u64) {
+        if done != self.moved {
+            self.last = Instant::now();
+            self.moved = done;
+        }
+        self.bar.set(done, total);
+    }
+}

@@ -1,0 +1,69 @@
+//! Taking over, closing, and what waits for an acknowledgement.
+
+use std::fs;
+
+use crate::util::*;
+
+fn moved(lab: &Lab) -> (String, String) {
+    let b = lab.id("b");
+    lab.tree("notes", 4, 4_000);
+    let receiver = lab.receive("b", "--into out --yes --once");
+    lab.run(&format!("send --state a notes --to {} --device {b} --view one", receiver.addr)).exits(0);
+    receiver.end().exits(0);
+    (b, lab.session("a")["session"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_takeover_opens_a_term_and_fences_the_old_owner_once_they_meet() {
+    let lab = Lab::new();
+    let (b, session) = moved(&lab);
+    lab.run(&format!("takeover --state a {session}")).exits(0).says("since epoch 1.2");
+    lab.run(&format!("takeover --state a {session}")).exits(1).says("already");
+    fs::write(lab.path("notes/after"), "the takeover").unwrap();
+    let mut receiver = lab.receive("b", "--into out --yes");
+    lab.run(&format!("send --state a notes --to {} --device {b}", receiver.addr)).exits(0);
+    receiver.until("received session");
+    receiver.interrupt();
+    receiver.end().exits(0).says("labelled copies");
+    assert_eq!(lab.primaries(&["a", "b"]), 1);
+    assert_eq!(lab.session("b")["since"], "1.3");
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+}
+
+#[test]
+fn only_the_owner_closes_and_a_closed_session_stays_closed() {
+    let lab = Lab::new();
+    let (b, session) = moved(&lab);
+    lab.run(&format!("close --state a {session}")).exits(1).says(&b);
+    lab.run(&format!("close --state b {session}")).exits(0).says("is closed");
+    lab.run(&format!("close --state b {session}")).exits(1).says("for good");
+    lab.run(&format!("takeover --state b {session}")).exits(1).says("for good");
+    let closed = lab.session("b");
+    assert_eq!((&closed["closed"], &closed["owner"]), (&true.into(), &serde_json::Value::Null));
+    lab.run("owner --state b").exits(0).says("nobody: closed");
+}
+
+#[test]
+fn a_running_receiver_takes_over_and_closes_when_another_process_asks() {
+    let lab = Lab::new();
+    let (_, session) = moved(&lab);
+    let receiver = lab.receive("a", "--into out --yes");
+    lab.run(&format!("takeover --state a {session}")).exits(0).says("since epoch 1.2");
+    lab.run(&format!("close --state a {session}")).exits(0);
+    lab.run("owner --state a").exits(0).says("nobody: closed");
+    receiver.interrupt();
+    receiver.end().exits(0);
+}
+
+#[test]
+fn nobody_answers_in_time() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 1, 10);
+    lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1).says("HO_TIMEOUT");
+    assert_eq!(lab.session("a")["role"], "primary");
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+    lab.run(&format!("pull --state c {session} --from 127.0.0.1:9 --device {b} --timeout 1"))
+        .exits(1)
+        .says("HO_TIMEOUT");
+}

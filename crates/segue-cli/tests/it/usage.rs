@@ -1,0 +1,59 @@
+//! Mistakes on the command line, and what it prints.
+
+use crate::util::*;
+
+#[test]
+fn mistakes_exit_2_and_help_tells_the_codes() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    for line in [
+        "",
+        "sned",
+        "id",
+        "send --state a notes --to 127.0.0.1:1 --device 1234",
+        &format!("send --state a notes --to nowhere --device {b}"),
+        &format!("send --state a notes --to 127.0.0.1:1 --device {b} --timeout 0"),
+        "receive --state a --listen here --into out",
+        &format!("pull --state a xyz --from 127.0.0.1:1 --device {b}"),
+        "certify --generation 3",
+        "takeover --state a",
+    ] {
+        lab.run(line).exits(2);
+    }
+    for line in ["--help", "send --help", "receive --help"] {
+        lab.run(line).exits(0).says("4  pending");
+    }
+    lab.run("--version").exits(0).says("segue 0.");
+}
+
+#[test]
+fn the_id_stands_alone_on_its_line_and_stays() {
+    let lab = Lab::new();
+    let first = lab.run("id --state a").exits(0).out;
+    assert_eq!(first.len(), 65);
+    assert_eq!(lab.run("id --state a").out, first);
+}
+
+#[test]
+fn questions_make_no_device_and_failures_say_what_to_do() {
+    let lab = Lab::new();
+    lab.run("owner --state a").exits(1).says("segue id --state");
+    assert!(!lab.path("a").exists());
+    let b = lab.id("b");
+    lab.run(&format!("takeover --state b {}", "ab".repeat(16))).exits(1).says("segue owner");
+    lab.run(&format!("send --state a nowhere --to 127.0.0.1:1 --device {b}")).exits(1).says("nowhere");
+    lab.run("owner --state b").exits(0).says("no sessions");
+}
+
+#[test]
+fn a_name_that_not_every_system_writes_is_refused_by_name_and_links_are_left_out() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    let root = lab.tree("notes", 1, 10);
+    std::fs::write(root.join("what?:"), "").unwrap();
+    let send = format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1");
+    lab.run(&send).exits(1).says("what?:").says("rename it");
+    std::fs::remove_file(root.join("what?:")).unwrap();
+    std::os::unix::fs::symlink("run.sh", root.join("link")).unwrap();
+    lab.run(&send).exits(1).says("link is left out");
+}

@@ -1,0 +1,258 @@
+//! Opening a node.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use segue_proto::limits::HANDOFF_TIMEOUT;
+use segue_proto::wire::DeviceId;
+use segue_proto::wire::hash::Hasher;
+use segue_proto::{Config, Continuity, Endpoint, Generation, Instant, Lsn, Policy, Rules};
+use segue_store::{Blobs, Hooks, Journal, default_witness};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant as Clock;
+
+use crate::bulk::serve::SERVING_IN_ALL;
+use crate::bulk::{Buffers, Shared};
+use crate::driver::journal::Log;
+use crate::driver::{Driver, INBOX, Parts};
+use crate::error::OpenError;
+use crate::event::Queue;
+use crate::keys::{device_id, entropy, load_or_create_key};
+use crate::node::Node;
+use crate::storage::{BlobSource, Storage};
+use crate::transport::{self, Windows};
+
+/// What a node is opened with. [`Node::builder`] makes one.
+#[must_use = "a builder does nothing until it is opened"]
+pub struct Builder {
+    place: Option<Place>,
+    key: Option<SigningKey>,
+    listen: Option<SocketAddr>,
+    generation: Generation,
+    floor: Generation,
+    pulls: Policy,
+    accept_unknown: bool,
+    trusted: Vec<DeviceId>,
+    witness: Option<PathBuf>,
+    source: Option<Arc<dyn BlobSource>>,
+    timeout: std::time::Duration,
+}
+
+enum Place {
+    Dir(PathBuf),
+    Memory,
+}
+
+/// The store, as it was found.
+struct Store {
+    storage: Storage,
+    log: Log,
+    entries: Vec<(Vec<u8>, Vec<u8>)>,
+    last: Lsn,
+    continuity: Continuity,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        let config = Config::new(DeviceId::ZERO);
+        Builder {
+            place: None,
+            key: None,
+            listen: None,
+            generation: config.generation,
+            floor: config.floor,
+            pulls: config.pulls,
+            accept_unknown: config.accept_unknown,
+            trusted: Vec::new(),
+            witness: None,
+            source: None,
+            timeout: std::time::Duration::from_micros(HANDOFF_TIMEOUT),
+        }
+    }
+
+    /// Keeps the store in this directory, which one node at a time may use. What was unfinished when it was last open
+    /// goes on.
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.place = Some(Place::Dir(dir.into()));
+        self
+    }
+
+    /// Keeps everything in memory, for tests and measurements: nothing survives the node, so what it promises to
+    /// others, it may break. No disk is waited for.
+    pub fn in_memory(mut self) -> Self {
+        self.place = Some(Place::Memory);
+        self
+    }
+
+    /// The device's key. By default it is `device.key` in the state directory, made at the first start; a node in
+    /// memory draws one.
+    pub fn key(mut self, key: SigningKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Takes calls at this address; port 0 lets the system choose, and [`Node::local_addr`] tells. By default the node
+    /// only dials.
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = Some(addr);
+        self
+    }
+
+    /// The highest generation to speak. By default 7.
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// The lowest generation to accept. It is remembered: a lower one given later doesn't lower it. By default 1.4.
+    pub fn floor(mut self, floor: Generation) -> Self {
+        self.floor = floor;
+        self
+    }
+
+    /// Who decides when a member asks for a session that this device owns. By default the application is asked, by
+    /// [`crate::Event::RequestHandoff`].
+    pub fn pulls(mut self, policy: Policy) -> Self {
+        self.pulls = policy;
+        self
+    }
+
+    /// Lets devices link that are neither trusted nor members of a session. They learn nothing of sessions that aren't
+    /// theirs. By default they can't.
+    pub fn accept_unknown(mut self, accept: bool) -> Self {
+        self.accept_unknown = accept;
+        self
+    }
+
+    /// Vouches for a device, as [`Node::trust`] does.
+    pub fn trust(mut self, device: DeviceId) -> Self {
+        self.trusted.push(device);
+        self
+    }
+
+    /// The file outside the state directory that tells a restored backup from the store itself. By default it is in the
+    /// user's own state directory.
+    pub fn witness(mut self, file: impl Into<PathBuf>) -> Self {
+        self.witness = Some(file.into());
+        self
+    }
+
+    /// Asks the application for blobs that the node doesn't hold.
+    pub fn blob_source(mut self, source: Arc<dyn BlobSource>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// The deadline of handoffs that this node starts. By default a minute.
+    pub fn handoff_timeout(mut self, timeout: std::time::Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Opens the node and starts its driver. Must be called inside a tokio runtime with time and I/O enabled.
+    ///
+    /// # Errors
+    /// The state directory, the key, the store or the socket can't be used; each says why.
+    pub async fn open(self) -> Result<Node, OpenError> {
+        let (report, alive) = mpsc::channel(1);
+        let place = self.place.as_ref().ok_or(OpenError::NoStore)?;
+        let (key, store) = match place {
+            Place::Memory => (self.memory_key()?, memory(self.source.clone(), report)),
+            Place::Dir(dir) => {
+                let (dir, key) = (dir.clone(), self.key.clone());
+                let (witness, source) = (self.witness.clone(), self.source.clone());
+                tokio::task::spawn_blocking(move || {
+                    let key = key.map_or_else(|| load_or_create_key(&dir), Ok)?;
+                    disk(&dir, witness, source, report).map(|store| (key, store))
+                })
+                .await
+                .unwrap_or_else(|error| Err(OpenError::store(dir_of(place), error)))?
+            }
+        };
+        let reset_secret = Hasher::new("segue/1 stateless reset").bytes(&key.to_bytes());
+        let endpoint = transport::endpoint(self.listen, reset_secret, Windows::NODE)?;
+        let origin = Clock::now();
+        let mut core = self.core(&key, &store)?;
+        self.trusted.iter().for_each(|device| core.trust(*device));
+        Ok(self.start(core, key, store, endpoint, origin, alive))
+    }
+
+    fn memory_key(&self) -> Result<SigningKey, OpenError> {
+        self.key.clone().map_or_else(|| entropy().map(|secret| SigningKey::from_bytes(&secret)), Ok)
+    }
+
+    fn core(&self, key: &SigningKey, store: &Store) -> Result<Endpoint, OpenError> {
+        let config = Config {
+            generation: self.generation,
+            floor: self.floor,
+            pulls: self.pulls,
+            accept_unknown: self.accept_unknown,
+            ..Config::new(device_id(key))
+        };
+        let entries = store.entries.iter().cloned();
+        Endpoint::open(config, entries, store.last, store.continuity, entropy()?, Instant::ZERO)
+            .map_err(|error| OpenError::store(self.place.as_ref().map_or(Path::new(""), dir_of), error))
+    }
+
+    fn start(
+        &self,
+        core: Endpoint,
+        key: SigningKey,
+        store: Store,
+        endpoint: quinn::Endpoint,
+        origin: Clock,
+        alive: mpsc::Receiver<()>,
+    ) -> Node {
+        let (inbox_in, inbox) = mpsc::channel(INBOX);
+        let (stop_in, stop) = oneshot::channel();
+        let (done_in, done) = watch::channel(false);
+        let events = Arc::new(Queue::default());
+        let counters = Arc::default();
+        let (rules, buffers) = (Rules::ALL, Buffers::default());
+        let serving = Arc::new(Semaphore::new(SERVING_IN_ALL));
+        let shared = Shared { inbox: inbox_in, storage: store.storage, counters, rules, buffers, serving };
+        let node = Node::new(&core, &shared, &endpoint, events.clone(), stop_in, done, self.timeout);
+        let driver = Driver::new(Parts { core, shared, key, origin, endpoint, log: store.log, inbox, stop, events });
+        tokio::spawn(driver.run(alive, done_in));
+        node
+    }
+}
+
+fn memory(source: Option<Arc<dyn BlobSource>>, alive: mpsc::Sender<()>) -> Store {
+    Store {
+        storage: Storage::memory(source, alive),
+        log: Log::Memory { given: Default::default() },
+        entries: Vec::new(),
+        last: Lsn::default(),
+        continuity: Continuity::Proven,
+    }
+}
+
+fn disk(
+    dir: &Path,
+    witness: Option<PathBuf>,
+    source: Option<Arc<dyn BlobSource>>,
+    alive: mpsc::Sender<()>,
+) -> Result<Store, OpenError> {
+    let store = |error: segue_store::StoreError| OpenError::store(dir, error);
+    let witness = witness.map_or_else(|| default_witness(dir), Ok).map_err(store)?;
+    let blobs = Blobs::open(dir).map_err(store)?;
+    let (report, reports) = mpsc::unbounded_channel();
+    let hooks = Hooks::new(move |said| drop(report.send(said))).chunks(blobs.clone());
+    let (journal, opened) = Journal::open(dir, &witness, hooks).map_err(store)?;
+    if let Some(doubt) = opened.doubt {
+        tracing::warn!(dir = %dir.display(), %doubt, "the store's continuity isn't proven");
+    }
+    let log = Log::Disk { journal, reports, given: opened.last, durable: opened.last, held: None };
+    let storage = Storage::disk(blobs, dir, source, alive)?;
+    Ok(Store { storage, log, entries: opened.entries, last: opened.last, continuity: opened.continuity })
+}
+
+fn dir_of(place: &Place) -> &Path {
+    match place {
+        Place::Dir(dir) => dir,
+        Place::Memory => Path::new("memory"),
+    }
+}

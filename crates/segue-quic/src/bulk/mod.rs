@@ -1,0 +1,45 @@
+//! Bulk: the bytes of blobs, outside the driver. It only hears what they turned out to be.
+
+mod buffers;
+pub(crate) mod receive;
+pub(crate) mod search;
+pub(crate) mod serve;
+
+use std::sync::Arc;
+
+use segue_proto::{LinkId, Rules};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::driver::Input;
+use crate::stats::Counters;
+use crate::storage::Storage;
+pub(crate) use buffers::{BUFFER, Buffers};
+
+/// What the tasks of a node share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) inbox: mpsc::Sender<Input>,
+    pub(crate) storage: Storage,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) rules: Rules,
+    pub(crate) buffers: Buffers,
+    /// Requests of all links that may be served at the same time.
+    pub(crate) serving: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Tells the driver. If it is gone, so is the reason to tell.
+    pub(crate) async fn tell(&self, input: Input) {
+        let _ = self.inbox.send(input).await;
+    }
+
+    /// The store failed: the node halts.
+    pub(crate) async fn store_failed(&self, what: &str, error: &str) {
+        self.tell(Input::StoreFailed(format!("{what}: {error}"))).await;
+    }
+
+    /// The peer of a link broke the rules of a bulk stream.
+    pub(crate) async fn broken(&self, link: LinkId, violation: segue_proto::Violation) {
+        self.tell(Input::Broken { link, violation }).await;
+    }
+}

@@ -1,0 +1,245 @@
+//! Receiving: each unidirectional stream answers one range, and is read, verified and stored by a task of its own.
+//!
+//! Memory is bounded by the link's budget: a task reads no further before there is room, the stream's window fills,
+//! and the sender waits. Verification happens here, by the core's code; the disk is written on blocking threads, one
+//! buffer behind the network.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, ReadExactError, RecvStream};
+use segue_proto::limits::{FRAME_TIMEOUT, IDLE};
+use segue_proto::transfer::{BulkEnd, Plan, Verified};
+use segue_proto::wire::{Bytes as Header, Message, frame::Framer};
+use segue_proto::{Clause, Code, Incoming, LinkId, Violation};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::timeout;
+
+use super::BUFFER;
+use super::Shared;
+use super::buffers::Buffer;
+use crate::driver::Input;
+use crate::transport::{self, RECEIVE_BUDGET};
+
+/// Takes the bulk streams of a link. Ends with the link.
+pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared) {
+    let budget = Arc::new(Semaphore::new(RECEIVE_BUDGET));
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    streams.spawn(receive(link, stream, shared.clone(), budget.clone()));
+                }
+                Err(_) => return,
+            },
+            Some(_) = streams.join_next() => {}
+        }
+    }
+}
+
+/// One stream, from its first frame to its end.
+async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, budget: Arc<Semaphore>) {
+    let limit = Duration::from_micros(FRAME_TIMEOUT);
+    let (header, rest) = match timeout(limit, first_frame(&mut stream, &shared)).await {
+        Ok(Ok(Some(first))) => first,
+        // It ended, or was reset, before it said anything.
+        Ok(Ok(None)) => return,
+        Ok(Err(violation)) => return refuse(link, stream, &shared, violation).await,
+        Err(_) => {
+            let violation = Violation::new(Code::LIMIT_PROGRESS, Clause::LINK_PROGRESS_1);
+            return refuse(link, stream, &shared, violation).await;
+        }
+    };
+    let req = header.req;
+    let (reply, answer) = oneshot::channel();
+    shared.tell(Input::Bulk { link, header, reply }).await;
+    let incoming = match answer.await {
+        Ok(Ok(incoming)) => incoming,
+        Ok(Err(violation)) => {
+            let _ = stream.stop(transport::close_code(violation.code));
+            return;
+        }
+        Err(_) => return,
+    };
+    let end = Body { link, stream, rest, shared: shared.clone(), budget }.run(&incoming).await;
+    if let Some(end) = end {
+        shared.tell(Input::BulkEnd { link, req, end }).await;
+    }
+}
+
+async fn refuse(link: LinkId, mut stream: RecvStream, shared: &Shared, violation: Violation) {
+    let _ = stream.stop(transport::close_code(violation.code));
+    shared.broken(link, violation).await;
+}
+
+/// Reads the first frame and what came with it.
+async fn first_frame(stream: &mut RecvStream, shared: &Shared) -> Result<Option<(Header, Vec<u8>)>, Violation> {
+    let mut framer = Framer::default();
+    loop {
+        // A frame's cap bounds what the framer holds; a little at a time, since what follows the frame is copied.
+        let Ok(Some(piece)) = stream.read_chunk(2_048, true).await else { return Ok(None) };
+        framer.push(&piece.bytes);
+        let Some(frame) = framer.next(shared.rules)? else { continue };
+        return match Message::decode(shared.rules, frame.number, &frame.payload)? {
+            Some(Message::Bytes(header)) => Ok(Some((header, framer.into_rest()))),
+            _ => Err(Violation::new(Code::WIRE_STATE, Clause::TRANSFER_BYTES_1)),
+        };
+    }
+}
+
+/// The bytes behind the first frame.
+struct Body {
+    link: LinkId,
+    stream: RecvStream,
+    /// What was read together with the frame.
+    rest: Vec<u8>,
+    shared: Shared,
+    budget: Arc<Semaphore>,
+}
+
+/// A buffer that is verified and on its way to the disk, and its share of the budget.
+type Writing = JoinHandle<(Stored, OwnedSemaphorePermit)>;
+
+/// The chunks that were verified and stored, and whether they were all; or what the disk said.
+type Stored = Result<(Vec<Verified>, bool), String>;
+
+impl Body {
+    /// Reads, verifies and stores all chunks. None if the node is halting.
+    async fn run(mut self, incoming: &Incoming) -> Option<BulkEnd> {
+        let mut writing = None;
+        let mut end = BulkEnd::Finished;
+        let last = incoming.first.saturating_add(incoming.count);
+        let mut next = incoming.first;
+        while next < last && end == BulkEnd::Finished {
+            let group = group(&incoming.plan, next..last);
+            next = group.end;
+            let read = self.take(&incoming.plan, &group).await;
+            // What came before is settled first: no more than two buffers are held.
+            end = self.settle(writing.take()).await?;
+            match read {
+                Ok((buffer, room)) => writing = Some(self.store(&incoming.plan, group, buffer, room)),
+                Err(bad) => end = worse(end, bad),
+            }
+        }
+        // What was verified before the end is kept, however the stream ended.
+        end = worse(end, self.settle(writing).await?);
+        if end == BulkEnd::Finished {
+            end = self.finish().await;
+        }
+        if end != BulkEnd::Finished {
+            let code = if end == BulkEnd::Corrupt { Code::DATA_HASH } else { Code::LIMIT_PROGRESS };
+            let _ = self.stream.stop(transport::close_code(code));
+        }
+        Some(end)
+    }
+
+    /// Reads a group of chunks.
+    async fn take(&mut self, plan: &Plan, group: &Range<u32>) -> Result<(Buffer, OwnedSemaphorePermit), BulkEnd> {
+        let len: u32 = group.clone().filter_map(|index| plan.chunk(index)).map(|chunk| chunk.len).sum();
+        let share = len.min(BUFFER as u32);
+        let room = self.budget.clone().acquire_many_owned(share).await.map_err(|_| BulkEnd::Lost)?;
+        let mut buffer = self.shared.buffers.take(len as usize);
+        self.fill(&mut buffer).await?;
+        self.shared.counters.bulk_rx.add(u64::from(len));
+        Ok((buffer, room))
+    }
+
+    async fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), BulkEnd> {
+        let ready = self.rest.len().min(buffer.len());
+        let (head, tail) = buffer.split_at_mut(ready);
+        head.copy_from_slice(&self.rest[..ready]);
+        self.rest.drain(..ready);
+        buffer = tail;
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        match timeout(Duration::from_micros(IDLE), self.stream.read_exact(buffer)).await {
+            Ok(Ok(())) => Ok(()),
+            // A source whose file changed or went away resets the stream, or ends it early.
+            Ok(Err(ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(_))) | Err(_) => Err(BulkEnd::Lost),
+        }
+    }
+
+    /// Has a buffer verified and stored on a blocking thread, beside the network's. Chunk lists are stored, too: whoever
+    /// has the blob must be able to serve them.
+    fn store(&self, plan: &Arc<Plan>, group: Range<u32>, buffer: Buffer, room: OwnedSemaphorePermit) -> Writing {
+        let (shared, plan, link) = (self.shared.clone(), plan.clone(), self.link);
+        spawn_blocking(move || {
+            let (chunks, all) = verify(&shared, link, &plan, group, &buffer);
+            let stored = shared.storage.store(&plan, &chunks, &buffer);
+            // Of a whole that isn't what its id says, the last chunks don't count: the fetch isn't complete with them.
+            let stored = stored.map(|whole| if whole { (chunks, all) } else { (Vec::new(), false) });
+            (stored.map_err(|error| error.to_string()), room)
+        })
+    }
+
+    /// Waits for the disk and tells the core. None if the disk failed.
+    async fn settle(&self, writing: Option<Writing>) -> Option<BulkEnd> {
+        let Some(writing) = writing else { return Some(BulkEnd::Finished) };
+        match writing.await.ok()?.0 {
+            Ok((chunks, all)) => {
+                self.report(chunks).await;
+                Some(if all { BulkEnd::Finished } else { BulkEnd::Corrupt })
+            }
+            Err(error) => {
+                self.shared.store_failed("writing received chunks", &error).await;
+                None
+            }
+        }
+    }
+
+    async fn report(&self, chunks: Vec<Verified>) {
+        self.shared.counters.chunks_rx.add(chunks.len() as u64);
+        self.shared.tell(Input::Chunks(chunks)).await;
+    }
+
+    /// Nothing may follow the last chunk.
+    async fn finish(&mut self) -> BulkEnd {
+        if !self.rest.is_empty() {
+            return BulkEnd::Corrupt;
+        }
+        match timeout(Duration::from_micros(IDLE), self.stream.read_chunk(1, true)).await {
+            Ok(Ok(Some(_))) => BulkEnd::Corrupt,
+            // All chunks are here; how the stream ended after them doesn't matter.
+            _ => BulkEnd::Finished,
+        }
+    }
+}
+
+/// Verifies a group up to the first bad chunk: those that are good, and whether that is all.
+fn verify(shared: &Shared, link: LinkId, plan: &Plan, group: Range<u32>, buffer: &[u8]) -> (Vec<Verified>, bool) {
+    let mut good = Vec::new();
+    let mut rest = buffer;
+    for index in group {
+        let len = plan.chunk(index).map_or(0, |chunk| chunk.len as usize);
+        let Some((bytes, later)) = rest.split_at_checked(len) else { return (good, false) };
+        rest = later;
+        match plan.verify_chunk(shared.rules, index, bytes) {
+            Ok(verified) => good.push(verified),
+            Err(violation) => {
+                tracing::warn!(link = link.0, blob = %plan.blob(), index, %violation, "bad chunk");
+                return (good, false);
+            }
+        }
+    }
+    (good, true)
+}
+
+/// Of two ends the one that says more against the peer.
+fn worse(a: BulkEnd, b: BulkEnd) -> BulkEnd {
+    if a == BulkEnd::Corrupt || b == BulkEnd::Finished { a } else { b }
+}
+
+/// As many chunks as fit a buffer, and at least one. Smaller groups would wake more threads, larger ones wouldn't stay in
+/// the processor's cache.
+fn group(plan: &Plan, range: Range<u32>) -> Range<u32> {
+    let mut len = 0u32;
+    let fits = |index: &u32| {
+        len = len.saturating_add(plan.chunk(*index).map_or(0, |chunk| chunk.len));
+        *index == range.start || len as usize <= BUFFER
+    };
+    range.start..range.start + range.clone().take_while(fits).count() as u32
+}

@@ -1,0 +1,228 @@
+//! Carrying out what the core says.
+
+use segue_proto::wire::{DeviceId, sign_message};
+use segue_proto::{Code, Event as Said, Generation, Instant, LinkId, Lsn};
+
+use super::Driver;
+use super::link::Link;
+use super::waits::Change;
+use crate::bulk::{receive, search, serve};
+use crate::event::Event;
+use crate::node::{Request, RequestKind};
+use crate::transport::{self, Windows};
+
+impl Driver {
+    /// Polls the core until it has nothing more to say.
+    pub(super) fn flush(&mut self) {
+        loop {
+            let mut again = self.flush_signatures();
+            again |= self.flush_journal();
+            again |= self.flush_bulk();
+            self.flush_links();
+            // Events first: that a link is there must be heard before that it goes.
+            while let Some(event) = self.core.poll_event() {
+                self.hear(event);
+            }
+            again |= self.flush_closes();
+            if !again {
+                break;
+            }
+        }
+        // Whatever the core had to say of them, it has said.
+        self.ended.clear();
+        self.settle_given();
+    }
+
+    /// A request that this device granted has no handoff in the core: it is over when the session says so.
+    fn settle_given(&mut self) {
+        for (session, peer) in self.waits.given() {
+            let view = self.core.session(&session);
+            let (owner, pending) = view.as_ref().map_or((None, None), |view| (view.owner, view.pending));
+            let me = self.core.device();
+            if pending.is_none() && owner != Some(me) {
+                let result = match view {
+                    Some(view) if owner == Some(peer) => Ok(view.head),
+                    Some(view) if view.closed => Err(Code::HO_CLOSED),
+                    _ => Err(Code::HO_SUPERSEDED),
+                };
+                self.waits.gave(session, peer, result);
+            }
+        }
+    }
+
+    fn flush_signatures(&mut self) -> bool {
+        let mut again = false;
+        while let Some(request) = self.core.poll_sign() {
+            let sig = sign_message(&request.message, &self.key);
+            let now = self.now();
+            self.core.handle_signed(now, request.id, sig);
+            again = true;
+        }
+        again
+    }
+
+    fn flush_journal(&mut self) -> bool {
+        while !self.log.is_full() && !self.halted {
+            let Some(batch) = self.core.poll_journal() else { break };
+            self.shared.counters.batches.add(1);
+            if let Err(text) = self.log.submit(batch) {
+                self.halt(text);
+                return true;
+            }
+        }
+        let Some(lsn) = self.log.take_memory() else { return false };
+        let now = self.now();
+        self.durable(now, lsn);
+        true
+    }
+
+    /// Batches are durable.
+    pub(super) fn durable(&mut self, now: Instant, upto: Lsn) {
+        self.core.handle_durable(now, upto);
+        self.waits.reached(upto);
+    }
+
+    fn flush_bulk(&mut self) -> bool {
+        let (mut searches, mut again) = (Vec::new(), false);
+        while let Some(search) = self.core.poll_search() {
+            if self.shared.storage.may_hold(&search.plan.blob()) {
+                searches.push(search);
+            } else {
+                let now = self.now();
+                self.core.handle_searched(now, search.session, search.plan.blob());
+                again = true;
+            }
+        }
+        if !searches.is_empty() {
+            self.tasks.spawn(search::search(searches, self.shared.clone()));
+        }
+        while let Some(request) = self.core.poll_serve() {
+            let Some(link) = self.links.get(&request.link) else { continue };
+            let meta = self.core.meta(&request.blob);
+            let task = serve::serve(request, meta, link.connection.clone(), link.serving.clone(), self.shared.clone());
+            self.tasks.spawn(task);
+        }
+        again
+    }
+
+    fn flush_links(&mut self) {
+        for (id, link) in &mut self.links {
+            // What a peer doesn't read stays in the core, which ends the link when it is too much (LINK-QUEUE-1).
+            if link.is_drained() && self.core.poll_transmit(*id, link.buffer()) {
+                self.shared.counters.flights_tx.add(1);
+                link.write(&self.shared.counters);
+            }
+        }
+    }
+
+    fn flush_closes(&mut self) -> bool {
+        let mut again = false;
+        while let Some((id, code)) = self.core.poll_close() {
+            again = true;
+            let Some(mut link) = self.links.remove(&id) else { continue };
+            self.core.poll_transmit(id, link.buffer());
+            let peer = link.peer.or(link.dialled);
+            self.close(link, code);
+            let now = self.now();
+            self.core.handle_link_down(now, id);
+            if self.stopping.is_none() {
+                self.redial(peer);
+            }
+        }
+        again
+    }
+
+    fn close(&mut self, link: Link, code: Code) {
+        let counters = self.shared.counters.clone();
+        let closing = link.close(code);
+        self.tasks.spawn(async move { counters.add_udp(&closing.await) });
+    }
+
+    fn hear(&mut self, event: Said) {
+        let event = match event {
+            Said::LinkReady { link, peer, generation } => self.linked(link, peer, generation),
+            Said::LinkClosed { link, peer, code, clause, remote } => {
+                self.shared.counters.links_closed.add(1);
+                let ended = self.ended.remove(&link);
+                let dialled = match &ended {
+                    Some(ended) => ended.dialled,
+                    None => self.links.get(&link).and_then(|link| link.dialled),
+                };
+                // The close code of the transport says more than that it ended.
+                let end = ended.and_then(|ended| ended.end).filter(|_| code == Code::LINK_LOST);
+                let (code, remote) = end.unwrap_or((code, remote));
+                Event::Unlinked { peer: peer.or(dialled), code, clause, remote }
+            }
+            Said::Created { session } => return self.waits.changed(Change::Created, session),
+            Said::HandoffRequest { token, session, from, name } => {
+                let kind = RequestKind::Offered { name: name.clone() };
+                self.requests.insert(token, Request { token, session, peer: from, kind });
+                Event::HandoffRequest { token, session, from, name }
+            }
+            Said::RequestHandoff { token, session, by } => {
+                self.requests.insert(token, Request { token, session, peer: by, kind: RequestKind::Wanted });
+                Event::RequestHandoff { token, session, by }
+            }
+            Said::Withdrawn { token, session, code } => {
+                self.requests.remove(&token);
+                Event::Withdrawn { token, session, code }
+            }
+            Said::Activated { session, record } => {
+                self.waits.changed(Change::Activated, session);
+                Event::Activated { session, record }
+            }
+            Said::HandoffResolved { id, session, peer, result } => {
+                self.waits.resolved(id, session, peer, result);
+                Event::HandoffResolved { id, session, peer, result }
+            }
+            Said::HandoffPending { id, session, peer } => {
+                self.waits.resolved(id, session, peer, Err(Code::HO_PENDING));
+                Event::HandoffPending { id, session, peer }
+            }
+            Said::Closed { session } => {
+                self.waits.changed(Change::Closed, session);
+                Event::Closed { session }
+            }
+            Said::Available { session, from } => Event::Available { session, from },
+            Said::Progress { session, done, total } => Event::Progress { session, done, total },
+            Said::Data { session, root } => Event::Data { session, root },
+            Said::HeadChanged { session, head, owner } => {
+                if owner.is_some_and(|owner| owner != self.core.device()) {
+                    self.waits.lost(session, owner);
+                }
+                Event::HeadChanged { session, head, owner }
+            }
+            Said::Fenced { session, head, owner, copies } => Event::Fenced { session, head, owner, copies },
+            Said::Equivocation { session, key, records } => Event::Equivocation { session, key, records },
+            Said::Refused { peer, session, code } => Event::Refused { peer, session, code, clause: None },
+            Said::Violation { peer, session, violation } => {
+                Event::Refused { peer, session, code: violation.code, clause: Some(violation.clause) }
+            }
+            Said::Halted => return self.halt("the core was halted".to_owned()),
+        };
+        self.events.push(event);
+    }
+
+    fn linked(&mut self, id: LinkId, peer: DeviceId, generation: Generation) -> Event {
+        self.shared.counters.links.add(1);
+        // Its transport may have ended meanwhile.
+        if let Some(link) = self.links.get_mut(&id) {
+            link.peer = Some(peer);
+            let accept = receive::accept(id, link.connection.clone(), self.shared.clone());
+            link.acceptor = Some(self.tasks.spawn(accept));
+            self.keepers.linked(&peer);
+            self.waits.is_linked(peer);
+            self.admit(id);
+        }
+        Event::Linked { peer, generation }
+    }
+
+    /// Gives a link its windows; of many links each has less.
+    fn admit(&self, id: LinkId) {
+        let ready = || self.links.iter().filter(|(_, link)| link.peer.is_some());
+        let count = ready().count();
+        for (_, link) in ready().filter(|(other, _)| **other == id || count > Windows::SHARED_FROM) {
+            transport::admit(&link.connection, count);
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The driver: one task that owns the core, the links, the timers and the journal's reports.
+//!
+//! Everything that happens to a node happens here, one thing at a time: a link has bytes, the journal reports, a bulk
+//! task or a caller sends an [`Input`], a timer fires. Each goes into the core, and then whatever the core has to say is
+//! carried out ([`Driver::flush`]). Nothing here waits for a disk or a peer.
+
+pub(crate) mod dial;
+mod flush;
+pub(crate) mod journal;
+pub(crate) mod link;
+pub(crate) mod waits;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use segue_proto::transfer::{BulkEnd, Verified};
+use segue_proto::wire::{Bytes as Header, DeviceId, Hash, SessionId};
+use segue_proto::{Code, Endpoint, Incoming, Instant, LinkId, Served, Token, Violation};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant as Clock, Sleep};
+
+use crate::bulk::Shared;
+use crate::event::{Event, Queue};
+use crate::node::Request;
+use crate::stats::Stats;
+use crate::transport;
+use dial::Keepers;
+use journal::Log;
+use link::{Link, NewLink, Read};
+use waits::Waits;
+
+/// Inputs that wait for the driver. A task whose input doesn't fit waits, and so does the peer behind it.
+pub(crate) const INBOX: usize = 1_024;
+
+/// What is taken from one source before the others get their turn. From: guess.
+const TURN: usize = 64;
+
+/// What is read from a control stream at once: a whole frame.
+const CONTROL_BUFFER: usize = 64 << 10;
+
+/// How long a node that shuts down waits for its peers to hear of it.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+
+/// What the tasks and the callers of a node tell its driver.
+pub(crate) enum Input {
+    /// A caller's request, carried out on the driver.
+    Call(Box<dyn FnOnce(&mut Driver) + Send>),
+    /// A device called.
+    Incoming(NewLink),
+    /// An attempt to dial ended.
+    Dialled { device: DeviceId, result: Result<NewLink, Code> },
+    /// A bulk stream says what it brings.
+    Bulk { link: LinkId, header: Header, reply: oneshot::Sender<Result<Incoming, Violation>> },
+    /// Chunks were received, verified and stored; or they were found on the device.
+    Chunks(Vec<Verified>),
+    /// A bulk stream ended.
+    BulkEnd { link: LinkId, req: u32, end: BulkEnd },
+    /// A bulk stream broke the rules.
+    Broken { link: LinkId, violation: Violation },
+    /// The device was searched for a blob.
+    Searched { session: SessionId, blob: Hash },
+    /// A request was served.
+    Served { link: LinkId, req: u32, outcome: Served },
+    /// The store failed; what it said.
+    StoreFailed(String),
+}
+
+/// How a node is told to end. If the sender is dropped, so was the last handle.
+pub(crate) enum Stop {
+    /// In good order: peers are told, what was written is durable.
+    Shutdown,
+    /// At once, as a crash would.
+    Abort,
+}
+
+/// The state of a node.
+pub(crate) struct Driver {
+    pub(crate) core: Endpoint,
+    pub(crate) shared: Shared,
+    pub(crate) keepers: Keepers,
+    pub(crate) waits: Waits,
+    /// What waits for the application, by token.
+    pub(crate) requests: BTreeMap<Token, Request>,
+    key: SigningKey,
+    origin: Clock,
+    endpoint: quinn::Endpoint,
+    log: Log,
+    links: BTreeMap<LinkId, Link>,
+    next_link: u64,
+    /// How links ended that the core hasn't told of yet.
+    ended: BTreeMap<LinkId, Ended>,
+    ready: (mpsc::UnboundedSender<LinkId>, mpsc::UnboundedReceiver<LinkId>),
+    inbox: mpsc::Receiver<Input>,
+    stop: Option<oneshot::Receiver<Stop>>,
+    stopping: Option<Clock>,
+    halted: bool,
+    events: Arc<Queue>,
+    tasks: JoinSet<()>,
+    timer: Pin<Box<Sleep>>,
+    /// When the timer fires; it may be earlier than need be.
+    armed: Option<Clock>,
+    buffer: Vec<u8>,
+}
+
+/// What the transport knows of a link that ended.
+struct Ended {
+    dialled: Option<DeviceId>,
+    end: Option<(Code, bool)>,
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) core: Endpoint,
+    pub(crate) shared: Shared,
+    pub(crate) key: SigningKey,
+    pub(crate) origin: Clock,
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) log: Log,
+    pub(crate) inbox: mpsc::Receiver<Input>,
+    pub(crate) stop: oneshot::Receiver<Stop>,
+    pub(crate) events: Arc<Queue>,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(dial::accept(parts.endpoint.clone(), parts.shared.inbox.clone()));
+        Driver {
+            core: parts.core,
+            shared: parts.shared,
+            keepers: Keepers::default(),
+            waits: Waits::default(),
+            requests: BTreeMap::new(),
+            key: parts.key,
+            origin: parts.origin,
+            endpoint: parts.endpoint,
+            log: parts.log,
+            links: BTreeMap::new(),
+            next_link: 0,
+            ended: BTreeMap::new(),
+            ready: mpsc::unbounded_channel(),
+            inbox: parts.inbox,
+            stop: Some(parts.stop),
+            stopping: None,
+            halted: false,
+            events: parts.events,
+            tasks,
+            timer: Box::pin(tokio::time::sleep_until(parts.origin)),
+            armed: Some(parts.origin),
+            buffer: vec![0; CONTROL_BUFFER],
+        }
+    }
+
+    /// Runs until the node is stopped, then lets go of everything it held. `alive` ends once the last task has let go
+    /// of the store.
+    pub(crate) async fn run(mut self, mut alive: mpsc::Receiver<()>, done: watch::Sender<bool>) {
+        // What an earlier start left unfinished is the first thing to do.
+        self.flush();
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+        let Driver { endpoint, tasks, links, log, shared, events, stopping, inbox, mut waits, .. } = self;
+        let code = if stopping.is_some() { Code::LINK_SHUTDOWN } else { Code::LINK_LOST };
+        waits.stopped();
+        endpoint.close(transport::close_code(code), code.name().as_bytes());
+        // Without an inbox the tasks on blocking threads have nobody to tell, and end.
+        drop((tasks, links, shared, inbox));
+        if stopping.is_some() {
+            let _ = tokio::time::timeout(SHUTDOWN, endpoint.wait_idle()).await;
+        }
+        drop(endpoint);
+        alive.recv().await;
+        // Closing the journal waits for its last commit.
+        let _ = tokio::task::spawn_blocking(move || drop(log)).await;
+        events.close();
+        let _ = done.send(true);
+    }
+
+    /// The core's time.
+    pub(crate) fn now(&self) -> Instant {
+        let micros = self.origin.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// The counts so far.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.shared.counters.snapshot();
+        self.links.values().for_each(|link| stats.add_udp(&link.connection.stats()));
+        self.log.count(&mut stats);
+        stats
+    }
+
+    /// The devices that are linked now.
+    pub(crate) fn peers(&self) -> Vec<DeviceId> {
+        let mut peers: Vec<_> = self.links.values().filter_map(|link| link.peer).collect();
+        peers.dedup();
+        peers
+    }
+
+    /// Whether the device is linked now.
+    pub(crate) fn is_linked(&self, device: &DeviceId) -> bool {
+        self.links.values().any(|link| link.peer.as_ref() == Some(device))
+    }
+
+    /// Keeps a link to a device.
+    pub(crate) fn keep(&mut self, device: DeviceId, addr: SocketAddr) {
+        let linked = self.is_linked(&device);
+        self.keepers.keep(device, addr, linked);
+    }
+
+    /// Ends all links to a device.
+    pub(crate) fn unlink(&mut self, device: &DeviceId) {
+        let now = self.now();
+        let is = |link: &Link| link.peer.as_ref() == Some(device) || link.dialled.as_ref() == Some(device);
+        let ids: Vec<LinkId> = self.links.iter().filter(|(_, link)| is(link)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.core.close_link(now, id, Code::LINK_SHUTDOWN);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.poll_stop(cx) {
+                return Poll::Ready(());
+            }
+            let mut busy = self.poll_log(cx);
+            busy |= self.poll_links(cx);
+            busy |= self.poll_inbox(cx);
+            busy |= self.poll_timer(cx);
+            while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {
+                busy |= self.stopping.is_some();
+            }
+            if !busy {
+                return Poll::Pending;
+            }
+            self.flush();
+        }
+    }
+
+    /// Whether the node is to end now.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(stop) = &mut self.stop
+            && let Poll::Ready(how) = Pin::new(stop).poll(cx)
+        {
+            self.stop = None;
+            if !matches!(how, Ok(Stop::Shutdown)) {
+                return true;
+            }
+            let now = self.now();
+            self.core.shutdown(now);
+            self.stopping = Some(Clock::now() + SHUTDOWN);
+            self.keepers = Keepers::default();
+            self.flush();
+        }
+        let Some(deadline) = self.stopping else { return false };
+        (self.links.is_empty() && self.log.is_idle()) || deadline <= Clock::now() || self.halted
+    }
+
+    fn poll_log(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut busy = false;
+        while let Poll::Ready(report) = self.log.poll_report(cx) {
+            busy = true;
+            let now = self.now();
+            match report {
+                Ok(lsn) => self.durable(now, lsn),
+                Err(text) => {
+                    self.halt(text);
+                    break;
+                }
+            }
+        }
+        busy
+    }
+
+    fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut busy = false;
+        for _ in 0..TURN {
+            let Poll::Ready(Some(id)) = self.ready.1.poll_recv(cx) else { break };
+            busy = true;
+            self.serve_link(id);
+        }
+        busy
+    }
+
+    /// Writes what waits, reads what is there.
+    fn serve_link(&mut self, id: LinkId) {
+        let now = self.now();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.rearm();
+        link.write(&self.shared.counters);
+        // A frame may span several reads. A peer that always has more waits its turn.
+        for _ in 0..4 {
+            match link.read(&mut self.buffer) {
+                Read::Bytes(read) => {
+                    self.shared.counters.control_rx.add(read as u64);
+                    self.core.handle_bytes(now, id, &self.buffer[..read]);
+                }
+                Read::Nothing => return,
+                Read::Ended => return self.link_lost(id),
+            }
+        }
+        link.wake();
+    }
+
+    fn poll_inbox(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut busy = false;
+        // While the journal is full nothing new is taken in: callers and peers wait.
+        for _ in 0..if self.log.is_full() { 0 } else { TURN } {
+            let Poll::Ready(Some(input)) = self.inbox.poll_recv(cx) else { break };
+            busy = true;
+            self.take(input);
+        }
+        busy
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let next = [self.core.poll_timeout().map(|at| self.clock(at)), self.keepers.next(), self.stopping];
+        let Some(next) = next.into_iter().flatten().min() else { return false };
+        if self.armed.is_none_or(|armed| next < armed) {
+            self.timer.as_mut().reset(next);
+            self.armed = Some(next);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.armed = None;
+        let now = self.now();
+        self.core.handle_timeout(now);
+        for (device, addr) in self.keepers.due(Clock::now()) {
+            let (endpoint, shared) = (self.endpoint.clone(), self.shared.clone());
+            self.tasks.spawn(async move {
+                let result = dial::dial(endpoint, addr, device).await;
+                shared.tell(Input::Dialled { device, result }).await;
+            });
+        }
+        true
+    }
+
+    fn clock(&self, at: Instant) -> Clock {
+        self.origin.checked_add(Duration::from_micros(at.micros())).unwrap_or_else(|| Clock::now() + SHUTDOWN)
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.now();
+        match input {
+            Input::Call(call) => call(self),
+            Input::Incoming(link) => self.link_up(link),
+            Input::Dialled { device, result: Ok(link) } => {
+                if self.keepers.keeps(&device) {
+                    self.link_up(link);
+                }
+            }
+            Input::Dialled { device, result: Err(code) } => {
+                self.keepers.failed(&device);
+                self.events.push(Event::Unlinked { peer: Some(device), code, clause: None, remote: true });
+            }
+            Input::Bulk { link, header, reply } => {
+                let _ = reply.send(self.core.handle_bulk(now, link, &header));
+            }
+            Input::Chunks(chunks) => {
+                for chunk in chunks {
+                    self.core.handle_chunk(now, chunk);
+                }
+            }
+            Input::BulkEnd { link, req, end } => self.core.handle_bulk_end(now, link, req, end),
+            Input::Broken { link, violation } => {
+                tracing::warn!(link = link.0, %violation, "a bulk stream broke the rules");
+                self.core.close_link(now, link, violation.code);
+            }
+            Input::Searched { session, blob } => self.core.handle_searched(now, session, blob),
+            Input::Served { link, req, outcome } => self.core.handle_served(now, link, req, outcome),
+            Input::StoreFailed(text) => self.halt(text),
+        }
+    }
+
+    fn link_up(&mut self, new: NewLink) {
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let (role, binding, expect) = (new.role, new.binding, new.expect);
+        let link = Link::new(id, new, self.ready.0.clone());
+        link.wake();
+        self.links.insert(id, link);
+        let now = self.now();
+        self.core.handle_link_up(now, id, role, binding, expect);
+    }
+
+    /// The transport of a link ended.
+    fn link_lost(&mut self, id: LinkId) {
+        let Some(link) = self.links.remove(&id) else { return };
+        self.ended.insert(id, Ended { dialled: link.dialled, end: link.end });
+        let peer = link.peer.or(link.dialled);
+        link.abort(Code::LINK_SHUTDOWN, &self.shared.counters);
+        let now = self.now();
+        self.core.handle_link_down(now, id);
+        self.redial(peer);
+    }
+
+    /// Dials a device again that is left without a link, if a link to it is to be kept.
+    fn redial(&mut self, peer: Option<DeviceId>) {
+        let Some(peer) = peer else { return };
+        if !self.links.values().any(|link| link.peer == Some(peer) || link.dialled == Some(peer)) {
+            self.keepers.failed(&peer);
+        }
+    }
+
+    /// The store failed. Nothing more leaves the node, and it stops.
+    fn halt(&mut self, text: String) {
+        if self.halted {
+            return;
+        }
+        self.halted = true;
+        tracing::error!(%text, "the store failed; the node stops");
+        let now = self.now();
+        self.core.handle_store_failed(now);
+        let text = format!("the store failed ({text}); free disk space or repair the disk, and open the node again");
+        self.events.push(Event::Halted { text });
+        self.waits.halted();
+        self.stopping.get_or_insert_with(Clock::now);
+    }
+}

@@ -1,0 +1,179 @@
+//! Callers that wait for something to come true.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use segue_proto::wire::{DeviceId, Hash, SessionId};
+use segue_proto::{Code, HandoffId, Lsn, UsageError};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::error::{Error, HandoffError};
+use crate::node::Receipt;
+
+/// The answer to a handoff.
+pub(crate) type Resolved = Result<Receipt, HandoffError>;
+
+type Tell = oneshot::Sender<Result<(), Error>>;
+
+/// What a caller waits for in a session that is being changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It was created.
+    Created,
+    /// This device is its primary.
+    Activated,
+    /// It is closed.
+    Closed,
+}
+
+/// Who waits. A caller that went away costs nothing: its answer is dropped.
+#[derive(Default)]
+pub(crate) struct Waits {
+    handoffs: BTreeMap<HandoffId, (Instant, oneshot::Sender<Resolved>)>,
+    durable: VecDeque<(Lsn, Tell)>,
+    changes: Vec<(Change, SessionId, Tell)>,
+    linked: Vec<(DeviceId, oneshot::Sender<()>)>,
+    /// Sessions that are being given to a device that asked for them.
+    given: Vec<Given>,
+}
+
+struct Given {
+    session: SessionId,
+    peer: DeviceId,
+    since: Instant,
+    tell: oneshot::Sender<Resolved>,
+}
+
+impl Waits {
+    /// Waits for the end of a handoff.
+    pub(crate) fn handoff(&mut self, id: HandoffId) -> oneshot::Receiver<Resolved> {
+        let (tell, told) = oneshot::channel();
+        self.handoffs.insert(id, (Instant::now(), tell));
+        told
+    }
+
+    /// Waits until a device has the session that it asked for.
+    pub(crate) fn give(&mut self, session: SessionId, peer: DeviceId) -> oneshot::Receiver<Resolved> {
+        let (tell, told) = oneshot::channel();
+        self.given.push(Given { session, peer, since: Instant::now(), tell });
+        told
+    }
+
+    /// Which sessions somebody waits for to be given, and to whom.
+    pub(crate) fn given(&mut self) -> Vec<(SessionId, DeviceId)> {
+        self.given.retain(|given| !given.tell.is_closed());
+        self.given.iter().map(|given| (given.session, given.peer)).collect()
+    }
+
+    /// It was given, or went another way.
+    pub(crate) fn gave(&mut self, session: SessionId, peer: DeviceId, result: Result<Hash, Code>) {
+        let (over, rest) = std::mem::take(&mut self.given)
+            .into_iter()
+            .partition::<Vec<_>, _>(|given| given.session == session && given.peer == peer);
+        self.given = rest;
+        for given in over {
+            let _ = given.tell.send(answer(session, peer, given.since, result));
+        }
+    }
+
+    /// Waits until a batch is durable.
+    pub(crate) fn durable(&mut self, lsn: Lsn) -> oneshot::Receiver<Result<(), Error>> {
+        let (tell, told) = oneshot::channel();
+        self.durable.push_back((lsn, tell));
+        told
+    }
+
+    /// Waits for a change of a session.
+    pub(crate) fn change(&mut self, change: Change, session: SessionId) -> oneshot::Receiver<Result<(), Error>> {
+        let (tell, told) = oneshot::channel();
+        self.changes.push((change, session, tell));
+        told
+    }
+
+    /// Waits until a device is linked.
+    pub(crate) fn linked(&mut self, device: DeviceId) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        self.linked.retain(|(_, tell)| !tell.is_closed());
+        self.linked.push((device, tell));
+        told
+    }
+
+    /// A handoff ended.
+    pub(crate) fn resolved(&mut self, id: HandoffId, session: SessionId, peer: DeviceId, result: Result<Hash, Code>) {
+        let Some((since, tell)) = self.handoffs.remove(&id) else { return };
+        let _ = tell.send(answer(session, peer, since, result));
+    }
+
+    /// Batches are durable.
+    pub(crate) fn reached(&mut self, upto: Lsn) {
+        while self.durable.front().is_some_and(|(lsn, _)| *lsn <= upto) {
+            if let Some((_, tell)) = self.durable.pop_front() {
+                let _ = tell.send(Ok(()));
+            }
+        }
+    }
+
+    /// A session changed.
+    pub(crate) fn changed(&mut self, change: Change, session: SessionId) {
+        self.end_changes(|what, id| (what == change && id == session).then_some(Ok(())));
+        if change == Change::Closed {
+            // What else was waited for won't come any more.
+            let closed = || Error::Usage { what: "go on", source: UsageError::Closed };
+            self.end_changes(|_, id| (id == session).then(|| Err(closed())));
+        }
+    }
+
+    /// A session has another owner: a takeover or close under way came to nothing.
+    pub(crate) fn lost(&mut self, session: SessionId, owner: Option<DeviceId>) {
+        let lost = || Error::Usage { what: "go on", source: UsageError::NotOwner(owner) };
+        self.end_changes(|_, id| (id == session).then(|| Err(lost())));
+    }
+
+    /// A device is linked.
+    pub(crate) fn is_linked(&mut self, device: DeviceId) {
+        let (here, waiting) =
+            std::mem::take(&mut self.linked).into_iter().partition::<Vec<_>, _>(|(wanted, _)| *wanted == device);
+        self.linked = waiting;
+        for (_, tell) in here {
+            let _ = tell.send(());
+        }
+    }
+
+    /// The store failed.
+    pub(crate) fn halted(&mut self) {
+        let halted = || Error::Usage { what: "go on", source: UsageError::Halted };
+        for (_, tell) in self.durable.drain(..) {
+            let _ = tell.send(Err(halted()));
+        }
+        self.end_changes(|_, _| Some(Err(halted())));
+        self.end_handoffs(&HandoffError::halted());
+    }
+
+    /// The node stopped.
+    pub(crate) fn stopped(&mut self) {
+        self.end_handoffs(&HandoffError::stopped());
+        *self = Waits::default();
+    }
+
+    fn end_handoffs(&mut self, error: &HandoffError) {
+        let waiting = std::mem::take(&mut self.handoffs).into_values().map(|(_, tell)| tell);
+        for tell in waiting.chain(self.given.drain(..).map(|given| given.tell)) {
+            let _ = tell.send(Err(error.clone()));
+        }
+    }
+
+    fn end_changes(&mut self, answer: impl Fn(Change, SessionId) -> Option<Result<(), Error>>) {
+        for (change, session, tell) in std::mem::take(&mut self.changes) {
+            match answer(change, session) {
+                Some(answer) => drop(tell.send(answer)),
+                None => self.changes.push((change, session, tell)),
+            }
+        }
+    }
+}
+
+fn answer(session: SessionId, peer: DeviceId, since: Instant, result: Result<Hash, Code>) -> Resolved {
+    result
+        .map(|record| Receipt { session, peer, record, took: since.elapsed() })
+        .map_err(|code| HandoffError::new(code, session, Some(peer)))
+}

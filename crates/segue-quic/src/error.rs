@@ -1,0 +1,180 @@
+//! What goes wrong, said in three parts: what, where, and what to do about it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use segue_proto::wire::{DeviceId, Hash, SessionId};
+use segue_proto::{Code, Outcome, UsageError};
+
+/// A node could not be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A file or directory of the state could not be used.
+    #[error("can't {what} {}: {source}; check that the path exists and that this user may write there", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store could not be opened.
+    #[error("can't open the store in {}: {text}", path.display())]
+    Store {
+        /// The state directory.
+        path: PathBuf,
+        /// What the store said.
+        text: String,
+    },
+    /// The socket could not be opened.
+    #[error("can't open a UDP socket on {}: {source}; choose another address or port",
+        addr.map_or_else(|| "any port".to_owned(), |addr| addr.to_string()))]
+    Socket {
+        /// The address; none for a client.
+        addr: Option<SocketAddr>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system has no random numbers to give.
+    #[error("the system gives no random numbers ({text}); nothing is safe without them")]
+    Random {
+        /// What the system said.
+        text: String,
+    },
+    /// The TLS library refused its set-up.
+    #[error("can't set up TLS: {text}")]
+    Tls {
+        /// What the library said.
+        text: String,
+    },
+    /// Neither a state directory nor `in_memory` was chosen.
+    #[error("the node has no store: call state_dir(path), or in_memory() for one that forgets")]
+    NoStore,
+}
+
+impl OpenError {
+    pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+        OpenError::Io { what, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn tls(error: impl std::fmt::Display) -> Self {
+        OpenError::Tls { text: error.to_string() }
+    }
+
+    pub(crate) fn store(path: &Path, error: impl std::fmt::Display) -> Self {
+        OpenError::Store { path: path.to_owned(), text: error.to_string() }
+    }
+}
+
+/// A call failed. Unless it says otherwise nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller's mistake, or a state in which the call can't be made.
+    #[error("can't {what}: {source}")]
+    Usage {
+        /// What was asked for.
+        what: &'static str,
+        /// Why it can't be done.
+        source: UsageError,
+    },
+    /// A file could not be read or written.
+    #[error("can't {what} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No blob of this id is complete on this device.
+    #[error("the blob {0} isn't complete on this device; wait for Event::Data")]
+    NoBlob(Hash),
+    /// The session has no file of this path, as far as this device knows.
+    #[error("session {session} has no file {path:?} on this device")]
+    NoFile {
+        /// The session.
+        session: SessionId,
+        /// The path.
+        path: String,
+    },
+    /// The node was shut down, or its store failed; what was asked may or may not have been done.
+    #[error("the node has stopped; open it again and ask it for its sessions")]
+    Stopped,
+}
+
+impl Error {
+    pub(crate) fn usage(what: &'static str) -> impl FnOnce(UsageError) -> Error {
+        move |source| Error::Usage { what, source }
+    }
+
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { what, path: path.to_owned(), source }
+    }
+}
+
+/// A handoff didn't complete.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct HandoffError {
+    /// The error code, as on the wire.
+    pub code: Code,
+    /// Whether it is known that nothing changed.
+    pub outcome: Outcome,
+    /// What, where, and what to do.
+    pub text: String,
+}
+
+impl HandoffError {
+    /// Whether the handoff may still complete; [`crate::Event::HandoffResolved`] tells.
+    pub fn is_pending(&self) -> bool {
+        self.outcome == Outcome::Indefinite
+    }
+
+    pub(crate) fn new(code: Code, session: SessionId, peer: Option<DeviceId>) -> Self {
+        let with = peer.map_or_else(String::new, |peer| format!(" with device {peer}"));
+        let text = format!("the handoff of session {session}{with} {}", verdict(code));
+        HandoffError { code, outcome: code.outcome(), text }
+    }
+
+    pub(crate) fn usage(what: &'static str, error: UsageError) -> Self {
+        HandoffError { code: error.code(), outcome: Outcome::Definite, text: format!("can't {what}: {error}") }
+    }
+
+    pub(crate) fn halted() -> Self {
+        let text = "the store failed while the handoff was under way; repair the disk and open the node again";
+        HandoffError { code: Code::STORE_IO, outcome: Outcome::Indefinite, text: text.into() }
+    }
+
+    pub(crate) fn stopped() -> Self {
+        let text = "the node stopped while the handoff was under way; open it again and ask it who owns the session";
+        HandoffError { code: Code::HO_PENDING, outcome: Outcome::Indefinite, text: text.into() }
+    }
+}
+
+/// What happened and what to do, for the codes that a user meets.
+fn verdict(code: Code) -> String {
+    let advice = match code {
+        Code::HO_TIMEOUT => "no answer came in time; check that the other device runs and is linked, and try again",
+        Code::HO_PENDING => "the other device hasn't confirmed; it is told again until it does, so wait or let it link",
+        Code::HO_DECLINED => "the other side declined; ask its user",
+        Code::HO_SUPERSEDED => "a newer handoff of the session took its place",
+        Code::HO_CANCELLED => "the side that asked withdrew",
+        Code::HO_STALE_PARENT | Code::HO_NOT_OWNER => "the session has another owner by now; ask for its state",
+        Code::HO_UNKNOWN_SESSION | Code::HO_NOT_MEMBER => {
+            "the other device doesn't share it; check the session's id and members"
+        }
+        Code::HO_CLOSED => "the session is closed",
+        Code::DATA_UNAVAILABLE => {
+            "the source no longer has a file of it, or the file changed; write it anew at the source"
+        }
+        Code::DATA_HASH => "the data sent didn't match its hashes; check the source's disk",
+        Code::STORE_IO => "the store failed; free disk space or repair the disk, and open the node again",
+        _ => return format!("failed: {code}"),
+    };
+    format!("failed ({}): {advice}", code.name())
+}

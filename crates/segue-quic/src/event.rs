@@ -1,0 +1,287 @@
+//! What a node tells its application.
+//!
+//! Events are hints, the queries of [`crate::Node`] are the truth. An application that reads slowly costs a bounded
+//! queue: progress of one session replaces the progress before it, and beyond [`EVENT_QUEUE`] events the oldest is
+//! dropped and [`Event::Lagged`] stands in its place. Requests that were dropped so are still listed by
+//! [`crate::Node::requests`].
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use segue_proto::wire::{DeviceId, Hash, SessionId};
+use segue_proto::{Clause, Code, Generation, HandoffId, Token};
+use tokio::sync::Notify;
+
+/// Events that wait for the application. From: guess; a thousand of them are some 200 KB.
+pub const EVENT_QUEUE: usize = 1_024;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A device is linked.
+    Linked {
+        /// The device.
+        peer: DeviceId,
+        /// What the pair speaks.
+        generation: Generation,
+    },
+    /// A link ended, or an attempt at one.
+    Unlinked {
+        /// The device: the one that was proven, or else the one that was dialled.
+        peer: Option<DeviceId>,
+        /// Why.
+        code: Code,
+        /// The clause that the peer broke, if that was why.
+        clause: Option<Clause>,
+        /// Whether the other side ended it.
+        remote: bool,
+    },
+    /// Another device offers a session: [`crate::Node::accept_handoff`] or [`crate::Node::reject_handoff`].
+    HandoffRequest {
+        /// Names the request.
+        token: Token,
+        /// The session.
+        session: SessionId,
+        /// The device that offers.
+        from: DeviceId,
+        /// The session's name.
+        name: String,
+    },
+    /// Another device asks for a session: [`crate::Node::accept_handoff`] or [`crate::Node::reject_handoff`].
+    RequestHandoff {
+        /// Names the request.
+        token: Token,
+        /// The session.
+        session: SessionId,
+        /// The device that asks.
+        by: DeviceId,
+    },
+    /// A request that waited for the application is void.
+    Withdrawn {
+        /// Names the request.
+        token: Token,
+        /// The session.
+        session: SessionId,
+        /// Why.
+        code: Code,
+    },
+    /// A device that can't offer hints that its session may be requested: [`crate::Node::request_handoff`].
+    Available {
+        /// The session.
+        session: SessionId,
+        /// Its owner.
+        from: DeviceId,
+    },
+    /// Data arrives.
+    Progress {
+        /// The session.
+        session: SessionId,
+        /// Bytes held and verified.
+        done: u64,
+        /// Bytes in all; 0 until known.
+        total: u64,
+    },
+    /// All data that was announced is held.
+    Data {
+        /// The session.
+        session: SessionId,
+        /// Its root.
+        root: Hash,
+    },
+    /// This device is the session's primary.
+    Activated {
+        /// The session.
+        session: SessionId,
+        /// The record that says so.
+        record: Hash,
+    },
+    /// A handoff ended: with the record's id, or with an error after which nothing changes any more.
+    HandoffResolved {
+        /// The handoff.
+        id: HandoffId,
+        /// The session.
+        session: SessionId,
+        /// The other device.
+        peer: DeviceId,
+        /// The record, or why not.
+        result: Result<Hash, Code>,
+    },
+    /// The deadline of a handoff passed while its GRANT isn't acknowledged: it is sent on until it is.
+    HandoffPending {
+        /// The handoff.
+        id: HandoffId,
+        /// The session.
+        session: SessionId,
+        /// The other device.
+        peer: DeviceId,
+    },
+    /// The session has another head.
+    HeadChanged {
+        /// The session.
+        session: SessionId,
+        /// The head's id.
+        head: Hash,
+        /// The primary; none if closed.
+        owner: Option<DeviceId>,
+    },
+    /// A higher record ended this device's ownership; what it had written since is kept as labelled copies.
+    Fenced {
+        /// The session.
+        session: SessionId,
+        /// The head's id.
+        head: Hash,
+        /// The primary; none if closed.
+        owner: Option<DeviceId>,
+        /// The labelled copies made.
+        copies: usize,
+    },
+    /// A key signed two records with one parent in one term.
+    Equivocation {
+        /// The session.
+        session: SessionId,
+        /// The key.
+        key: DeviceId,
+        /// The two records.
+        records: [Hash; 2],
+    },
+    /// A peer refused something, or sent something that was refused.
+    Refused {
+        /// The peer.
+        peer: DeviceId,
+        /// The session concerned.
+        session: Option<SessionId>,
+        /// Why.
+        code: Code,
+        /// The clause that the peer broke, if this device refused.
+        clause: Option<Clause>,
+    },
+    /// The session is closed.
+    Closed {
+        /// The session.
+        session: SessionId,
+    },
+    /// The store failed, and the node stops: nothing further leaves it, and its calls fail.
+    Halted {
+        /// What failed, and what to do.
+        text: String,
+    },
+    /// The application didn't read, and so many events were dropped before the next one.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// The bounded queue between the driver and the application.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<Event>,
+    missed: u64,
+    closed: bool,
+}
+
+impl Queue {
+    /// Adds an event; never waits.
+    pub(crate) fn push(&self, event: Event) {
+        {
+            let mut state = self.lock();
+            if let Some(place) = state.events.iter_mut().rev().find(|old| replaces(&event, old)) {
+                *place = event;
+                return;
+            }
+            if state.events.len() == EVENT_QUEUE {
+                state.events.pop_front();
+                state.missed += 1;
+            }
+            state.events.push_back(event);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Ends the queue: what is in it can still be read.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    /// The next event; none once the node has stopped and all were read.
+    pub(crate) async fn next(&self) -> Option<Event> {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(found) = self.take() {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    fn take(&self) -> Option<Option<Event>> {
+        let mut state = self.lock();
+        if state.missed > 0 {
+            let missed = std::mem::take(&mut state.missed);
+            return Some(Some(Event::Lagged { missed }));
+        }
+        let event = state.events.pop_front();
+        if event.is_some() && (!state.events.is_empty() || state.closed) {
+            // Another reader may wait for the rest.
+            self.changed.notify_one();
+        }
+        if event.is_none() && !state.closed { None } else { Some(event) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // A reader that panicked left the queue as it was.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Whether `new` says all that `old` said: only progress does, of the same session. The newest events are looked at
+/// first, so a burst of progress stays cheap.
+fn replaces(new: &Event, old: &Event) -> bool {
+    matches!((new, old), (Event::Progress { session: a, .. }, Event::Progress { session: b, .. }) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(session: u8, done: u64) -> Event {
+        Event::Progress { session: SessionId::new([session; 16]), done, total: 9 }
+    }
+
+    fn closed(session: u16) -> Event {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&session.to_be_bytes());
+        Event::Closed { session: SessionId::new(id) }
+    }
+
+    #[tokio::test]
+    async fn an_application_that_does_not_read_loses_the_oldest_events_and_is_told() {
+        let queue = Queue::default();
+        for session in 0..EVENT_QUEUE as u16 + 3 {
+            queue.push(closed(session));
+        }
+        assert_eq!(queue.next().await, Some(Event::Lagged { missed: 3 }));
+        assert_eq!(queue.next().await, Some(closed(3)));
+    }
+
+    #[tokio::test]
+    async fn progress_replaces_progress_of_its_session_only() {
+        let queue = Queue::default();
+        for done in 0..10_000 {
+            queue.push(progress((done % 2) as u8, done));
+        }
+        queue.close();
+        assert_eq!(queue.next().await, Some(progress(0, 9_998)));
+        assert_eq!(queue.next().await, Some(progress(1, 9_999)));
+        assert_eq!(queue.next().await, None);
+    }
+}

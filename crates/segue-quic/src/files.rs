@@ -1,0 +1,325 @@
+//! A session's data: its files, and its view state.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use segue_proto::data::{Entry, EntryMode, PartKind};
+use segue_proto::transfer::chunk_list;
+use segue_proto::wire::{Hash, PartId, SessionId};
+use segue_proto::{Lsn, UsageError};
+use segue_store::StoreError;
+use tokio::task::spawn_blocking;
+
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::node::Node;
+use crate::storage::{Storage, describe};
+
+/// A file or directory of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Its path: relative, with `/`, and harmless on every system.
+    pub path: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// Whether it can be run.
+    pub executable: bool,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The BLAKE3 hash of its content; zero for a directory.
+    pub blob: Hash,
+}
+
+impl Node {
+    /// Writes a file of this machine into a session under `path`, and waits until that is durable. The content isn't
+    /// copied: it is read from `source` whenever it is asked for, and if the file has changed by then, it is
+    /// unavailable until it is written again.
+    ///
+    /// # Errors
+    /// This device isn't the session's primary, the path isn't permitted, or the file can't be read.
+    pub async fn write_file(&self, session: SessionId, path: &str, source: &Path) -> Result<(), Error> {
+        self.write_files(session, vec![(path.to_owned(), source.to_owned())]).await
+    }
+
+    /// Writes many files, with one wait for all; those that the session holds already in just this form cost a read.
+    ///
+    /// # Errors
+    /// As [`Node::write_file`]. Files before the one that failed may be written.
+    pub async fn write_files(&self, session: SessionId, files: Vec<(String, PathBuf)>) -> Result<(), Error> {
+        let storage = self.storage()?;
+        let entries = blocking(move || {
+            let entries = files.iter().map(|(path, source)| read_entry(&storage, path, source));
+            let entries = entries.collect::<Result<Vec<_>, _>>()?;
+            // A lost list costs a read of the files; see `storage::links`.
+            storage.save_links().unwrap_or_else(|error| tracing::warn!(%error, "the list of linked files"));
+            Ok(entries)
+        });
+        self.put_entries(session, entries.await?).await
+    }
+
+    /// Writes content into a session under `path`, and waits until it is durable.
+    ///
+    /// # Errors
+    /// As [`Node::write_file`], or the store failed.
+    pub async fn write_bytes(&self, session: SessionId, path: &str, content: impl Into<Bytes>) -> Result<(), Error> {
+        let (storage, content, path) = (self.storage()?, content.into(), path.to_owned());
+        let entry = blocking(move || {
+            let (blob, list) = chunk_list(&content);
+            let len = content.len() as u64;
+            let stored = storage.put(&blob, content).and_then(|()| match &list {
+                Some((list, bytes)) => storage.put(&list.hash, Bytes::copy_from_slice(bytes)),
+                None => Ok(()),
+            });
+            stored.and_then(|()| storage.sync()).map_err(|error| store_error(&path, error))?;
+            entry(&path, false, len, blob, list.map(|(list, _)| list))
+        });
+        self.put_entry(session, entry.await?).await
+    }
+
+    /// Writes an entry whose content the application serves itself, and waits until that is durable.
+    ///
+    /// # Errors
+    /// This device isn't the session's primary, or the entry breaks a rule of its form.
+    pub async fn put_entry(&self, session: SessionId, entry: Entry) -> Result<(), Error> {
+        self.put_entries(session, vec![entry]).await
+    }
+
+    /// Writes many entries, with one wait for all.
+    ///
+    /// # Errors
+    /// As [`Node::put_entry`]. Entries before the one that failed may be written.
+    pub async fn put_entries(&self, session: SessionId, entries: Vec<Entry>) -> Result<(), Error> {
+        let written = self.command("write into the session", move |driver| {
+            let lsn = driver.put_entries(session, entries)?;
+            Ok(driver.waits.durable(lsn))
+        });
+        written.await?.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Removes a file or an empty directory from a session.
+    ///
+    /// # Errors
+    /// As [`Node::put_entry`].
+    pub async fn remove_file(&self, session: SessionId, path: &str) -> Result<(), Error> {
+        let entry = Entry::bare(path, EntryMode::Removed).ok_or_else(too_long)?;
+        self.put_entry(session, entry).await
+    }
+
+    /// Writes the session's view state: where the user stood, at most 16 KiB, for the primary alone. Waits until it is
+    /// durable.
+    ///
+    /// # Errors
+    /// This device isn't the session's primary, or the state is too long.
+    pub async fn write_view(&self, session: SessionId, view: impl Into<Vec<u8>>) -> Result<(), Error> {
+        let view = view.into();
+        let written = self.command("write the view state", move |driver| {
+            let part = driver.view_part(session).unwrap_or_else(|| driver.core.new_part());
+            let (now, wall) = (driver.now(), wall_ms());
+            let lsn = driver.core.write(now, wall, session, part, PartKind::Exclusive.number(), view)?;
+            Ok(driver.waits.durable(lsn))
+        });
+        written.await?.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// The session's view state, if one was written.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn view(&self, session: SessionId) -> Result<Option<Vec<u8>>, Error> {
+        self.call(move |driver| {
+            let part = driver.view_part(session)?;
+            let manifest = driver.core.manifest(&session)?;
+            manifest.part(&part)?.body().map(<[u8]>::to_vec)
+        })
+        .await
+    }
+
+    /// The files and directories of a session as this device holds it now, by path.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn files(&self, session: SessionId) -> Result<Vec<FileInfo>, Error> {
+        let manifest = self.call(move |driver| driver.core.manifest(&session)).await?;
+        let mut files: Vec<_> = manifest.iter().flat_map(|m| m.entries()).map(|(_, entry)| info(&entry)).collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// The content of a file of a session, for those that fit memory.
+    ///
+    /// # Errors
+    /// The session has no such file, or it isn't complete here.
+    pub async fn read_file(&self, session: SessionId, path: &str) -> Result<Vec<u8>, Error> {
+        let file = self.files(session).await?.into_iter().find(|file| file.path == path && !file.is_dir);
+        let file = file.ok_or_else(|| Error::NoFile { session, path: path.to_owned() })?;
+        self.read_blob(file.blob, file.len).await
+    }
+
+    /// A blob of `len` bytes, for those that fit memory.
+    ///
+    /// # Errors
+    /// It isn't complete here.
+    pub async fn read_blob(&self, blob: Hash, len: u64) -> Result<Vec<u8>, Error> {
+        let storage = self.storage()?;
+        blocking(move || {
+            let mut content = vec![0; usize::try_from(len).map_err(|_| Error::NoBlob(blob))?];
+            if len > 0 {
+                let source = storage.open(&blob, len).ok_or(Error::NoBlob(blob))?;
+                source.read_exact_at(0, &mut content).map_err(|_| Error::NoBlob(blob))?;
+            }
+            Ok(content)
+        })
+        .await
+    }
+
+    /// Where a complete blob lies as a file, to be read from there: in the store, or where the application named it.
+    /// None for a node in memory and for what [`crate::BlobSource`] serves.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn blob_path(&self, blob: Hash) -> Result<Option<PathBuf>, Error> {
+        let storage = self.storage()?;
+        blocking(move || Ok(storage.path(&blob))).await
+    }
+
+    /// Copies a complete blob to `dest`, in one step and checked against its hash. The caller answers for `dest`: that
+    /// it lies in the directory that the user chose, also if there are symbolic links.
+    ///
+    /// # Errors
+    /// The blob isn't complete here or not what it was, or the file can't be written.
+    pub async fn copy_blob(&self, blob: Hash, dest: &Path) -> Result<(), Error> {
+        self.export(blob, dest, |blobs, blob, dest| blobs.copy_into(blob, dest)).await
+    }
+
+    /// Moves a complete blob out of the store to `dest`, from where it is served from now on. As
+    /// [`Node::copy_blob`] otherwise.
+    ///
+    /// # Errors
+    /// As [`Node::copy_blob`].
+    pub async fn take_blob(&self, blob: Hash, dest: &Path) -> Result<(), Error> {
+        self.export(blob, dest, |blobs, blob, dest| blobs.take_into(blob, dest)).await?;
+        self.link_blob(blob, dest).await
+    }
+
+    /// Says that the file at `path` now holds a blob, after the application moved it there by itself.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn link_blob(&self, blob: Hash, path: &Path) -> Result<(), Error> {
+        let (storage, path) = (self.storage()?, path.to_owned());
+        blocking(move || {
+            storage.link(blob, &path, None).map_err(|error| store_error(&path.display().to_string(), error))?;
+            storage.save_links().map_err(Error::io("remember the file", &path))
+        })
+        .await
+    }
+
+    async fn export(
+        &self,
+        blob: Hash,
+        dest: &Path,
+        export: impl FnOnce(&segue_store::Blobs, &Hash, &Path) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (storage, dest) = (self.storage()?, dest.to_owned());
+        blocking(move || {
+            let blobs = storage.blobs().ok_or(Error::NoBlob(blob))?;
+            match export(blobs, &blob, &dest) {
+                Err(StoreError::NotHeld { .. }) => Err(Error::NoBlob(blob)),
+                Err(error) => Err(store_error(&dest.display().to_string(), error)),
+                Ok(()) => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+impl Driver {
+    /// Writes entries, each into the part that holds its path, or into a new one. The LSN behind them.
+    fn put_entries(&mut self, session: SessionId, entries: Vec<Entry>) -> Result<Lsn, UsageError> {
+        let manifest = self.core.manifest(&session).ok_or(UsageError::UnknownSession)?;
+        let mut parts: HashMap<String, (PartId, Entry)> =
+            manifest.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect();
+        let mut lsn = Lsn::default();
+        for entry in entries {
+            let part = match parts.get(&*entry.path) {
+                Some((_, same)) if *same == entry => continue,
+                Some((part, _)) => *part,
+                None => self.core.new_part(),
+            };
+            let (now, kind) = (self.now(), PartKind::Blob.number());
+            lsn = self.core.write(now, wall_ms(), session, part, kind, entry.to_bytes())?;
+            parts.insert(entry.path.to_string(), (part, entry));
+        }
+        Ok(lsn)
+    }
+
+    /// The part of the view state.
+    fn view_part(&self, session: SessionId) -> Option<PartId> {
+        let manifest = self.core.manifest(&session)?;
+        let exclusive = PartKind::Exclusive.number();
+        manifest.parts.iter().find(|part| part.kind == exclusive).map(|part| part.part)
+    }
+}
+
+fn read_entry(storage: &Storage, path: &str, source: &Path) -> Result<Entry, Error> {
+    // The file is read later, from wherever the process stands by then.
+    let source = std::path::absolute(source).map_err(Error::io("find", source))?;
+    let io = |what| Error::io(what, &source);
+    let ((len, blob), list) = describe(&source).map_err(io("read"))?;
+    let executable = is_executable(&source).map_err(io("look at"))?;
+    let entry = entry(path, executable, len, blob, list.as_ref().map(|(list, _)| list.clone()))?;
+    let list = list.map(|(list, bytes)| (list.hash, bytes));
+    storage.link(blob, &source, list).map_err(|error| store_error(path, error))?;
+    Ok(entry)
+}
+
+fn entry(
+    path: &str,
+    executable: bool,
+    len: u64,
+    blob: Hash,
+    list: Option<segue_proto::data::ListRef>,
+) -> Result<Entry, Error> {
+    Entry::file(path, executable, len, blob, list).ok_or_else(too_long)
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(path.metadata()?.permissions().mode() & 0o100 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &Path) -> std::io::Result<bool> {
+    Ok(false)
+}
+
+fn info(entry: &Entry) -> FileInfo {
+    let mode = EntryMode::from_number(entry.mode);
+    FileInfo {
+        path: entry.path.to_string(),
+        is_dir: mode == Some(EntryMode::Directory),
+        executable: mode == Some(EntryMode::Executable),
+        len: entry.len,
+        blob: entry.blob,
+    }
+}
+
+fn too_long() -> Error {
+    Error::Usage { what: "write into the session", source: UsageError::TooLarge }
+}
+
+fn store_error(at: &str, error: StoreError) -> Error {
+    Error::Io { what: "store", path: at.into(), source: std::io::Error::other(error) }
+}
+
+/// The wall clock, for display and tie-breaks only.
+fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    spawn_blocking(work).await.unwrap_or(Err(Error::Stopped))
+}

@@ -1,0 +1,435 @@
+//! The handle of a node, and its calls.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use segue_proto::wire::{DeviceId, Hash, SessionId};
+use segue_proto::{Code, Endpoint, HandoffId, SessionView, Token, UsageError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::builder::Builder;
+use crate::bulk::Shared;
+use crate::driver::waits::{Change, Resolved};
+use crate::driver::{Driver, Input, Stop};
+use crate::error::{Error, HandoffError};
+use crate::event::{Event, Queue};
+use crate::stats::Stats;
+use crate::storage::{Storage, WeakStorage};
+
+/// A device. The handle is cheap to clone; when the last one is dropped the node stops at once, and what was unfinished
+/// goes on when its state directory is opened again.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Handle>,
+}
+
+struct Handle {
+    device: DeviceId,
+    addr: Option<SocketAddr>,
+    inbox: mpsc::Sender<Input>,
+    storage: WeakStorage,
+    events: Arc<Queue>,
+    /// Dropped with the last handle, which stops the driver.
+    stop: Mutex<Option<oneshot::Sender<Stop>>>,
+    done: watch::Receiver<bool>,
+    timeout: Duration,
+}
+
+/// A handoff that is complete: the new owner's copy of the record is durable, and the old owner knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The session.
+    pub session: SessionId,
+    /// The other device.
+    pub peer: DeviceId,
+    /// The record that made the new owner the owner.
+    pub record: Hash,
+    /// From the call to its end.
+    pub took: Duration,
+}
+
+/// A request that waits for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Names it in [`Node::accept_handoff`] and [`Node::reject_handoff`].
+    pub token: Token,
+    /// The session.
+    pub session: SessionId,
+    /// The device that asks or offers.
+    pub peer: DeviceId,
+    /// What it is.
+    pub kind: RequestKind,
+}
+
+/// What a request is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// The peer offers its session.
+    Offered {
+        /// The session's name.
+        name: String,
+    },
+    /// The peer asks for this device's session.
+    Wanted,
+}
+
+impl Node {
+    /// Starts to describe a node.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn new(
+        core: &Endpoint,
+        shared: &Shared,
+        endpoint: &quinn::Endpoint,
+        events: Arc<Queue>,
+        stop: oneshot::Sender<Stop>,
+        done: watch::Receiver<bool>,
+        timeout: Duration,
+    ) -> Self {
+        let inner = Handle {
+            device: core.device(),
+            addr: endpoint.local_addr().ok(),
+            inbox: shared.inbox.clone(),
+            storage: shared.storage.downgrade(),
+            events,
+            stop: Mutex::new(Some(stop)),
+            done,
+            timeout,
+        };
+        Node { inner: Arc::new(inner) }
+    }
+
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.inner.device
+    }
+
+    /// The address of the node's socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner.addr
+    }
+
+    /// Hands a session over to `to`, and waits until that device owns it and this one knows. Dropping the future
+    /// doesn't stop the handoff; [`Node::cancel_handoff`] does, before the GRANT.
+    ///
+    /// # Errors
+    /// Definite ones changed nothing: this device is still the owner. A pending one may still complete.
+    pub async fn initiate_handoff(&self, session: SessionId, to: DeviceId) -> Result<Receipt, HandoffError> {
+        let limit = self.limit();
+        self.handoff("hand the session over", move |driver| {
+            let now = driver.now();
+            driver.core.initiate_handoff(now, session, to, limit)
+        })
+        .await
+    }
+
+    /// Asks `from` to hand a session over, which need not be known here, and waits until this device owns it.
+    ///
+    /// # Errors
+    /// As [`Node::initiate_handoff`].
+    pub async fn request_handoff(&self, session: SessionId, from: DeviceId) -> Result<Receipt, HandoffError> {
+        let limit = self.limit();
+        self.handoff("ask for the session", move |driver| {
+            let now = driver.now();
+            driver.core.request_handoff(now, session, from, limit)
+        })
+        .await
+    }
+
+    /// Accepts a request and waits for its end: an offered session is owned by this device then, a wanted one by the
+    /// device that asked.
+    ///
+    /// # Errors
+    /// As [`Node::initiate_handoff`]; `HO_TOKEN_BAD` if no request bears the token any more.
+    pub async fn accept_handoff(&self, token: Token) -> Result<Receipt, HandoffError> {
+        let told = self.call(move |driver| driver.accept(token)).await.map_err(|_| HandoffError::stopped())?;
+        match told.map_err(|error| HandoffError::usage("accept the handoff", error))? {
+            Accepted::Offered(told) => told.await.unwrap_or_else(|_| Err(HandoffError::stopped())),
+            Accepted::Wanted(told, session, peer) => match timeout(self.inner.timeout, told).await {
+                Ok(told) => told.unwrap_or_else(|_| Err(HandoffError::stopped())),
+                Err(_) => Err(self.overdue(session, peer).await),
+            },
+        }
+    }
+
+    /// The same as [`Node::accept_handoff`], by its name in generation 2.
+    ///
+    /// # Errors
+    /// As [`Node::accept_handoff`].
+    pub async fn accept_data(&self, token: Token) -> Result<Receipt, HandoffError> {
+        self.accept_handoff(token).await
+    }
+
+    /// Rejects a request. The other side is told.
+    ///
+    /// # Errors
+    /// No request bears the token any more.
+    pub async fn reject_handoff(&self, token: Token) -> Result<(), Error> {
+        self.command("reject the handoff", move |driver| {
+            let now = driver.now();
+            driver.core.reject_handoff(now, token)?;
+            driver.requests.remove(&token);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives up the handoff of a session that is under way.
+    ///
+    /// # Errors
+    /// None is, or its GRANT is on its way and can't be taken back.
+    pub async fn cancel_handoff(&self, session: SessionId) -> Result<(), Error> {
+        self.command("cancel the handoff", move |driver| {
+            let now = driver.now();
+            driver.core.cancel_handoff(now, session)
+        })
+        .await
+    }
+
+    /// Consents in advance, for `ttl`, to be handed the session by `owner`: its next handoff to this device asks nobody
+    /// and takes one delay. From generation 2.
+    ///
+    /// # Errors
+    /// The session isn't known here, or is this device's own.
+    pub async fn consent(&self, session: SessionId, owner: DeviceId, ttl: Duration) -> Result<(), Error> {
+        self.command("consent to the handoff", move |driver| {
+            let now = driver.now();
+            driver.core.consent(now, session, owner, micros(ttl))
+        })
+        .await
+    }
+
+    /// Makes this device the owner without the owner's help, and waits until that is durable. What the old owner still
+    /// writes becomes a labelled copy.
+    ///
+    /// # Errors
+    /// This device isn't a member, its store isn't proven, or the session is closed.
+    pub async fn takeover(&self, session: SessionId) -> Result<(), Error> {
+        let told = self.command("take the session over", move |driver| {
+            let now = driver.now();
+            driver.core.takeover(now, session)?;
+            Ok(driver.waits.change(Change::Activated, session))
+        });
+        told.await?.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Closes a session for good, and waits until that is durable.
+    ///
+    /// # Errors
+    /// This device isn't its owner.
+    pub async fn close(&self, session: SessionId) -> Result<(), Error> {
+        let told = self.command("close the session", move |driver| {
+            let now = driver.now();
+            driver.core.close(now, session)?;
+            Ok(driver.waits.change(Change::Closed, session))
+        });
+        told.await?.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Creates a session that this device owns, and waits until it is durable.
+    ///
+    /// # Errors
+    /// The name has more than 64 characters or control characters, or there are more than 64 members.
+    pub async fn create_session(&self, name: &str, members: &[DeviceId]) -> Result<SessionId, Error> {
+        let (name, members) = (name.to_owned(), members.to_vec());
+        let created = self.command("create the session", move |driver| {
+            let now = driver.now();
+            let session = driver.core.create_session(now, &name, &members)?;
+            Ok((session, driver.waits.change(Change::Created, session)))
+        });
+        let (session, told) = created.await?;
+        told.await.unwrap_or(Err(Error::Stopped))?;
+        Ok(session)
+    }
+
+    /// Keeps a link to `device` at `addr` from now on: when it ends it is dialled again, with growing pauses, until
+    /// [`Node::forget`]. Returns at once; [`Node::linked`] waits, [`Event::Unlinked`] tells why it doesn't come.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn connect(&self, addr: SocketAddr, device: DeviceId) -> Result<(), Error> {
+        self.call(move |driver| driver.keep(device, addr)).await
+    }
+
+    /// Waits until a device is linked, whoever dialled.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn linked(&self, device: DeviceId) -> Result<(), Error> {
+        let told = self.call(move |driver| (!driver.is_linked(&device)).then(|| driver.waits.linked(device))).await?;
+        match told {
+            Some(told) => told.await.map_err(|_| Error::Stopped),
+            None => Ok(()),
+        }
+    }
+
+    /// No longer keeps a link to a device, and ends those that there are.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn forget(&self, device: DeviceId) -> Result<(), Error> {
+        self.call(move |driver| {
+            driver.keepers.forget(&device);
+            driver.unlink(&device);
+        })
+        .await
+    }
+
+    /// Vouches for a device: it may link, and learn of every session. Not remembered: say it at every start.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn trust(&self, device: DeviceId) -> Result<(), Error> {
+        self.call(move |driver| driver.core.trust(device)).await
+    }
+
+    /// Vouches for a device no longer, and ends its links.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn distrust(&self, device: DeviceId) -> Result<(), Error> {
+        self.call(move |driver| {
+            driver.core.distrust(device);
+            driver.unlink(&device);
+        })
+        .await
+    }
+
+    /// Every session that this device knows.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn sessions(&self) -> Result<Vec<SessionView>, Error> {
+        self.call(|driver| driver.core.sessions().iter().filter_map(|id| driver.core.session(id)).collect()).await
+    }
+
+    /// What this device knows of a session, if anything.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn session(&self, session: SessionId) -> Result<Option<SessionView>, Error> {
+        self.call(move |driver| driver.core.session(&session)).await
+    }
+
+    /// The requests that wait for the application, also those whose events it missed.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn requests(&self) -> Result<Vec<Request>, Error> {
+        self.call(|driver| driver.requests.values().cloned().collect()).await
+    }
+
+    /// The devices that are linked now.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn peers(&self) -> Result<Vec<DeviceId>, Error> {
+        self.call(|driver| driver.peers()).await
+    }
+
+    /// The next event, or none once the node has stopped. Each event goes to one reader. See [`Event`] for what happens
+    /// if nobody reads.
+    pub async fn next_event(&self) -> Option<Event> {
+        self.inner.events.next().await
+    }
+
+    /// What the node has done so far.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.call(|driver| driver.stats()).await
+    }
+
+    /// Ends the node in good order: peers are told, what was written is durable, and the state directory may be opened
+    /// again.
+    pub async fn shutdown(&self) {
+        self.stop(Stop::Shutdown).await;
+    }
+
+    /// Ends the node at once, as a crash would, and waits until its state directory may be opened again.
+    pub async fn abort(&self) {
+        self.stop(Stop::Abort).await;
+    }
+
+    async fn stop(&self, how: Stop) {
+        let stop = self.inner.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stop) = stop {
+            // A driver that ended by itself takes no more orders.
+            let _ = stop.send(how);
+        }
+        let _ = self.inner.done.clone().wait_for(|done| *done).await;
+    }
+
+    /// Runs `call` on the driver.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Driver) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (tell, told) = oneshot::channel();
+        let call = Box::new(move |driver: &mut Driver| drop(tell.send(call(driver))));
+        self.inner.inbox.send(Input::Call(call)).await.map_err(|_| Error::Stopped)?;
+        told.await.map_err(|_| Error::Stopped)
+    }
+
+    /// Runs a command of the core.
+    pub(crate) async fn command<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        command: impl FnOnce(&mut Driver) -> Result<T, UsageError> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.call(command).await?.map_err(Error::usage(what))
+    }
+
+    /// The node's blobs.
+    pub(crate) fn storage(&self) -> Result<Storage, Error> {
+        self.inner.storage.upgrade().ok_or(Error::Stopped)
+    }
+
+    async fn handoff(
+        &self,
+        what: &'static str,
+        start: impl FnOnce(&mut Driver) -> Result<HandoffId, UsageError> + Send + 'static,
+    ) -> Result<Receipt, HandoffError> {
+        let started = self.call(move |driver| start(driver).map(|id| driver.waits.handoff(id))).await;
+        let told = started.map_err(|_| HandoffError::stopped())?.map_err(|error| HandoffError::usage(what, error))?;
+        told.await.unwrap_or_else(|_| Err(HandoffError::stopped()))
+    }
+
+    /// A session that was to be given isn't by the deadline.
+    async fn overdue(&self, session: SessionId, peer: DeviceId) -> HandoffError {
+        let pending = self.session(session).await.ok().flatten().and_then(|view| view.pending);
+        HandoffError::new(if pending.is_some() { Code::HO_PENDING } else { Code::HO_TIMEOUT }, session, Some(peer))
+    }
+
+    fn limit(&self) -> u64 {
+        micros(self.inner.timeout)
+    }
+}
+
+/// What was accepted, and who will tell.
+pub(crate) enum Accepted {
+    Offered(oneshot::Receiver<Resolved>),
+    Wanted(oneshot::Receiver<Resolved>, SessionId, DeviceId),
+}
+
+impl Driver {
+    fn accept(&mut self, token: Token) -> Result<Accepted, UsageError> {
+        let now = self.now();
+        let id = self.core.accept_handoff(now, token)?;
+        Ok(match self.requests.remove(&token) {
+            Some(Request { kind: RequestKind::Wanted, session, peer, .. }) => {
+                Accepted::Wanted(self.waits.give(session, peer), session, peer)
+            }
+            _ => Accepted::Offered(self.waits.handoff(id)),
+        })
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

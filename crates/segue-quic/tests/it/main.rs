@@ -1,0 +1,8 @@
+//! Nodes over real QUIC on loopback. No test waits for time to pass: each waits for what it wants, up to [`LIMIT`].
+
+mod handoff;
+mod hostile;
+mod links;
+mod raw;
+mod restart;
+mod util;

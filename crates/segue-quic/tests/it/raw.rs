@@ -1,0 +1,152 @@
+//! A peer made of bare quinn and bare TLS, that does what a node wouldn't.
+//!
+//! It negotiates as the chapter transport asks: TRANSPORT-ALPN-1, TRANSPORT-BIND-1, TRANSPORT-STREAM-1.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, NamedGroup, SignatureScheme};
+use segue_proto::wire::sign_message;
+use segue_proto::{Config, Continuity, Endpoint, Event, Instant, LinkId, Lsn, Role};
+use segue_quic::{SigningKey, device_id};
+
+/// Counts the tickets that a server sends.
+#[derive(Debug, Default)]
+pub(crate) struct Tickets(AtomicUsize);
+
+impl Tickets {
+    pub(crate) fn seen(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
+    }
+}
+
+/// An endpoint that dials Segue nodes, and takes every ticket and all the early data that it can get.
+pub(crate) fn client(tickets: Arc<Tickets>) -> quinn::Endpoint {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"segue/1".to_vec()];
+    config.enable_early_data = true;
+    config.resumption = Resumption::store(tickets);
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
+    let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+    endpoint.set_default_client_config(config);
+    endpoint
+}
+
+/// A link that goes through HELLO and AUTH by the core, and then does as its test likes.
+pub(crate) struct RawLink {
+    pub(crate) connection: quinn::Connection,
+    pub(crate) send: quinn::SendStream,
+    recv: quinn::RecvStream,
+    core: Endpoint,
+    key: SigningKey,
+}
+
+const LINK: LinkId = LinkId(0);
+
+impl RawLink {
+    /// A connection with its control stream, on which nothing was said.
+    pub(crate) async fn dial(client: &quinn::Endpoint, addr: SocketAddr, key: SigningKey) -> RawLink {
+        let connection = client.connect(addr, "segue.invalid").unwrap().await.unwrap();
+        let (send, recv) = connection.open_bi().await.unwrap();
+        let config = Config { accept_unknown: true, ..Config::new(device_id(&key)) };
+        let core = Endpoint::open(config, [], Lsn::default(), Continuity::Proven, [7; 32], Instant::ZERO).unwrap();
+        RawLink { connection, send, recv, core, key }
+    }
+
+    /// Goes on until the node is authenticated, and so are we.
+    pub(crate) async fn authenticate(&mut self) {
+        let mut binding = [0; 32];
+        self.connection.export_keying_material(&mut binding, b"EXPORTER-segue-1", b"").unwrap();
+        self.core.handle_link_up(Instant::ZERO, LINK, Role::Initiator, binding, None);
+        loop {
+            while let Some(request) = self.core.poll_sign() {
+                let sig = sign_message(&request.message, &self.key);
+                self.core.handle_signed(Instant::ZERO, request.id, sig);
+            }
+            let mut out = Vec::new();
+            self.core.poll_transmit(LINK, &mut out);
+            self.send.write_all(&out).await.unwrap();
+            while let Some(event) = self.core.poll_event() {
+                match event {
+                    Event::LinkReady { .. } => return,
+                    Event::LinkClosed { code, .. } => panic!("refused: {code}"),
+                    _ => {}
+                }
+            }
+            let read = self.recv.read_chunk(65_536, true).await.unwrap().expect("the node closed the stream");
+            self.core.handle_bytes(Instant::ZERO, LINK, &read.bytes);
+        }
+    }
+
+    /// Waits for the node to close the link; the code that it gives.
+    pub(crate) async fn closed(&self) -> u64 {
+        match self.connection.closed().await {
+            quinn::ConnectionError::ApplicationClosed(close) => close.error_code.into_inner(),
+            other => panic!("closed without a code: {other}"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519]
+    }
+}
