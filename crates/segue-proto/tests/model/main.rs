@@ -245,7 +245,7 @@ const FACETS: &[(&str, Budget)] = &[
     ("taken over, crashed, written", Budget { takeover: 1, crash: 1, timeout: 0, request: 0, ..CALM }),
     ("taken over, restored", Budget { takeover: 1, restore: 1, write: 0, timeout: 0, request: 0, ..CALM }),
     ("crashed, restored, timed out, written", Budget { crash: 1, restore: 1, request: 0, ..CALM }),
-    ("asked for and told", Budget { forge: 1, write: 0, timeout: 0, ..CALM }),
+    ("forged and told", Budget { forge: 1, timeout: 0, request: 0, ..CALM }),
 ];
 
 /// The laws hold in every state that can be reached.
