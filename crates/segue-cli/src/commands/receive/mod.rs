@@ -39,9 +39,11 @@ pub(crate) async fn run(args: Receive) -> Result<Exit, Failure> {
         () = interrupt.next() => Ok(()),
     };
     receiver.device.close().await;
-    // The very last: a process that is killed before it ends is started again, and must not wait for another session.
-    if let Some(last) = receiver.last.take() {
+    if let (Some(last), Ok(())) = (receiver.last.take(), &done) {
+        // The very last: a process that is killed before it ends is started again, and must not wait for another
+        // session. So it ends here, without waiting for its threads.
         receiver.device.index.change(&last.session, |place| place.note = None)?;
+        std::process::exit(0);
     }
     done.map(|()| Exit::Resolved)
 }
