@@ -2,7 +2,8 @@
 # Runs every fuzz target for SECONDS_EACH (default 10) seconds under libFuzzer, if a nightly toolchain and cargo-fuzz
 # are there; else says so, and replays the corpus and its mutations with the stable toolchain.
 #
-# New inputs go to the target directory, not into the committed corpus. A crash ends the run, with the input's path.
+# The seed is fixed, so that a fresh checkout explores the same inputs each time as far as the time reaches. New inputs
+# go to the target directory, not into the committed corpus. A crash ends the run, with the input's path.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${SECONDS_EACH:-10}
@@ -22,7 +23,7 @@ for target in $targets; do
     echo "fuzz: $target, $seconds s"
     cargo +nightly fuzz run --fuzz-dir fuzz --features libfuzzer "$target" \
         "$found/corpus/$target" "fuzz/corpus/$target" -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 \
+        -seed=1 -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 \
         -artifact_prefix="$found/artifacts/$target/"
 done
 echo "fuzz: all targets ran $seconds s, nothing found"
