@@ -95,6 +95,7 @@ pub const TABLE: &[Mutant] = &[
     mutant("TRANSFER-BYTES-1", "transfer/fetch/not-asked-for"),
     mutant("TRANSFER-BYTES-2", "transfer/fetch/not-at-a-chunk"),
     mutant("TRANSFER-REFETCH-1", "transfer/fetch/wrong-again-and-again"),
+    mutant("TRANSFER-ANSWER-1", "transfer/answer/broken-off-before-it-says-what-it-is"),
     mutant("TRANSFER-RESUME-1", "transfer/resume/on-a-new-link"),
     mutant("TRANSFER-SERVE-1", "transfer/serve/to-a-stranger"),
     mutant("TRANSFER-HAVE-1", "transfer/fetch/wants-when-durable"),

@@ -139,7 +139,8 @@ pub fn all() -> Vec<Case> {
     [wire::CASES, link::CASES, generations::CASES]
         .into_iter()
         .chain(handoff::chapters())
-        .chain([transfer::CASES, data::CASES])
+        .chain(transfer::chapters())
+        .chain([data::CASES])
         .flatten()
         .copied()
         .collect()

@@ -292,11 +292,24 @@ impl<'h> Lab<'h> {
 
     /// A peer sends the start of a unidirectional stream, and breaks it off.
     pub fn send_broken_bulk(&mut self, link: LinkId, bytes: Vec<u8>) {
-        let Some(end) = self.ends.get_mut(&link).filter(|end| end.closed.is_none()) else { return };
-        let stream = end.next_stream();
-        self.note(format!("peer → bulk {stream}, {} bytes, then it breaks off", bytes.len()));
+        if let Some(stream) = self.begin_bulk(link, bytes) {
+            self.note(format!("bulk {stream} breaks off"));
+            self.input(Input::BulkReset { link, stream });
+        }
+    }
+
+    /// A peer sends the start of a unidirectional stream: its number, if the link lives.
+    pub fn begin_bulk(&mut self, link: LinkId, bytes: Vec<u8>) -> Option<u64> {
+        let stream = self.ends.get_mut(&link).filter(|end| end.closed.is_none())?.next_stream();
+        self.note(format!("peer → bulk {stream}, {} bytes and not yet its end", bytes.len()));
         self.input(Input::Bulk { link, stream, bytes, fin: false });
-        self.input(Input::BulkReset { link, stream });
+        Some(stream)
+    }
+
+    /// A peer sends the rest of a unidirectional stream.
+    pub fn end_bulk(&mut self, link: LinkId, stream: u64, bytes: Vec<u8>) {
+        self.note(format!("peer → bulk {stream}, {} bytes and its end", bytes.len()));
+        self.input(Input::Bulk { link, stream, bytes, fin: true });
     }
 }
 

@@ -184,6 +184,7 @@ clauses! {
     TRANSFER_BYTES_1 = "TRANSFER-BYTES-1" "bulk bytes are for a request that is outstanding",
     TRANSFER_BYTES_2 = "TRANSFER-BYTES-2" "a range starts and ends at chunks of its blob",
     TRANSFER_REFETCH_1 = "TRANSFER-REFETCH-1" "after MAX_REFETCH bad answers a fetch is given up",
+    TRANSFER_ANSWER_1 = "TRANSFER-ANSWER-1" "a request that nothing answers is given up and made again",
     TRANSFER_RESUME_1 = "TRANSFER-RESUME-1" "at generation 2 no verified chunk is asked for again",
     TRANSFER_SERVE_1 = "TRANSFER-SERVE-1" "blobs are served to those who may read the session",
     TRANSFER_SERVE_2 = "TRANSFER-SERVE-2" "a peer has at most MAX_REQUESTS requests outstanding",

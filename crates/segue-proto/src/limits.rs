@@ -109,6 +109,8 @@ limits! {
     AUTH_TIMEOUT: u64 = 10_000_000, "µs", "threat 23";
     /// From the first byte of a frame to its last.
     FRAME_TIMEOUT: u64 = 10_000_000, "µs", "threat 23";
+    /// From a request for a blob to its answer, while no other answer is under way; then it counts as lost.
+    ANSWER_TIMEOUT: u64 = 10_000_000, "µs", "as long as a frame may take";
     /// Silence after which a PING is sent.
     KEEPALIVE: u64 = 15_000_000, "µs", "half of the shortest common NAT timeout";
     /// Silence after which a link is given up.

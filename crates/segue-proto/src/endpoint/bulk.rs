@@ -11,7 +11,7 @@ use crate::clock::Instant;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
 use crate::journal::Lsn;
-use crate::limits::MAX_REQUESTS;
+use crate::limits::{ANSWER_TIMEOUT, MAX_REQUESTS};
 use crate::transfer::{BulkEnd, Fetch, Plan, Verified, Wanted, check_ranges};
 use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Range, Ranges, SessionId};
 use crate::{Code, Violation};
@@ -88,6 +88,8 @@ struct Download {
     data: Announced,
     fetch: Fetch,
     asked: BTreeMap<u32, Asked>,
+    /// When something was asked last, or an answer on the link began or ended.
+    moved: Instant,
     /// Nobody wants it at present. What is on its way is still taken in, for another offer of the same data.
     idle: bool,
 }
@@ -97,6 +99,8 @@ struct Asked {
     blob: Hash,
     /// Streams that haven't ended yet.
     left: usize,
+    /// Streams that are under way.
+    open: usize,
     end: BulkEnd,
 }
 
@@ -113,6 +117,20 @@ impl Bulk {
     pub(super) fn link_gone(&mut self, link: LinkId) {
         self.serving.retain(|(of, _)| *of != link);
     }
+
+    /// The sessions whose requests wait while no answer of the same device is under way: until when they do.
+    fn unanswered(&self) -> impl Iterator<Item = (SessionId, Instant)> {
+        let answering: BTreeSet<_> = self.downloads.values().filter(|d| d.is_answered()).map(|d| d.from).collect();
+        let waiting = self.downloads.iter().filter(|(_, download)| !download.asked.is_empty());
+        waiting
+            .filter(move |(_, download)| !answering.contains(&download.from))
+            .map(|(session, download)| (*session, download.moved.after(ANSWER_TIMEOUT)))
+    }
+
+    /// An answer of this device began or ended.
+    fn note_answer(&mut self, now: Instant, from: DeviceId) {
+        self.downloads.values_mut().filter(|download| download.from == from).for_each(|download| download.moved = now);
+    }
 }
 
 /// Inputs.
@@ -120,7 +138,7 @@ impl Endpoint {
     /// A bulk stream begins. What the header claims is checked against what was asked for on this link.
     ///
     /// Errors: TRANSFER-BYTES-1, -2: stop the stream; the link goes on.
-    pub fn handle_bulk(&mut self, _now: Instant, link: LinkId, header: &Bytes) -> Result<Incoming, Violation> {
+    pub fn handle_bulk(&mut self, now: Instant, link: LinkId, header: &Bytes) -> Result<Incoming, Violation> {
         let unknown = Violation::new(Code::WIRE_STATE, Clause::TRANSFER_BYTES_1);
         let peer = self.links.get(&link).and_then(|link| link.ready()).map(|ready| ready.peer).ok_or(unknown)?;
         let strict = self.config.rules.keeps(Clause::TRANSFER_BYTES_1);
@@ -131,6 +149,8 @@ impl Endpoint {
         let mut found = self.bulk.downloads.iter_mut().map(|(id, download)| (*id, download));
         let (session, download) = found.find(|(_, download)| asked(download)).ok_or(unknown)?;
         let (plan, first, count) = download.fetch.accepts(header.blob, header.offset, header.len)?;
+        download.asked.get_mut(&header.req).into_iter().for_each(|asked| asked.open += 1);
+        self.bulk.note_answer(now, peer);
         Ok(Incoming { session, req: header.req, plan, first, count })
     }
 
@@ -158,6 +178,7 @@ impl Endpoint {
         let Some((session, download)) = found else { return };
         let session = *session;
         let outcome = download.stream_ended(req, end);
+        self.bulk.note_answer(now, peer);
         self.after_fetch(now, session, outcome);
     }
 
@@ -189,8 +210,8 @@ impl Endpoint {
         } else {
             match Fetch::new(self.config.rules, session, data.clone()) {
                 Ok(fetch) => {
-                    let asked = BTreeMap::new();
-                    self.bulk.downloads.insert(session, Download { from, data, fetch, asked, idle: false });
+                    let download = Download { from, data, fetch, asked: BTreeMap::new(), moved: now, idle: false };
+                    self.bulk.downloads.insert(session, download);
                 }
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
@@ -211,6 +232,26 @@ impl Endpoint {
         let waiting: Vec<_> =
             self.bulk.downloads.iter().filter(|(_, download)| download.from == peer).map(|(id, _)| *id).collect();
         waiting.into_iter().for_each(|session| self.pump(now, session));
+    }
+
+    /// When what was asked for and isn't answered counts as lost.
+    pub(super) fn next_unanswered(&self) -> Option<Instant> {
+        let timed = self.config.rules.keeps(Clause::TRANSFER_ANSWER_1);
+        self.bulk.unanswered().map(|(_, at)| at).min().filter(|_| timed)
+    }
+
+    /// Requests that nothing answered for too long count as lost, for a stream that breaks off before its BYTES doesn't
+    /// say what it was to answer (TRANSFER-ANSWER-1).
+    pub(super) fn time_fetches(&mut self, now: Instant) {
+        if !self.config.rules.keeps(Clause::TRANSFER_ANSWER_1) {
+            return;
+        }
+        let late: Vec<_> = self.bulk.unanswered().filter(|(_, at)| *at <= now).map(|(session, _)| session).collect();
+        for session in late {
+            let Some(download) = self.bulk.downloads.get_mut(&session) else { continue };
+            let outcome = download.give_up_asked();
+            self.after_fetch(now, session, outcome);
+        }
     }
 
     /// An error in answer to a request for bytes; false if there was none.
@@ -300,7 +341,8 @@ impl Endpoint {
         while let Some(wanted) = download.fetch.next_request(resume) {
             let req = self.fresh.request();
             let left = wanted.ranges.len().max(1);
-            download.asked.insert(req, Asked { blob: wanted.blob, left, end: BulkEnd::Finished });
+            download.asked.insert(req, Asked { blob: wanted.blob, left, open: 0, end: BulkEnd::Finished });
+            download.moved = now;
             messages.push(request(req, session, wanted));
         }
         for message in messages {
@@ -325,9 +367,21 @@ impl Endpoint {
 }
 
 impl Download {
+    fn is_answered(&self) -> bool {
+        self.asked.values().any(|asked| asked.open > 0)
+    }
+
+    /// All that was asked for can be asked for again.
+    fn give_up_asked(&mut self) -> Result<(), Violation> {
+        core::mem::take(&mut self.asked)
+            .into_values()
+            .try_for_each(|asked| self.fetch.on_end(asked.blob, BulkEnd::Lost))
+    }
+
     fn stream_ended(&mut self, req: u32, end: BulkEnd) -> Result<(), Violation> {
         let Some(asked) = self.asked.get_mut(&req) else { return Ok(()) };
         asked.left = asked.left.saturating_sub(1);
+        asked.open = asked.open.saturating_sub(1);
         if end == BulkEnd::Corrupt || asked.end == BulkEnd::Finished {
             asked.end = end;
         }

@@ -146,6 +146,7 @@ impl Endpoint {
     /// Time passed: see [`Endpoint::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         self.time_links(now);
+        self.time_fetches(now);
         let due: Vec<_> = self
             .sessions
             .iter()
@@ -205,7 +206,7 @@ impl Endpoint {
         let links = self.links.values().filter_map(Link::next_timeout);
         let sessions = self.sessions.values().filter_map(Session::next_timeout);
         let wishes = self.wishes.values().map(|wish| wish.deadline);
-        links.chain(sessions).chain(wishes).min()
+        links.chain(sessions).chain(wishes).chain(self.next_unanswered()).min()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Chapter transfer: what is served, and to whom; what is fetched, verified and asked for again.
 
+mod answer;
+
 use segue_proto::limits::{CHUNK, MAX_REFETCH, MAX_REQUESTS};
 use segue_proto::transfer::ChunkList;
 use segue_proto::wire::codec::{decode, encode};
@@ -20,7 +22,12 @@ const S: Part = Part::Source;
 const T: Part = Part::Target;
 const V2: Generation = Generation::V2;
 
-pub(super) const CASES: &[Case] = &[
+/// The cases of this chapter, topic by topic.
+pub(super) fn chapters() -> [&'static [Case]; 2] {
+    [CASES, answer::CASES]
+}
+
+const CASES: &[Case] = &[
     works("transfer/serve/small-file", &["TRANSFER-SERVE-3", "TRANSFER-SERVE-1"], S, |lab| served(lab, 1000)),
     works("transfer/serve/long-file", &["TRANSFER-SERVE-3", "TRANSFER-LIST-1"], S, |lab| served(lab, 3 * CHUNK + 1)),
     works("transfer/serve/ranges", &["TRANSFER-SERVE-3", "TRANSFER-BYTES-3"], S, |lab| {
