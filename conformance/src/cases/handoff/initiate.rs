@@ -124,18 +124,6 @@ pub(super) const CASES: &[Case] = &[
         lab.pass(5_000_000);
         resolves(lab, Code::HO_TIMEOUT)
     }),
-    works("handoff/request/deadline-of-a-want", &["HO-TIME-1"], T, |lab| {
-        let scene = wanting(lab)?;
-        for _ in 0..4 {
-            lab.pass(15_000_000);
-            let _ = lab.alive(scene.link);
-        }
-        resolves(lab, Code::HO_TIMEOUT)?;
-        if lab.generation >= V1_7 {
-            withdrawn(lab, scene.link, scene.draft.want.id(), Code::HO_TIMEOUT)?;
-        }
-        lab.is(scene.book.id, SessionRole::Secondary)
-    }),
     works("handoff/request/refused", &["HO-TIME-1"], T, |lab| {
         let scene = wanting(lab)?;
         let session = Some(scene.book.id).into();
@@ -231,7 +219,7 @@ fn error(req: u32, own: &Owning, code: Code) -> Error {
 }
 
 /// The handoff ends with this code.
-fn resolves(lab: &mut Lab, code: Code) -> Done {
+pub(super) fn resolves(lab: &mut Lab, code: Code) -> Done {
     let came = lab.event("the event handoff-resolved with an error", |event| match event {
         Event::HandoffResolved { result: Err(code), .. } => Some(*code),
         _ => None,
@@ -248,7 +236,7 @@ fn goes_on(lab: &mut Lab, own: &Owning) -> Done {
 }
 
 /// A CANCEL of this comes, with this code.
-fn withdrawn(lab: &mut Lab, link: LinkId, subject: Hash, code: Code) -> Done {
+pub(super) fn withdrawn(lab: &mut Lab, link: LinkId, subject: Hash, code: Code) -> Done {
     let came = lab.take(link, "CANCEL", |message| match message {
         Message::Cancel(cancel) if cancel.subject == subject => Some(Code::from(cancel.code)),
         _ => None,

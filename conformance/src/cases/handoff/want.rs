@@ -84,6 +84,23 @@ pub(super) const CASES: &[Case] = &[
         nothing_granted(lab, &own, token)
     })
     .since(V2),
+    works("handoff/want/cancel-is-answered", &["HO-CANCEL-2"], S, |lab| {
+        let (own, token) = asked(lab)?;
+        for subject in [token, Hash::new([9; 32])] {
+            lab.send(own.link, cancel(own.session, subject));
+            declined(lab, own.link, subject, Code::HO_CANCELLED)?;
+        }
+        lab.is(own.session, SessionRole::Primary)
+    })
+    .since(V2),
+    refused("handoff/want/cancel-after-the-grant", &["HO-CANCEL-2", "HO-CANCEL-1"], S, granted, |lab| {
+        let own = owning(lab)?;
+        let grant = own.granted(lab)?;
+        lab.send(own.link, cancel(own.session, grant.want.id()));
+        lab.none(own.link, "DECLINE of what was granted", |message| matches!(message, Message::Decline(_)))?;
+        lab.is(own.session, SessionRole::Releasing)
+    })
+    .since(V1_7),
     works("handoff/want/cancel-of-another-changes-nothing", &["HO-CANCEL-1"], S, |lab| {
         let (own, token) = asked(lab)?;
         lab.send(own.link, cancel(own.session, Hash::new([9; 32])));

@@ -8,6 +8,7 @@ use super::chain::Chain;
 use super::effects::{Ctx, Effects, Hold, SignFor};
 use super::holdings::Holdings;
 use super::keys;
+use super::lapsed::Lapsed;
 use super::source::Source;
 use super::target::Target;
 use super::wants::LiveWant;
@@ -53,6 +54,7 @@ pub struct Session<H> {
     pub(super) kept: bool,
     pub(super) source: Source,
     pub(super) target: Target,
+    pub(super) lapsed: Vec<Lapsed>,
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
     /// The newest head that each peer is known to hold.
     pub(super) peer_heads: BTreeMap<DeviceId, Hash>,
@@ -98,6 +100,7 @@ impl<H: Holdings> Session<H> {
             kept: false,
             source: Source::default(),
             target: Target::default(),
+            lapsed: Vec::new(),
             wants: BTreeMap::new(),
             peer_heads: BTreeMap::new(),
             holdings,
@@ -216,6 +219,7 @@ impl<H: Holdings> Session<H> {
     pub fn on_peer(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
         self.peer_heads.remove(&peer);
         self.resend_to(ctx, peer);
+        self.withdraw_lapsed(ctx, peer);
         self.ask_again(ctx, peer);
         if self.kept && self.chain.is_member(&peer) && ctx.rules.keeps(Clause::HO_HEAD_7) {
             let have = self.have(0, None);

@@ -459,7 +459,8 @@ impl<H: Holdings> Session<H> {
         if self.source.is_signing() && ctx.rules.keeps(Clause::HO_GRANT_3) {
             return false;
         }
-        let Some(live) = self.wants.get(&to).cloned() else { return false };
+        // A device that slept may be asked before its timers ran.
+        let Some(live) = self.wants.get(&to).filter(|live| live.expires >= ctx.now).cloned() else { return false };
         let release = self.holdings.release(ctx.rules, live.want.body().have.get());
         let Some(Release { root, manifest, manifest_len, ops }) = release else {
             if let Err(code) = self.send_announcement(ctx, to) {

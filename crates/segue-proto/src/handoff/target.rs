@@ -12,10 +12,12 @@
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::Holdings;
 use super::keys;
+use super::lapsed::{Sent, note_sent};
 use super::session::Session;
 use super::source::{declined, millis};
 use crate::clause::Clause;
@@ -54,6 +56,8 @@ struct Seeking {
     offer: Option<Hash>,
     /// What the source announced last and this device doesn't hold yet.
     lacks: Option<Hash>,
+    /// The WANTs that left under the head: a GRANT may answer any of them.
+    sent: Vec<Sent>,
     step: Step,
 }
 
@@ -80,7 +84,7 @@ pub struct ProvenGrant {
     /// The FINAL.
     pub end: Proven<Final>,
     /// Exclusive ops.
-    pub ops: alloc::vec::Vec<Op>,
+    pub ops: Vec<Op>,
 }
 
 impl Target {
@@ -108,7 +112,8 @@ impl<H: Holdings> Session<H> {
         self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
         let (deadline, mode) = (ctx.now.after(timeout), WantMode::Pull);
-        let seeking = Seeking { id: Some(id), from, deadline, mode, offer: None, lacks: None, step: Step::Asking };
+        let (sent, step) = (Vec::new(), Step::Asking);
+        let seeking = Seeking { id: Some(id), from, deadline, mode, offer: None, lacks: None, sent, step };
         self.target.0 = State::Seeking(Box::new(seeking));
     }
 
@@ -227,6 +232,7 @@ impl<H: Holdings> Session<H> {
 
     /// DECLINE of the own WANT.
     pub(super) fn on_target_declined(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+        self.lapsed_refused(ctx, from, |sent| sent.want == subject);
         let State::Seeking(seeking) = &self.target.0 else { return };
         let named = matches!(seeking.step, Step::Wanting { want, .. } if want == subject);
         if seeking.from == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
@@ -236,10 +242,12 @@ impl<H: Holdings> Session<H> {
 
     /// An error in answer to the own HAVE or WANT.
     pub fn on_request_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
+        self.lapsed_refused(ctx, from, |sent| sent.req == req);
         let State::Seeking(seeking) = &mut self.target.0 else { return };
         if seeking.from != from {
             return;
         }
+        seeking.sent.retain(|sent| sent.req != req);
         let current = match seeking.step {
             Step::Wanting { req: own, .. } => own == req,
             Step::Asking => true,
@@ -313,29 +321,48 @@ impl<H: Holdings> Session<H> {
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_TIMEOUT });
             }
             State::Seeking(seeking) if seeking.deadline <= ctx.now && ctx.rules.keeps(Clause::HO_TIME_1) => {
-                self.give_up(ctx, Code::HO_TIMEOUT);
+                self.run_out(ctx);
             }
             _ => {}
+        }
+    }
+
+    /// The deadline of the own wish passed: that is its end, unless a GRANT may be on its way (HO-TIME-3).
+    fn run_out(&mut self, ctx: &mut Ctx<'_>) {
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        let (from, sent) = (seeking.from, core::mem::take(&mut seeking.sent));
+        match seeking.id.filter(|_| !sent.is_empty() && ctx.rules.keeps(Clause::HO_TIME_3)) {
+            Some(id) => {
+                self.target.0 = State::Resting;
+                ctx.fx.stop_fetch = true;
+                self.lapse(ctx, id, from, sent);
+            }
+            None => self.give_up(ctx, Code::HO_TIMEOUT),
         }
     }
 
     /// This device's wish is void: it owns by other means, or the session is closed.
     pub(super) fn target_overtaken(&mut self, ctx: &mut Ctx<'_>) {
         let head = self.head().id();
-        match &self.target.0 {
+        let (answered, owner) = (self.head().body().want, self.owner());
+        self.lapsed_overtaken(ctx);
+        match &mut self.target.0 {
             State::Invited(offer, _) if offer.body().parent != head => {
                 let (token, session) = (offer.id(), self.id());
                 self.target.0 = State::Resting;
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_STALE_PARENT });
             }
-            State::Seeking(_) if self.owner() == Some(self.me) || self.owner().is_none() => {
-                let code = if self.owner().is_none() { Code::HO_CLOSED } else { Code::HO_SUPERSEDED };
+            // The record came before its GRANT, told by another device.
+            State::Seeking(seeking) if seeking.sent.iter().any(|sent| sent.want == answered) => {}
+            State::Seeking(_) if owner == Some(self.me) || owner.is_none() => {
+                let code = if owner.is_none() { Code::HO_CLOSED } else { Code::HO_SUPERSEDED };
                 self.give_up(ctx, code);
             }
             State::Seeking(seeking) => {
                 let (from, mode) = (seeking.from, seeking.mode);
                 // A WANT dies with its parent. A pull may go on under the new head if the same device owns by it.
-                if self.owner() == Some(from) && mode == WantMode::Pull {
+                seeking.sent.clear();
+                if owner == Some(from) && mode == WantMode::Pull {
                     self.ask_again(ctx, from);
                 } else {
                     self.give_up(ctx, Code::HO_STALE_PARENT);
@@ -392,6 +419,7 @@ impl<H: Holdings> Session<H> {
         let want = Proven::own(Want::clone(body), sig);
         let req = ctx.fresh.request();
         seeking.step = Step::Wanting { want: want.id(), req };
+        note_sent(&mut seeking.sent, Sent { want: want.id(), req });
         let to = seeking.from;
         let hold = Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1));
         ctx.promise(to, hold, WantMsg { req, want: want.signed().clone(), ext: Exts::empty() });
@@ -440,8 +468,8 @@ impl<H: Holdings> Session<H> {
         let deadline = ctx.now.after(timeout);
         let token = offer.as_ref().map(|(token, _)| *token);
         let lacks = offer.as_ref().map(|(_, data)| data.manifest);
-        self.target.0 =
-            State::Seeking(Box::new(Seeking { id, from, deadline, mode, offer: token, lacks, step: Step::Waiting }));
+        let (sent, step) = (Vec::new(), Step::Waiting);
+        self.target.0 = State::Seeking(Box::new(Seeking { id, from, deadline, mode, offer: token, lacks, sent, step }));
         match offer {
             Some((_, data)) => self.seek_data(ctx, data),
             None => self.ask_again(ctx, from),
@@ -571,6 +599,7 @@ impl<H: Holdings> Session<H> {
         if let Some((id, from)) = seeking.and_then(|seeking| seeking.id.map(|id| (id, seeking.from))) {
             ctx.event_when_durable(Event::HandoffResolved { id, session, peer: from, result: Ok(record) });
         }
+        self.lapsed_granted(ctx, record);
         self.source_fenced(ctx);
         self.acknowledge(ctx, record);
     }
@@ -581,6 +610,6 @@ fn announced(offer: &Offer) -> Announced {
 }
 
 /// The bytes that an owner signs to acknowledge its record.
-pub fn ack_message(record: &Hash) -> alloc::vec::Vec<u8> {
+pub fn ack_message(record: &Hash) -> Vec<u8> {
     [b"segue/1 sig head".as_slice(), record.as_bytes()].concat()
 }
