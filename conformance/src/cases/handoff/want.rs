@@ -64,20 +64,23 @@ pub(super) const CASES: &[Case] = &[
     refused("handoff/want/by-stranger", &["HO-MEMBER-1", "HO-WANT-4"], S, granted, by_stranger),
     refused("handoff/want/not-owner", &["HO-WANT-6", "HO-HEAD-2"], S, granted, not_owner),
     refused("handoff/want/denied-by-policy", &["HO-WANT-5"], S, granted, denied),
-    works("handoff/want/asked-and-accepted", &["HO-WANT-5"], S, |lab| {
+    works("handoff/want/asked-and-accepted", &["HO-WANT-5", "GEN-POLICY-1"], S, |lab| {
         let (own, token) = asked(lab)?;
         lab.none(own.link, "GRANT before the user's word", |message| matches!(message, Message::Grant(_)))?;
         lab.must(Command::Accept { token })?;
         take_grant(lab, own.link).map(|_| ())
     })
-    .since(V2),
-    works("handoff/want/asked-and-rejected", &["HO-WANT-5"], S, |lab| {
+    .needs(&["accept"]),
+    works("handoff/want/asked-and-rejected", &["HO-WANT-5", "GEN-POLICY-1"], S, |lab| {
         let (own, token) = asked(lab)?;
         lab.must(Command::Reject { token })?;
+        if lab.generation == Generation::V1_4 {
+            return denies(lab, &own, Code::HO_DECLINED);
+        }
         declined(lab, own.link, token, Code::HO_DECLINED)?;
         lab.is(own.session, SessionRole::Primary)
     })
-    .since(V2),
+    .needs(&["reject"]),
     refused("handoff/want/cancelled", &["HO-CANCEL-1", "HO-WANT-8"], S, accepted_later, |lab| {
         let (own, token) = asked(lab)?;
         lab.send(own.link, cancel(own.session, token));

@@ -293,7 +293,6 @@ impl Endpoint {
             now,
             me: self.config.device,
             rules: self.config.rules,
-            generation: self.config.generation,
             pulls: self.config.pulls,
             peers: &self.peers,
             fresh: &mut self.fresh,

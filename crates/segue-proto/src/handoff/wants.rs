@@ -117,13 +117,11 @@ impl<H: Holdings> Session<H> {
         let mode = WantMode::from_number(want.body().mode);
         let chosen = self.source.offering_to() == Some(from);
         let before = self.wants.get(&from).is_some_and(|live| live.approved);
-        let policy =
-            if ctx.generation >= Generation::V2 || ctx.pulls != Policy::Ask { ctx.pulls } else { Policy::Allow };
         let approved = before
             || chosen
-            || mode == Some(WantMode::Pull) && policy == Policy::Allow
+            || mode == Some(WantMode::Pull) && ctx.pulls == Policy::Allow
             || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5);
-        if mode == Some(WantMode::Pull) && !approved && policy == Policy::Deny {
+        if mode == Some(WantMode::Pull) && !approved && ctx.pulls == Policy::Deny {
             return self.decline_want(ctx, from, req, want.id(), Code::HO_DECLINED);
         }
         if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use segue_proto::wire::{DeviceId, Message, SessionId};
-use segue_proto::{Continuity, Event, Generation, Instant, LinkId, Policy};
+use segue_proto::{Continuity, Event, Instant, LinkId, Policy};
 
 use super::queue::Happening;
 use super::{Edge, World};
@@ -145,10 +145,7 @@ impl<D: Device> World<D> {
     /// Tells the oracle which devices let others pull by policy: nobody need choose whom they grant to.
     pub fn allow_pulls(&mut self, session: SessionId) {
         for node in 0..self.nodes.len() {
-            let setup = &self.nodes[node].setup;
-            // Before generation 2 no user can be asked.
-            let asks = setup.generation >= Generation::V2 && setup.pulls == Policy::Ask;
-            if !asks {
+            if self.nodes[node].setup.pulls != Policy::Ask {
                 self.oracle.allow_pulls(session, node);
             }
         }
