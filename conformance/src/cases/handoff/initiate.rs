@@ -73,6 +73,13 @@ pub(super) const CASES: &[Case] = &[
         lab.is(own.session, SessionRole::Primary)
     })
     .since(V1_7),
+    works("handoff/initiate/refused-by-error-without-session", &["ERR-SEND-1"], S, |lab| {
+        let (own, offer) = offered(lab)?;
+        lab.send(own.link, Error { session: None.into(), ..error(offer.req, &own, Code::LIMIT_OFFERS) });
+        resolves(lab, Code::LIMIT_OFFERS)?;
+        lab.is(own.session, SessionRole::Primary)
+    })
+    .since(V1_7),
     works("handoff/initiate/deadline", &["HO-TIME-1"], S, |lab| {
         let own = owning(lab)?;
         start(lab, &own, 5_000_000)?;

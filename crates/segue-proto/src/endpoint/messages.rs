@@ -79,7 +79,8 @@ impl Endpoint {
         if self.fetch_refused(now, from, error.req, code) {
             return;
         }
-        let Some(session) = session.filter(|_| error.req != 0) else { return };
+        let asked = || self.sessions.iter().find(|(_, s)| s.awaits(from, error.req)).map(|(id, _)| *id);
+        let Some(session) = session.or_else(asked).filter(|_| error.req != 0) else { return };
         if self.wishes.get(&session).is_some_and(|wish| wish.from == from && wish.req == error.req) {
             return self.drop_wish(session, code);
         }
@@ -123,7 +124,9 @@ impl Endpoint {
     fn on_offer(&mut self, now: Instant, from: DeviceId, message: OfferMsg) {
         let OfferMsg { req, offer, .. } = message;
         if let Err(why) = self.count_offer(now, from) {
-            return self.refuse_for(now, from, req, None, why);
+            // Not verified, but good enough to say what the refusal is about.
+            let session = offer.open(self.config.rules).ok().map(|offer| offer.session);
+            return self.refuse_for(now, from, req, session, why);
         }
         match self.prove(offer, |offer: &Offer| offer.source) {
             Ok(offer) => {

@@ -199,6 +199,11 @@ impl<H: Holdings> Session<H> {
         trusted || self.chain.is_member(device) || self.source.offering_to() == Some(*device)
     }
 
+    /// Whether the answer to this request of this device is waited for.
+    pub fn awaits(&self, from: DeviceId, req: u32) -> bool {
+        self.source.awaits(from, req) || self.target.awaits(from, req)
+    }
+
     /// An error in answer to a request.
     pub fn on_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: crate::Code) {
         self.on_offer_refused(ctx, from, req, code);

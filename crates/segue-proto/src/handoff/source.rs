@@ -132,6 +132,10 @@ impl Source {
         }
     }
 
+    pub(super) fn awaits(&self, from: DeviceId, req: u32) -> bool {
+        matches!(&self.0, State::Offering(offering) if offering.to == from && offering.req == req)
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.0 {
             State::Offering(offering) => Some(offering.deadline),

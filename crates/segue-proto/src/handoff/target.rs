@@ -88,6 +88,10 @@ pub struct ProvenGrant {
 }
 
 impl Target {
+    pub(super) fn awaits(&self, from: DeviceId, req: u32) -> bool {
+        matches!(&self.0, State::Seeking(seeking) if seeking.from == from && seeking.sent.iter().any(|sent| sent.req == req))
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.0 {
             State::Resting => None,
