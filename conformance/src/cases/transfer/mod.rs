@@ -1,6 +1,7 @@
 //! Chapter transfer: what is served, and to whom; what is fetched, verified and asked for again.
 
 mod answer;
+mod held;
 
 use segue_proto::limits::{CHUNK, MAX_REFETCH, MAX_REQUESTS};
 use segue_proto::transfer::ChunkList;
@@ -23,8 +24,8 @@ const T: Part = Part::Target;
 const V2: Generation = Generation::V2;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 2] {
-    [CASES, answer::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 3] {
+    [CASES, answer::CASES, held::CASES]
 }
 
 const CASES: &[Case] = &[
@@ -125,7 +126,7 @@ const CASES: &[Case] = &[
         lab.sync();
         take_want(lab, scene.link).map(|_| ())
     }),
-    works("transfer/fetch/at-most-so-many-requests", &["TRANSFER-SERVE-2"], T, |lab| {
+    works("transfer/fetch/at-most-so-many-requests", &["TRANSFER-SERVE-2", "LIMIT-KEEP-1"], T, |lab| {
         let mut scene = fetching(lab, 1000)?;
         (0..100).for_each(|at| scene.book.write_file(&format!("file-{at}"), format!("content {at}").as_bytes()));
         let data = scene.book.announce();

@@ -24,6 +24,10 @@ pub(super) struct SessionData {
     overlays: BTreeSet<PartId>,
     /// The state's own manifest, once somebody asked for it.
     current: Option<(Announced, Vec<u8>)>,
+    /// Whether a peer was told of it.
+    told: bool,
+    /// What peers were told of last, if the state went on since: they may be fetching it (TRANSFER-ANNOUNCE-1).
+    before: Option<Staged>,
     /// Manifests whose parts, but for exclusive ops in the tail, are those of the state.
     marks: Vec<Mark>,
     tail: Vec<Op>,
@@ -56,6 +60,8 @@ impl SessionData {
             base: None,
             overlays: BTreeSet::new(),
             current: None,
+            told: false,
+            before: None,
             marks: Vec::new(),
             tail: Vec::new(),
             staged: Vec::new(),
@@ -106,9 +112,10 @@ impl SessionData {
         let state = self.state.as_mut().ok_or(UsageError::NotMember)?;
         let known = state.part(&new.part).is_some();
         let inline = known && new.kind == PartKind::Exclusive.number();
+        let old = self.told.then(|| state.clone());
         let op = state.write(rules, new)?;
         let part = op.part;
-        self.current = None;
+        self.retire(old);
         self.overlays.insert(part);
         if inline && self.tail.len() < MAX_INLINE_OPS {
             self.tail.push(op);
@@ -117,6 +124,14 @@ impl SessionData {
             self.tail.clear();
         }
         Ok(self.put_part(&part).into_iter().collect())
+    }
+
+    /// The state isn't `old` any more, of which peers may have been told.
+    fn retire(&mut self, old: Option<State>) {
+        if let Some(((data, bytes), state)) = self.current.take().zip(old).filter(|_| self.told) {
+            self.before = Some(Staged { data, bytes, state });
+        }
+        self.told = false;
     }
 
     /// Keeps a manifest whose data is all here; none if there is no room for it under this head.
@@ -139,14 +154,15 @@ impl SessionData {
     pub(super) fn manifest_bytes(&self, hash: &Hash) -> Option<&[u8]> {
         let own = self.current.as_ref().filter(|(data, _)| data.manifest == *hash).map(|(_, bytes)| bytes);
         let staged = self.staged.iter().find(|staged| staged.data.manifest == *hash).map(|staged| &staged.bytes);
-        own.or(staged).map(Vec::as_slice)
+        let before = self.before.iter().find(|before| before.data.manifest == *hash).map(|before| &before.bytes);
+        own.or(staged).or(before).map(Vec::as_slice)
     }
 
     /// Whether the session's data names this blob, with this length.
     pub(super) fn names(&self, blob: &Hash, len: u64) -> bool {
         let of = |state: &State| state.blob_len(blob) == Some(len);
         let manifest = self.manifest_bytes(blob).is_some_and(|bytes| bytes.len() as u64 == len);
-        manifest || self.state.as_ref().is_some_and(of) || self.staged.iter().any(|staged| of(&staged.state))
+        manifest || self.state.iter().chain(self.staged.iter().chain(&self.before).map(|it| &it.state)).any(of)
     }
 
     /// Forgets what was fetched, but for the newest `keep`.
@@ -228,7 +244,9 @@ impl StoredData {
 
 impl Holdings for SessionData {
     fn announce(&mut self) -> Result<Announced, Code> {
-        self.current().map(|(data, _)| data.clone()).ok_or(Code::DATA_UNAVAILABLE)
+        let data = self.current().map(|(data, _)| data.clone()).ok_or(Code::DATA_UNAVAILABLE)?;
+        (self.told, self.before) = (true, None);
+        Ok(data)
     }
 
     fn held(&mut self) -> Option<Held> {
@@ -267,6 +285,8 @@ impl Holdings for SessionData {
 
     fn adopt(&mut self, end: &Final, ops: &[Op]) -> Vec<Write> {
         let mut writes = Vec::new();
+        let old = self.told.then(|| self.state.clone()).flatten();
+        self.retire(old);
         if let Some(at) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
             self.state = Some(self.staged.remove(at).state);
             writes.push(keys::delete(self.session, keys::FETCHED, end.manifest.as_bytes()));
@@ -287,7 +307,6 @@ impl Holdings for SessionData {
         let changed: BTreeSet<_> = ops.iter().map(|op| op.part).collect();
         writes.extend(changed.iter().filter_map(|part| self.put_part(part)));
         self.overlays.extend(changed);
-        self.current = None;
         self.marks = alloc::vec![Mark { data, at: 0 }];
         self.tail = ops.to_vec();
         writes
