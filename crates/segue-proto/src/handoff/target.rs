@@ -65,8 +65,8 @@ struct Seeking {
 enum Step {
     /// Nothing is on its way: there is no link, or data is being fetched.
     Waiting,
-    /// HAVE was sent.
-    Asking,
+    /// HAVE was sent, with this request number; 0 if something else was asked that HAVE answers.
+    Asking { req: u32 },
     /// A WANT is being signed.
     Signing(Box<Want>),
     /// A WANT was sent.
@@ -116,7 +116,7 @@ impl<H: Holdings> Session<H> {
         self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
         let (deadline, mode) = (ctx.now.after(timeout), WantMode::Pull);
-        let (sent, step) = (Vec::new(), Step::Asking);
+        let (sent, step) = (Vec::new(), Step::Asking { req: 0 });
         let seeking = Seeking { id: Some(id), from, deadline, mode, offer: None, lacks: None, sent, step };
         self.target.0 = State::Seeking(Box::new(seeking));
     }
@@ -216,7 +216,8 @@ impl<H: Holdings> Session<H> {
         let same = have.head == self.head().id();
         let owns = self.owner() == Some(from) && same;
         let Some(data) = have.data.get() else {
-            let asked = matches!(&self.target.0, State::Seeking(s) if s.from == from && s.step == Step::Asking);
+            let asked =
+                matches!(&self.target.0, State::Seeking(s) if s.from == from && matches!(s.step, Step::Asking { .. }));
             if asked && same && !owns {
                 self.give_up(ctx, Code::HO_NOT_OWNER);
             }
@@ -253,8 +254,7 @@ impl<H: Holdings> Session<H> {
         }
         seeking.sent.retain(|sent| sent.req != req);
         let current = match seeking.step {
-            Step::Wanting { req: own, .. } => own == req,
-            Step::Asking => true,
+            Step::Wanting { req: own, .. } | Step::Asking { req: own } => own == req,
             Step::Waiting | Step::Signing(_) => false,
         };
         if !current {
@@ -262,7 +262,7 @@ impl<H: Holdings> Session<H> {
         }
         if code == Code::HO_STALE_PARENT {
             // The chain to the new head follows; it decides whether to ask again.
-            seeking.step = Step::Asking;
+            seeking.step = Step::Asking { req: 0 };
         } else {
             self.give_up(ctx, code);
         }
@@ -399,7 +399,7 @@ impl<H: Holdings> Session<H> {
         let req = ctx.fresh.request();
         let have = self.have(req, None);
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        seeking.step = Step::Asking;
+        seeking.step = Step::Asking { req };
         let to = seeking.from;
         ctx.send(to, have);
     }
