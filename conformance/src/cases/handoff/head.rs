@@ -19,6 +19,26 @@ pub(super) const CASES: &[Case] = &[
         overtake(lab, &own);
         lab.must_not(Command::WriteExclusive { session: own.session, bytes: b"late".to_vec() })
     }),
+    works("handoff/head/told-on-meeting", &["HO-HEAD-7"], S, |lab| {
+        let own = owning(lab)?;
+        lab.link_down(own.link);
+        let link = lab.connect(&own.peer)?;
+        let have = lab.take(link, "a HAVE of the head", |message| match message {
+            Message::Have(have) if have.session == own.session && have.req == 0 => Some(have.clone()),
+            _ => None,
+        })?;
+        ensure(have.head == own.book.head() && have.data.get().is_none(), "the head alone", format!("{have:?}"))
+    }),
+    works("handoff/head/asks-for-one-that-it-does-not-know", &["HO-HEAD-7"], S, |lab| {
+        let own = owning(lab)?;
+        let have = Have { head: Hash::new([9; 32]), ..own.book.have(None) };
+        lab.skip(own.link);
+        lab.send(own.link, have);
+        lab.take(own.link, "a HAVE that asks", |message| match message {
+            Message::Have(have) if have.session == own.session && have.req != 0 => Some(()),
+            _ => None,
+        })
+    }),
     works("handoff/head/survives-a-restart", &["HO-HEAD-1"], S, |lab| {
         let own = owning(lab)?;
         let taken = overtake(lab, &own);

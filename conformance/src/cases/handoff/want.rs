@@ -1,5 +1,6 @@
 //! A WANT arrives at the subject, which owns.
 
+use segue_proto::limits::MAX_WANTS;
 use segue_proto::wire::{Cancel, Exts, Hash, Held, Message, SessionId, Signed, Want, WantMode, WantMsg};
 use segue_proto::{Code, Event, Generation, LinkId, Policy, SessionRole, Token};
 use segue_testkit::device::Command;
@@ -117,6 +118,18 @@ pub(super) const CASES: &[Case] = &[
         nothing_granted(lab, &own, token)
     })
     .since(V2),
+    refused("handoff/want/trusted-no-more", &["HO-WANT-4"], S, trusted, |lab| {
+        let (session, other, link, token) = asked_by_trusted(lab)?;
+        lab.must(Command::Distrust { device: other.id })?;
+        // Whether the request is gone or its acceptance comes to nothing is the subject's choice.
+        let _ = lab.command(Command::Accept { token });
+        lab.none(link, "GRANT to a device that isn't trusted any more", |message| {
+            matches!(message, Message::Grant(_))
+        })?;
+        lab.is(session, SessionRole::Primary)
+    })
+    .needs(&["distrust", "accept"]),
+    refused("handoff/want/no-room", &["LIMIT-ROOM-1", "HO-WANT-8"], S, accepted_later, no_room).needs(&["accept"]),
     works("handoff/want/of-the-chosen-target", &["HO-WANT-7"], S, |lab| {
         lab.setup.pulls = Policy::Deny;
         let own = owning(lab)?;
@@ -319,6 +332,53 @@ fn announced(lab: &mut Lab, own: &Owning) -> Done {
     })?;
     lab.none(own.link, "GRANT", |message| matches!(message, Message::Grant(_)))?;
     lab.is(own.session, SessionRole::Primary)
+}
+
+/// A device that is trusted, and no member, pulls; the subject's user is asked.
+fn asked_by_trusted(lab: &mut Lab) -> Done<(SessionId, Peer, LinkId, Token)> {
+    lab.setup.pulls = Policy::Ask;
+    let other = Peer::new(&mut lab.rng);
+    lab.setup.trusted.push(other.id);
+    let own = owning(lab)?;
+    let link = lab.connect(&other)?;
+    let token = pulls(lab, &own, &other, link)?;
+    Ok((own.session, other, link, token))
+}
+
+fn trusted(lab: &mut Lab) -> Done {
+    let (_, _, link, token) = asked_by_trusted(lab)?;
+    lab.must(Command::Accept { token })?;
+    take_grant(lab, link).map(|_| ())
+}
+
+fn pulls(lab: &mut Lab, own: &Owning, who: &Peer, link: LinkId) -> Done<Token> {
+    let held = Held { root: own.data.root, manifest: own.data.manifest };
+    let want = who.want(&mut lab.rng, own.session, own.book.head(), Some(held));
+    lab.send(link, WantMsg { req: 42, want: who.sign(&want), ext: Exts::empty() });
+    request(lab, own.session)
+}
+
+/// As many devices pull as a session keeps WANTs of; one more is refused, and the others' stay.
+fn no_room(lab: &mut Lab) -> Done {
+    lab.setup.pulls = Policy::Ask;
+    let others: Vec<_> = (0..=MAX_WANTS).map(|_| Peer::new(&mut lab.rng)).collect();
+    lab.setup.trusted.extend(others.iter().map(|other| other.id));
+    let own = owning(lab)?;
+    let mut first = None;
+    for (at, other) in others.iter().enumerate() {
+        let link = lab.connect(other)?;
+        if at < MAX_WANTS {
+            let token = pulls(lab, &own, other, link)?;
+            first.get_or_insert((link, token));
+            continue;
+        }
+        let want = other.want(&mut lab.rng, own.session, own.book.head(), None);
+        lab.send(link, WantMsg { req: 42, want: other.sign(&want), ext: Exts::empty() });
+        lab.refuses(link, 42, Code::LIMIT_ROOM)?;
+    }
+    let Some((link, token)) = first else { return Ok(()) };
+    lab.must(Command::Accept { token })?;
+    take_grant(lab, link).map(|_| ())
 }
 
 /// Two members pull; once one is granted to, the other's WANT is dead.

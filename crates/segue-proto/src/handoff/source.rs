@@ -465,6 +465,14 @@ impl<H: Holdings> Session<H> {
         }
         // A device that slept may be asked before its timers ran.
         let Some(live) = self.wants.get(&to).filter(|live| live.expires >= ctx.now).cloned() else { return false };
+        if !self.may_read(ctx, &to) && ctx.rules.keeps(Clause::HO_WANT_4) {
+            // It isn't trusted any more; or it isn't linked, and asks again when it is.
+            if ctx.peer(&to).is_some() {
+                self.wants.remove(&to);
+                ctx.refuse(to, live.req, self.id(), Code::HO_UNKNOWN_SESSION);
+            }
+            return false;
+        }
         let release = self.holdings.release(ctx.rules, live.want.body().have.get());
         let Some(Release { root, manifest, manifest_len, ops }) = release else {
             if let Err(code) = self.send_announcement(ctx, to) {
