@@ -14,6 +14,16 @@ const S: Part = Part::Source;
 
 pub(super) const CASES: &[Case] = &[
     works("handoff/head/takeover-fences-the-primary", &["HO-HEAD-1", "HO-WRITE-2"], S, fenced),
+    works("handoff/head/takeover-fences-a-grant", &["HO-WRITE-2", "HO-GRANT-8"], S, |lab| {
+        let own = owning(lab)?;
+        own.granted(lab)?;
+        overtake(lab, &own);
+        let copies = lab.event("the event fenced", |event| match event {
+            Event::Fenced { copies, .. } => Some(*copies),
+            _ => None,
+        })?;
+        ensure(copies > 0, "a labelled copy of what was written before the GRANT", copies)
+    }),
     works("handoff/head/fenced-primary-writes-nothing", &["HO-WRITE-1", "HO-HEAD-1"], S, |lab| {
         let own = owning(lab)?;
         overtake(lab, &own);
