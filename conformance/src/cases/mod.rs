@@ -1,5 +1,7 @@
 //! The cases, chapter by chapter.
 
+#[cfg(test)]
+mod cells;
 mod data;
 mod generations;
 mod handoff;
