@@ -31,6 +31,10 @@ pub(crate) enum Change {
 pub(crate) struct Waits {
     handoffs: BTreeMap<HandoffId, (Instant, oneshot::Sender<Resolved>)>,
     durable: VecDeque<(Lsn, Tell)>,
+    /// The last batch that somebody waited for.
+    last_write: Lsn,
+    /// All batches up to this one are durable.
+    reached: Lsn,
     changes: Vec<(Change, SessionId, Tell)>,
     linked: Vec<(DeviceId, oneshot::Sender<()>)>,
     /// Sessions that are being given to a device that asked for them.
@@ -79,8 +83,18 @@ impl Waits {
     /// Waits until a batch is durable.
     pub(crate) fn durable(&mut self, lsn: Lsn) -> oneshot::Receiver<Result<(), Error>> {
         let (tell, told) = oneshot::channel();
-        self.durable.push_back((lsn, tell));
+        self.last_write = self.last_write.max(lsn);
+        if lsn <= self.reached {
+            let _ = tell.send(Ok(()));
+        } else {
+            self.durable.push_back((lsn, tell));
+        }
         told
+    }
+
+    /// The last batch that somebody waited for; zero before the first.
+    pub(crate) fn last_write(&self) -> Lsn {
+        self.last_write
     }
 
     /// Waits for a change of a session.
@@ -106,6 +120,7 @@ impl Waits {
 
     /// Batches are durable.
     pub(crate) fn reached(&mut self, upto: Lsn) {
+        self.reached = upto;
         while self.durable.front().is_some_and(|(lsn, _)| *lsn <= upto) {
             if let Some((_, tell)) = self.durable.pop_front() {
                 let _ = tell.send(Ok(()));
