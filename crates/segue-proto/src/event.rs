@@ -24,6 +24,15 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HandoffId(pub u64);
 
+/// A request that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Accepted {
+    /// An offer: this handoff brings the session here, and [`Event::HandoffResolved`] tells its end.
+    Offer(HandoffId),
+    /// A pull: the handoff is the other device's. Here [`Event::HeadChanged`] tells that it has the session.
+    Pull,
+}
+
 /// Names a request that waits for the application: the id of the OFFER or WANT. It is no secret and no authority.
 pub type Token = Hash;
 

@@ -23,7 +23,7 @@ pub use clause::{Clause, Rules};
 pub use clock::Instant;
 pub use endpoint::{Endpoint, Incoming, OpenError, Search, Serve, Served, SessionView, SignId, SignRequest};
 pub use errors::{Code, Outcome, UsageError, Violation};
-pub use event::{Config, Event, HandoffId, LinkId, Policy, Role, Token};
+pub use event::{Accepted, Config, Event, HandoffId, LinkId, Policy, Role, Token};
 pub use generations::Generation;
 pub use handoff::SessionRole;
 pub use journal::{Batch, Continuity, Lsn, Write};

@@ -6,7 +6,7 @@ use super::{Birth, Endpoint, Wish};
 use crate::clock::Instant;
 use crate::data::{NewOp, actor_id, session_id};
 use crate::errors::UsageError;
-use crate::event::{HandoffId, Token};
+use crate::event::{Accepted, HandoffId, Token};
 use crate::handoff::{Ctx, Session};
 use crate::journal::Lsn;
 use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_SESSIONS};
@@ -154,16 +154,15 @@ impl Endpoint {
     }
 
     /// Accepts a [`HandoffRequest`](crate::Event::HandoffRequest) or a [`RequestHandoff`](crate::Event::RequestHandoff).
-    /// For the latter, the handoff's own events tell no more than its target does; its id is 0.
-    pub fn accept_handoff(&mut self, now: Instant, token: Token) -> Result<HandoffId, UsageError> {
+    pub fn accept_handoff(&mut self, now: Instant, token: Token) -> Result<Accepted, UsageError> {
         self.running()?;
         for session in self.session_ids() {
             let offer = self.step(now, session, |session, ctx| session.accept_offer(ctx, token)).flatten();
             if let Some(id) = offer {
-                return Ok(id);
+                return Ok(Accepted::Offer(id));
             }
             if self.step(now, session, |session, ctx| session.accept_pull(ctx, token)) == Some(true) {
-                return Ok(HandoffId(0));
+                return Ok(Accepted::Pull);
             }
         }
         Err(UsageError::UnknownToken)

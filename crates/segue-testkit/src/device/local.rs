@@ -8,8 +8,8 @@ use segue_proto::transfer::{ListBuilder, Plan};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, SessionId};
 use segue_proto::{
-    BulkEnd, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served, SessionView,
-    UsageError,
+    Accepted, BulkEnd, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served,
+    SessionView, UsageError,
 };
 
 use super::{Blobs, Setup, Start};
@@ -147,7 +147,11 @@ impl LocalDevice {
             Command::Request { session, from, timeout_us } => {
                 return core.request_handoff(now, session, from, timeout_us).map(Reply::Handoff);
             }
-            Command::Accept { token } => return core.accept_handoff(now, token).map(Reply::Handoff),
+            Command::Accept { token } => {
+                if let Accepted::Offer(id) = core.accept_handoff(now, token)? {
+                    return Ok(Reply::Handoff(id));
+                }
+            }
             Command::Reject { token } => core.reject_handoff(now, token)?,
             Command::CancelHandoff { session } => core.cancel_handoff(now, session)?,
             Command::Consent { session, to, ttl_us } => core.consent(now, session, to, ttl_us)?,
