@@ -90,7 +90,7 @@ mod tests {
             let bytes = &content[chunk.offset as usize..][..chunk.len as usize];
             storage.store(plan, &[plan.verify_chunk(Rules::ALL, *index, bytes).unwrap()], bytes).unwrap()
         };
-        order.iter().map(store).fold(true, |all, one| all && one)
+        order.iter().map(store).filter(|counts| !counts).count() == 0
     }
 
     fn searched(storage: &Storage, plan: &Arc<Plan>) -> usize {
