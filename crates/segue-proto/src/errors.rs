@@ -76,6 +76,8 @@ codes! {
     AUTH_UNKNOWN_DEVICE = 0x0303 Definite,
     /// The signature of a signed object doesn't verify.
     AUTH_SIGNATURE = 0x0304 Definite,
+    /// The key is revoked in the account. Before authentication is complete the peer is told AUTH_FAILED.
+    AUTH_REVOKED = 0x0305 Definite,
     /// A control frame is longer than its cap.
     LIMIT_FRAME = 0x0401 Definite,
     /// Too many bytes before authentication.
@@ -152,6 +154,16 @@ codes! {
     LINK_LOST = 0x0801 Indefinite,
     /// A newer link of the same device takes this one's place.
     LINK_REPLACED = 0x0802 Definite,
+    /// The invitation was used, is too old, or never was.
+    LINK_EXPIRED = 0x0803 Definite,
+    /// A user said that the devices shouldn't be linked, or hasn't said that they should.
+    LINK_DECLINED = 0x0804 Definite,
+    /// The proof is for another invitation or another channel: somebody may stand between the devices.
+    LINK_CHANNEL = 0x0805 Definite,
+    /// The entry doesn't follow from the entries that it cites.
+    ACCOUNT_ENTRY = 0x0901 Definite,
+    /// The device, or the entry, is of another account, or of none.
+    ACCOUNT_OTHER = 0x0902 Definite,
 }
 
 impl Code {
@@ -260,6 +272,16 @@ pub enum UsageError {
     AlreadyOwner,
     /// This device is not a member of the session.
     NotMember,
+    /// This device belongs to no account.
+    NoAccount,
+    /// This device belongs to an account already.
+    HasAccount,
+    /// The account has no such device.
+    UnknownDevice,
+    /// The device's key is revoked.
+    Revoked,
+    /// No linking with this device waits for an answer.
+    NoLinking,
 }
 
 impl UsageError {
@@ -276,6 +298,9 @@ impl UsageError {
             UsageError::BadPart => Code::DATA_NAME,
             UsageError::Halted => Code::STORE_IO,
             UsageError::NotMember => Code::HO_NOT_MEMBER,
+            UsageError::NoAccount | UsageError::HasAccount | UsageError::UnknownDevice => Code::ACCOUNT_OTHER,
+            UsageError::Revoked => Code::AUTH_REVOKED,
+            UsageError::NoLinking => Code::LINK_EXPIRED,
         }
     }
 }
@@ -298,6 +323,11 @@ impl fmt::Display for UsageError {
             UsageError::Halted => f.write_str("the store failed, so the device is halted; restart it"),
             UsageError::AlreadyOwner => f.write_str("this device already owns the session"),
             UsageError::NotMember => f.write_str("this device isn't a member of the session"),
+            UsageError::NoAccount => f.write_str("this device belongs to no account"),
+            UsageError::HasAccount => f.write_str("this device belongs to an account already"),
+            UsageError::UnknownDevice => f.write_str("the account has no such device"),
+            UsageError::Revoked => f.write_str("the device is revoked, and a revoked key never returns"),
+            UsageError::NoLinking => f.write_str("no linking with this device waits for an answer"),
         }
     }
 }

@@ -230,6 +230,50 @@ pub enum Event {
         /// The session.
         session: SessionId,
     },
+    /// The account that this device starts exists.
+    AccountCreated {
+        /// The account.
+        account: Hash,
+    },
+    /// Two devices are being linked: both show this code, and both users say whether it is the same on both.
+    LinkCode {
+        /// The other device.
+        peer: DeviceId,
+        /// Its name.
+        name: String,
+        /// Six decimal digits.
+        code: u32,
+    },
+    /// Linking ended: with the account, or with why not.
+    LinkResolved {
+        /// The other device.
+        peer: DeviceId,
+        /// The account, or the error. `LINK_LOST` may mean that the device was linked all the same.
+        result: Result<Hash, Code>,
+    },
+    /// A device was linked to the account.
+    DeviceLinked {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+        /// Who linked it.
+        by: DeviceId,
+    },
+    /// A device of the account was revoked.
+    DeviceRevoked {
+        /// The device.
+        device: DeviceId,
+        /// Who revoked it.
+        by: DeviceId,
+    },
+    /// The owner, or the grantor, of a session is revoked: a member has to take the session over.
+    OwnerRevoked {
+        /// The session.
+        session: SessionId,
+        /// The device that is revoked.
+        owner: DeviceId,
+    },
     /// The store failed. Nothing further leaves this device.
     Halted,
 }

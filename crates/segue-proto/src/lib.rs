@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod account;
 mod clause;
 mod clock;
 pub mod data;

@@ -103,6 +103,26 @@ limits! {
     MAX_SESSIONS: usize = 4_096, "sessions", "guess";
     /// The links of a device, authenticated or not.
     MAX_LINKS: usize = 1_024, "links", "the hostile peers of threat 22";
+    /// The parents that an entry of a roster cites.
+    MAX_PARENTS: usize = 16, "entries", "as many devices that edit at once as one person owns";
+    /// The ends of strands in a cut.
+    MAX_CUT_TIPS: usize = 16, "strands", "fits a signed body; guess";
+    /// The heads in a cut.
+    MAX_CUT_HEADS: usize = 32, "sessions", "fits a signed body; guess";
+    /// The entries of a roster that a device keeps.
+    MAX_ROSTER: usize = 1_024, "entries", "a device linked and revoked every week for ten years";
+    /// The entries in one ROSTER.
+    MAX_ENTRIES: usize = 128, "entries", "128 links of short names fit a frame";
+    /// The heads in one ROSTER.
+    MAX_ROSTER_HEADS: usize = 256, "heads", "an eighth of a frame; guess";
+    /// The entries that wait for their parents.
+    MAX_WAITING: usize = 128, "entries", "a page that overtook another";
+    /// The addresses in an invitation.
+    MAX_HINTS: usize = 4, "addresses", "two networks of two families";
+    /// The life of an invitation.
+    INVITE_TTL: u64 = 300_000_000, "µs", "threat 8: time to find the other device, not to lose the picture";
+    /// From the check code on both devices to the end of linking.
+    CONFIRM_TIMEOUT: u64 = 120_000_000, "µs", "two people compare six digits; guess";
     /// From link up to HELLO.
     HELLO_TIMEOUT: u64 = 5_000_000, "µs", "threat 23";
     /// From link up to a verified AUTH.

@@ -18,26 +18,29 @@ impl Endpoint {
     /// Vouches for a device: it may link, and learn of every session. Not journaled; tell it at every open.
     pub fn trust(&mut self, device: DeviceId) {
         self.trusted.insert(device);
+        let trusted = self.vouches(&device);
         if let Some(peer) = self.peers.get_mut(&device) {
-            peer.trusted = true;
+            peer.trusted = trusted;
         }
     }
 
-    /// Vouches for a device no longer. Its links go on; close them if they shouldn't.
+    /// Vouches for a device no longer; the account may still. Its links go on; close them if they shouldn't.
     pub fn distrust(&mut self, device: DeviceId) {
         self.trusted.remove(&device);
+        let trusted = self.vouches(&device);
         if let Some(peer) = self.peers.get_mut(&device) {
-            peer.trusted = false;
+            peer.trusted = trusted;
         }
     }
 
-    /// Creates a session that this device owns. It is usable once [`Event::Created`](crate::Event::Created) says so.
+    /// Creates a session that this device owns; the devices of its account are members too. It is usable once [`Event::Created`](crate::Event::Created) says so.
     ///
     /// Errors: `TooLarge` if there is no room for a session, for its members (64) or its name (64 characters).
     pub fn create_session(&mut self, _now: Instant, name: &str, members: &[DeviceId]) -> Result<SessionId, UsageError> {
         self.running()?;
         let me = self.config.device;
-        let mut listed: Vec<_> = members.iter().copied().filter(|member| *member != me).collect();
+        let roster = self.own_roster().ok().into_iter().flat_map(|roster| roster.standing().members.keys());
+        let mut listed: Vec<_> = members.iter().chain(roster).copied().filter(|member| *member != me).collect();
         listed.sort_unstable();
         listed.dedup();
         if self.sessions.len() + self.births.len() >= MAX_SESSIONS || listed.len() > MAX_MEMBERS {
@@ -109,6 +112,7 @@ impl Endpoint {
         to: DeviceId,
         timeout_us: u64,
     ) -> Result<HandoffId, UsageError> {
+        self.not_revoked(&to)?;
         self.command(now, session, |session, ctx| session.initiate(ctx, to, timeout_us))
     }
 
@@ -131,6 +135,7 @@ impl Endpoint {
         timeout_us: u64,
     ) -> Result<HandoffId, UsageError> {
         self.running()?;
+        self.not_revoked(&from)?;
         if self.sessions.contains_key(&session) {
             self.drop_wish(session, crate::Code::HO_SUPERSEDED);
             return self.command(now, session, |session, ctx| session.request(ctx, from, timeout_us));
@@ -150,6 +155,7 @@ impl Endpoint {
 
     /// Consents to being handed a session by `to` within `ttl_us` microseconds, without being asked.
     pub fn consent(&mut self, now: Instant, session: SessionId, to: DeviceId, ttl_us: u64) -> Result<(), UsageError> {
+        self.not_revoked(&to)?;
         self.command(now, session, |session, ctx| session.consent(ctx, to, ttl_us))
     }
 
@@ -213,7 +219,7 @@ impl Endpoint {
         self.sessions.keys().copied().collect()
     }
 
-    fn running(&self) -> Result<(), UsageError> {
+    pub(super) fn running(&self) -> Result<(), UsageError> {
         if self.halted { Err(UsageError::Halted) } else { Ok(()) }
     }
 

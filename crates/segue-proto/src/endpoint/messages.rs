@@ -19,7 +19,17 @@ use crate::{Code, Outcome, Violation};
 
 impl Endpoint {
     pub(super) fn on_message(&mut self, now: Instant, link: LinkId, from: DeviceId, message: Message) {
+        if let Err(why) = self.confines(link, &message) {
+            return self.end_link(now, link, why.code, Some(why.clause));
+        }
         match message {
+            Message::Link(message) => self.on_link(now, link, from, message),
+            Message::LinkOk(message) => self.on_link_ok(now, link, from, &message),
+            Message::Roster(message) => {
+                if !self.on_roster_for_new(now, link, from, &message) {
+                    self.on_roster(now, from, message);
+                }
+            }
             Message::Error(error) => self.on_error(now, from, &error),
             Message::Have(have) => self.on_have(now, from, &have),
             Message::Get(get) => self.on_get(now, link, from, &get),
@@ -65,6 +75,7 @@ impl Endpoint {
     /// The session, if the device may learn of it (HO-MEMBER-1). Unknown sessions and secret ones look alike.
     pub(super) fn readable(&mut self, now: Instant, from: DeviceId, req: u32, session: SessionId) -> bool {
         let may = self.step(now, session, |session, ctx| session.may_read(ctx, &from));
+        let may = may.map(|may| may && self.not_revoked(&from).is_ok());
         let open = may == Some(true) || may.is_some() && !self.config.rules.keeps(Clause::HO_MEMBER_1);
         if !open && req != 0 {
             self.refuse(now, from, req, Some(session), Code::HO_UNKNOWN_SESSION);
@@ -183,6 +194,10 @@ impl Endpoint {
                     break;
                 }
             }
+        }
+        if let Err((at, violation)) = self.admissible(session, &proven) {
+            self.out.event(Event::Violation { peer: from, session: Some(session), violation });
+            proven.truncate(at);
         }
         let wish = self.wishes.get(&session).filter(|wish| wish.from == from).copied();
         if !self.sessions.contains_key(&session) && !self.learn(session, &proven, wish.is_some()) {

@@ -3,8 +3,10 @@
 //! It never reads a clock, a socket, a disk or a random source. What comes in can't fail: a peer's mistakes become
 //! events and errors on the wire. What the caller gets wrong is a [`UsageError`], and changes nothing.
 
+mod account;
 mod bulk;
 mod commands;
+mod linking;
 mod links;
 mod messages;
 mod outputs;
@@ -28,6 +30,7 @@ pub use bulk::{Incoming, Search, Serve, Served};
 pub use outputs::{SignId, SignRequest};
 pub use restore::OpenError;
 
+use account::Account;
 use bulk::Bulk;
 use outputs::Outputs;
 use session_data::SessionData;
@@ -52,6 +55,7 @@ pub struct Endpoint {
     auths: BTreeMap<SignId, LinkId>,
     /// When each device made its offers of the last minute.
     offers: BTreeMap<DeviceId, VecDeque<Instant>>,
+    account: Account,
     bulk: Bulk,
     out: Outputs,
     last: Lsn,
@@ -140,12 +144,15 @@ impl Endpoint {
             self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
         } else if let Some(birth) = self.births.remove(&id) {
             self.on_birth(birth, sig);
+        } else {
+            self.on_entry_signed(now, id, sig);
         }
     }
 
     /// Time passed: see [`Endpoint::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         self.time_links(now);
+        self.time_linking(now);
         let due: Vec<_> = self
             .sessions
             .iter()
@@ -205,7 +212,7 @@ impl Endpoint {
         let links = self.links.values().filter_map(Link::next_timeout);
         let sessions = self.sessions.values().filter_map(Session::next_timeout);
         let wishes = self.wishes.values().map(|wish| wish.deadline);
-        links.chain(sessions).chain(wishes).min()
+        links.chain(sessions).chain(wishes).chain(self.next_linking()).min()
     }
 }
 

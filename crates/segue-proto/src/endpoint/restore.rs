@@ -73,6 +73,7 @@ impl Endpoint {
             signing: BTreeMap::new(),
             auths: BTreeMap::new(),
             offers: BTreeMap::new(),
+            account: super::account::Account::default(),
             bulk: Bulk::default(),
             out: Outputs::default(),
             last,
@@ -82,11 +83,14 @@ impl Endpoint {
         };
         let mut sessions: BTreeMap<SessionId, Stored> = BTreeMap::new();
         let mut floor = None;
+        let mut account = Vec::new();
         for (key, value) in entries {
             if key == FLOOR {
                 floor = value.first().copied().and_then(Generation::from_number);
             } else if key == RESTORED {
                 endpoint.restored = true;
+            } else if crate::account::keys::split(&key).is_some() {
+                account.push(value);
             } else {
                 let (session, letter, rest) = keys::split(&key).ok_or_else(|| corrupt("an unknown key", &key))?;
                 sessions
@@ -97,6 +101,8 @@ impl Endpoint {
             }
         }
         let mut writes = endpoint.restore_device(floor, continuity);
+        endpoint.account.roster = super::account::restore(endpoint.config.rules, account)
+            .map_err(|why| corrupt(&format!("the account: {why}"), b"ae"))?;
         for (id, entries) in sessions {
             let me = endpoint.config.device;
             let data = |chain: &Chain, name: &str, entries| restore_data(id, me, chain, name, entries);
@@ -110,6 +116,7 @@ impl Endpoint {
         }
         // One batch: a store whose continuity isn't proven is doubted until all of it is durable.
         endpoint.commit(writes, false);
+        endpoint.resume_revocations(now);
         Ok(endpoint)
     }
 

@@ -8,6 +8,7 @@ mod effects;
 mod head;
 mod holdings;
 pub mod keys;
+mod revoked;
 mod session;
 mod source;
 mod stored;

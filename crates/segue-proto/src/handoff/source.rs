@@ -264,6 +264,23 @@ impl<H: Holdings> Session<H> {
         self.tell_members(ctx, Some(to));
     }
 
+    /// Gives up a handoff to a device whose GRANT isn't in the journal.
+    pub(super) fn drop_handoff_to(&mut self, ctx: &mut Ctx<'_>, device: &DeviceId, code: Code) {
+        let session = self.id();
+        match &self.source.0 {
+            State::Offering(offering) if offering.to == *device => self.withdraw_offer(ctx, code),
+            State::Signing(signing) if signing.grant.is_some() && signing.record.owner == *device => {
+                // The signature that may come is thrown away: nobody has seen the record.
+                let id = signing.grant.as_ref().and_then(|pledge| pledge.id);
+                self.source.0 = State::Resting;
+                if let Some(id) = id {
+                    ctx.resolve(id, session, *device, Err(code));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The head isn't what this machine stood on any more.
     pub(super) fn source_fenced(&mut self, ctx: &mut Ctx<'_>) {
         let session = self.id();

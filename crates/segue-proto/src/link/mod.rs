@@ -132,6 +132,11 @@ impl Link {
         }
     }
 
+    /// The channel binding.
+    pub(crate) fn binding(&self) -> &[u8; 32] {
+        &self.binding
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing)
     }

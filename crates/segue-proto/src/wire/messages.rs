@@ -2,15 +2,19 @@
 
 use alloc::vec::Vec;
 
-use super::codec::{Blob, List, Opt, decode, encode_into};
+use super::codec::{Blob, List, Opt, Text, decode, encode_into};
 use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 use super::objects::{Final, Held, Offer, Record, Want};
+use super::roster::{Cut, CutHead, CutTip, Entry, Founding};
 use super::schema::{Describe, Struct, wire};
 use super::signed::Signed;
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
-use crate::limits::{MAX_DEPS, MAX_EXT, MAX_EXT_BYTES, MAX_INLINE_OPS, MAX_OP_BODY, MAX_RANGES, MAX_RECORDS};
+use crate::limits::{
+    MAX_DEPS, MAX_ENTRIES, MAX_EXT, MAX_EXT_BYTES, MAX_INLINE_OPS, MAX_OP_BODY, MAX_RANGES, MAX_RECORDS,
+    MAX_ROSTER_HEADS,
+};
 use crate::{Code, Violation};
 
 wire! {
@@ -265,6 +269,40 @@ wire! {
         /// Extensions.
         ext: Exts,
     }
+
+    /// Proves that its sender knows the invitation and stands at the end of this channel, and says what its user said.
+    pub struct LinkMsg {
+        /// Over the invitation's secret, the channel binding and both keys.
+        proof: Hash,
+        /// The name of the sender's device, to show to the user.
+        name: Text<256>,
+        /// Whether the sender's user has confirmed that both devices show the same check code.
+        confirmed: bool,
+        /// Extensions.
+        ext: Exts,
+    }
+
+    /// The new device holds the account, durably.
+    pub struct LinkOk {
+        /// The account.
+        account: Hash,
+        /// Extensions.
+        ext: Exts,
+    }
+
+    /// What the sender knows of its account, and entries that the receiver may lack.
+    pub struct RosterMsg {
+        /// The account.
+        account: Hash,
+        /// The sender's heads: ids of entries that no other entry cites, ascending.
+        heads: List<Hash, MAX_ROSTER_HEADS>,
+        /// Entries, parents before children.
+        entries: List<Signed<Entry>, MAX_ENTRIES>,
+        /// Whether further entries follow in another ROSTER.
+        more: bool,
+        /// Extensions.
+        ext: Exts,
+    }
 }
 
 /// The extensions of a message.
@@ -363,6 +401,9 @@ messages! {
     0x04 ERROR   Error(Error)     V1_4 Control "errors",
     0x06 GOAWAY  Goaway(Goaway)   V1_4 Always  "link",
     0x08 PING    Ping(Ping)       V1_4 Control "link",
+    0x10 LINK    Link(LinkMsg)    V1_4 Control "account",
+    0x12 LINK_OK LinkOk(LinkOk)   V1_4 Control "account",
+    0x14 ROSTER  Roster(RosterMsg) V1_4 Control "account",
     0x20 HAVE    Have(Have)       V1_4 Control "transfer",
     0x24 GET     Get(Get)         V1_4 Control "transfer",
     0x26 BYTES   Bytes(Bytes)     V1_4 Bulk    "transfer",
@@ -390,6 +431,11 @@ pub fn parts() -> Vec<Struct> {
         Held::describe(),
         Want::describe(),
         Offer::describe(),
+        Entry::describe(),
+        Founding::describe(),
+        Cut::describe(),
+        CutTip::describe(),
+        CutHead::describe(),
     ]
 }
 
