@@ -89,7 +89,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 16] = [
+pub const COMMANDS: [&str; 21] = [
     "trust",
     "distrust",
     "create",
@@ -106,4 +106,9 @@ pub const COMMANDS: [&str; 16] = [
     "close",
     "close-link",
     "shutdown",
+    "create-account",
+    "invite",
+    "accept-link",
+    "confirm-link",
+    "revoke",
 ];

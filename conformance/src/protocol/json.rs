@@ -146,6 +146,7 @@ pub(super) use {object, tagged};
 
 number! {
     u64: |n| *n, |n| n;
+    u32: |n| u64::from(*n), |n| u32::try_from(n).unwrap_or(u32::MAX);
     Instant: |at| at.micros(), Instant::from_micros;
     LinkId: |link| link.0, LinkId;
     Lsn: |lsn| lsn.0, Lsn;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::journal::Write;
 use crate::wire::codec::encode;
-use crate::wire::{Entry, Hash, Proven};
+use crate::wire::{Hash, Proven, RosterEntry};
 
 /// What every key of the account starts with; a session's start with `s`, the device's own with `d`.
 pub(crate) const PREFIX: u8 = b'a';
@@ -12,7 +12,7 @@ pub(crate) const PREFIX: u8 = b'a';
 const ENTRY: u8 = b'e';
 
 /// Puts an entry.
-pub(crate) fn put(entry: &Proven<Entry>) -> Write {
+pub(crate) fn put(entry: &Proven<RosterEntry>) -> Write {
     let key: Vec<u8> = [&[PREFIX, ENTRY], entry.id().as_bytes().as_slice()].concat();
     Write { key, value: Some(encode(entry.signed())) }
 }

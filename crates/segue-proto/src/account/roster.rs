@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::counting::{Count, Past, Standing};
 use crate::clause::{Clause, Rules};
 use crate::limits::{MAX_PARENTS, MAX_ROSTER, MAX_WAITING};
-use crate::wire::{Cut, DeviceId, Entry, EntryKind, Hash, Proven};
+use crate::wire::{Cut, DeviceId, EntryKind, Hash, Proven, RosterEntry};
 use crate::{Code, Violation};
 
 /// The entries of one account. With an entry it holds all that the entry cites, so two rosters join by union.
@@ -16,13 +16,13 @@ pub struct Roster {
     nodes: Vec<Node>,
     index: BTreeMap<Hash, usize>,
     /// Entries whose parents aren't known yet.
-    waiting: BTreeMap<Hash, Proven<Entry>>,
+    waiting: BTreeMap<Hash, Proven<RosterEntry>>,
     standing: Standing,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) entry: Proven<Entry>,
+    pub(super) entry: Proven<RosterEntry>,
     pub(super) kind: EntryKind,
     pub(super) past: Past,
     /// Of a revoke: whether it counts, which its own past decides once and for all.
@@ -40,14 +40,14 @@ impl Node {
 pub struct Added {
     /// The entries that are in the roster now and weren't before, parents first: the one given, and those that waited
     /// for it.
-    pub entries: Vec<Proven<Entry>>,
+    pub entries: Vec<Proven<RosterEntry>>,
 }
 
 impl Roster {
     /// A roster with its genesis.
     ///
     /// Errors: ACCOUNT-ENTRY-1.
-    pub fn start(rules: Rules, genesis: Proven<Entry>) -> Result<Roster, Violation> {
+    pub fn start(rules: Rules, genesis: Proven<RosterEntry>) -> Result<Roster, Violation> {
         let body = genesis.body();
         let first = body.kind == EntryKind::Genesis.number() && body.genesis.get().is_some();
         let recovery = body.genesis.get().and_then(|founding| founding.recovery.get().copied());
@@ -66,9 +66,9 @@ impl Roster {
     /// A roster from all its entries, in any order; what doesn't belong to it is left out.
     ///
     /// Errors: there is no genesis among them, or an entry breaks ACCOUNT-ENTRY-1 or ACCOUNT-ENTRY-3.
-    pub fn from_entries(rules: Rules, entries: Vec<Proven<Entry>>) -> Result<Roster, Violation> {
+    pub fn from_entries(rules: Rules, entries: Vec<Proven<RosterEntry>>) -> Result<Roster, Violation> {
         let missing = Violation::new(Code::ACCOUNT_ENTRY, Clause::ACCOUNT_ENTRY_1);
-        let is_first = |entry: &&Proven<Entry>| entry.body().kind == EntryKind::Genesis.number();
+        let is_first = |entry: &&Proven<RosterEntry>| entry.body().kind == EntryKind::Genesis.number();
         let genesis = entries.iter().find(is_first).cloned().ok_or(missing)?;
         let mut roster = Roster::start(rules, genesis)?;
         let mut left: Vec<_> = entries.into_iter().collect();
@@ -132,7 +132,7 @@ impl Roster {
     }
 
     /// Every entry, parents before children.
-    pub fn entries(&self) -> impl Iterator<Item = &Proven<Entry>> {
+    pub fn entries(&self) -> impl Iterator<Item = &Proven<RosterEntry>> {
         self.nodes.iter().map(|node| &node.entry)
     }
 
@@ -162,7 +162,7 @@ impl Roster {
     }
 
     /// The entries that are neither among `known` nor in their past, parents before children.
-    pub fn lacking<'a>(&self, known: impl IntoIterator<Item = &'a Hash>) -> Vec<&Proven<Entry>> {
+    pub fn lacking<'a>(&self, known: impl IntoIterator<Item = &'a Hash>) -> Vec<&Proven<RosterEntry>> {
         let mut held = Past::default();
         for at in known.into_iter().filter_map(|id| self.index.get(id).copied()) {
             held.add(at);
@@ -177,7 +177,7 @@ impl Roster {
     /// Takes an entry in, and whatever waited for it. One whose parents aren't known waits, if there is room (ACCOUNT-ENTRY-2).
     ///
     /// Errors: ACCOUNT-ENTRY-1 and -3, or no room.
-    pub fn add(&mut self, rules: Rules, entry: Proven<Entry>) -> Result<Added, Violation> {
+    pub fn add(&mut self, rules: Rules, entry: Proven<RosterEntry>) -> Result<Added, Violation> {
         let mut added = Added::default();
         if self.index.contains_key(&entry.id()) {
             return Ok(added);
@@ -214,12 +214,12 @@ impl Roster {
         Count::new(Rules::ALL, &self.nodes, None).counted()
     }
 
-    fn knows_parents(&self, entry: &Proven<Entry>) -> bool {
+    fn knows_parents(&self, entry: &Proven<RosterEntry>) -> bool {
         entry.body().parents.iter().all(|parent| self.index.contains_key(parent))
     }
 
     /// Puts an entry behind its parents.
-    fn place(&mut self, rules: Rules, entry: Proven<Entry>) -> Result<(), Violation> {
+    fn place(&mut self, rules: Rules, entry: Proven<RosterEntry>) -> Result<(), Violation> {
         let body = entry.body();
         if self.index.contains_key(&entry.id()) {
             return Ok(());
@@ -251,7 +251,7 @@ impl Roster {
         links.into_iter().any(|(at, node)| past.has(at) && node.entry.body().device == *key)
     }
 
-    fn revoke_counts(&self, rules: Rules, body: &Entry, past: &Past) -> bool {
+    fn revoke_counts(&self, rules: Rules, body: &RosterEntry, past: &Past) -> bool {
         if self.recovery() == Some(body.device) && rules.keeps(Clause::ACCOUNT_COUNT_4) {
             return false;
         }

@@ -14,8 +14,8 @@ use crate::journal::Lsn;
 use crate::limits::{MAX_CUT_HEADS, MAX_ENTRIES, MAX_FRAME, MAX_NAME, MAX_ROSTER_HEADS};
 use crate::wire::codec::encode;
 use crate::wire::{
-    Cut, CutHead, DeviceId, Entry, EntryKind, Exts, Founding, Hash, Hlc, Kind, List, Nonce, Proven, Record, RosterMsg,
-    SessionId, Sig, Signed, Text, id_of, signing_bytes,
+    Cut, CutHead, DeviceId, EntryKind, Exts, Founding, Hash, Hlc, Kind, List, Nonce, Proven, Record, RosterEntry,
+    RosterMsg, SessionId, Sig, Signed, Text, id_of, signing_bytes,
 };
 use crate::{Code, Violation};
 
@@ -30,10 +30,10 @@ pub(super) struct Account {
     /// Links of devices that are let in only to link.
     pub(super) confined: BTreeSet<LinkId>,
     /// The pages of a roster on their way to this device, which is new.
-    pub(super) coming: Vec<Proven<Entry>>,
+    pub(super) coming: Vec<Proven<RosterEntry>>,
     /// The heads below which each linked device holds everything.
     pub(super) told: BTreeMap<DeviceId, Vec<Hash>>,
-    signing: BTreeMap<SignId, Entry>,
+    signing: BTreeMap<SignId, RosterEntry>,
 }
 
 /// An invitation that lives: one that was made here, or was read here.
@@ -62,7 +62,7 @@ impl Endpoint {
             return Err(UsageError::SelfTarget);
         }
         let founding = Founding { nonce: self.fresh.nonce(), recovery: recovery.into() };
-        let entry = Entry {
+        let entry = RosterEntry {
             kind: EntryKind::Genesis.number(),
             account: Hash::ZERO,
             parents: List::default(),
@@ -95,7 +95,7 @@ impl Endpoint {
         }
         let (account, parents) = (roster.account(), roster.parents(&me));
         let cut = Cut { tips: List::default(), heads: List::new(self.taken_by(&device)).unwrap_or_default() };
-        self.sign_entry(Entry {
+        self.sign_entry(RosterEntry {
             kind: EntryKind::Revoke.number(),
             account,
             parents: List::new(parents).unwrap_or_default(),
@@ -121,9 +121,9 @@ impl Endpoint {
     }
 
     /// Asks for the signature of an entry.
-    pub(super) fn sign_entry(&mut self, entry: Entry) {
-        let id = id_of::<Entry>(&encode(&entry));
-        let sign = self.out.sign(signing_bytes::<Entry>(id));
+    pub(super) fn sign_entry(&mut self, entry: RosterEntry) {
+        let id = id_of::<RosterEntry>(&encode(&entry));
+        let sign = self.out.sign(signing_bytes::<RosterEntry>(id));
         self.account.signing.insert(sign, entry);
     }
 
@@ -142,7 +142,7 @@ impl Endpoint {
         true
     }
 
-    fn found(&mut self, genesis: Proven<Entry>) {
+    fn found(&mut self, genesis: Proven<RosterEntry>) {
         let account = genesis.id();
         let write = keys::put(&genesis);
         let Ok(roster) = Roster::start(self.config.rules, genesis) else { return };
@@ -205,7 +205,7 @@ impl Endpoint {
     }
 
     /// Takes entries into the roster, writes them down, and does what follows from them.
-    pub(super) fn take_entries(&mut self, now: Instant, entries: Vec<Proven<Entry>>) -> Result<(), Violation> {
+    pub(super) fn take_entries(&mut self, now: Instant, entries: Vec<Proven<RosterEntry>>) -> Result<(), Violation> {
         let rules = self.config.rules;
         let Some(roster) = &mut self.account.roster else {
             return Err(Violation::new(Code::ACCOUNT_OTHER, Clause::ACCOUNT_ROSTER_3));
@@ -342,7 +342,10 @@ impl Endpoint {
     }
 
     /// Verifies the entries that aren't known yet; the others are left out.
-    pub(super) fn prove_entries(&self, entries: Vec<Signed<Entry>>) -> Result<Vec<Proven<Entry>>, Violation> {
+    pub(super) fn prove_entries(
+        &self,
+        entries: Vec<Signed<RosterEntry>>,
+    ) -> Result<Vec<Proven<RosterEntry>>, Violation> {
         let roster = self.account.roster.as_ref();
         let fresh = entries.into_iter().filter(|entry| roster.is_none_or(|roster| !roster.has(&entry.id())));
         fresh.map(|entry| entry.prove(self.config.rules, |entry| entry.signer)).collect()
@@ -381,7 +384,7 @@ impl Endpoint {
         self.account.told.insert(to, own_heads);
     }
 
-    fn roster_page(&self, roster: &Roster, entries: Vec<Signed<Entry>>, more: bool) -> RosterMsg {
+    fn roster_page(&self, roster: &Roster, entries: Vec<Signed<RosterEntry>>, more: bool) -> RosterMsg {
         let mut heads = roster.heads();
         heads.truncate(MAX_ROSTER_HEADS);
         RosterMsg {
@@ -395,8 +398,8 @@ impl Endpoint {
 }
 
 /// Entries, in as many frames as it takes; no page if there are none.
-fn paged(entries: Vec<Signed<Entry>>) -> Vec<Vec<Signed<Entry>>> {
-    let mut pages: Vec<Vec<Signed<Entry>>> = Vec::new();
+fn paged(entries: Vec<Signed<RosterEntry>>) -> Vec<Vec<Signed<RosterEntry>>> {
+    let mut pages: Vec<Vec<Signed<RosterEntry>>> = Vec::new();
     let mut size = 0;
     for entry in entries {
         let len = entry.body_bytes().len() + 66;
@@ -435,7 +438,7 @@ pub(super) fn restore(rules: crate::Rules, entries: Vec<Vec<u8>>) -> Result<Opti
     }
     let count = entries.len();
     let read = |bytes: Vec<u8>| {
-        let signed: Signed<Entry> = crate::wire::codec::decode(crate::Rules::ALL, &bytes)?;
+        let signed: Signed<RosterEntry> = crate::wire::codec::decode(crate::Rules::ALL, &bytes)?;
         Proven::journaled(signed)
     };
     let entries = entries.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;

@@ -15,7 +15,7 @@ use crate::journal::Lsn;
 use crate::limits::{CONFIRM_TIMEOUT, INVITE_TTL, MAX_ROSTER};
 use crate::link::Ready;
 use crate::wire::text::check_name;
-use crate::wire::{DeviceId, Entry, EntryKind, Exts, Hash, LinkMsg, LinkOk, List, Message, RosterMsg, Text};
+use crate::wire::{DeviceId, EntryKind, Exts, Hash, LinkMsg, LinkOk, List, Message, RosterEntry, RosterMsg, Text};
 use crate::{Code, Violation};
 
 /// Commands.
@@ -288,7 +288,7 @@ impl Endpoint {
         if roster.is_member(&device) {
             return self.link_signed(now, device);
         }
-        let entry = Entry {
+        let entry = RosterEntry {
             kind: EntryKind::Link.number(),
             account: roster.account(),
             parents: List::new(roster.parents(&me)).unwrap_or_default(),

@@ -6,7 +6,7 @@ use super::codec::{Blob, List, Opt, Text, decode, encode_into};
 use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 use super::objects::{Final, Held, Offer, Record, Want};
-use super::roster::{Cut, CutHead, CutTip, Entry, Founding};
+use super::roster::{Cut, CutHead, CutTip, Founding, RosterEntry};
 use super::schema::{Describe, Struct, wire};
 use super::signed::Signed;
 use crate::clause::{Clause, Rules};
@@ -297,7 +297,7 @@ wire! {
         /// The sender's heads: ids of entries that no other entry cites, ascending.
         heads: List<Hash, MAX_ROSTER_HEADS>,
         /// Entries, parents before children.
-        entries: List<Signed<Entry>, MAX_ENTRIES>,
+        entries: List<Signed<RosterEntry>, MAX_ENTRIES>,
         /// Whether further entries follow in another ROSTER.
         more: bool,
         /// Extensions.
@@ -431,11 +431,12 @@ pub fn parts() -> Vec<Struct> {
         Held::describe(),
         Want::describe(),
         Offer::describe(),
-        Entry::describe(),
+        RosterEntry::describe(),
         Founding::describe(),
         Cut::describe(),
         CutTip::describe(),
         CutHead::describe(),
+        crate::account::Invite::describe(),
     ]
 }
 

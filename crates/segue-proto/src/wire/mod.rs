@@ -18,5 +18,5 @@ pub use messages::{
     LinkOk, Message, MessageRow, OfferMsg, Op, Ping, Place, Range, Ranges, RosterMsg, Tip, WantMsg, parts, payloads,
 };
 pub use objects::{Final, Genesis, Held, Kind, Offer, Record, Want, WantMode};
-pub use roster::{Cut, CutHead, CutTip, Entry, EntryKind, Founding};
+pub use roster::{Cut, CutHead, CutTip, EntryKind, Founding, RosterEntry};
 pub use signed::{Proven, Signed, SignedBody, id_of, sign_message, signing_bytes, verify_message};

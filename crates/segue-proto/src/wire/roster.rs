@@ -10,7 +10,7 @@ use crate::{Code, Violation};
 
 wire! {
     /// An entry of an account's roster: what the devices of an account are follows from its entries alone.
-    pub struct Entry {
+    pub struct RosterEntry {
         /// What it does: 0 genesis, 1 link, 2 revoke.
         kind: u8,
         /// The account: the id of its genesis; zero in the genesis itself.
@@ -68,7 +68,7 @@ wire! {
     }
 }
 
-impl SignedBody for Entry {
+impl SignedBody for RosterEntry {
     const NAME: &'static str = "entry";
     const ID_CONTEXT: &'static str = "segue/1 entry";
     const SIG_CONTEXT: &'static str = "segue/1 sig entry";

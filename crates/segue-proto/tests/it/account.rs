@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use segue_proto::account::Roster;
-use segue_proto::wire::{Cut, DeviceId, Entry, EntryKind, Founding, Hash, Hlc, List, Nonce, Proven, Signed, Text};
+use segue_proto::wire::{
+    Cut, DeviceId, EntryKind, Founding, Hash, Hlc, List, Nonce, Proven, RosterEntry, Signed, Text,
+};
 use segue_proto::{Clause, Code, Rules};
 
 use crate::util::refused;
@@ -21,24 +23,28 @@ fn id(n: u8) -> DeviceId {
 
 const RECOVERY: u8 = 200;
 
-fn sign(signer: u8, entry: &Entry) -> Proven<Entry> {
+fn sign(signer: u8, entry: &RosterEntry) -> Proven<RosterEntry> {
     Signed::sign(entry, &key(signer)).prove(Rules::ALL, |entry| entry.signer).unwrap()
 }
 
-fn genesis(recovery: bool) -> Proven<Entry> {
+fn genesis(recovery: bool) -> Proven<RosterEntry> {
     let founding = Founding { nonce: Nonce::new([7; 16]), recovery: recovery.then(|| id(RECOVERY)).into() };
     sign(
         0,
-        &Entry { genesis: Some(founding).into(), cut: None.into(), ..body(EntryKind::Genesis, Hash::ZERO, &[], 0, 0) },
+        &RosterEntry {
+            genesis: Some(founding).into(),
+            cut: None.into(),
+            ..body(EntryKind::Genesis, Hash::ZERO, &[], 0, 0)
+        },
     )
 }
 
-fn body(kind: EntryKind, account: Hash, parents: &[Hash], signer: u8, device: u8) -> Entry {
+fn body(kind: EntryKind, account: Hash, parents: &[Hash], signer: u8, device: u8) -> RosterEntry {
     let mut parents = parents.to_vec();
     parents.sort_unstable();
     let name = if kind == EntryKind::Revoke { String::new() } else { format!("device {device}") };
     let cut = Cut { tips: List::default(), heads: List::default() };
-    Entry {
+    RosterEntry {
         kind: kind.number(),
         account,
         parents: List::new(parents).unwrap(),
@@ -53,7 +59,7 @@ fn body(kind: EntryKind, account: Hash, parents: &[Hash], signer: u8, device: u8
 
 /// A history that is built by hand.
 struct History {
-    entries: Vec<Proven<Entry>>,
+    entries: Vec<Proven<RosterEntry>>,
 }
 
 impl History {
@@ -165,13 +171,13 @@ fn what_does_not_fit_its_kind_is_refused() {
     let account = History::new(false).entries[0].id();
     let link = body(EntryKind::Link, account, &[account], 0, 1);
     for bad in [
-        Entry { parents: List::default(), ..link.clone() },
-        Entry { account: Hash::ZERO, ..link.clone() },
-        Entry { parents: List::new(vec![Hash::new([2; 32]), Hash::new([1; 32])]).unwrap(), ..link.clone() },
-        Entry { cut: Some(Cut { tips: List::default(), heads: List::default() }).into(), ..link.clone() },
-        Entry { kind: EntryKind::Revoke.number(), ..link.clone() },
-        Entry { name: Text::new("x").unwrap(), ..body(EntryKind::Revoke, account, &[account], 0, 1) },
-        Entry { device: id(1), ..genesis(false).body().clone() },
+        RosterEntry { parents: List::default(), ..link.clone() },
+        RosterEntry { account: Hash::ZERO, ..link.clone() },
+        RosterEntry { parents: List::new(vec![Hash::new([2; 32]), Hash::new([1; 32])]).unwrap(), ..link.clone() },
+        RosterEntry { cut: Some(Cut { tips: List::default(), heads: List::default() }).into(), ..link.clone() },
+        RosterEntry { kind: EntryKind::Revoke.number(), ..link.clone() },
+        RosterEntry { name: Text::new("x").unwrap(), ..body(EntryKind::Revoke, account, &[account], 0, 1) },
+        RosterEntry { device: id(1), ..genesis(false).body().clone() },
     ] {
         refused(Clause::ACCOUNT_ENTRY_1, Code::WIRE_VALUE, |rules| Signed::sign(&bad, &key(0)).open(rules));
     }
@@ -209,7 +215,7 @@ fn a_peer_is_sent_what_it_lacks_parents_first() {
 
 /// What the chapter says, word by word, with no thought for speed. `set` holds with an entry all that it cites.
 struct Words<'a> {
-    all: &'a BTreeMap<Hash, Entry>,
+    all: &'a BTreeMap<Hash, RosterEntry>,
     recovery: Option<DeviceId>,
 }
 
@@ -259,7 +265,7 @@ fn draws(most: usize) -> impl Strategy<Value = Draw> {
 }
 
 /// Keys 0 to 4 are devices, signer 4 stands for the recovery key half of the time. Entries that don't follow are left out.
-fn history(recovery: bool, draw: &Draw) -> Vec<Proven<Entry>> {
+fn history(recovery: bool, draw: &Draw) -> Vec<Proven<RosterEntry>> {
     let first = genesis(recovery);
     let account = first.id();
     let mut roster = Roster::start(Rules::ALL, first.clone()).unwrap();
@@ -332,7 +338,7 @@ proptest! {
     fn the_state_is_the_one_that_the_words_give(recovery: bool, draw in draws(14)) {
         let entries = history(recovery, &draw);
         let roster = Roster::from_entries(Rules::ALL, entries.clone()).unwrap();
-        let all: BTreeMap<Hash, Entry> = entries.iter().map(|entry| (entry.id(), entry.body().clone())).collect();
+        let all: BTreeMap<Hash, RosterEntry> = entries.iter().map(|entry| (entry.id(), entry.body().clone())).collect();
         let words = Words { all: &all, recovery: roster.recovery() };
         let set: BTreeSet<Hash> = all.keys().copied().collect();
         for n in [0, 1, 2, 3, 4, RECOVERY] {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
+use segue_proto::account::Invite;
 use segue_proto::data::{Entry, EntryMode, Manifest, PartKind};
 use segue_proto::transfer::{ListBuilder, Plan};
 use segue_proto::wire::frame::Framer;
@@ -12,8 +13,10 @@ use segue_proto::{
     UsageError,
 };
 
+use super::{
+    AccountState, BulkOut, ChunkOut, Command, Contents, Device, Input, Inspect, Outputs, Refusal, Reply, SessionState,
+};
 use super::{Blobs, Setup, Start};
-use super::{BulkOut, ChunkOut, Command, Contents, Device, Input, Inspect, Outputs, Refusal, Reply, SessionState};
 use crate::rng::Rng;
 
 /// A device that runs the core in this process.
@@ -117,7 +120,12 @@ impl Device for LocalDevice {
     fn inspect(&mut self, _now: Instant) -> Inspect {
         let ids = self.endpoint.sessions();
         let sessions = ids.into_iter().filter_map(|id| Some((id, self.session(&id)?))).collect();
-        Inspect { sessions }
+        let account = self.endpoint.roster().map(|roster| AccountState {
+            account: roster.account(),
+            members: roster.standing().members.keys().copied().collect(),
+            revoked: roster.standing().revoked.keys().copied().collect(),
+        });
+        Inspect { sessions, account }
     }
 
     fn holds(&mut self, session: SessionId, manifest: Hash) -> Option<bool> {
@@ -131,6 +139,7 @@ impl Device for LocalDevice {
 
 impl LocalDevice {
     fn run(&mut self, now: Instant, command: Command, out: &mut Outputs) -> Result<Reply, UsageError> {
+        let wall_ms = self.wall_ms(now);
         let core = &mut self.endpoint;
         match command {
             Command::Trust { device } => core.trust(device),
@@ -155,6 +164,16 @@ impl LocalDevice {
             Command::Close { session } => core.close(now, session)?,
             Command::CloseLink { link, code } => core.close_link(now, link, code),
             Command::Shutdown => core.shutdown(now),
+            Command::CreateAccount { name } => core.create_account(wall_ms, &name, None)?,
+            Command::Invite { name } => {
+                return core.invite(now, wall_ms, &name, &[]).map(|invite| Reply::Invite(invite.to_text()));
+            }
+            Command::AcceptLink { invite } => {
+                let invite = Invite::from_text(&invite).map_err(|_| UsageError::NoLinking)?;
+                core.accept_link(now, &invite)?;
+            }
+            Command::ConfirmLink { device, yes } => core.confirm_link(now, wall_ms, device, yes)?,
+            Command::Revoke { device } => core.revoke(wall_ms, device)?,
         }
         Ok(Reply::Done)
     }
@@ -395,8 +414,12 @@ impl LocalDevice {
         kind: PartKind,
         body: Vec<u8>,
     ) -> Result<Reply, UsageError> {
-        let wall_ms = (WALL_START_MS + now.micros() / 1000).saturating_add_signed(self.wall_offset_ms);
+        let wall_ms = self.wall_ms(now);
         self.endpoint.write(now, wall_ms, session, part, kind.number(), body).map(Reply::Written)
+    }
+
+    fn wall_ms(&self, now: Instant) -> u64 {
+        (WALL_START_MS + now.micros() / 1000).saturating_add_signed(self.wall_offset_ms)
     }
 
     fn session(&mut self, id: &SessionId) -> Option<SessionState> {

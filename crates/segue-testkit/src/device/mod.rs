@@ -273,10 +273,37 @@ pub enum Command {
     },
     /// Ends all links in good order.
     Shutdown,
+    /// Starts an account with this device as its first.
+    CreateAccount {
+        /// The device's name.
+        name: String,
+    },
+    /// Invites a device of an account to link this one.
+    Invite {
+        /// The device's name.
+        name: String,
+    },
+    /// Links the device that made an invitation, as soon as it has a link.
+    AcceptLink {
+        /// The invitation's text.
+        invite: String,
+    },
+    /// The user has compared the check codes.
+    ConfirmLink {
+        /// The other device.
+        device: DeviceId,
+        /// Whether they are the same.
+        yes: bool,
+    },
+    /// Revokes a device of the account.
+    Revoke {
+        /// The device.
+        device: DeviceId,
+    },
 }
 
 /// What a command gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// It was done.
     Done,
@@ -286,6 +313,8 @@ pub enum Reply {
     Written(Lsn),
     /// The handoff under way.
     Handoff(HandoffId),
+    /// An invitation's text.
+    Invite(String),
 }
 
 /// Why a command was refused.
@@ -360,6 +389,19 @@ pub struct ChunkOut {
 pub struct Inspect {
     /// Its sessions.
     pub sessions: BTreeMap<SessionId, SessionState>,
+    /// Its account.
+    pub account: Option<AccountState>,
+}
+
+/// An account as a device knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    /// Its id.
+    pub account: Hash,
+    /// Its devices, ascending.
+    pub members: Vec<DeviceId>,
+    /// The keys that are revoked, ascending.
+    pub revoked: Vec<DeviceId>,
 }
 
 /// A session as a device holds it.

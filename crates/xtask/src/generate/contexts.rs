@@ -35,11 +35,16 @@ contexts! {
     "segue/1 final" "the id of a FINAL" "the body",
     "segue/1 want" "the id of a WANT" "the body",
     "segue/1 offer" "the id of an OFFER" "the body",
+    "segue/1 entry" "the id of an entry of a roster" "the body",
+    "segue/1 link proof" "the proof in LINK" "side u8 (0 linked, 1 new) ‖ secret 16 ‖ channel binding 32 ‖ linked 32 ‖ new 32",
+    "segue/1 link code" "the check code: the first 8 bytes, modulo 1,000,000" "secret 16 ‖ channel binding 32 ‖ linked 32 ‖ new 32",
+    "segue/1 invite" "the sum behind an invitation: the first 4 bytes" "the encoding of the invitation",
     "segue/1 sig auth" "the signature in AUTH" "hash 32 of `segue/1 auth`",
     "segue/1 sig record" "the signature of a record" "record id 32",
     "segue/1 sig final" "the signature of a FINAL" "FINAL id 32",
     "segue/1 sig want" "the signature of a WANT" "WANT id 32",
     "segue/1 sig offer" "the signature of an OFFER" "OFFER id 32",
+    "segue/1 sig entry" "the signature of an entry" "entry id 32",
     "segue/1 sig head" "the acknowledgement in HEAD" "record id 32",
 }
 
