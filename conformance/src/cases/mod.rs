@@ -1,5 +1,6 @@
 //! The cases, chapter by chapter.
 
+mod account;
 mod data;
 mod generations;
 mod handoff;
@@ -138,6 +139,7 @@ const fn refused(name: &'static str, clauses: &'static [&'static str], part: Par
 pub fn all() -> Vec<Case> {
     [wire::CASES, link::CASES, generations::CASES]
         .into_iter()
+        .chain(account::chapters())
         .chain(handoff::chapters())
         .chain([transfer::CASES, data::CASES])
         .flatten()

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use segue_proto::wire::{DeviceId, Message, SessionId};
 use segue_proto::{Code, Continuity, Event, Generation, Instant, LinkId, Policy, Role};
-use segue_testkit::device::{Command, Device, Input, Outputs, Refusal, Reply, SessionState, Setup, Start};
+use segue_testkit::device::{
+    AccountState, Command, Device, Input, Outputs, Refusal, Reply, SessionState, Setup, Start,
+};
 use segue_testkit::disk::Disk;
 use segue_testkit::rng::Rng;
 
@@ -167,6 +169,12 @@ impl<'h> Lab<'h> {
     pub fn state(&mut self, session: SessionId) -> Option<SessionState> {
         let now = self.now;
         self.device.as_mut()?.inspect(now).sessions.remove(&session)
+    }
+
+    /// What the subject says of its account.
+    pub fn account(&mut self) -> Option<AccountState> {
+        let now = self.now;
+        self.device.as_mut()?.inspect(now).account
     }
 
     /// Lets time pass, in microseconds; the subject is woken whenever it asked for it.
