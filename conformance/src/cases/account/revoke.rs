@@ -4,7 +4,7 @@ use segue_proto::wire::{Cut, CutHead, EntryKind, Get, Held, List, Message, Sessi
 use segue_proto::{Code, Event, LinkId, Policy, Role, SessionRole, Token};
 use segue_testkit::device::Command;
 
-use super::scene::{Family, holds, links, links_another};
+use super::scene::{Family, founded, holds, links, links_another};
 use crate::cases::scene::{TIMEOUT, create, learn, take_grant};
 use crate::cases::{Case, Part, refused, works};
 use crate::lab::{Done, Lab, ensure, opposite};
@@ -16,6 +16,24 @@ const S: Part = Part::Source;
 const ALL: &[&str] = &["create-account", "accept-link", "confirm-link", "revoke"];
 
 pub(super) const CASES: &[Case] = &[
+    works("account/trust/member-reads-what-was-there-before", &["ACCOUNT-TRUST-1"], S, |lab| {
+        let account = founded(lab)?;
+        let other = Peer::new(&mut lab.rng);
+        let session = create(lab, &other)?;
+        let (_, link, _) = links_another(lab, account)?;
+        learn(lab, link, session).map(|_| ())
+    })
+    .needs(ALL),
+    works("account/trust/member-of-what-is-made-later", &["ACCOUNT-TRUST-1"], S, |lab| {
+        let (peer, link, _) = links(lab)?;
+        let other = Peer::new(&mut lab.rng);
+        let session = create(lab, &other)?;
+        let (book, _, _) = learn(lab, link, session)?;
+        let genesis = book.last().and_then(|genesis| genesis.genesis.get().cloned());
+        let listed = genesis.is_some_and(|genesis| genesis.members.contains(&peer.id));
+        ensure(listed, "a genesis that lists the member", "one that doesn't")
+    })
+    .needs(ALL),
     refused("account/revoke/reconnects", &["ACCOUNT-REVOKE-1", "LINK-AUTH-6"], E, member_returns, |lab| {
         let (peer, _, _) = links(lab)?;
         lab.must(Command::Revoke { device: peer.id })?;

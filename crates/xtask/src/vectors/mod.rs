@@ -1,5 +1,6 @@
 //! Test vectors, computed by the core's public functions and, where it is cheap, a second time by hand.
 
+mod account;
 mod byhand;
 mod cast;
 mod data;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> (Vec<Vector>, Vec<Problem>) {
     let mut book = Book::default();
     wire::add(&mut book);
     link::add(&mut book);
+    account::add(&mut book);
     data::add(&mut book);
     handoff::add(&mut book);
     transfer::add(&mut book);
