@@ -316,7 +316,7 @@ fn store_error(at: &str, error: StoreError) -> Error {
 }
 
 /// The wall clock, for display and tie-breaks only.
-fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 

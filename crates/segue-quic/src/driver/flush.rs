@@ -179,6 +179,19 @@ impl Driver {
                 self.waits.resolved(id, session, peer, Err(Code::HO_PENDING));
                 Event::HandoffPending { id, session, peer }
             }
+            Said::AccountCreated { account } => return self.waits.founded(account),
+            Said::LinkCode { peer, name, code } => Event::LinkCode { peer, name, code },
+            Said::LinkResolved { peer, result } => {
+                self.waits.link_over(peer, result);
+                Event::LinkResolved { peer, result }
+            }
+            Said::DeviceLinked { device, name, by } => Event::DeviceLinked { device, name, by },
+            Said::DeviceRevoked { device, by } => {
+                self.waits.revoked(device);
+                self.keepers.forget(&device);
+                Event::DeviceRevoked { device, by }
+            }
+            Said::OwnerRevoked { session, owner } => Event::OwnerRevoked { session, owner },
             Said::Closed { session } => {
                 self.waits.changed(Change::Closed, session);
                 Event::Closed { session }

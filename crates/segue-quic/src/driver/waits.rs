@@ -7,6 +7,7 @@ use segue_proto::{Code, HandoffId, Lsn, UsageError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::account::Linked;
 use crate::error::{Error, HandoffError};
 use crate::node::Receipt;
 
@@ -35,6 +36,9 @@ pub(crate) struct Waits {
     linked: Vec<(DeviceId, oneshot::Sender<()>)>,
     /// Sessions that are being given to a device that asked for them.
     given: Vec<Given>,
+    accounts: Vec<oneshot::Sender<Hash>>,
+    links: Vec<(DeviceId, oneshot::Sender<Linked>)>,
+    revokes: Vec<(DeviceId, oneshot::Sender<()>)>,
 }
 
 struct Given {
@@ -73,6 +77,48 @@ impl Waits {
         self.given = rest;
         for given in over {
             let _ = given.tell.send(answer(session, peer, given.since, result));
+        }
+    }
+
+    /// Waits until the account exists.
+    pub(crate) fn account(&mut self) -> oneshot::Receiver<Hash> {
+        let (tell, told) = oneshot::channel();
+        self.accounts.push(tell);
+        told
+    }
+
+    /// The account exists.
+    pub(crate) fn founded(&mut self, account: Hash) {
+        for tell in self.accounts.drain(..) {
+            let _ = tell.send(account);
+        }
+    }
+
+    /// Waits for the end of a linking.
+    pub(crate) fn link(&mut self, device: DeviceId) -> oneshot::Receiver<Linked> {
+        let (tell, told) = oneshot::channel();
+        self.links.push((device, tell));
+        told
+    }
+
+    /// A linking ended.
+    pub(crate) fn link_over(&mut self, device: DeviceId, result: Linked) {
+        for (_, tell) in self.links.extract_if(.., |(of, _)| *of == device) {
+            let _ = tell.send(result);
+        }
+    }
+
+    /// Waits until a device is revoked.
+    pub(crate) fn revoke(&mut self, device: DeviceId) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        self.revokes.push((device, tell));
+        told
+    }
+
+    /// A device is revoked.
+    pub(crate) fn revoked(&mut self, device: DeviceId) {
+        for (_, tell) in self.revokes.extract_if(.., |(of, _)| *of == device) {
+            let _ = tell.send(());
         }
     }
 
