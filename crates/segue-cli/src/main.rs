@@ -10,9 +10,11 @@ mod directory;
 mod failure;
 mod index;
 mod owner;
+mod picture;
 mod suite;
 mod terminal;
 mod watch;
+mod who;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
