@@ -14,6 +14,7 @@ mod input;
 mod link;
 mod path;
 mod restore;
+mod roster;
 mod signed;
 mod transfer;
 mod world;
@@ -29,6 +30,7 @@ pub use input::Input;
 pub use link::link;
 pub use path::path;
 pub use restore::restore;
+pub use roster::roster;
 pub use signed::signed;
 pub use transfer::transfer;
 pub use world::world;
@@ -63,5 +65,6 @@ targets! {
     link 2000,
     endpoint 500,
     restore 2000,
+    roster 2000,
     world 20,
 }

@@ -63,6 +63,7 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "link" => scripts::link(),
         "endpoint" => scripts::endpoint(),
         "restore" => scripts::restore(),
+        "roster" => scripts::roster(),
         "world" => scripts::world(),
         _ => Vec::new(),
     }

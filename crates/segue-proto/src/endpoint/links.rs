@@ -109,7 +109,7 @@ impl Endpoint {
             Code::AUTH_REVOKED if !self.routes.values().any(|route| *route == id) => Code::AUTH_FAILED,
             other => other,
         };
-        link.goaway(said);
+        link.goaway(self.durable, said);
         self.linking_over(id, code);
         self.out.closes.push_back((id, said));
         let peer = self.forget_link(now, id);
@@ -118,7 +118,7 @@ impl Endpoint {
 
     fn on_goaway(&mut self, now: Instant, id: LinkId, code: Code) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        link.goaway(Code::LINK_SHUTDOWN);
+        link.goaway(self.durable, Code::LINK_SHUTDOWN);
         self.linking_over(id, code);
         self.out.closes.push_back((id, Code::LINK_SHUTDOWN));
         let peer = self.forget_link(now, id);

@@ -206,13 +206,13 @@ impl Link {
         out.len() > before
     }
 
-    /// Says good-bye; what waits for the journal doesn't leave any more.
-    pub(crate) fn goaway(&mut self, code: Code) {
+    /// Says good-bye; what waits for the journal doesn't leave any more, what is durable still does.
+    pub(crate) fn goaway(&mut self, durable: Lsn, code: Code) {
         if matches!(self.state, State::Closing) {
             return;
         }
         self.state = State::Closing;
-        self.outbox.retain(|(lsn, _)| *lsn == Lsn::default());
+        self.outbox.retain(|(lsn, _)| *lsn <= durable);
         self.waiting.clear();
         self.put(Lsn::default(), Message::from(Goaway { code: code.into(), ext: Exts::empty() }).to_frame());
     }
