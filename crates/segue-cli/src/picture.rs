@@ -30,10 +30,11 @@ impl Picture {
         Ok(Picture { code })
     }
 
-    /// For a terminal, two modules a character. Dark terminals are the rule, so what is dark on paper is left dark.
+    /// For a terminal, two modules a character. Most terminals are dark and draw in a light colour, so the light modules
+    /// are those that are drawn. (The library's `Dark` is what is drawn.)
     pub(crate) fn lines(&self) -> String {
         let mut image = self.code.render::<Dense1x2>();
-        image.dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).quiet_zone(true).build()
+        image.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build()
     }
 
     /// Writes a PNG file.
@@ -107,7 +108,9 @@ mod tests {
         let picture = Picture::of(&text).unwrap();
         picture.save(&path).unwrap();
         assert_eq!(scan(&path).unwrap(), text);
-        assert!(picture.lines().lines().count() > 20);
+        let lines = picture.lines();
+        assert!(lines.lines().count() > 20);
+        assert!(lines.lines().next().is_some_and(|frame| frame.chars().all(|c| c == '█')), "the frame is light");
     }
 
     #[test]

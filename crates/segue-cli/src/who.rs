@@ -23,6 +23,9 @@ impl FromStr for Who {
             return Ok(Who::Id(id));
         }
         match text.trim() {
+            cut if cut.len() >= CUT_ID && cut.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+                Err("a device id has 64 hexadecimal digits; `segue id --state DIR` prints it".to_owned())
+            }
             "" => Err("a device's name, or its id: `segue id --state DIR` prints one".to_owned()),
             name => Ok(Who::Name(name.to_owned())),
         }
@@ -63,6 +66,9 @@ impl Who {
         Ok(())
     }
 }
+
+/// So many hexadecimal digits are meant as an id. From: half of one.
+const CUT_ID: usize = 32;
 
 /// The device of this name.
 fn find(account: Option<&Account>, name: &str) -> Result<DeviceId, Failure> {
@@ -119,6 +125,6 @@ mod tests {
     fn sixty_four_digits_are_an_id() {
         assert_eq!("02".repeat(32).parse(), Ok(Who::Id(DeviceId::new([2; 32]))));
         assert_eq!("phone".parse(), Ok(Who::Name("phone".to_owned())));
-        assert!("".parse::<Who>().is_err());
+        assert!("".parse::<Who>().is_err() && "02".repeat(31).parse::<Who>().is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use segue_quic::{Code, DeviceId, Event, Invite};
+use segue_quic::{Code, DeviceId, Error, Event, Invite, UsageError};
 
 use crate::args::Link;
 use crate::device::{Device, resolve};
@@ -153,13 +153,29 @@ async fn confirm(device: &Device, args: &Link, peer: DeviceId, name: &str) -> Re
         device.node.decline_link(peer).await?;
         return Err(Failure::failed("not linked: the codes were not confirmed here (LINK_DECLINED)"));
     }
-    let account = device.node.confirm_link(peer).await?;
+    let account = device.node.confirm_link(peer).await.map_err(not_linked)?;
     say(format_args!("linked with {name:?}, device {peer}, in account {account}"));
     if args.scan.is_none() && args.paste.is_none() {
         // The other device may not know yet: it goes as soon as it does.
         let _ = tokio::time::timeout(LINGER, left(device, peer)).await;
     }
     Ok(())
+}
+
+/// Why linking ended although this device's user confirmed.
+fn not_linked(error: Error) -> Failure {
+    let why = match error {
+        Error::Link { code: Code::LINK_DECLINED, .. } => "the other device's user said no (LINK_DECLINED)",
+        Error::Link { code: Code::LINK_EXPIRED, .. } => "the other device's user said nothing in time (LINK_EXPIRED)",
+        Error::Link { code: Code::LINK_LOST, .. } => {
+            "the link broke, and the new device may be linked all the same: see `segue devices` there (LINK_LOST)"
+        }
+        Error::Usage { source: UsageError::NoLinking, .. } => {
+            "it ended before it was confirmed here: the other device's user said no, or the link broke"
+        }
+        error => return error.into(),
+    };
+    Failure::failed(format!("not linked: {why}; run `segue link` on the new device to try again"))
 }
 
 /// Waits until a device takes its leave.

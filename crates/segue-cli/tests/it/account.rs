@@ -53,7 +53,7 @@ fn nobody_at_the_terminal_confirms_nothing() {
     let (new, text) = invites(&lab, "phone", "--yes");
     let done = lab.run(&format!("link --state laptop --paste {text}")).exits(1).says("LINK_DECLINED");
     assert!(done.out.contains("check code"));
-    new.end().exits(1).says("can't link").says("invitation");
+    new.end().exits(1).says("not linked").says("said no");
     lab.run("devices --state phone").exits(1).says("no account");
 }
 
