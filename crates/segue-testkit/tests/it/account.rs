@@ -152,7 +152,7 @@ impl Mesh {
         let device = self.ids[b];
         match rng.below(10) {
             0 | 1 => self.link(a, b),
-            2 | 3 | 4 if a != b => drop(self.connect(a, b)),
+            2..=4 if a != b => drop(self.connect(a, b)),
             5 => {
                 let live: Vec<LinkId> = self.links.keys().copied().collect();
                 live.get(rng.below(live.len() as u64 + 1) as usize).into_iter().for_each(|link| self.cut(*link));
