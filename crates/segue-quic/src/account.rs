@@ -101,7 +101,8 @@ impl Node {
         .await
     }
 
-    /// Dials the device that made an invitation, to link it. [`crate::Event::LinkCode`] follows.
+    /// Dials the device that made an invitation, to link it. [`crate::Event::LinkCode`] follows. Until it does the device
+    /// is dialled again and again; [`Node::forget`] gives up.
     ///
     /// # Errors
     /// This device belongs to no account, or the other one is revoked.

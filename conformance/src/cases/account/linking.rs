@@ -117,9 +117,8 @@ pub(super) const CASES: &[Case] = &[
     })
     .needs(NEW),
     refused("account/link/other-scanner", &["ACCOUNT-LINK-1"], E, unharmed, |lab| {
-        new_refuses(lab, |lab, peer, link, secret| {
+        new_refuses(lab, |lab, _, link, secret| {
             let scanner = Peer::new(&mut segue_testkit::rng::Rng::new(9, "scanner"));
-            let _ = peer;
             link_msg(lab, &scanner, link, secret, false, false)
         })
     })
