@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod document;
+#[cfg_attr(not(any(feature = "yrs", feature = "automerge")), allow(dead_code))]
 mod guard;
 pub mod limits;
 #[cfg(feature = "automerge")]
