@@ -114,8 +114,11 @@ impl Kernel {
 
     /// What goes before a handoff of this kind and isn't part of it: the target's consent, if it takes one.
     pub fn prepare(&mut self, way: Way) {
-        // Offers are limited per minute.
+        // Offers are limited per minute. What sync still has to say of earlier writes is no part of the handoff either.
         self.micros += 10_000_000;
+        let now = self.now();
+        self.sides.iter_mut().for_each(|side| side.core.handle_timeout(now));
+        self.settle();
         if way == Way::Consented {
             let (now, session, owner) = (self.now(), self.session, self.device(self.owner));
             let _ = self.sides[1 - self.owner].core.consent(now, session, owner, 60_000_000);

@@ -122,9 +122,6 @@ fn weather(seed: u64) -> Options {
     let mut rng = Rng::new(seed, "pairs");
     let mut options = Options::draw(seed);
     options.faults = Faults { crash: rng.below(40) as u32, ..options.faults };
-    // A server that can't go on with a stream says so by an ERROR; a network or a disk that breaks off a stream, or
-    // spoils its first frame, without a word makes what no conforming peer does.
-    (options.faults.rot, options.weather.reset) = (0, 0);
     options.users = Users::EAGER;
     options
 }

@@ -3,7 +3,7 @@
 //! A scripted peer has no state machine. It makes what a case asks for, and signs whatever it is given.
 
 use ed25519_dalek::SigningKey;
-use segue_proto::data::{Entry, ListRef, Manifest, NewOp, PartKind, State, actor_id, session_id};
+use segue_proto::data::{Entry, ListRef, Manifest, NewOp, PartKind, State, Written, actor_id, session_id};
 use segue_proto::link::auth_message;
 use segue_proto::transfer::chunk_list;
 use segue_proto::wire::codec::encode;
@@ -217,6 +217,14 @@ impl Book {
     }
 
     fn write(&mut self, part: PartId, kind: PartKind, body: Vec<u8>) -> Option<Op> {
+        match self.put(part, kind, body)? {
+            Written::Value(op) => Some(op),
+            Written::Op { .. } => None,
+        }
+    }
+
+    /// Writes an op into a part of any kind; it stands for all values that the part has.
+    pub fn put(&mut self, part: PartId, kind: PartKind, body: Vec<u8>) -> Option<Written> {
         let new = NewOp {
             actor: self.actor,
             part,
@@ -225,8 +233,31 @@ impl Book {
             record: self.head(),
             salt: Nonce::new(self.salts.array()),
             body,
+            resolves: true,
         };
         self.state.write(Rules::ALL, new).ok()
+    }
+
+    /// Goes on from the data of this manifest.
+    pub fn hold(&mut self, manifest: &Manifest) {
+        self.state = State::from_manifest(manifest.clone());
+        let exclusive = manifest.parts.iter().find(|part| part.kind == PartKind::Exclusive.number());
+        self.exclusive = exclusive.map_or(self.exclusive, |part| part.part);
+    }
+
+    /// Who writes.
+    pub fn actor(&self) -> ActorId {
+        self.actor
+    }
+
+    /// Writes as another from now on.
+    pub fn write_as(&mut self, actor: ActorId) {
+        self.actor = actor;
+    }
+
+    /// The exclusive part.
+    pub fn exclusive(&self) -> PartId {
+        self.exclusive
     }
 
     /// Takes a manifest of which this peer may serve the bytes.
@@ -309,6 +340,7 @@ impl Draft {
             session: book.id,
             parent: book.head(),
             root: book.state.root(),
+            exclusive: book.state.exclusive_root(),
             manifest: data.manifest,
             manifest_len: data.manifest_len,
         };

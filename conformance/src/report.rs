@@ -213,10 +213,12 @@ pub fn exclusions() -> BTreeMap<String, String> {
     rows.chain(transport).chain(tier).collect()
 }
 
-const CHAPTERS: [&str; 10] = [
+const CHAPTERS: [&str; 12] = [
     include_str!("../../spec/02-wire.md"),
     include_str!("../../spec/03-link.md"),
+    include_str!("../../spec/04-account.md"),
     include_str!("../../spec/05-data.md"),
+    include_str!("../../spec/06-sync.md"),
     include_str!("../../spec/07-handoff.md"),
     include_str!("../../spec/08-transfer.md"),
     include_str!("../../spec/10-generations.md"),

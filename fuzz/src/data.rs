@@ -49,8 +49,7 @@ fn manifest(input: &mut Input<'_>) {
     assert_eq!(state.root(), manifest.root());
     assert_eq!(state.to_manifest(), manifest);
     reload(&session, &manifest, &state);
-    let ops: Vec<Op> =
-        manifest.parts.iter().filter_map(|part| part.value.get().map(|value| value.op.clone())).collect();
+    let ops: Vec<Op> = manifest.parts.iter().filter_map(|part| part.shown().map(|value| value.op.clone())).collect();
     // Ops that are there already follow from nothing.
     assert!(ops.is_empty() || manifest.apply(Rules::ALL, &ops).is_err());
 }

@@ -32,6 +32,7 @@ fn deframe(bytes: &[u8]) -> Result<Option<frame::Frame>, segue_proto::Violation>
 /// The signed objects that a message carries are opened by its receiver.
 fn open_inside(message: &Message) {
     match message {
+        Message::Roster(roster) => roster.entries.iter().for_each(open),
         Message::Want(want) => open(&want.want),
         Message::Offer(offer) => open(&offer.offer),
         Message::Head(head) => head.records.iter().for_each(open),

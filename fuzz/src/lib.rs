@@ -14,7 +14,9 @@ mod input;
 mod link;
 mod path;
 mod restore;
+mod roster;
 mod signed;
+mod sync;
 mod transfer;
 mod world;
 
@@ -29,7 +31,9 @@ pub use input::Input;
 pub use link::link;
 pub use path::path;
 pub use restore::restore;
+pub use roster::roster;
 pub use signed::signed;
+pub use sync::sync;
 pub use transfer::transfer;
 pub use world::world;
 
@@ -57,11 +61,13 @@ targets! {
     signed 2000,
     framer 2000,
     data 2000,
+    sync 1000,
     transfer 2000,
     path 2000,
     chain 2000,
     link 2000,
     endpoint 500,
     restore 2000,
+    roster 2000,
     world 20,
 }

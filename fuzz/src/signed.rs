@@ -1,7 +1,7 @@
-//! Signed objects: record, FINAL, WANT, OFFER.
+//! Signed objects: record, FINAL, WANT, OFFER, entry of a roster.
 
 use segue_proto::wire::codec::{decode, encode};
-use segue_proto::wire::{DeviceId, Final, Offer, Record, Sig, Signed, SignedBody, Want};
+use segue_proto::wire::{DeviceId, Final, Offer, Record, RosterEntry, Sig, Signed, SignedBody, Want};
 use segue_proto::{Clause, Rules};
 
 use crate::input::Input;
@@ -10,14 +10,15 @@ use crate::input::Input;
 /// bytes; a signature that verifies must not verify over any other body, nor any other signature over this one.
 pub fn signed(data: &[u8]) {
     let mut input = Input::new(data);
-    let kind = input.below(4);
+    let kind = input.below(5);
     let (key, sig) = (DeviceId::new(input.array()), Sig::new(input.array()));
     let body = input.rest();
     match kind {
         0 => check::<Record>(key, sig, body),
         1 => check::<Final>(key, sig, body),
         2 => check::<Want>(key, sig, body),
-        _ => check::<Offer>(key, sig, body),
+        3 => check::<Offer>(key, sig, body),
+        _ => check::<RosterEntry>(key, sig, body),
     }
 }
 

@@ -78,17 +78,29 @@ impl Nodes {
     }
 }
 
-/// The clock from a pull of an unknown session to its target owning it, with all its data.
-pub(crate) async fn bulk(content: &Bytes) -> Duration {
+/// The clock from a pull of an unknown session to its target owning it, with all its data. The link is warm: another
+/// session went over it before.
+pub(crate) async fn bulk(warm: &[Bytes], files: &[Bytes]) -> Duration {
     let nodes = pair(None).await;
-    let session = nodes[0].create_session("bulk", &[nodes[1].device()]).await.expect("a session");
-    nodes[0].write_bytes(session, "content", content.clone()).await.expect("a write");
-    let start = Instant::now();
-    nodes[1].request_handoff(session, nodes[0].device()).await.expect("a handoff");
-    let took = start.elapsed();
-    assert!(nodes[1].read_file(session, "content").await.is_ok_and(|held| held == *content));
+    pull(&nodes, "warm", warm).await;
+    let took = pull(&nodes, "bulk", files).await;
     for node in &nodes {
         node.shutdown().await;
+    }
+    took
+}
+
+async fn pull([source, target]: &[Node; 2], name: &str, files: &[Bytes]) -> Duration {
+    let session = source.create_session(name, &[target.device()]).await.expect("a session");
+    for (at, file) in files.iter().enumerate() {
+        source.write_bytes(session, &at.to_string(), file.clone()).await.expect("a write");
+    }
+    let start = Instant::now();
+    target.request_handoff(session, source.device()).await.expect("a handoff");
+    let took = start.elapsed();
+    for (at, file) in files.iter().enumerate() {
+        let held = target.read_file(session, &at.to_string()).await.expect("a file");
+        assert!(held == *file, "{name}/{at} isn't what it was");
     }
     took
 }

@@ -46,7 +46,7 @@ fn the_budgets_of_flights_and_syncs_are_kept() {
     assert_eq!(counted.map(|it| (it.syncs_to_active, it.syncs_to_resolved)), [(1, 2); 3]);
 }
 
-/// The fourth handoff of a session, with the owner's last write still to be told.
+/// The fourth handoff of a session, after a write that sync told the target of.
 fn count(way: Way) -> Vec<(String, u64)> {
     let mut kernel = Kernel::new(Signatures::Real);
     kernel.handoff(Way::Pulled);
@@ -95,6 +95,6 @@ fn parse(text: &str) -> BTreeMap<String, u64> {
 
 const HEAD: &str = "\
 # What one handoff costs, from the command that starts it to the acknowledgement. Bytes are those of the framing layer.
-# The target holds all data but the last exclusive write; where it is asked first it holds all.
+# The target holds all data: sync told it of the last write before.
 # Checked by `cargo test -p segue-benches`, written by it with SEGUE_COUNTS=write.
 ";

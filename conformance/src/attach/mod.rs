@@ -89,12 +89,14 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 16] = [
+pub const COMMANDS: [&str; 23] = [
     "trust",
     "distrust",
     "create",
     "write-file",
     "write-exclusive",
+    "write",
+    "follow",
     "remove",
     "initiate",
     "cancel",
@@ -106,4 +108,9 @@ pub const COMMANDS: [&str; 16] = [
     "close",
     "close-link",
     "shutdown",
+    "create-account",
+    "invite",
+    "accept-link",
+    "confirm-link",
+    "revoke",
 ];

@@ -1,6 +1,8 @@
 //! Chapter data: manifests that a peer announces, and the subject's own ops.
 
-use segue_proto::data::{Entry, ListRef, Manifest, Part as DataPart, PartKind, Value, header, op_hash, strand_hash};
+use segue_proto::data::{
+    Entry, ListRef, Manifest, Part as DataPart, PartKind, State, Value, header, op_hash, strand_hash,
+};
 use segue_proto::limits::CHUNK;
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::hash::blob_id;
@@ -43,7 +45,7 @@ pub(super) const CASES: &[Case] = &[
         refuses(lab, |manifest| parts(manifest, |parts| parts[0].kind = 6), Code::WIRE_VALUE)
     }),
     refused("data/manifest/value-missing", &["DATA-MANIFEST-1"], T, fine, |lab| {
-        refuses(lab, |manifest| parts(manifest, |parts| parts[0].value = None.into()), Code::DATA_MANIFEST)
+        refuses(lab, |manifest| parts(manifest, |parts| parts[0].values = List::empty()), Code::DATA_MANIFEST)
     }),
     refused("data/manifest/value-is-no-tip", &["DATA-MANIFEST-1"], T, fine, |lab| {
         refuses(lab, |manifest| strands(manifest, |tip| tip.seq += 1), Code::DATA_MANIFEST)
@@ -57,11 +59,11 @@ pub(super) const CASES: &[Case] = &[
     refused("data/manifest/first-op-follows-something", &["DATA-OP-1"], T, fine, |lab| {
         let follows = |manifest: &mut Manifest| {
             let mut made = part(manifest, 7, &file("seven", b"7").to_bytes(), |_| {});
-            if let Some(value) = made.value.get().cloned() {
+            if let Some(value) = made.shown().cloned() {
                 let prev = Hash::new([9; 32]);
                 let tip = Tip { actor: value.op.actor, seq: 1, hash: op_hash(&prev, &header(&value.op)) };
                 made.strands = List::new(vec![tip]).unwrap_or_default();
-                made.value = Some(Value { prev, ..value }).into();
+                made.values = List::new(vec![Value { prev, ..value }]).unwrap_or_default();
             }
             add(manifest, made);
         };
@@ -81,11 +83,14 @@ pub(super) const CASES: &[Case] = &[
     refused("data/manifest/name-with-controls", &["WIRE-STRING-1"], T, fine, |lab| {
         refuses(lab, |manifest| manifest.name = Text::new("a\u{1b}[2J").unwrap_or_default(), Code::WIRE_STRING)
     }),
-    refused("data/manifest/two-files-one-path", &["DATA-MANIFEST-1"], T, with_more, |lab| {
-        entries(lab, &|| vec![file("file", b"a"), file("file", b"b")], Code::DATA_MANIFEST)
+    works("data/tree/two-files-one-path", &["DATA-TREE-1", "DATA-MANIFEST-1"], T, |lab| {
+        placed(lab, vec![file("file.txt", b"a"), file("file.txt", b"b")], &["file.txt", "file (08080808).txt"])
     }),
-    refused("data/manifest/file-under-a-file", &["DATA-MANIFEST-1"], T, with_more, |lab| {
-        entries(lab, &|| vec![file("file", b"a"), file("file/under", b"b")], Code::DATA_MANIFEST)
+    works("data/tree/file-under-a-file", &["DATA-TREE-1", "DATA-MANIFEST-1"], T, |lab| {
+        placed(lab, vec![file("file", b"a"), file("file/under", b"b")], &["file", "under (08080808)"])
+    }),
+    works("data/tree/file-over-a-file", &["DATA-TREE-1", "DATA-MANIFEST-1"], T, |lab| {
+        placed(lab, vec![file("dir/a", b"a"), file("dir", b"b")], &["dir/a", "dir (08080808)"])
     }),
     refused("data/manifest/lengths-disagree", &["DATA-MANIFEST-4"], T, with_more, |lab| {
         entries(lab, &|| vec![file("a", b"abc"), Entry { len: 4, ..file("b", b"abc") }], Code::DATA_MANIFEST)
@@ -144,7 +149,7 @@ pub(super) const CASES: &[Case] = &[
     works("data/op/names-its-head", &["HO-WRITE-1"], S, |lab| {
         let own = owning(lab)?;
         let head = own.book.head();
-        let under = own.manifest.parts.iter().all(|part| part.value.get().is_some_and(|value| value.op.record == head));
+        let under = own.manifest.parts.iter().all(|part| part.shown().is_some_and(|value| value.op.record == head));
         ensure(under, "ops made under the head", "others")
     }),
     works("data/op/after-a-handoff-it-reads-the-last", &["DATA-OP-4", "HO-WRITE-1"], T, |lab| {
@@ -158,13 +163,12 @@ pub(super) const CASES: &[Case] = &[
         let manifest =
             manifest.map_err(|why| crate::verdict::Fault::fail("a well-formed manifest", format!("{why:?}")))?;
         let part = manifest.parts.iter().find(|part| part.kind == PartKind::Exclusive.number());
-        let deps = part.and_then(|part| part.value.get()).map_or(0, |value| value.op.deps.len());
+        let deps = part.and_then(|part| part.shown()).map_or(0, |value| value.op.deps.len());
         ensure(deps == 1, "deps that name the value's strand", deps)
     }),
     refused("data/op/secondary-writes-nothing", &["HO-WRITE-1"], T, writes_as_primary, |lab| {
         let scene = wanting(lab)?;
         lab.must_not(Command::WriteExclusive { session: scene.book.id, bytes: b"mine".to_vec() })?;
-        lab.must_not(Command::WriteFile { session: scene.book.id, path: "mine".into(), content: b"mine".to_vec() })?;
         scene.succeeds(lab)
     }),
     works("data/op/too-much-to-travel-inline", &["HO-GRANT-4"], S, |lab| {
@@ -244,6 +248,21 @@ fn accepts_entries(lab: &mut Lab, more: Vec<Entry>) -> Done {
     serve_until_want(lab, link, &book).map(|_| ())
 }
 
+/// Entries that want each other's room: the subject takes them all, and shows each at a path of its own.
+fn placed(lab: &mut Lab, more: Vec<Entry>, paths: &[&str]) -> Done {
+    let (peer, link) = linked(lab)?;
+    let mut book = super::scene::session_of(lab, &peer);
+    let mut manifest = book.state.to_manifest();
+    put(&mut manifest, more);
+    book.state = State::from_manifest(manifest);
+    book.blobs.extend([b"a", b"b"].map(|content| (blob_id(content), content.to_vec())));
+    let scene = super::scene::pull(lab, peer, link, book)?;
+    scene.succeeds(lab)?;
+    let files = lab.known(scene.book.id)?.files;
+    let held = |path: &&str| files.get(*path).is_some_and(|content| !content.is_zero());
+    ensure(paths.iter().all(held), &format!("files at {paths:?}"), format!("{:?}", files.keys()))
+}
+
 fn entries(lab: &mut Lab, more: &dyn Fn() -> Vec<Entry>, code: Code) -> Done {
     let (manifest, link, mut book) = made(lab, |manifest| put(manifest, more()))?;
     let data = book.manifest(&manifest);
@@ -289,7 +308,12 @@ fn part(manifest: &Manifest, id: u8, body: &[u8], tweak: fn(&mut Op)) -> DataPar
     let prev = strand_hash(&manifest.session, &part, &actor);
     let tip = Tip { actor, seq: 1, hash: op_hash(&prev, &header(&op)) };
     let strands = List::new(vec![tip]).unwrap_or_default();
-    DataPart { part, kind: PartKind::Blob.number(), strands, value: Some(Value { prev, op }).into() }
+    DataPart {
+        part,
+        kind: PartKind::Blob.number(),
+        strands,
+        values: List::new(vec![Value { prev, op }]).unwrap_or_default(),
+    }
 }
 
 fn add(manifest: &mut Manifest, part: DataPart) {
@@ -315,9 +339,9 @@ fn strands(manifest: &mut Manifest, tweak: fn(&mut Tip)) {
 
 fn value(manifest: &mut Manifest, tweak: fn(&mut Value)) {
     parts(manifest, |parts| {
-        let mut value = parts[0].value.get().cloned();
+        let mut value = parts[0].shown().cloned();
         value.iter_mut().for_each(tweak);
-        parts[0].value = value.into();
+        parts[0].values = List::new(value.into_iter().collect()).unwrap_or_default();
     });
 }
 

@@ -1,10 +1,14 @@
 //! The cases, chapter by chapter.
 
+mod account;
+#[cfg(test)]
+mod cells;
 mod data;
 mod generations;
 mod handoff;
 mod link;
 mod scene;
+mod sync;
 mod transfer;
 mod wire;
 
@@ -138,8 +142,11 @@ const fn refused(name: &'static str, clauses: &'static [&'static str], part: Par
 pub fn all() -> Vec<Case> {
     [wire::CASES, link::CASES, generations::CASES]
         .into_iter()
+        .chain(account::chapters())
         .chain(handoff::chapters())
-        .chain([transfer::CASES, data::CASES])
+        .chain(transfer::chapters())
+        .chain([data::CASES])
+        .chain(sync::chapters())
         .flatten()
         .copied()
         .collect()

@@ -3,9 +3,10 @@
 use segue_proto::Code;
 use segue_proto::limits::{MAX_EXT, MAX_EXT_BYTES, MAX_FRAME};
 use segue_proto::wire::frame::write_varint;
-use segue_proto::wire::{Blob, Ext, Exts, List, Message, Ping};
+use segue_proto::wire::{Blob, Error, Ext, Exts, List, Message, Ping};
+use segue_testkit::device::Command;
 
-use super::scene::{alone, linked};
+use super::scene::{TIMEOUT, alone, linked, owning, serve_until_want, session_of};
 use super::{Case, Part, refused, works};
 use crate::lab::{Done, Lab, opposite};
 
@@ -46,6 +47,42 @@ pub(super) const CASES: &[Case] = &[
         let mut header = vec![0x77];
         write_varint(u64::MAX, &mut header);
         ends(lab, &header, Code::LIMIT_FRAME)
+    }),
+    works("wire/frame/only-listed-types", &["WIRE-TYPE-1"], Part::Source, |lab| {
+        // Whatever a subject says in a handoff is of a listed type, or grease behind its AUTH.
+        let own = owning(lab)?;
+        let grant = own.granted(lab)?;
+        own.acknowledge(lab, &grant);
+        lab.stays(own.link)
+    }),
+    refused("wire/order/long-varint-before-what-follows", &["WIRE-ORDER-1"], E, pings, |lab| {
+        ends(lab, &frame(0x08, &[0x87, 0, 0, 0, 9]), Code::WIRE_NONCANONICAL)
+    }),
+    refused("wire/order/end-before-long-varint", &["WIRE-ORDER-1"], E, pings, |lab| {
+        ends(lab, &frame(0x08, &[0x87, 0, 0]), Code::WIRE_LENGTH)
+    }),
+    refused("wire/order/what-follows-before-extension", &["WIRE-ORDER-1"], E, pings, |lab| {
+        ends(lab, &frame(0x08, &[7, 0, 1, 0x76, 0, 9]), Code::WIRE_LENGTH)
+    }),
+    refused("wire/order/cap-before-bool", &["WIRE-ORDER-1"], E, pings, |lab| {
+        // The list of extensions claims too many; its first element ends early, which comes later.
+        ends(lab, &frame(0x08, &[7, 0, MAX_EXT as u8 + 1]), Code::WIRE_LIMIT)
+    }),
+    works("wire/req/error-of-no-request-is-ignored", &["WIRE-REQ-1"], Part::Target, |lab| {
+        let (peer, link) = linked(lab)?;
+        let mut book = session_of(lab, &peer);
+        let data = book.announce();
+        lab.send(link, book.whole());
+        lab.must(Command::Request { session: book.id, from: peer.id, timeout_us: TIMEOUT })?;
+        let req = lab.take(link, "a HAVE that asks", |message| match message {
+            Message::Have(have) if have.session == book.id && have.req != 0 => Some(have.req),
+            _ => None,
+        })?;
+        let (session, code) = (Some(book.id).into(), Code::HO_UNKNOWN_SESSION.into());
+        let req = req.wrapping_add(1_000_000);
+        lab.send(link, Error { req, session, code, definite: true, retry_after_ms: 0, ext: Exts::empty() });
+        lab.send(link, book.have(Some(data)));
+        serve_until_want(lab, link, &book).map(|_| ())
     }),
     refused("wire/frame/long-type", &["WIRE-CANON-1"], E, pings, |lab| {
         let (_, payload) = split(&ping(7).to_frame());

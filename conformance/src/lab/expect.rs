@@ -166,6 +166,14 @@ impl Lab<'_> {
     /// # Errors
     /// If another comes, or none.
     pub fn refuses(&mut self, link: LinkId, req: u32, code: Code) -> Done {
+        self.refuses_in(link, req, code).map(|_| ())
+    }
+
+    /// The same; the session that the ERROR names.
+    ///
+    /// # Errors
+    /// If another comes, or none.
+    pub fn refuses_in(&mut self, link: LinkId, req: u32, code: Code) -> Done<Option<SessionId>> {
         let what = format!("ERROR {code:?} with req {req}");
         let error = self.take(link, &what, |message| match message {
             Message::Error(error) if error.req == req => Some(error.clone()),
@@ -179,7 +187,8 @@ impl Lab<'_> {
         if error.definite != definite {
             return Err(Fault::fail(format!("{what}, definite {definite}"), format!("definite {}", error.definite)));
         }
-        self.stays(link)
+        self.stays(link)?;
+        Ok(error.session.get().copied())
     }
 
     /// Takes the next whole bulk stream.

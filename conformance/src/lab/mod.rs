@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use segue_proto::wire::{DeviceId, Message, SessionId};
 use segue_proto::{Code, Continuity, Event, Generation, Instant, LinkId, Policy, Role};
-use segue_testkit::device::{Command, Device, Input, Outputs, Refusal, Reply, SessionState, Setup, Start};
+use segue_testkit::device::{
+    AccountState, Command, Device, Input, Outputs, Refusal, Reply, SessionState, Setup, Start,
+};
 use segue_testkit::disk::Disk;
 use segue_testkit::rng::Rng;
 
@@ -169,6 +171,12 @@ impl<'h> Lab<'h> {
         self.device.as_mut()?.inspect(now).sessions.remove(&session)
     }
 
+    /// What the subject says of its account.
+    pub fn account(&mut self) -> Option<AccountState> {
+        let now = self.now;
+        self.device.as_mut()?.inspect(now).account
+    }
+
     /// Lets time pass, in microseconds; the subject is woken whenever it asked for it.
     pub fn pass(&mut self, micros: u64) {
         let end = self.now.after(micros);
@@ -292,11 +300,24 @@ impl<'h> Lab<'h> {
 
     /// A peer sends the start of a unidirectional stream, and breaks it off.
     pub fn send_broken_bulk(&mut self, link: LinkId, bytes: Vec<u8>) {
-        let Some(end) = self.ends.get_mut(&link).filter(|end| end.closed.is_none()) else { return };
-        let stream = end.next_stream();
-        self.note(format!("peer → bulk {stream}, {} bytes, then it breaks off", bytes.len()));
+        if let Some(stream) = self.begin_bulk(link, bytes) {
+            self.note(format!("bulk {stream} breaks off"));
+            self.input(Input::BulkReset { link, stream });
+        }
+    }
+
+    /// A peer sends the start of a unidirectional stream: its number, if the link lives.
+    pub fn begin_bulk(&mut self, link: LinkId, bytes: Vec<u8>) -> Option<u64> {
+        let stream = self.ends.get_mut(&link).filter(|end| end.closed.is_none())?.next_stream();
+        self.note(format!("peer → bulk {stream}, {} bytes and not yet its end", bytes.len()));
         self.input(Input::Bulk { link, stream, bytes, fin: false });
-        self.input(Input::BulkReset { link, stream });
+        Some(stream)
+    }
+
+    /// A peer sends the rest of a unidirectional stream.
+    pub fn end_bulk(&mut self, link: LinkId, stream: u64, bytes: Vec<u8>) {
+        self.note(format!("peer → bulk {stream}, {} bytes and its end", bytes.len()));
+        self.input(Input::Bulk { link, stream, bytes, fin: true });
     }
 }
 
@@ -304,6 +325,7 @@ impl<'h> Lab<'h> {
 fn brief(command: &Command) -> String {
     match command {
         Command::WriteFile { path, content, .. } => format!("WriteFile {path:?}, {} bytes", content.len()),
+        Command::Write { kind, body, .. } => format!("Write {} bytes, kind {kind}", body.len()),
         Command::WriteExclusive { bytes, .. } => format!("WriteExclusive {} bytes", bytes.len()),
         command => format!("{command:?}"),
     }

@@ -146,6 +146,8 @@ pub(super) use {object, tagged};
 
 number! {
     u64: |n| *n, |n| n;
+    u32: |n| u64::from(*n), |n| u32::try_from(n).unwrap_or(u32::MAX);
+    u16: |n| u64::from(*n), |n| u16::try_from(n).unwrap_or(u16::MAX);
     Instant: |at| at.micros(), Instant::from_micros;
     LinkId: |link| link.0, LinkId;
     Lsn: |lsn| lsn.0, Lsn;
@@ -308,14 +310,14 @@ impl<A: Json, B: Json> Json for (A, B) {
     }
 }
 
-impl Json for BTreeMap<String, Hash> {
+impl<T: Json> Json for BTreeMap<String, T> {
     fn to_json(&self) -> Value {
-        self.iter().map(|(path, hash)| (path.clone(), hash.to_json())).collect::<Map<_, _>>().into()
+        self.iter().map(|(path, value)| (path.clone(), value.to_json())).collect::<Map<_, _>>().into()
     }
 
     fn from_json(value: &Value) -> Result<Self, String> {
         let entries = value.as_object().ok_or("an object is expected")?;
-        entries.iter().map(|(path, hash)| Ok((path.clone(), Hash::from_json(hash)?))).collect()
+        entries.iter().map(|(path, value)| Ok((path.clone(), T::from_json(value)?))).collect()
     }
 
     fn absent() -> Option<Self> {
@@ -326,3 +328,5 @@ impl Json for BTreeMap<String, Hash> {
 impl Listed for String {}
 impl Listed for DeviceId {}
 impl Listed for Generation {}
+impl Listed for Hash {}
+impl Listed for PartId {}

@@ -7,7 +7,8 @@ pub mod json;
 use segue_proto::wire::Hash;
 use segue_proto::{Batch, Code, Event, HandoffId, Violation, Write};
 use segue_testkit::device::{
-    Blobs, BulkOut, ChunkOut, Command, Contents, Input, Inspect, Outputs, Refusal, Reply, SessionState, Setup, Start,
+    AccountState, Blobs, BulkOut, ChunkOut, Command, Contents, Input, Inspect, Outputs, Refusal, Reply, SessionState,
+    Setup, Start,
 };
 use serde_json::{Map, Value};
 
@@ -33,6 +34,8 @@ tagged! { Command {
     Create = "create" { name, members }
     WriteFile = "write-file" { session, path, content }
     WriteExclusive = "write-exclusive" { session, bytes }
+    Write = "write" { session, part, kind, body, resolves }
+    Follow = "follow" { session, from }
     Remove = "remove" { session, path }
     Initiate = "initiate" { session, to, timeout_us }
     CancelHandoff = "cancel" { session }
@@ -44,6 +47,11 @@ tagged! { Command {
     Close = "close" { session }
     CloseLink = "close-link" { link, code }
     Shutdown = "shutdown" {}
+    CreateAccount = "create-account" { name }
+    Invite = "invite" { name }
+    AcceptLink = "accept-link" { invite }
+    ConfirmLink = "confirm-link" { device, yes }
+    Revoke = "revoke" { device }
 } }
 
 tagged! { Event {
@@ -66,9 +74,17 @@ tagged! { Event {
     Violation = "violation" { peer, session, violation }
     Closed = "closed" { session }
     Halted = "halted" {}
+    AccountCreated = "account-created" { account }
+    LinkCode = "link-code" { peer, name, code }
+    LinkResolved = "link-resolved" { peer, result }
+    DeviceLinked = "device-linked" { device, name, by }
+    DeviceRevoked = "device-revoked" { device, by }
+    OwnerRevoked = "owner-revoked" { session, owner }
+    Changed = "changed" { session, parts }
+    Synced = "synced" { session, peer }
 } }
 
-object! { Setup { identity, generation, floor, pulls, accept_unknown, trusted, wall_offset_ms, without } }
+object! { Setup { identity, generation, floor, pulls, accept_unknown, follow, trusted, wall_offset_ms, without } }
 object! { Start { setup, entropy, disk, continuity } }
 object! { Batch { lsn, writes, after_chunks } }
 object! { Write { key, value } }
@@ -78,8 +94,10 @@ object! { Outputs { control, bulk, closes, chunks, batches, events, timeout } }
 object! { Refusal { code, text } }
 object! { Violation { code, clause } }
 object! { SessionState {
-    role, head, parent, term, taker, n, owner, entitled, root, files, exclusive, copies, pending
+    role, head, parent, term, taker, n, owner, entitled, root, files, named, conflicts, exclusive, copies, pending
 } }
+
+object! { AccountState { account, members, revoked } }
 
 impl Listed for Batch {}
 impl Listed for Write {}
@@ -118,7 +136,7 @@ impl Json for [Hash; 2] {
     }
 }
 
-/// What a command gave: an object with at most one of `session`, `lsn`, `handoff`.
+/// What a command gave: an object with at most one of `session`, `lsn`, `handoff`, `invite`.
 impl Json for Reply {
     fn to_json(&self) -> Value {
         let mut object = Map::new();
@@ -127,6 +145,7 @@ impl Json for Reply {
             Reply::Session(session) => put(&mut object, "session", session),
             Reply::Written(lsn) => put(&mut object, "lsn", lsn),
             Reply::Handoff(id) => put(&mut object, "handoff", id),
+            Reply::Invite(invite) => put(&mut object, "invite", invite),
         }
         Value::Object(object)
     }
@@ -135,7 +154,8 @@ impl Json for Reply {
         let session: Option<_> = field(value, "session")?;
         let lsn: Option<_> = field(value, "lsn")?;
         let handoff: Option<HandoffId> = field(value, "handoff")?;
-        let written = session.map(Reply::Session).or(lsn.map(Reply::Written));
+        let invite: Option<String> = field(value, "invite")?;
+        let written = session.map(Reply::Session).or(lsn.map(Reply::Written)).or(invite.map(Reply::Invite));
         Ok(written.or(handoff.map(Reply::Handoff)).unwrap_or(Reply::Done))
     }
 }
@@ -167,7 +187,10 @@ impl Json for Contents {
 impl Json for Inspect {
     fn to_json(&self) -> Value {
         let sessions = self.sessions.iter().map(|(id, state)| (id.to_string(), state.to_json()));
-        serde_json::json!({ "sessions": sessions.collect::<Map<_, _>>() })
+        let mut object = Map::new();
+        object.insert("sessions".into(), sessions.collect::<Map<_, _>>().into());
+        put(&mut object, "account", &self.account);
+        Value::Object(object)
     }
 
     fn from_json(value: &Value) -> Result<Self, String> {
@@ -176,6 +199,7 @@ impl Json for Inspect {
             let id = segue_proto::wire::SessionId::from_hex(id).ok_or_else(|| format!("'{id}' is no session"))?;
             Ok((id, SessionState::from_json(state)?))
         };
-        Ok(Inspect { sessions: sessions.iter().map(read).collect::<Result<_, String>>()? })
+        let sessions = sessions.iter().map(read).collect::<Result<_, String>>()?;
+        Ok(Inspect { sessions, account: field(value, "account")? })
     }
 }

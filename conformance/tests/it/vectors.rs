@@ -10,7 +10,7 @@ use segue_proto::wire::{Message, SessionId};
 use segue_proto::{Code, Rules, Violation};
 use serde_json::Value;
 
-const CHAPTERS: [&str; 6] = ["wire", "link", "generations", "handoff", "transfer", "data"];
+const CHAPTERS: [&str; 8] = ["wire", "link", "account", "generations", "handoff", "transfer", "data", "sync"];
 
 fn files(chapter: &str, class: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(chapter).join(class);

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use segue_quic::{DeviceId, SessionId};
+use segue_quic::SessionId;
+
+use crate::who::Who;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -50,6 +52,21 @@ pub(crate) enum Command {
     Takeover(One),
     /// End a session for good; only its owner can
     Close(One),
+    /// Link a new device with your account: run it there to invite, and here to read the invitation
+    ///
+    /// On the new device, without --scan and --paste: prints an invitation as a QR code and as text, and waits. It works
+    /// once, for 300 seconds. On a device of the account: reads it, dials the new device, and both show a check code.
+    /// They are linked once both users have said that it is the same. A device without an account starts one when it
+    /// reads its first invitation. No other process may use the state directory meanwhile.
+    #[command(after_help = EXIT_CODES)]
+    Link(Link),
+    /// List the devices of the account: name, id, since when and by whom, and those that were revoked
+    Devices(Devices),
+    /// Put a device out of the account, for good: its key never returns
+    ///
+    /// Its links end at once, nothing is handed to it any more, and sessions that it owns are taken over by this device
+    /// if it is a member of them. The other devices are told when they meet.
+    Revoke(Revoke),
     /// Tell which sessions there are, who owns them since when, and by which chain of records
     Owner(Owner),
 }
@@ -140,10 +157,11 @@ pub(crate) struct Receive {
     /// Write each session into a directory of its name in this one
     #[arg(long, value_name = "DIR")]
     pub(crate) into: PathBuf,
-    /// Vouch for this device: it may offer sessions, and read and ask for those here; may be repeated. Without it any
-    /// device may offer, and the members of a session may ask for it
-    #[arg(long, value_name = "ID", value_parser = device)]
-    pub(crate) from: Vec<DeviceId>,
+    /// Vouch for this device, by its id or its name in the account: it may offer sessions, and read and ask for those
+    /// here; may be repeated. Without it any device may offer, and the members of a session may ask for it. The devices
+    /// of the account may read and ask in any case
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) from: Vec<Who>,
     /// Accept whatever is offered or asked for, without a question
     #[arg(long)]
     pub(crate) yes: bool,
@@ -161,9 +179,9 @@ pub(crate) struct Send {
     /// Where the other device listens: host or address, and port
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) to: String,
-    /// The other device's id, as its `segue id` prints it
-    #[arg(long, value_name = "ID", value_parser = device)]
-    pub(crate) device: DeviceId,
+    /// The other device: its name in the account, or its id, as its `segue id` prints it
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) device: Who,
     /// The session's name [default: the directory's]
     #[arg(long, value_name = "N")]
     pub(crate) name: Option<String>,
@@ -184,9 +202,9 @@ pub(crate) struct Pull {
     /// Where its owner listens: host or address, and port
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) from: String,
-    /// The owner's id
-    #[arg(long, value_name = "ID", value_parser = device)]
-    pub(crate) device: DeviceId,
+    /// The owner: its name in the account, or its id
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) device: Who,
     /// Write the session into a directory of its name in this one, unless it has one here already
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) into: PathBuf,
@@ -219,9 +237,46 @@ pub(crate) struct Owner {
     pub(crate) json: bool,
 }
 
-fn device(text: &str) -> Result<DeviceId, String> {
-    let id = DeviceId::from_hex(text).filter(|id| !id.is_zero());
-    id.ok_or_else(|| "a device id has 64 hexadecimal digits; `segue id --state DIR` prints it".to_owned())
+#[derive(Debug, clap::Args)]
+pub(crate) struct Link {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Read the invitation from the QR code in this PNG file
+    #[arg(long, value_name = "FILE", conflicts_with = "paste")]
+    pub(crate) scan: Option<PathBuf>,
+    /// Read the invitation from its text, which begins with SEGUE:
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) paste: Option<String>,
+    /// This device's name in the account [default: the computer's]
+    #[arg(long, value_name = "N")]
+    pub(crate) name: Option<String>,
+    /// Invite: also write the QR code as a PNG file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scan", "paste"])]
+    pub(crate) png: Option<PathBuf>,
+    /// Invite: wait at this address; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0", conflicts_with_all = ["scan", "paste"])]
+    pub(crate) listen: SocketAddr,
+    /// Where the new device can be reached, if not where it thinks: host or address, and port; up to four when inviting
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) address: Vec<String>,
+    /// Confirm without asking, once the check code is printed. For tests: nobody compares the codes then
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Devices {
+    #[command(flatten)]
+    pub(crate) state: State,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Revoke {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The device: its name in the account, or its id
+    #[arg(value_name = "NAME|ID")]
+    pub(crate) device: Who,
 }
 
 fn session(text: &str) -> Result<SessionId, String> {

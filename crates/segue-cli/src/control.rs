@@ -8,19 +8,24 @@ use std::path::Path;
 use segue_quic::SessionId;
 
 use crate::failure::Failure;
+use crate::who::Who;
 
 /// What may be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Owner,
+    Devices,
+    Revoke(Who),
     Takeover(SessionId),
     Close(SessionId),
 }
 
 impl Request {
-    fn line(self) -> String {
+    fn line(&self) -> String {
         match self {
             Request::Owner => "owner\n".to_owned(),
+            Request::Devices => "devices\n".to_owned(),
+            Request::Revoke(who) => format!("revoke {who}\n"),
             Request::Takeover(session) => format!("takeover {session}\n"),
             Request::Close(session) => format!("close {session}\n"),
         }
@@ -30,6 +35,8 @@ impl Request {
         let (verb, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
         Some(match verb {
             "owner" => Request::Owner,
+            "devices" => Request::Devices,
+            "revoke" => Request::Revoke(rest.parse().ok()?),
             "takeover" => Request::Takeover(SessionId::from_hex(rest)?),
             "close" => Request::Close(SessionId::from_hex(rest)?),
             _ => return None,
@@ -143,8 +150,8 @@ mod socket {
     }
 
     const NAME: &str = "control";
-    /// The longest request: a verb and a session's id.
-    const MAX_REQUEST: u64 = 256;
+    /// The longest request: a verb and a session's id, or a device's name.
+    const MAX_REQUEST: u64 = 512;
     const PATIENCE: Duration = Duration::from_secs(1);
 }
 
@@ -188,7 +195,14 @@ mod tests {
     #[test]
     fn requests_read_as_they_are_written() {
         let session = SessionId::new([7; 16]);
-        for request in [Request::Owner, Request::Takeover(session), Request::Close(session)] {
+        let who = Who::Name("my phone".to_owned());
+        for request in [
+            Request::Owner,
+            Request::Devices,
+            Request::Revoke(who),
+            Request::Takeover(session),
+            Request::Close(session),
+        ] {
             assert_eq!(Request::parse(&request.line()), Some(request));
         }
         assert_eq!(Request::parse("close everything\n"), None);

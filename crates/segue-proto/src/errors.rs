@@ -76,6 +76,8 @@ codes! {
     AUTH_UNKNOWN_DEVICE = 0x0303 Definite,
     /// The signature of a signed object doesn't verify.
     AUTH_SIGNATURE = 0x0304 Definite,
+    /// The key is revoked in the account. Before authentication is complete the peer is told AUTH_FAILED.
+    AUTH_REVOKED = 0x0305 Definite,
     /// A control frame is longer than its cap.
     LIMIT_FRAME = 0x0401 Definite,
     /// Too many bytes before authentication.
@@ -140,6 +142,10 @@ codes! {
     DATA_MANIFEST = 0x0605 Definite,
     /// The root recomputed from the data isn't the one promised.
     DATA_ROOT = 0x0606 Definite,
+    /// One op number of a writer names two ops.
+    DATA_FORK = 0x0607 Definite,
+    /// A part has several values that were written without knowing of each other.
+    DATA_CONFLICT = 0x0608 Definite,
     /// The store failed to write or sync; the device halts.
     STORE_IO = 0x0701 Indefinite,
     /// The store holds something that it can't have written.
@@ -152,6 +158,16 @@ codes! {
     LINK_LOST = 0x0801 Indefinite,
     /// A newer link of the same device takes this one's place.
     LINK_REPLACED = 0x0802 Definite,
+    /// The invitation was used, is too old, or never was.
+    LINK_EXPIRED = 0x0803 Definite,
+    /// A user said that the devices shouldn't be linked, or hasn't said that they should.
+    LINK_DECLINED = 0x0804 Definite,
+    /// The proof is for another invitation or another channel: somebody may stand between the devices.
+    LINK_CHANNEL = 0x0805 Definite,
+    /// The entry doesn't follow from the entries that it cites.
+    ACCOUNT_ENTRY = 0x0901 Definite,
+    /// The device, or the entry, is of another account, or of none.
+    ACCOUNT_OTHER = 0x0902 Definite,
 }
 
 impl Code {
@@ -254,12 +270,24 @@ pub enum UsageError {
     TooLarge,
     /// The part exists with another kind, or the path isn't one that may be written.
     BadPart,
+    /// The part has several values that were written without knowing of each other; they are to be resolved first.
+    Conflicted,
     /// The store failed; the device is halted.
     Halted,
     /// This device already is the session's primary.
     AlreadyOwner,
     /// This device is not a member of the session.
     NotMember,
+    /// This device belongs to no account.
+    NoAccount,
+    /// This device belongs to an account already.
+    HasAccount,
+    /// The account has no such device.
+    UnknownDevice,
+    /// The device's key is revoked.
+    Revoked,
+    /// No linking with this device waits for an answer.
+    NoLinking,
 }
 
 impl UsageError {
@@ -274,8 +302,12 @@ impl UsageError {
             UsageError::RolledBack => Code::STORE_ROLLED_BACK,
             UsageError::TooLarge => Code::WIRE_LIMIT,
             UsageError::BadPart => Code::DATA_NAME,
+            UsageError::Conflicted => Code::DATA_CONFLICT,
             UsageError::Halted => Code::STORE_IO,
             UsageError::NotMember => Code::HO_NOT_MEMBER,
+            UsageError::NoAccount | UsageError::HasAccount | UsageError::UnknownDevice => Code::ACCOUNT_OTHER,
+            UsageError::Revoked => Code::AUTH_REVOKED,
+            UsageError::NoLinking => Code::LINK_EXPIRED,
         }
     }
 }
@@ -295,9 +327,17 @@ impl fmt::Display for UsageError {
             ),
             UsageError::TooLarge => f.write_str("a value is larger than its limit"),
             UsageError::BadPart => f.write_str("the part has another kind, or its path may not be written"),
+            UsageError::Conflicted => {
+                f.write_str("the part has values in conflict: look at them, and resolve them by one that stands for all")
+            }
             UsageError::Halted => f.write_str("the store failed, so the device is halted; restart it"),
             UsageError::AlreadyOwner => f.write_str("this device already owns the session"),
             UsageError::NotMember => f.write_str("this device isn't a member of the session"),
+            UsageError::NoAccount => f.write_str("this device belongs to no account"),
+            UsageError::HasAccount => f.write_str("this device belongs to an account already"),
+            UsageError::UnknownDevice => f.write_str("the account has no such device"),
+            UsageError::Revoked => f.write_str("the device is revoked, and a revoked key never returns"),
+            UsageError::NoLinking => f.write_str("no linking with this device waits for an answer"),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What an endpoint tells its application, and what the application sets.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
-use crate::wire::{DeviceId, Hash, SessionId};
+use crate::wire::{DeviceId, Hash, PartId, SessionId};
 use crate::{Code, Violation};
 
 /// A link, numbered by the caller.
@@ -23,6 +24,15 @@ pub enum Role {
 /// A handoff that the application asked for or accepted. Numbers start again at every open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HandoffId(pub u64);
+
+/// A request that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Accepted {
+    /// An offer: this handoff brings the session here, and [`Event::HandoffResolved`] tells its end.
+    Offer(HandoffId),
+    /// A pull: the handoff is the other device's. Here [`Event::HeadChanged`] tells that it has the session.
+    Pull,
+}
 
 /// Names a request that waits for the application: the id of the OFFER or WANT. It is no secret and no authority.
 pub type Token = Hash;
@@ -51,6 +61,8 @@ pub struct Config {
     pub pulls: Policy,
     /// Whether devices that the application didn't name may link. What they may learn is up to each session.
     pub accept_unknown: bool,
+    /// Whether sessions that trusted devices tell of are followed without being asked for.
+    pub follow: bool,
     /// The clauses in force.
     pub rules: Rules,
 }
@@ -64,6 +76,7 @@ impl Config {
             floor: Generation::V1_4,
             pulls: Policy::Ask,
             accept_unknown: false,
+            follow: false,
             rules: Rules::ALL,
         }
     }
@@ -134,6 +147,20 @@ pub enum Event {
         session: SessionId,
         /// Its owner.
         from: DeviceId,
+    },
+    /// Other devices changed a session's parts.
+    Changed {
+        /// The session.
+        session: SessionId,
+        /// The parts, ascending.
+        parts: Vec<PartId>,
+    },
+    /// All that a device had of a session when it linked is held here, durably.
+    Synced {
+        /// The session.
+        session: SessionId,
+        /// The device.
+        peer: DeviceId,
     },
     /// Data arrives.
     Progress {
@@ -229,6 +256,50 @@ pub enum Event {
     Closed {
         /// The session.
         session: SessionId,
+    },
+    /// The account that this device starts exists.
+    AccountCreated {
+        /// The account.
+        account: Hash,
+    },
+    /// Two devices are being linked: both show this code, and both users say whether it is the same on both.
+    LinkCode {
+        /// The other device.
+        peer: DeviceId,
+        /// Its name.
+        name: String,
+        /// Six decimal digits.
+        code: u32,
+    },
+    /// Linking ended: with the account, or with why not.
+    LinkResolved {
+        /// The other device.
+        peer: DeviceId,
+        /// The account, or the error. `LINK_LOST` may mean that the device was linked all the same.
+        result: Result<Hash, Code>,
+    },
+    /// A device was linked to the account.
+    DeviceLinked {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+        /// Who linked it.
+        by: DeviceId,
+    },
+    /// A device of the account was revoked.
+    DeviceRevoked {
+        /// The device.
+        device: DeviceId,
+        /// Who revoked it.
+        by: DeviceId,
+    },
+    /// The owner, or the grantor, of a session is revoked: a member has to take the session over.
+    OwnerRevoked {
+        /// The session.
+        session: SessionId,
+        /// The device that is revoked.
+        owner: DeviceId,
     },
     /// The store failed. Nothing further leaves this device.
     Halted,

@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod account;
 mod clause;
 mod clock;
 pub mod data;
@@ -16,6 +17,7 @@ pub mod handoff;
 mod journal;
 pub mod limits;
 pub mod link;
+pub mod sync;
 pub mod transfer;
 pub mod wire;
 
@@ -23,7 +25,7 @@ pub use clause::{Clause, Rules};
 pub use clock::Instant;
 pub use endpoint::{Endpoint, Incoming, OpenError, Search, Serve, Served, SessionView, SignId, SignRequest};
 pub use errors::{Code, Outcome, UsageError, Violation};
-pub use event::{Config, Event, HandoffId, LinkId, Policy, Role, Token};
+pub use event::{Accepted, Config, Event, HandoffId, LinkId, Policy, Role, Token};
 pub use generations::Generation;
 pub use handoff::SessionRole;
 pub use journal::{Batch, Continuity, Lsn, Write};

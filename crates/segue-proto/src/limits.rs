@@ -49,10 +49,28 @@ limits! {
     MAX_INLINE_OPS: usize = 256, "ops", "guess; the bytes bound first";
     /// The body of an exclusive op.
     MAX_OP_BODY: usize = 16_384, "bytes", "half a GRANT";
+    /// The ops in one OPS.
+    MAX_OPS: usize = 4_096, "ops", "fits a frame, at 16 bytes an op";
+    /// The parts in one PARTS.
+    MAX_SYNC_PARTS: usize = 256, "parts", "fits a frame, at 256 bytes a part";
+    /// The encoding of a part in PARTS; one that is longer is sent in pieces.
+    MAX_PART: usize = 61_440, "bytes", "a frame, less its own fields";
+    /// The strands that a link may have named at once.
+    MAX_STRANDS: usize = 4_096, "strands", "some 600 KB at a receiver; guess";
+    /// The bytes of changes sent on a link beyond what the peer said that it holds.
+    SYNC_WINDOW: usize = 262_144, "bytes", "a quarter of MAX_QUEUE: 100 ms at 2.6 MB/s";
+    /// The longest time until a MARK follows what was sent.
+    MARK_DELAY: u64 = 1_000_000, "µs", "what is sent twice after a lost link is at most a second old";
+    /// The pause before content that no peer had is asked for again.
+    CONTENT_DELAY: u64 = 2_000_000, "µs", "a peer that is being fed itself has it by then; guess";
     /// The strands that an op names as read.
     MAX_DEPS: usize = 64, "strands", "one a member";
     /// The actors of a part.
     MAX_ACTORS: usize = 1_024, "actors", "64 members that lose their store 16 times";
+    /// The ops of a log or opaque part.
+    MAX_STREAM_OPS: usize = 1_048_576, "ops", "four times the longest text history at hand, a key a time";
+    /// The bytes that the ops of a session's log and opaque parts take, 128 for each and its body.
+    MAX_STREAM_BYTES: usize = 268_435_456, "bytes", "two million keys typed; guess";
     /// The parts of a session.
     MAX_PARTS: usize = 65_536, "parts", "as many as a manifest lists";
     /// The manifest of a session.
@@ -103,12 +121,34 @@ limits! {
     MAX_SESSIONS: usize = 4_096, "sessions", "guess";
     /// The links of a device, authenticated or not.
     MAX_LINKS: usize = 1_024, "links", "the hostile peers of threat 22";
+    /// The parents that an entry of a roster cites.
+    MAX_PARENTS: usize = 16, "entries", "as many devices that edit at once as one person owns";
+    /// The ends of strands in a cut.
+    MAX_CUT_TIPS: usize = 16, "strands", "fits a signed body; guess";
+    /// The heads in a cut.
+    MAX_CUT_HEADS: usize = 32, "sessions", "fits a signed body; guess";
+    /// The entries of a roster that a device keeps.
+    MAX_ROSTER: usize = 1_024, "entries", "a device linked and revoked every week for ten years";
+    /// The entries in one ROSTER.
+    MAX_ENTRIES: usize = 128, "entries", "128 links of short names fit a frame";
+    /// The heads in one ROSTER.
+    MAX_ROSTER_HEADS: usize = 256, "heads", "an eighth of a frame; guess";
+    /// The entries that wait for their parents.
+    MAX_WAITING: usize = 128, "entries", "a page that overtook another";
+    /// The addresses in an invitation.
+    MAX_HINTS: usize = 4, "addresses", "two networks of two families";
+    /// The life of an invitation.
+    INVITE_TTL: u64 = 300_000_000, "µs", "threat 8: time to find the other device, not to lose the picture";
+    /// From the check code on both devices to the end of linking.
+    CONFIRM_TIMEOUT: u64 = 120_000_000, "µs", "two people compare six digits; guess";
     /// From link up to HELLO.
     HELLO_TIMEOUT: u64 = 5_000_000, "µs", "threat 23";
     /// From link up to a verified AUTH.
     AUTH_TIMEOUT: u64 = 10_000_000, "µs", "threat 23";
     /// From the first byte of a frame to its last.
     FRAME_TIMEOUT: u64 = 10_000_000, "µs", "threat 23";
+    /// From a request for a blob to its answer, while no other answer is under way; then it counts as lost.
+    ANSWER_TIMEOUT: u64 = 10_000_000, "µs", "as long as a frame may take";
     /// Silence after which a PING is sent.
     KEEPALIVE: u64 = 15_000_000, "µs", "half of the shortest common NAT timeout";
     /// Silence after which a link is given up.

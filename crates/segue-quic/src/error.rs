@@ -102,6 +102,14 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// The devices were not linked.
+    #[error("can't link with device {device}: {}; ask for a new invitation", code.meaning().trim_end_matches('.'))]
+    Link {
+        /// The other device.
+        device: DeviceId,
+        /// Why; `LINK_LOST` if the device may be linked all the same.
+        code: Code,
+    },
     /// The node was shut down, or its store failed; what was asked may or may not have been done.
     #[error("the node has stopped; open it again and ask it for its sessions")]
     Stopped,

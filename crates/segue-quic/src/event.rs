@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use segue_proto::wire::{DeviceId, Hash, SessionId};
+use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
 use segue_proto::{Clause, Code, Generation, HandoffId, Token};
 use tokio::sync::Notify;
 
@@ -72,6 +72,20 @@ pub enum Event {
         session: SessionId,
         /// Its owner.
         from: DeviceId,
+    },
+    /// Other devices changed a session's parts.
+    Changed {
+        /// The session.
+        session: SessionId,
+        /// The parts, ascending.
+        parts: Vec<PartId>,
+    },
+    /// All that a device had of a session when it linked is held here, durably.
+    Synced {
+        /// The session.
+        session: SessionId,
+        /// The device.
+        peer: DeviceId,
     },
     /// Data arrives.
     Progress {
@@ -160,6 +174,47 @@ pub enum Event {
     Closed {
         /// The session.
         session: SessionId,
+    },
+    /// Two devices are being linked: both show this code, and their users say whether it is the same on both, by
+    /// [`crate::Node::confirm_link`] or [`crate::Node::decline_link`].
+    LinkCode {
+        /// The other device.
+        peer: DeviceId,
+        /// Its name.
+        name: String,
+        /// Six decimal digits.
+        code: u32,
+    },
+    /// Linking ended: with the account, or with why not.
+    LinkResolved {
+        /// The other device.
+        peer: DeviceId,
+        /// The account's id, or the error. `LINK_LOST` may mean that the device was linked all the same.
+        result: Result<Hash, Code>,
+    },
+    /// A device was linked to the account.
+    DeviceLinked {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+        /// Who linked it.
+        by: DeviceId,
+    },
+    /// A device of the account was revoked.
+    DeviceRevoked {
+        /// The device.
+        device: DeviceId,
+        /// Who revoked it.
+        by: DeviceId,
+    },
+    /// The owner of a session is revoked. The device that revoked it takes the session over if it may; else
+    /// [`crate::Node::takeover`] does.
+    OwnerRevoked {
+        /// The session.
+        session: SessionId,
+        /// The device that is revoked.
+        owner: DeviceId,
     },
     /// The store failed, and the node stops: nothing further leaves it, and its calls fail.
     Halted {

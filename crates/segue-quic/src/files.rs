@@ -236,12 +236,13 @@ impl Node {
 }
 
 impl Driver {
-    /// Writes entries, each into the part that holds its path, or into a new one. The LSN behind them.
+    /// Writes entries, each into the part that holds its path, or into a new one. The LSN behind them; if the session
+    /// holds them all already, that of the last write, which may have been theirs.
     fn put_entries(&mut self, session: SessionId, entries: Vec<Entry>) -> Result<Lsn, UsageError> {
         let manifest = self.core.manifest(&session).ok_or(UsageError::UnknownSession)?;
         let mut parts: HashMap<String, (PartId, Entry)> =
             manifest.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect();
-        let mut lsn = Lsn::default();
+        let mut lsn = self.waits.last_write();
         for entry in entries {
             let part = match parts.get(&*entry.path) {
                 Some((_, same)) if *same == entry => continue,
@@ -316,7 +317,7 @@ fn store_error(at: &str, error: StoreError) -> Error {
 }
 
 /// The wall clock, for display and tie-breaks only.
-fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 

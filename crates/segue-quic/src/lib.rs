@@ -22,6 +22,7 @@
 //! `transport.rs` has each value and where it comes from.
 #![forbid(unsafe_code)]
 
+mod account;
 mod builder;
 mod bulk;
 mod driver;
@@ -67,6 +68,7 @@ pub mod bare {
     }
 }
 
+pub use account::{Account, LinkedDevice, RevokedDevice};
 pub use builder::Builder;
 pub use error::{Error, HandoffError, OpenError};
 pub use event::{EVENT_QUEUE, Event};
@@ -79,5 +81,6 @@ pub use storage::{BlobSource, ReadAt};
 pub use ed25519_dalek::SigningKey;
 pub use segue_proto::{
     Code, Continuity, Generation, HandoffId, Outcome, Policy, SessionRole, SessionView, Token, UsageError,
+    account::{BadInvite, Invite},
     wire::{DeviceId, Hash, SessionId},
 };

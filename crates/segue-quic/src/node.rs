@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Hash, SessionId};
-use segue_proto::{Code, Endpoint, HandoffId, SessionView, Token, UsageError};
+use segue_proto::{Accepted, Code, Endpoint, HandoffId, SessionView, Token, UsageError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -148,8 +148,8 @@ impl Node {
     pub async fn accept_handoff(&self, token: Token) -> Result<Receipt, HandoffError> {
         let told = self.call(move |driver| driver.accept(token)).await.map_err(|_| HandoffError::stopped())?;
         match told.map_err(|error| HandoffError::usage("accept the handoff", error))? {
-            Accepted::Offered(told) => told.await.unwrap_or_else(|_| Err(HandoffError::stopped())),
-            Accepted::Wanted(told, session, peer) => match timeout(self.inner.timeout, told).await {
+            Answer::Offered(told) => told.await.unwrap_or_else(|_| Err(HandoffError::stopped())),
+            Answer::Wanted(told, session, peer) => match timeout(self.inner.timeout, told).await {
                 Ok(told) => told.unwrap_or_else(|_| Err(HandoffError::stopped())),
                 Err(_) => Err(self.overdue(session, peer).await),
             },
@@ -412,20 +412,23 @@ impl Node {
 }
 
 /// What was accepted, and who will tell.
-pub(crate) enum Accepted {
+pub(crate) enum Answer {
     Offered(oneshot::Receiver<Resolved>),
     Wanted(oneshot::Receiver<Resolved>, SessionId, DeviceId),
 }
 
 impl Driver {
-    fn accept(&mut self, token: Token) -> Result<Accepted, UsageError> {
+    fn accept(&mut self, token: Token) -> Result<Answer, UsageError> {
         let now = self.now();
-        let id = self.core.accept_handoff(now, token)?;
-        Ok(match self.requests.remove(&token) {
-            Some(Request { kind: RequestKind::Wanted, session, peer, .. }) => {
-                Accepted::Wanted(self.waits.give(session, peer), session, peer)
+        let accepted = self.core.accept_handoff(now, token)?;
+        let request = self.requests.remove(&token);
+        Ok(match (accepted, request) {
+            (Accepted::Offer(id), _) => Answer::Offered(self.waits.handoff(id)),
+            (Accepted::Pull, Some(Request { session, peer, .. })) => {
+                Answer::Wanted(self.waits.give(session, peer), session, peer)
             }
-            _ => Accepted::Offered(self.waits.handoff(id)),
+            // The core names each request in an event before it takes an answer to it.
+            (Accepted::Pull, None) => return Err(UsageError::UnknownToken),
         })
     }
 }

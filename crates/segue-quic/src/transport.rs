@@ -203,6 +203,8 @@ fn transport(control: u32, windows: Windows) -> TransportConfig {
         .max_idle_timeout(IdleTimeout::try_from(Duration::from_micros(IDLE)).ok())
         // The core sends its own PING, which also proves that the other side's core lives.
         .keep_alive_interval(None)
+        // A stream goes out whole before the next: their packets would take turns, to nobody's gain.
+        .send_fairness(false)
         .datagram_receive_buffer_size(None);
     config
 }

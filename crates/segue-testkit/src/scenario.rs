@@ -168,6 +168,7 @@ impl Scenario {
         world.add(devices, |at, setup| {
             setup.generation = self.generations[at];
             setup.pulls = self.pulls;
+            setup.follow = true;
             setup.without = self.without;
         });
         let members: Vec<usize> = (1..devices).collect();
@@ -183,6 +184,7 @@ impl Scenario {
         world.calm();
         world.run_until(10 * PATIENCE, |world| world.is_settled());
         world.run_for(PATIENCE / 4);
+        world.run_until(4 * PATIENCE, |world| world.is_converged());
         world.check_settled();
         (world, session)
     }
@@ -208,7 +210,10 @@ impl Step {
         let from = owner.min(world.len() - 1);
         let command = match self.action {
             Action::WriteExclusive => (owner, Command::WriteExclusive { session, bytes: content(20) }),
-            Action::WriteFile { len } => (owner, Command::WriteFile { session, path, content: content(len) }),
+            Action::WriteFile { len } => (
+                if self.pause.is_multiple_of(2) { device } else { owner },
+                Command::WriteFile { session, path, content: content(len) },
+            ),
             Action::Remove => (owner, Command::Remove { session, path }),
             Action::Initiate { timeout } => {
                 (owner, Command::Initiate { session, to: world.id(to), timeout_us: timeout })

@@ -1,7 +1,7 @@
 //! What happened, in lines that a person reads, and in one hash that two runs compare.
 
 use segue_proto::wire::frame::Framer;
-use segue_proto::wire::{Kind, Message, Record, Signed, SignedBody, Want, WantMode};
+use segue_proto::wire::{Kind, Message, Record, RosterEntry, Signed, SignedBody, Want, WantMode};
 use segue_proto::{Code, Instant, Rules};
 
 /// The lines of a run.
@@ -64,6 +64,12 @@ pub fn describe(message: &Message) -> String {
         Message::Error(m) => format!("req {} {:?}", m.req, Code::from(m.code)),
         Message::Goaway(m) => format!("{:?}", Code::from(m.code)),
         Message::Ping(m) => (if m.answer { "answer" } else { "ask" }).to_string(),
+        Message::Link(m) => format!("{:?} {}", m.proof, if m.confirmed { "confirmed" } else { "asks" }),
+        Message::LinkOk(m) => format!("account {:?}", m.account),
+        Message::Roster(m) => {
+            let entries: Vec<String> = m.entries.iter().map(entry).collect();
+            format!("account {:?} heads {:?} [{}]", m.account, &*m.heads, entries.join(", "))
+        }
         Message::Have(m) => {
             let data = m.data.get().map_or("nothing".to_string(), |data| format!("root {:?}", data.root));
             format!("req {} head {:?} {data}", m.req, m.head)
@@ -80,11 +86,20 @@ pub fn describe(message: &Message) -> String {
             let ack = m.ack.get().map_or(String::new(), |ack| format!(" ack {:?}", ack.record));
             format!("[{}]{ack}", records.join(", "))
         }
+        Message::Since(m) => format!("{:?} from {} of {:?}", m.session, m.at, m.log),
+        Message::Strand(m) => format!("{} is {:?} of {:?}, after {}", m.strand, m.part, m.actor, m.seq),
+        Message::Ops(m) => format!("{}, {} ops", m.strand, m.ops.len()),
+        Message::Parts(m) => format!("{:?}, {} parts", m.session, m.parts.len()),
+        Message::Mark(m) => format!("{:?} up to {} of {:?}", m.session, m.at, m.log),
         Message::Offer(m) => opened(&m.offer, |offer| format!("{:?} under {:?}", m.offer.id(), offer.parent)),
         Message::Decline(m) => format!("{:?} {:?}", m.subject, Code::from(m.code)),
         Message::Cancel(m) => format!("{:?} {:?}", m.subject, Code::from(m.code)),
     };
     format!("{name} {rest}")
+}
+
+fn entry(entry: &Signed<RosterEntry>) -> String {
+    opened(entry, |body| format!("kind {} of {:?} by {:?}", body.kind, body.device, body.signer))
 }
 
 fn want(want: &Signed<Want>) -> String {

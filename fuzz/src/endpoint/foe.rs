@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use segue_proto::data::{Manifest, actor_id, session_id};
+use segue_proto::data::{Manifest, State, actor_id, session_id};
 use segue_proto::handoff::ack_message;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
@@ -213,11 +213,18 @@ impl Foe {
             session: body.session,
             parent: body.parent,
             root: data.root,
+            exclusive: self.exclusive_of(&data.manifest, body.session),
             manifest: data.manifest,
             manifest_len: data.manifest_len,
         };
         let record = self.next(Kind::Grant, body.session, body.parent, device(1), want.id());
         Some(Grant { req, want, record, end: Signed::sign(&end, &key(2)), ops: List::empty(), ext: Exts::empty() })
+    }
+
+    /// The root of the exclusive parts of a manifest; zero if it has none of these bytes.
+    fn exclusive_of(&self, manifest: &Hash, session: SessionId) -> Hash {
+        let opened = self.blobs.get(manifest).and_then(|bytes| Manifest::open(Rules::ALL, bytes, &session).ok());
+        opened.map_or(Hash::ZERO, |manifest| State::from_manifest(manifest).exclusive_root())
     }
 
     /// A GRANT that is wrong in some way, or not.
@@ -226,7 +233,8 @@ impl Foe {
         let session = self.some_session(input);
         let parent = if input.flag() { self.some_hash(input) } else { self.head_of(session)? };
         let Announced { root, manifest, manifest_len } = self.some_data(input)?;
-        let end = Final { session, parent, root, manifest, manifest_len };
+        let exclusive = self.exclusive_of(&manifest, session);
+        let end = Final { session, parent, root, exclusive, manifest, manifest_len };
         let owner = if input.flag() { self.id() } else { device(1) };
         let record = self.next(Kind::Grant, session, parent, owner, want.id());
         let ops = self.ops.iter().take(input.below(4)).cloned().collect();

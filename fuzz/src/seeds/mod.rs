@@ -2,6 +2,7 @@
 
 mod objects;
 mod scripts;
+mod sync;
 
 use std::sync::OnceLock;
 
@@ -37,6 +38,7 @@ pub fn small_manifest(session: SessionId, contents: &[Vec<u8>]) -> Manifest {
             record: Hash::new([5; 32]),
             salt: Nonce::new([at; 16]),
             body,
+            resolves: false,
         };
         let _ = state.write(Rules::ALL, new);
     };
@@ -57,12 +59,14 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "signed" => objects::signed(),
         "framer" => objects::framer(),
         "data" => objects::data(),
+        "sync" => sync::seeds(),
         "path" => named("path", ["a", "folder/file.txt", "été/日本", ".hidden", "COM10", "a b/c"].map(Vec::from)),
         "transfer" => scripts::transfer(),
         "chain" => scripts::chain(),
         "link" => scripts::link(),
         "endpoint" => scripts::endpoint(),
         "restore" => scripts::restore(),
+        "roster" => scripts::roster(),
         "world" => scripts::world(),
         _ => Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! One valid encoding of everything that has one.
 
-use segue_proto::data::{Entry, Manifest, OpHeader, header};
+use segue_proto::data::{Entry, Manifest, OpHeader, State, header};
 use segue_proto::transfer::{ChunkList, chunk_list};
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::frame::Framer;
@@ -51,7 +51,7 @@ pub(super) fn data() -> Vec<(String, Vec<u8>)> {
     let list = chunk_list(&listed).1.map(|(_, bytes)| bytes).unwrap_or_default();
     debug_assert!(decode::<ChunkList>(Rules::ALL, &list).is_ok());
     let part = manifest.parts.first().cloned();
-    let value = part.as_ref().and_then(|part| part.value.get().cloned());
+    let value = part.as_ref().and_then(|part| part.shown().cloned());
     let entry = manifest.entries().next().map(|(_, entry): (_, Entry)| entry.to_bytes());
     let op_header: Option<OpHeader> = value.as_ref().map(|value| header(&value.op));
     let seeds = [
@@ -73,7 +73,7 @@ pub(super) fn messages() -> Vec<Message> {
     let ranges = List::new(vec![Range { offset: 0, len: 65_536 }]).unwrap_or_default();
     let ack = Ack { record: record().id(), sig: Sig::new([1; 64]) };
     let records = List::new(vec![genesis(), record()]).unwrap_or_default();
-    let ops: Vec<Op> = manifest().parts.iter().filter_map(|part| part.value.get().map(|it| it.op.clone())).collect();
+    let ops: Vec<Op> = manifest().parts.iter().filter_map(|part| part.shown().map(|it| it.op.clone())).collect();
     let ops = List::new(ops).unwrap_or_default();
     vec![
         Hello { generation: 4, floor: 1, boot: Nonce::new([1; 16]), ext: ext.clone() }.into(),
@@ -93,6 +93,9 @@ pub(super) fn messages() -> Vec<Message> {
         Cancel { session, subject: blob, code, ext: ext.clone() }.into(),
         Ranges { req: 5, session, blob, len: 150_000, ranges, ext }.into(),
     ]
+    .into_iter()
+    .chain(super::sync::messages())
+    .collect()
 }
 
 fn manifest() -> Manifest {
@@ -133,8 +136,9 @@ fn record() -> Signed<Record> {
 }
 
 fn end() -> Signed<Final> {
+    let exclusive = State::from_manifest(manifest()).exclusive_root();
     let Announced { root, manifest, manifest_len } = announced();
-    Signed::sign(&Final { session: SESSION, parent: genesis().id(), root, manifest, manifest_len }, &key(2))
+    Signed::sign(&Final { session: SESSION, parent: genesis().id(), root, exclusive, manifest, manifest_len }, &key(2))
 }
 
 fn want() -> Signed<Want> {

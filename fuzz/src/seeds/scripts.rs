@@ -132,6 +132,14 @@ pub(super) fn chain() -> Vec<(String, Vec<u8>)> {
     named("records", [grants.to_vec(), takeovers.to_vec(), close.to_vec(), [grants, grants].concat()])
 }
 
+pub(super) fn roster() -> Vec<(String, Vec<u8>)> {
+    // Per entry: a choice, link or revoke, signer, device, how many parents beside one, and which.
+    let links = [1, 0, 1, 0, 1, 0, 0, 0, 1, 1, 2, 0, 1];
+    let revoke = [0, 0, 0, 1, 0, 2];
+    let mutual = [1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 1];
+    named("entries", [links.to_vec(), [links.as_slice(), &revoke].concat(), mutual.to_vec()])
+}
+
 pub(super) fn restore() -> Vec<(String, Vec<u8>)> {
     let rig = Rig::new(Quirks::of(V7));
     let mut entries = vec![0];

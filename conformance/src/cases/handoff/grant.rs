@@ -1,5 +1,6 @@
 //! What the subject does after it has granted.
 
+use segue_proto::data::State;
 use segue_proto::limits::RESEND_MIN;
 use segue_proto::wire::{
     Cancel, Decline, Exts, Final, Grant, Hash, Held, Kind, Message, Record, Signed, Want, WantMsg,
@@ -268,5 +269,7 @@ pub(super) fn check(lab: &Lab, own: &Owning, want: &Signed<Want>, grant: &Grant,
     ensure(held, "a FINAL of this parent with the manifest of have", format!("{end:?}"))?;
     let after = own.manifest.apply(Rules::ALL, &grant.ops).map_err(|why| wrong(&format!("its ops break {why:?}")))?;
     ensure(after.root() == end.root, "the root after the inline ops in FINAL", format!("{:?}", end.root))?;
+    let exclusive = State::from_manifest(after).exclusive_root();
+    ensure(exclusive == end.exclusive, "the root of the exclusive parts in FINAL", format!("{:?}", end.exclusive))?;
     ensure(end.root != Hash::ZERO, "a root", "none")
 }

@@ -14,10 +14,40 @@ const S: Part = Part::Source;
 
 pub(super) const CASES: &[Case] = &[
     works("handoff/head/takeover-fences-the-primary", &["HO-HEAD-1", "HO-WRITE-2"], S, fenced),
+    works("handoff/head/takeover-fences-a-grant", &["HO-WRITE-2", "HO-GRANT-8"], S, |lab| {
+        let own = owning(lab)?;
+        own.granted(lab)?;
+        overtake(lab, &own);
+        let copies = lab.event("the event fenced", |event| match event {
+            Event::Fenced { copies, .. } => Some(*copies),
+            _ => None,
+        })?;
+        ensure(copies > 0, "a labelled copy of what was written before the GRANT", copies)
+    }),
     works("handoff/head/fenced-primary-writes-nothing", &["HO-WRITE-1", "HO-HEAD-1"], S, |lab| {
         let own = owning(lab)?;
         overtake(lab, &own);
         lab.must_not(Command::WriteExclusive { session: own.session, bytes: b"late".to_vec() })
+    }),
+    works("handoff/head/told-on-meeting", &["HO-HEAD-7"], S, |lab| {
+        let own = owning(lab)?;
+        lab.link_down(own.link);
+        let link = lab.connect(&own.peer)?;
+        let have = lab.take(link, "a HAVE of the head", |message| match message {
+            Message::Have(have) if have.session == own.session && have.req == 0 => Some(have.clone()),
+            _ => None,
+        })?;
+        ensure(have.head == own.book.head() && have.data.get().is_none(), "the head alone", format!("{have:?}"))
+    }),
+    works("handoff/head/asks-for-one-that-it-does-not-know", &["HO-HEAD-7"], S, |lab| {
+        let own = owning(lab)?;
+        let have = Have { head: Hash::new([9; 32]), ..own.book.have(None) };
+        lab.skip(own.link);
+        lab.send(own.link, have);
+        lab.take(own.link, "a HAVE that asks", |message| match message {
+            Message::Have(have) if have.session == own.session && have.req != 0 => Some(()),
+            _ => None,
+        })
     }),
     works("handoff/head/survives-a-restart", &["HO-HEAD-1"], S, |lab| {
         let own = owning(lab)?;

@@ -73,6 +73,13 @@ pub(super) const CASES: &[Case] = &[
         lab.is(own.session, SessionRole::Primary)
     })
     .since(V1_7),
+    works("handoff/initiate/refused-by-error-without-session", &["ERR-SEND-1"], S, |lab| {
+        let (own, offer) = offered(lab)?;
+        lab.send(own.link, Error { session: None.into(), ..error(offer.req, &own, Code::LIMIT_OFFERS) });
+        resolves(lab, Code::LIMIT_OFFERS)?;
+        lab.is(own.session, SessionRole::Primary)
+    })
+    .since(V1_7),
     works("handoff/initiate/deadline", &["HO-TIME-1"], S, |lab| {
         let own = owning(lab)?;
         start(lab, &own, 5_000_000)?;
@@ -123,18 +130,6 @@ pub(super) const CASES: &[Case] = &[
         lab.must(Command::Request { session: book.id, from: peer.id, timeout_us: 5_000_000 })?;
         lab.pass(5_000_000);
         resolves(lab, Code::HO_TIMEOUT)
-    }),
-    works("handoff/request/deadline-of-a-want", &["HO-TIME-1"], T, |lab| {
-        let scene = wanting(lab)?;
-        for _ in 0..4 {
-            lab.pass(15_000_000);
-            let _ = lab.alive(scene.link);
-        }
-        resolves(lab, Code::HO_TIMEOUT)?;
-        if lab.generation >= V1_7 {
-            withdrawn(lab, scene.link, scene.draft.want.id(), Code::HO_TIMEOUT)?;
-        }
-        lab.is(scene.book.id, SessionRole::Secondary)
     }),
     works("handoff/request/refused", &["HO-TIME-1"], T, |lab| {
         let scene = wanting(lab)?;
@@ -231,7 +226,7 @@ fn error(req: u32, own: &Owning, code: Code) -> Error {
 }
 
 /// The handoff ends with this code.
-fn resolves(lab: &mut Lab, code: Code) -> Done {
+pub(super) fn resolves(lab: &mut Lab, code: Code) -> Done {
     let came = lab.event("the event handoff-resolved with an error", |event| match event {
         Event::HandoffResolved { result: Err(code), .. } => Some(*code),
         _ => None,
@@ -248,7 +243,7 @@ fn goes_on(lab: &mut Lab, own: &Owning) -> Done {
 }
 
 /// A CANCEL of this comes, with this code.
-fn withdrawn(lab: &mut Lab, link: LinkId, subject: Hash, code: Code) -> Done {
+pub(super) fn withdrawn(lab: &mut Lab, link: LinkId, subject: Hash, code: Code) -> Done {
     let came = lab.take(link, "CANCEL", |message| match message {
         Message::Cancel(cancel) if cancel.subject == subject => Some(Code::from(cancel.code)),
         _ => None,

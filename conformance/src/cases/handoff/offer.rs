@@ -105,7 +105,7 @@ pub(super) const CASES: &[Case] = &[
         not_asked(lab, link, Code::AUTH_SIGNATURE)
     })
     .since(V1_7),
-    refused("handoff/offer/too-many", &["HO-OFFER-4"], T, asks, too_many).since(V1_7),
+    refused("handoff/offer/too-many", &["HO-OFFER-4", "ERR-SEND-1"], T, asks, too_many).since(V1_7),
     refused("handoff/offer/cancelled", &["HO-CANCEL-1"], T, accepts, |lab| {
         let scene = invited(lab)?;
         lab.send(scene.link, cancel(&scene, scene.token));
@@ -207,7 +207,8 @@ fn too_many(lab: &mut Lab) -> Done {
     }
     let body = offer(&scene.peer, &scene.book, lab.id(), &scene.data, &mut lab.rng);
     lab.send(scene.link, offer_msg(&scene.peer, 99, &body));
-    lab.refuses(scene.link, 99, Code::LIMIT_OFFERS)?;
+    let session = lab.refuses_in(scene.link, 99, Code::LIMIT_OFFERS)?;
+    ensure(session == Some(scene.book.id), "an ERROR that names the session", format!("{session:?}"))?;
     lab.no_event("request", |event| matches!(event, Event::HandoffRequest { .. }))?;
     for _ in 0..5 {
         lab.pass(15_000_000);

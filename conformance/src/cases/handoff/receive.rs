@@ -129,6 +129,9 @@ pub(super) const CASES: &[Case] = &[
     refused("handoff/receive/other-root", &["DATA-ROOT-1"], T, accepts, |lab| {
         refuses(lab, |draft, _| draft.end.root = Hash::new([9; 32]), Code::DATA_ROOT)
     }),
+    refused("handoff/receive/other-root-of-exclusive-parts", &["DATA-ROOT-1"], T, accepts, |lab| {
+        refuses(lab, |draft, _| draft.end.exclusive = Hash::new([9; 32]), Code::DATA_ROOT)
+    }),
     refused("handoff/receive/op-missing", &["DATA-ROOT-1", "HO-GRANT-10"], T, with_ops, |lab| {
         let (scene, _) = with_op(lab)?;
         let scene = changed(scene, |draft| draft.ops.clear());
@@ -154,7 +157,7 @@ pub(super) const CASES: &[Case] = &[
     refused("handoff/receive/op-of-a-file", &["DATA-OP-5"], T, with_ops, |lab| {
         let (mut scene, op) = with_op(lab)?;
         let files = scene.book.state.parts().find(|part| part.kind == 3);
-        let Some(file) = files.and_then(|part| part.value.get().map(|value| value.op.clone())) else { return Ok(()) };
+        let Some(file) = files.and_then(|part| part.shown().map(|value| value.op.clone())) else { return Ok(()) };
         scene.draft.ops = vec![op, Op { seq: file.seq + 1, ..file }];
         scene.refused(lab, Code::DATA_MANIFEST)
     }),
@@ -207,7 +210,8 @@ fn with_op(lab: &mut Lab) -> Done<(Wanting, Op)> {
         body: Default::default(),
     });
     scene.draft.ops = vec![op.clone()];
-    scene.draft.end = Final { root: scene.book.state.root(), ..scene.draft.end.clone() };
+    let (root, exclusive) = (scene.book.state.root(), scene.book.state.exclusive_root());
+    scene.draft.end = Final { root, exclusive, ..scene.draft.end.clone() };
     Ok((scene, op))
 }
 

@@ -1,5 +1,6 @@
 //! A WANT arrives at the subject, which owns.
 
+use segue_proto::limits::MAX_WANTS;
 use segue_proto::wire::{Cancel, Exts, Hash, Held, Message, SessionId, Signed, Want, WantMode, WantMsg};
 use segue_proto::{Code, Event, Generation, LinkId, Policy, SessionRole, Token};
 use segue_testkit::device::Command;
@@ -64,26 +65,46 @@ pub(super) const CASES: &[Case] = &[
     refused("handoff/want/by-stranger", &["HO-MEMBER-1", "HO-WANT-4"], S, granted, by_stranger),
     refused("handoff/want/not-owner", &["HO-WANT-6", "HO-HEAD-2"], S, granted, not_owner),
     refused("handoff/want/denied-by-policy", &["HO-WANT-5"], S, granted, denied),
-    works("handoff/want/asked-and-accepted", &["HO-WANT-5"], S, |lab| {
+    works("handoff/want/asked-and-accepted", &["HO-WANT-5", "GEN-POLICY-1"], S, |lab| {
         let (own, token) = asked(lab)?;
         lab.none(own.link, "GRANT before the user's word", |message| matches!(message, Message::Grant(_)))?;
         lab.must(Command::Accept { token })?;
         take_grant(lab, own.link).map(|_| ())
     })
-    .since(V2),
-    works("handoff/want/asked-and-rejected", &["HO-WANT-5"], S, |lab| {
+    .needs(&["accept"]),
+    works("handoff/want/asked-and-rejected", &["HO-WANT-5", "GEN-POLICY-1"], S, |lab| {
         let (own, token) = asked(lab)?;
         lab.must(Command::Reject { token })?;
+        if lab.generation == Generation::V1_4 {
+            return denies(lab, &own, Code::HO_DECLINED);
+        }
         declined(lab, own.link, token, Code::HO_DECLINED)?;
         lab.is(own.session, SessionRole::Primary)
     })
-    .since(V2),
+    .needs(&["reject"]),
     refused("handoff/want/cancelled", &["HO-CANCEL-1", "HO-WANT-8"], S, accepted_later, |lab| {
         let (own, token) = asked(lab)?;
         lab.send(own.link, cancel(own.session, token));
         nothing_granted(lab, &own, token)
     })
     .since(V2),
+    works("handoff/want/cancel-is-answered", &["HO-CANCEL-2"], S, |lab| {
+        let (own, token) = asked(lab)?;
+        for subject in [token, Hash::new([9; 32])] {
+            lab.send(own.link, cancel(own.session, subject));
+            declined(lab, own.link, subject, Code::HO_CANCELLED)?;
+        }
+        lab.is(own.session, SessionRole::Primary)
+    })
+    .since(V2),
+    refused("handoff/want/cancel-after-the-grant", &["HO-CANCEL-2", "HO-CANCEL-1"], S, granted, |lab| {
+        let own = owning(lab)?;
+        let grant = own.granted(lab)?;
+        lab.send(own.link, cancel(own.session, grant.want.id()));
+        lab.none(own.link, "DECLINE of what was granted", |message| matches!(message, Message::Decline(_)))?;
+        lab.is(own.session, SessionRole::Releasing)
+    })
+    .since(V1_7),
     works("handoff/want/cancel-of-another-changes-nothing", &["HO-CANCEL-1"], S, |lab| {
         let (own, token) = asked(lab)?;
         lab.send(own.link, cancel(own.session, Hash::new([9; 32])));
@@ -97,6 +118,18 @@ pub(super) const CASES: &[Case] = &[
         nothing_granted(lab, &own, token)
     })
     .since(V2),
+    refused("handoff/want/trusted-no-more", &["HO-WANT-4"], S, trusted, |lab| {
+        let (session, other, link, token) = asked_by_trusted(lab)?;
+        lab.must(Command::Distrust { device: other.id })?;
+        // Whether the request is gone or its acceptance comes to nothing is the subject's choice.
+        let _ = lab.command(Command::Accept { token });
+        lab.none(link, "GRANT to a device that isn't trusted any more", |message| {
+            matches!(message, Message::Grant(_))
+        })?;
+        lab.is(session, SessionRole::Primary)
+    })
+    .needs(&["distrust", "accept"]),
+    refused("handoff/want/no-room", &["LIMIT-ROOM-1", "HO-WANT-8"], S, accepted_later, no_room).needs(&["accept"]),
     works("handoff/want/of-the-chosen-target", &["HO-WANT-7"], S, |lab| {
         lab.setup.pulls = Policy::Deny;
         let own = owning(lab)?;
@@ -114,12 +147,14 @@ pub(super) const CASES: &[Case] = &[
         };
         announces_instead(lab, other)
     }),
-    refused("handoff/want/with-old-files", &["HO-GRANT-4"], S, granted, |lab| {
+    works("handoff/want/with-old-files", &["HO-GRANT-4"], S, |lab| {
         let own = owning(lab)?;
         lab.must(Command::WriteFile { session: own.session, path: "new.txt".into(), content: b"more".to_vec() })?;
+        // What is written to shared parts after the manifest comes by sync: nothing waits for it.
         let want = own.want(lab);
-        own.send_want(lab, 42, &want);
-        announced(lab, &own)
+        let want = own.send_want(lab, 42, &want);
+        let grant = take_grant(lab, own.link)?;
+        super::grant::check(lab, &own, &want, &grant, 42)
     }),
     works("handoff/want/standing", &["HO-WANT-7", "GEN-PAIR-11"], S, |lab| {
         let own = owning(lab)?;
@@ -299,6 +334,53 @@ fn announced(lab: &mut Lab, own: &Owning) -> Done {
     })?;
     lab.none(own.link, "GRANT", |message| matches!(message, Message::Grant(_)))?;
     lab.is(own.session, SessionRole::Primary)
+}
+
+/// A device that is trusted, and no member, pulls; the subject's user is asked.
+fn asked_by_trusted(lab: &mut Lab) -> Done<(SessionId, Peer, LinkId, Token)> {
+    lab.setup.pulls = Policy::Ask;
+    let other = Peer::new(&mut lab.rng);
+    lab.setup.trusted.push(other.id);
+    let own = owning(lab)?;
+    let link = lab.connect(&other)?;
+    let token = pulls(lab, &own, &other, link)?;
+    Ok((own.session, other, link, token))
+}
+
+fn trusted(lab: &mut Lab) -> Done {
+    let (_, _, link, token) = asked_by_trusted(lab)?;
+    lab.must(Command::Accept { token })?;
+    take_grant(lab, link).map(|_| ())
+}
+
+fn pulls(lab: &mut Lab, own: &Owning, who: &Peer, link: LinkId) -> Done<Token> {
+    let held = Held { root: own.data.root, manifest: own.data.manifest };
+    let want = who.want(&mut lab.rng, own.session, own.book.head(), Some(held));
+    lab.send(link, WantMsg { req: 42, want: who.sign(&want), ext: Exts::empty() });
+    request(lab, own.session)
+}
+
+/// As many devices pull as a session keeps WANTs of; one more is refused, and the others' stay.
+fn no_room(lab: &mut Lab) -> Done {
+    lab.setup.pulls = Policy::Ask;
+    let others: Vec<_> = (0..=MAX_WANTS).map(|_| Peer::new(&mut lab.rng)).collect();
+    lab.setup.trusted.extend(others.iter().map(|other| other.id));
+    let own = owning(lab)?;
+    let mut first = None;
+    for (at, other) in others.iter().enumerate() {
+        let link = lab.connect(other)?;
+        if at < MAX_WANTS {
+            let token = pulls(lab, &own, other, link)?;
+            first.get_or_insert((link, token));
+            continue;
+        }
+        let want = other.want(&mut lab.rng, own.session, own.book.head(), None);
+        lab.send(link, WantMsg { req: 42, want: other.sign(&want), ext: Exts::empty() });
+        lab.refuses(link, 42, Code::LIMIT_ROOM)?;
+    }
+    let Some((link, token)) = first else { return Ok(()) };
+    lab.must(Command::Accept { token })?;
+    take_grant(lab, link).map(|_| ())
 }
 
 /// Two members pull; once one is granted to, the other's WANT is dead.

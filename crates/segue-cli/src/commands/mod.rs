@@ -1,7 +1,9 @@
 //! The commands, one module each.
 
 mod change;
+pub(crate) mod devices;
 pub(crate) mod id;
+mod link;
 mod pull;
 mod receive;
 mod send;
@@ -18,6 +20,9 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Pull(args) => pull::run(args).await,
         Command::Takeover(args) => change::takeover(&args).await,
         Command::Close(args) => change::close(&args).await,
+        Command::Link(args) => link::run(args).await,
+        Command::Devices(args) => devices::list(&args).await,
+        Command::Revoke(args) => devices::revoke(&args).await,
         Command::Owner(args) => owner::run(&args).await,
         Command::Certify(_) | Command::Adapter(_) | Command::Id(_) => Ok(Exit::Usage),
     }

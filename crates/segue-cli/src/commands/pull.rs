@@ -13,22 +13,25 @@ use crate::terminal::{note, say};
 use crate::watch::{Watch, Way};
 
 /// Asks, and waits until this device owns the session and its directory shows it.
-pub(crate) async fn run(args: Pull) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut args: Pull) -> Result<Exit, Failure> {
     // It only dials, so nobody links whom the user didn't name.
     let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
-    let done = pull(&mut device, &args).await;
+    let done = match args.device.look_up(&device.node).await {
+        Ok(()) => pull(&mut device, &args).await,
+        Err(failure) => Err(failure),
+    };
     device.close().await;
     done.map(|()| Exit::Resolved)
 }
 
 async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
-    if args.device == device.node.device() {
+    if args.device.id() == device.node.device() {
         return Err(Failure::failed("--device names this device; name the one that owns the session"));
     }
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
     let known = device.node.session(args.session).await?;
     let address = resolve(&args.from).await?;
-    device.node.connect(address, args.device).await?;
+    device.node.connect(address, args.device.id()).await?;
     if let Some(view) = known.filter(|view| view.role == SessionRole::Primary) {
         finish(device, args, &view, "by an earlier run of this command").await?;
         acknowledge_again(device, args).await;
@@ -37,12 +40,12 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
     let watch = Watch {
         node: &device.node,
         session: args.session,
-        peer: args.device,
+        peer: args.device.id(),
         address: &args.from,
         patience: args.patience.timeout,
         way: Way::In,
     };
-    let moved = watch.call(watch.node.request_handoff(args.session, args.device)).await?;
+    let moved = watch.call(watch.node.request_handoff(args.session, args.device.id())).await?;
     let view = device.session(args.session).await?;
     finish(device, args, &view, &moved.throughput).await
 }
@@ -50,7 +53,7 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
 /// Writes the session into its directory.
 async fn finish(device: &mut Device, args: &Pull, view: &SessionView, how: &str) -> Result<(), Failure> {
     let directory = place_for(device, view, &args.into)?;
-    let from = args.device;
+    let from = args.device.id();
     device.index.change(&view.id, |place| place.note = Some(Note::Receiving { from }))?;
     if let Some(written) = device.materialize(view).await? {
         written.aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
@@ -64,7 +67,7 @@ async fn finish(device: &mut Device, args: &Pull, view: &SessionView, how: &str)
 /// and is answered; that takes a moment, and if it doesn't happen now it does at the next link.
 async fn acknowledge_again(device: &Device, args: &Pull) {
     let heard = async {
-        device.node.linked(args.device).await.ok()?;
+        device.node.linked(args.device.id()).await.ok()?;
         tokio::time::sleep(MOMENT).await;
         Some(())
     };

@@ -17,32 +17,35 @@ use crate::terminal::{note, say};
 use crate::watch::{Moved, Watch, Way};
 
 /// Hands the directory over, and waits until the other device confirms.
-pub(crate) async fn run(args: Send) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
     let root = args.path.canonicalize().map_err(Failure::io("find", &args.path))?;
     if !root.is_dir() {
         return Err(Failure::failed(format!("{} isn't a directory; a session is one", root.display())));
     }
     // It only dials, so nobody links whom the user didn't name.
     let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
-    let done = send(&mut device, &args, &root).await;
+    let done = match args.device.look_up(&device.node).await {
+        Ok(()) => send(&mut device, &args, &root).await,
+        Err(failure) => Err(failure),
+    };
     device.close().await;
     done.map(|()| Exit::Resolved)
 }
 
 async fn send(device: &mut Device, args: &Send, root: &Path) -> Result<(), Failure> {
-    if args.device == device.node.device() {
+    if args.device.id() == device.node.device() {
         return Err(Failure::failed("--device names this device; name the one to hand the session to"));
     }
     let session = session_of(device, args, root).await?;
     let mut view = device.session(session).await?;
     let note_of = |device: &Device| device.index.place(&session).and_then(|place| place.note);
-    if view.pending == Some(args.device) {
-        let to = args.device;
+    if view.pending == Some(args.device.id()) {
+        let to = args.device.id();
         note(format_args!("session {session} is on its way to {to} from an earlier run; waiting for that device"));
         linked(device, args, &view, Way::Out { bytes: 0 }).await?.acknowledgement().await?;
         view = device.session(session).await?;
     }
-    match stand(&view, note_of(device), args.device) {
+    match stand(&view, note_of(device), args.device.id()) {
         Stand::Ours => hand_over(device, args, root, &view).await,
         Stand::Unreported(record) => {
             let moved = Moved { record, throughput: "by an earlier run of this command".to_owned() };
@@ -50,7 +53,7 @@ async fn send(device: &mut Device, args: &Send, root: &Path) -> Result<(), Failu
         }
         Stand::Gone(why) => {
             // That an earlier run of this command came to nothing is told now.
-            if matches!(note_of(device), Some(Note::Sending { to, .. }) if to == args.device) {
+            if matches!(note_of(device), Some(Note::Sending { to, .. }) if to == args.device.id()) {
                 device.index.change(&session, |place| place.note = None)?;
             }
             Err(Failure::failed(why))
@@ -98,10 +101,10 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     if let Some(text) = &args.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
     }
-    let begun = Note::Sending { to: args.device, parent: view.head };
+    let begun = Note::Sending { to: args.device.id(), parent: view.head };
     device.index.change(&view.id, |place| place.note = Some(begun))?;
     let watch = linked(device, args, view, Way::Out { bytes: tree.bytes }).await?;
-    let moved = watch.call(watch.node.initiate_handoff(view.id, args.device)).await;
+    let moved = watch.call(watch.node.initiate_handoff(view.id, args.device.id())).await;
     if moved.as_ref().is_err_and(|failure| failure.exit == Exit::Failed) {
         device.index.change(&view.id, |place| place.note = None)?;
     }
@@ -116,11 +119,11 @@ fn read(device: &Device, root: &Path) -> Result<Tree, Failure> {
 
 /// Keeps a link to the other device from now on.
 async fn linked<'a>(device: &'a Device, args: &'a Send, view: &SessionView, way: Way) -> Result<Watch<'a>, Failure> {
-    device.node.connect(resolve(&args.to).await?, args.device).await?;
+    device.node.connect(resolve(&args.to).await?, args.device.id()).await?;
     Ok(Watch {
         node: &device.node,
         session: view.id,
-        peer: args.device,
+        peer: args.device.id(),
         address: &args.to,
         patience: args.patience.timeout,
         way,
@@ -128,7 +131,7 @@ async fn linked<'a>(device: &'a Device, args: &'a Send, view: &SessionView, way:
 }
 
 fn report(device: &mut Device, args: &Send, view: &SessionView, moved: &Moved) -> Result<(), Failure> {
-    let (session, name, to) = (view.id, &view.name, args.device);
+    let (session, name, to) = (view.id, &view.name, args.device.id());
     say(format_args!("handed over session {session} {name:?} to {to}, {}; record {}", moved.throughput, moved.record));
     device.index.change(&session, |place| place.note = None)
 }
@@ -164,7 +167,7 @@ async fn create(device: &mut Device, args: &Send, root: &Path) -> Result<Session
             // A directory that can't be read shouldn't leave a session behind.
             scan(root, &device.state)?;
             device.index.set_creating(creating.clone())?;
-            device.node.create_session(&creating.name, &[args.device]).await?
+            device.node.create_session(&creating.name, &[args.device.id()]).await?
         }
     };
     device.index.put(&session, creating.directory)?;

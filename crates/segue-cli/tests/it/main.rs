@@ -1,5 +1,6 @@
 //! The command `segue`, as its users run it: processes, real directories, loopback.
 
+mod account;
 mod changes;
 mod handoff;
 mod kill;

@@ -262,3 +262,13 @@ fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).unwrap().permissions().mode() & 0o100 != 0
 }
+
+/// Waits until something holds.
+#[track_caller]
+pub(crate) fn wait_for(holds: impl Fn() -> bool) {
+    let until = std::time::Instant::now() + LONG;
+    while !holds() {
+        assert!(std::time::Instant::now() < until, "it doesn't come");
+        thread::yield_now();
+    }
+}

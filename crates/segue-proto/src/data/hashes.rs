@@ -1,6 +1,6 @@
 //! Ids and hashes of data. Each has a context of its own; integers are big-endian and of fixed width.
 
-use super::objects::{OpHeader, Part};
+use super::objects::{OpHeader, Part, PartKind};
 use crate::wire::codec::encode;
 use crate::wire::hash::Hasher;
 use crate::wire::{ActorId, DeviceId, Hash, Nonce, Op, PartId, SessionId};
@@ -26,6 +26,21 @@ pub fn strand_hash(session: &SessionId, part: &PartId, actor: &ActorId) -> Hash 
 /// The hash of an op's body. The salt keeps a short body from being guessed.
 pub fn body_hash(salt: &Nonce, body: &[u8]) -> Hash {
     Hasher::new("segue/1 body").bytes(salt.as_bytes()).bytes(body).finish()
+}
+
+/// The salt of an op of a log or opaque part: its strand's seed and its number give it, so that it needs no bytes.
+pub fn salt(seed: &Nonce, seq: u64) -> Nonce {
+    let hash = Hasher::new("segue/1 salt").bytes(seed.as_bytes()).u64(seq).finish();
+    let (salt, _) = hash.as_bytes().split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+    Nonce::new(*salt)
+}
+
+/// The id that two devices give to the part of this kind and name without asking each other (DATA-PART-1).
+pub fn named_part(session: &SessionId, kind: PartKind, name: &str) -> PartId {
+    let hash = Hasher::new("segue/1 named part").bytes(session.as_bytes()).u16(kind.number()).bytes(name.as_bytes());
+    let hash = hash.finish();
+    let (id, _) = hash.as_bytes().split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+    PartId::new(*id)
 }
 
 /// The header of an op: what its hash covers. Strand and previous op are in the hash before it.

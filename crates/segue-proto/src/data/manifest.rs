@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::hashes::root;
-use super::objects::{Entry, Part};
+use super::objects::{Entry, Part, PartKind};
 use super::path::Tree;
 use super::state::State;
 use crate::limits::{MAX_MANIFEST, MAX_PARTS};
@@ -16,7 +16,7 @@ use crate::wire::{Announced, Hash, List, Op, PartId, SessionId, Text};
 use crate::{Clause, Code, Rules, Violation};
 
 wire! {
-    /// All parts of a session, with the tips of their strands and the op that wins in each.
+    /// All parts of a session, with the tips of their strands and their values.
     pub struct Manifest {
         /// The session.
         session: SessionId,
@@ -41,7 +41,7 @@ impl Manifest {
         check_name(rules, &manifest.name)?;
         let ascending = manifest.parts.is_sorted_by(|a, b| a.part < b.part);
         rules.ensure(Clause::DATA_MANIFEST_1, ascending, Code::DATA_MANIFEST)?;
-        manifest.parts.iter().try_for_each(|part| part.check(rules, session))?;
+        manifest.parts.iter().try_for_each(|part| part.check(rules, session, true))?;
         manifest.check_entries(rules)?;
         Ok(manifest)
     }
@@ -49,6 +49,12 @@ impl Manifest {
     /// The root: which ops the session has.
     pub fn root(&self) -> Hash {
         root(&self.session, self.parts.iter().map(|part| (part.part, part.root())))
+    }
+
+    /// The root of the exclusive parts alone.
+    pub fn exclusive_root(&self) -> Hash {
+        let exclusive: Vec<_> = self.parts.iter().filter(|part| part.kind == PartKind::Exclusive.number()).collect();
+        root(&self.session, exclusive.into_iter().map(|part| (part.part, part.root())))
     }
 
     /// The encoding: the content of the manifest's blob.
@@ -70,10 +76,22 @@ impl Manifest {
         self.parts.get(at)
     }
 
-    /// The files and directories of the session, without those removed, by part.
+    /// The files and directories of the session, without those removed, by part, each at a path of its own: two that
+    /// were made without knowing of each other may want the same (DATA-TREE-1).
     pub fn entries(&self) -> impl Iterator<Item = (PartId, Entry)> {
-        let entries = self.parts.iter().filter_map(|part| Some((part.part, part.entry()?)));
-        entries.filter(|(_, entry)| entry.is_live())
+        let mut tree = Tree::default();
+        let shown = self.parts.iter().filter_map(|part| Some((part.part, part.entry()?)));
+        shown.filter(|(_, entry)| entry.is_live()).map(move |(part, mut entry)| {
+            let place = tree.place(&entry.path, part, entry.is_file());
+            tree.insert(&place, part, entry.is_file());
+            entry.path = Text::new(place).unwrap_or_default();
+            (part, entry)
+        })
+    }
+
+    /// Every file that a value of a blob part names, those that aren't shown included.
+    pub fn contents(&self) -> impl Iterator<Item = Entry> {
+        self.parts.iter().flat_map(Part::entries).filter(Entry::is_file)
     }
 
     /// The manifest after inline ops of exclusive parts, in the order in which they were made.
@@ -86,15 +104,11 @@ impl Manifest {
         Ok(state.to_manifest())
     }
 
-    /// The rules that hold between entries: one tree, and one length a blob.
+    /// Between entries one rule holds: one length a blob.
     fn check_entries(&self, rules: Rules) -> Result<(), Violation> {
-        let mut tree = Tree::default();
         let mut lens = BTreeMap::new();
-        for (part, entry) in self.entries() {
-            let fits = tree.fits(&entry.path, entry.is_file());
-            rules.ensure(Clause::DATA_MANIFEST_1, fits, Code::DATA_MANIFEST)?;
-            tree.insert(&entry.path, part, entry.is_file());
-            let agrees = !entry.is_file() || *lens.entry(entry.blob).or_insert(entry.len) == entry.len;
+        for entry in self.contents() {
+            let agrees = *lens.entry(entry.blob).or_insert(entry.len) == entry.len;
             rules.ensure(Clause::DATA_MANIFEST_4, agrees, Code::DATA_MANIFEST)?;
         }
         Ok(())

@@ -7,11 +7,16 @@
 mod hashes;
 mod manifest;
 mod objects;
+mod part;
 mod path;
 mod state;
+mod stream;
+mod write;
 
-pub use hashes::{actor_id, body_hash, header, op_hash, root, session_id, strand_hash};
+pub use hashes::{actor_id, body_hash, header, named_part, op_hash, root, salt, session_id, strand_hash};
 pub use manifest::Manifest;
 pub use objects::{Entry, EntryMode, ListRef, OpHeader, Part, PartKind, Value, parts};
 pub use path::check_path;
-pub use state::{Advance, NewOp, State};
+pub use state::{Advance, State};
+pub use stream::{Delivered, Stream, StreamOp};
+pub use write::{NewOp, Written};

@@ -2,13 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::hashes::{header, op_hash, part_root, strand_hash};
 use super::path::check_path;
 use crate::limits::{CHUNK, MAX_ACTORS, MAX_BLOB, MAX_DEPS, MAX_MANIFEST, MAX_PATH};
 use crate::wire::codec::{decode, encode};
 use crate::wire::hash::blob_id;
 use crate::wire::schema::{Describe, Struct, wire};
-use crate::wire::{ActorId, Hash, Hlc, List, Op, Opt, PartId, SessionId, Text, Tip};
+use crate::wire::{Hash, Hlc, List, Op, Opt, PartId, Text, Tip};
 use crate::{Clause, Code, Rules, Violation};
 
 wire! {
@@ -32,15 +31,16 @@ wire! {
     pub struct Part {
         /// Its id.
         part: PartId,
-        /// What its ops do: 1 register, 2 log, 3 blob, 4 opaque, 5 exclusive. This version uses 3 and 5.
+        /// What its ops do: 1 register, 2 log, 3 blob, 4 opaque, 5 exclusive.
         kind: u16,
         /// The tips of its strands, ascending by actor.
         strands: List<Tip, MAX_ACTORS>,
-        /// The op that wins; there if a blob or exclusive part has any op.
-        value: Opt<Value>,
+        /// The ops that no other has replaced, ascending by actor; none in a log or opaque part, at most one in an
+        /// exclusive part.
+        values: List<Value, MAX_ACTORS>,
     }
 
-    /// The op that wins in a part, with what it takes to recompute its hash.
+    /// An op that is the value of its part, or one of its values, with what it takes to recompute its hash.
     pub struct Value {
         /// The hash of the op before it in its strand, or of the strand if it is the first.
         prev: Hash,
@@ -128,118 +128,15 @@ impl PartKind {
         }
     }
 
-    /// Whether this version knows which of a part's ops wins.
-    pub(super) const fn has_value(self) -> bool {
-        matches!(self, PartKind::Blob | PartKind::Exclusive)
-    }
-}
-
-impl Part {
-    /// A part without ops.
-    pub fn new(part: PartId, kind: PartKind) -> Part {
-        Part { part, kind: kind.number(), strands: List::empty(), value: None.into() }
+    /// Whether the part's state is a set of values, of which a later op replaces those that its writer had read.
+    /// The ops of the other kinds are kept, every one.
+    pub const fn has_values(self) -> bool {
+        matches!(self, PartKind::Register | PartKind::Blob | PartKind::Exclusive)
     }
 
-    /// Its root: which ops it has.
-    pub fn root(&self) -> Hash {
-        part_root(self)
-    }
-
-    /// The tip of an actor's strand; none if the actor wrote nothing.
-    pub fn tip(&self, actor: &ActorId) -> Option<&Tip> {
-        let at = self.strands.binary_search_by(|tip| tip.actor.cmp(actor)).ok()?;
-        self.strands.get(at)
-    }
-
-    /// The body of the op that wins.
-    pub fn body(&self) -> Option<&[u8]> {
-        self.value.get().map(|value| &*value.op.body)
-    }
-
-    /// What a blob part holds, removed entries included.
-    pub fn entry(&self) -> Option<Entry> {
-        let body = (self.kind == PartKind::Blob.number()).then(|| self.body()).flatten()?;
-        decode(Rules::ALL, body).ok()
-    }
-
-    /// Checks all that can be known from the part alone.
-    pub(super) fn check(&self, rules: Rules, session: &SessionId) -> Result<(), Violation> {
-        let kind = PartKind::from_number(self.kind);
-        rules.ensure(Clause::WIRE_VALUE_1, kind.is_some(), Code::WIRE_VALUE)?;
-        // A strand without ops isn't listed, or one set of ops would have two roots.
-        let ordered = self.strands.is_sorted_by(|a, b| a.actor < b.actor) && self.strands.iter().all(|tip| tip.seq > 0);
-        rules.ensure(Clause::DATA_MANIFEST_1, ordered, Code::DATA_MANIFEST)?;
-        let Some(value) = self.value.get() else {
-            let complete = self.strands.is_empty() || !kind.is_some_and(PartKind::has_value);
-            return rules.ensure(Clause::DATA_MANIFEST_1, complete, Code::DATA_MANIFEST);
-        };
-        self.check_value(rules, session, value)?;
-        if kind == Some(PartKind::Blob) { Entry::open(rules, &value.op.body).map(|_| ()) } else { Ok(()) }
-    }
-
-    fn check_value(&self, rules: Rules, session: &SessionId, value: &Value) -> Result<(), Violation> {
-        let op = &value.op;
-        let tip = self.tip(&op.actor);
-        let is_tip = op.part == self.part && tip.is_some_and(|tip| tip.seq == op.seq);
-        rules.ensure(Clause::DATA_MANIFEST_1, is_tip, Code::DATA_MANIFEST)?;
-        let follows = op.seq != 1 || value.prev == strand_hash(session, &op.part, &op.actor);
-        let hash = op_hash(&value.prev, &header(op));
-        let recomputes = follows && tip.is_none_or(|tip| tip.hash == hash);
-        rules.ensure(Clause::DATA_OP_1, recomputes, Code::DATA_HASH)?;
-        rules.ensure(Clause::DATA_OP_4, self.holds_deps(op), Code::DATA_MANIFEST)
-    }
-
-    /// Takes in the next op of a strand, which becomes the part's value.
-    ///
-    /// An inline op brings no hash: it recomputes here, and the root tells whether it is the right one.
-    pub(super) fn advance(&mut self, rules: Rules, session: &SessionId, op: &Op) -> Result<(), Violation> {
-        let (seq, prev) = match self.tip(&op.actor) {
-            Some(tip) => (tip.seq, tip.hash),
-            None => (0, strand_hash(session, &self.part, &op.actor)),
-        };
-        rules.ensure(Clause::DATA_OP_1, seq.checked_add(1) == Some(op.seq), Code::DATA_HASH)?;
-        let follows = self.holds_deps(op) && self.follows_value(op);
-        rules.ensure(Clause::DATA_OP_4, follows, Code::DATA_MANIFEST)?;
-        let tip = Tip { actor: op.actor, seq: op.seq, hash: op_hash(&prev, &header(op)) };
-        self.put_tip(tip)?;
-        self.value = Some(Value { prev, op: op.clone() }).into();
-        Ok(())
-    }
-
-    fn put_tip(&mut self, tip: Tip) -> Result<(), Violation> {
-        let mut tips = core::mem::take(&mut self.strands).into_vec();
-        match tips.binary_search_by(|known| known.actor.cmp(&tip.actor)) {
-            Ok(at) => tips.get_mut(at).into_iter().for_each(|known| *known = tip.clone()),
-            Err(at) => tips.insert(at, tip),
-        }
-        self.strands = List::new(tips).ok_or(Violation::new(Code::WIRE_LIMIT, Clause::WIRE_CAP_1))?;
-        Ok(())
-    }
-
-    /// Takes the last op back if `actor` wrote it, as a restored backup would (the opposite of DATA-OP-3).
-    pub(super) fn rewind(&mut self, actor: &ActorId) {
-        let Some(value) = self.value.get().filter(|value| value.op.actor == *actor) else { return };
-        let before = Tip { actor: *actor, seq: value.op.seq.saturating_sub(1), hash: value.prev };
-        let others = self.strands.iter().filter(|tip| tip.actor != *actor).cloned();
-        let mut tips: Vec<Tip> = others.chain((before.seq > 0).then_some(before.clone())).collect();
-        tips.sort_by_key(|tip| tip.actor);
-        self.strands = List::new(tips).unwrap_or_default();
-        self.value = None.into();
-    }
-
-    /// Whether `op` names, ascending, ops of strands other than its own that this part has.
-    fn holds_deps(&self, op: &Op) -> bool {
-        let held = |dep: &Tip| {
-            let tip = self.tip(&dep.actor);
-            tip.is_some_and(|tip| dep.seq < tip.seq || dep == tip) && dep.seq > 0 && dep.actor != op.actor
-        };
-        op.deps.is_sorted_by(|a, b| a.actor < b.actor) && op.deps.iter().all(held)
-    }
-
-    /// Whether `op` was made after the part's value: by the same writer, or by one who had read it.
-    fn follows_value(&self, op: &Op) -> bool {
-        let Some(last) = self.value.get().map(|value| value.op.actor) else { return true };
-        last == op.actor || self.tip(&last).is_some_and(|tip| op.deps.contains(tip))
+    /// Whether every member writes it, and not the primary alone.
+    pub const fn is_shared(self) -> bool {
+        !matches!(self, PartKind::Exclusive)
     }
 }
 

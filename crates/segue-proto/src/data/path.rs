@@ -49,6 +49,23 @@ impl Tree {
             && !(file && self.has_below(path))
     }
 
+    /// The path at which an entry stands beside those placed before it: its own, or one with its part's id in it if
+    /// that is taken, lies below a file, or is a file's with something below (DATA-TREE-1).
+    pub(super) fn place(&self, path: &str, part: PartId, file: bool) -> String {
+        let whole: String = part.as_bytes().iter().map(|byte| alloc::format!("{byte:02x}")).collect();
+        let short = whole.get(..8).unwrap_or(&whole);
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let (stem, extension) = match name.rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() => (stem, alloc::format!(".{extension}")),
+            _ => (name, String::new()),
+        };
+        let beside = if directory.is_empty() { String::new() } else { alloc::format!("{directory}/") };
+        let renamed = alloc::format!("{stem} ({short}){extension}");
+        let candidates = [path.into(), alloc::format!("{beside}{renamed}"), renamed];
+        let good = |path: &String| check_path(Rules::ALL, path).is_ok() && self.fits(path, file);
+        candidates.into_iter().find(good).unwrap_or(whole)
+    }
+
     pub(super) fn insert(&mut self, path: &str, part: PartId, file: bool) {
         self.0.insert(path.into(), (part, file));
     }

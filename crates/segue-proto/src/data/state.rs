@@ -7,19 +7,22 @@ use super::hashes::root;
 use super::manifest::Manifest;
 use super::objects::{Entry, Part, PartKind};
 use super::path::Tree;
-use crate::limits::{MAX_MANIFEST, MAX_PARTS};
-use crate::wire::codec::{Blob, decode, encode};
+use super::stream::{Stream, StreamOp};
+use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_STREAM_BYTES, MAX_STREAM_OPS};
+use crate::wire::codec::{decode, encode};
 use crate::wire::text::clean_name;
-use crate::wire::{ActorId, Hash, Hlc, List, Nonce, Op, PartId, SessionId, Text};
-use crate::{Clause, Code, Rules, UsageError, Violation};
+use crate::wire::{ActorId, Hash, List, Nonce, Op, PartId, SessionId, Text};
+use crate::{Clause, Code, Rules, Violation};
 
 /// The parts of a session as this device holds them, with what it takes to write, serve and compare them quickly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    session: SessionId,
+    pub(super) session: SessionId,
     name: Text<256>,
     parts: BTreeMap<PartId, PartState>,
-    tree: Tree,
+    /// The ops of log and opaque parts.
+    pub(super) streams: BTreeMap<PartId, Stream>,
+    pub(super) tree: Tree,
     blobs: BTreeMap<Hash, Named>,
     /// The bytes that all parts take in a manifest.
     encoded: usize,
@@ -27,7 +30,7 @@ pub struct State {
 
 /// A part, with its root and the length of its encoding, so that a write costs no more as the session grows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct PartState {
+pub(super) struct PartState {
     part: Part,
     root: Hash,
     encoded: usize,
@@ -40,36 +43,23 @@ struct Named {
     by: usize,
 }
 
-/// A write that this device is about to make.
-#[derive(Clone, Debug)]
-pub struct NewOp {
-    /// This device's present actor.
-    pub actor: ActorId,
-    /// The part; it comes to be with its first op.
-    pub part: PartId,
-    /// The part's kind: [`PartKind::Blob`] or [`PartKind::Exclusive`] in this version.
-    pub kind: u16,
-    /// When it is made.
-    pub hlc: Hlc,
-    /// The head record under which it is made.
-    pub record: Hash,
-    /// Sixteen random bytes.
-    pub salt: Nonce,
-    /// The body: an [`Entry`] in a blob part, anything in an exclusive part.
-    pub body: Vec<u8>,
-}
-
 /// Inline ops, checked and not taken in yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
     parts: BTreeMap<PartId, PartState>,
     root: Hash,
+    exclusive: Hash,
 }
 
 impl Advance {
     /// The root that the session has once the ops are taken in (DATA-ROOT-1).
     pub fn root(&self) -> Hash {
         self.root
+    }
+
+    /// The root that the exclusive parts alone have then.
+    pub fn exclusive_root(&self) -> Hash {
+        self.exclusive
     }
 
     /// The parts that change.
@@ -82,8 +72,8 @@ impl State {
     /// A session without parts. What `name` may not hold is left out.
     pub fn new(session: SessionId, name: &str) -> State {
         let name = Text::new(clean_name(name)).unwrap_or_default();
-        let (parts, blobs) = (BTreeMap::new(), BTreeMap::new());
-        State { session, name, parts, tree: Tree::default(), blobs, encoded: 0 }
+        let (parts, streams, blobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        State { session, name, parts, streams, tree: Tree::default(), blobs, encoded: 0 }
     }
 
     /// From a manifest that [`Manifest::open`] let pass.
@@ -101,6 +91,13 @@ impl State {
         Manifest { session: self.session, name: self.name.clone(), parts }
     }
 
+    /// The same without the ops of log and opaque parts, but for their tips: what a manifest has.
+    pub fn outline(&self) -> State {
+        let (session, name, parts) = (self.session, self.name.clone(), self.parts.clone());
+        let (tree, blobs) = (self.tree.clone(), self.blobs.clone());
+        State { session, name, parts, streams: BTreeMap::new(), tree, blobs, encoded: self.encoded }
+    }
+
     /// The session.
     pub fn session(&self) -> SessionId {
         self.session
@@ -114,6 +111,29 @@ impl State {
     /// The root: which ops this device holds.
     pub fn root(&self) -> Hash {
         root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root)))
+    }
+
+    /// The root of the exclusive parts alone.
+    pub fn exclusive_root(&self) -> Hash {
+        exclusive_root(&self.session, self.parts.values())
+    }
+
+    /// The ops of exclusive parts that aren't held yet.
+    pub fn beyond(&self, ops: &[Op]) -> Vec<Op> {
+        let held = |op: &Op| self.part(&op.part).and_then(|part| part.tip(&op.actor)).is_some_and(|t| t.seq >= op.seq);
+        ops.iter().filter(|op| !held(op)).cloned().collect()
+    }
+
+    /// The roots of all parts, ascending by part.
+    pub fn roots(&self) -> Vec<(PartId, Hash)> {
+        self.parts.iter().map(|(id, held)| (*id, held.root)).collect()
+    }
+
+    /// Takes over a name that another device gave the session, if it has none here.
+    pub fn name_as(&mut self, name: &str) {
+        if self.name.is_empty() {
+            self.name = Text::new(clean_name(name)).unwrap_or_default();
+        }
     }
 
     /// The part with this id.
@@ -136,29 +156,116 @@ impl State {
         self.blobs.keys().copied()
     }
 
-    /// Makes the next op of an actor and takes it in (DATA-OP-3).
+    /// The ops of a log or opaque part.
+    pub fn stream(&self, id: &PartId) -> Option<&Stream> {
+        self.streams.get(id)
+    }
+
+    /// Whether every op of a log or opaque part that `other` names is held here.
+    pub fn covers(&self, other: &State) -> bool {
+        let held = |part: &Part| {
+            let stream = self.streams.get(&part.part);
+            part.strands.iter().all(|tip| stream.is_some_and(|stream| stream.covers(tip)))
+        };
+        other.parts().filter(|part| !has_values(part.kind)).all(held)
+    }
+
+    /// Takes in an op of a log or opaque part. False if it was there already.
     ///
-    /// Errors: [`UsageError::BadPart`] if the part has another kind or isn't one that this version writes, or if the
-    /// entry isn't well formed or has no room in the tree; [`UsageError::TooLarge`] if a limit would be passed.
-    /// The state is unchanged then.
-    pub fn write(&mut self, rules: Rules, new: NewOp) -> Result<Op, UsageError> {
-        let mut part = self.part_to_write(&new)?;
-        if part.kind == PartKind::Blob.number() && !self.has_room(&part, &new.body) {
-            return Err(UsageError::BadPart);
+    /// Errors: DATA-KIND-1 (the part has another kind), DATA-OP-1 (not the next op of its strand), DATA-OP-4 (what it
+    /// names as read isn't held), WIRE-CAP-1.
+    pub fn deliver(
+        &mut self,
+        rules: Rules,
+        part: PartId,
+        kind: u16,
+        (actor, seq): (ActorId, u64),
+        seed: Nonce,
+        op: StreamOp,
+    ) -> Result<bool, Violation> {
+        let full = Violation::new(Code::LIMIT_MANIFEST, Clause::WIRE_CAP_1);
+        let known = self.part(&part);
+        let fits = !has_values(kind) && known.is_none_or(|known| known.kind == kind);
+        rules.ensure(Clause::DATA_KIND_1, fits, Code::DATA_MANIFEST)?;
+        let kind = PartKind::from_number(kind).ok_or(Violation::new(Code::WIRE_VALUE, Clause::WIRE_VALUE_1))?;
+        let mut head = known.cloned().unwrap_or_else(|| Part::new(part, kind));
+        let held = self.streams.get(&part).map_or(0, |stream| stream.seq(&actor));
+        if seq <= held {
+            let stream = self.streams.get(&part);
+            let same =
+                stream.is_none_or(|stream| stream.seed(&actor) == Some(seed) && stream.op(&actor, seq) == Some(&op));
+            rules.ensure(Clause::DATA_FORK_1, same, Code::DATA_FORK)?;
+            if rules.keeps(Clause::DATA_STREAM_1) {
+                return Ok(false);
+            }
         }
-        if !rules.keeps(Clause::DATA_OP_3) {
-            part.rewind(&new.actor);
+        let next = seq == held + 1 || !rules.keeps(Clause::DATA_STREAM_1);
+        rules.ensure(Clause::DATA_OP_1, next, Code::DATA_HASH)?;
+        let crowded = held == 0 && head.strands.len() >= MAX_ACTORS;
+        let long = self.streams.get(&part).map_or(0, Stream::len) >= MAX_STREAM_OPS;
+        let heavy = self.streams.values().map(Stream::bytes).sum::<usize>() >= MAX_STREAM_BYTES;
+        if crowded || long || heavy {
+            return Err(full);
         }
-        let op = next_op(&part, new).ok_or(UsageError::TooLarge)?;
-        part.advance(Rules::ALL, &self.session, &op).map_err(|_| UsageError::TooLarge)?;
-        let held = PartState::new(part);
-        let is_new = !self.parts.contains_key(&op.part);
-        let is_full = is_new && self.parts.len() == MAX_PARTS;
-        if is_full || self.encoded_with([&held]) > MAX_MANIFEST {
-            return Err(UsageError::TooLarge);
+        if known.is_none() && !self.has_place(&PartState::new(head.clone())) {
+            return Err(full);
         }
-        self.put(held);
-        Ok(op)
+        let stream = self.streams.entry(part).or_default();
+        stream.push(rules, (&self.session, &part), actor, seed, op)?;
+        head.strands = List::new(stream.tips()).unwrap_or_default();
+        self.put(PartState::new(head));
+        Ok(true)
+    }
+
+    /// Takes in another device's copy of a part with values: shared ones merge (DATA-MERGE-1), an exclusive one takes
+    /// the place of the one here. True if anything changed.
+    ///
+    /// Errors: what [`Manifest::open`] finds wrong with a part; DATA-KIND-1, DATA-FORK-1, DATA-MANIFEST-4, WIRE-CAP-1.
+    pub fn merge(&mut self, rules: Rules, other: &Part) -> Result<bool, Violation> {
+        other.check(rules, &self.session, false)?;
+        let known = self.part(&other.part);
+        let fits = has_values(other.kind) && known.is_none_or(|known| known.kind == other.kind);
+        rules.ensure(Clause::DATA_KIND_1, fits, Code::DATA_MANIFEST)?;
+        let mut part = match (known, PartKind::from_number(other.kind)) {
+            (Some(known), _) => known.clone(),
+            (None, Some(kind)) => Part::new(other.part, kind),
+            (None, None) => return Ok(false),
+        };
+        let changed = if other.kind == PartKind::Exclusive.number() {
+            let differs = part != *other;
+            part = other.clone();
+            differs
+        } else {
+            part.merge(rules, other)?
+        };
+        if changed {
+            let agree =
+                part.entries().filter(Entry::is_file).all(|e| self.blob_len(&e.blob).is_none_or(|l| l == e.len));
+            rules.ensure(Clause::DATA_MANIFEST_4, agree, Code::DATA_MANIFEST)?;
+            let held = PartState::new(part);
+            rules.ensure(Clause::WIRE_CAP_1, self.has_place(&held), Code::LIMIT_MANIFEST)?;
+            self.put(held);
+        }
+        Ok(changed)
+    }
+
+    /// Takes in the data of another state whose log and opaque parts this one covers; returns the parts that changed.
+    ///
+    /// Errors: as [`State::merge`]; what came before the part concerned is taken in.
+    pub fn absorb(&mut self, rules: Rules, other: &State) -> Result<Vec<PartId>, Violation> {
+        let mut changed = Vec::new();
+        for part in other.parts() {
+            let new = if has_values(part.kind) {
+                self.merge(rules, part)?
+            } else if self.part(&part.part).is_none() {
+                self.put(PartState::new(part.clone()));
+                true
+            } else {
+                false
+            };
+            changed.extend(new.then_some(part.part));
+        }
+        Ok(changed)
     }
 
     /// Checks inline ops of exclusive parts, in the order in which they were made, and takes none of them in.
@@ -179,7 +286,9 @@ impl State {
         rules.ensure(Clause::WIRE_CAP_1, fits, Code::LIMIT_MANIFEST)?;
         let root_of = |(id, held): (&PartId, &PartState)| (*id, parts.get(id).unwrap_or(held).root);
         let root = root(&self.session, self.parts.iter().map(root_of));
-        Ok(Advance { parts, root })
+        let exclusive =
+            exclusive_root(&self.session, self.parts.iter().map(|(id, held)| parts.get(id).unwrap_or(held)));
+        Ok(Advance { parts, root, exclusive })
     }
 
     /// Takes in the ops that [`State::stage`] checked against this very state.
@@ -197,56 +306,41 @@ impl State {
     /// Errors: those of [`Manifest::open`] that concern a single part; the state is unchanged then.
     pub fn load_part(&mut self, rules: Rules, bytes: &[u8]) -> Result<(), Violation> {
         let part: Part = decode(rules, bytes)?;
-        part.check(rules, &self.session)?;
+        part.check(rules, &self.session, false)?;
         self.put(PartState::new(part));
         Ok(())
     }
 
-    /// The part as it is before the write.
-    fn part_to_write(&self, new: &NewOp) -> Result<Part, UsageError> {
-        let kind = PartKind::from_number(new.kind).filter(|kind| kind.has_value()).ok_or(UsageError::BadPart)?;
-        match self.part(&new.part) {
-            Some(part) if part.kind != new.kind => Err(UsageError::BadPart),
-            Some(part) => Ok(part.clone()),
-            None => Ok(Part::new(new.part, kind)),
+    /// Whether there is room for a part in a manifest, instead of what is held of it.
+    pub(super) fn has_place(&self, held: &PartState) -> bool {
+        let is_new = !self.parts.contains_key(&held.part.part);
+        (!is_new || self.parts.len() < MAX_PARTS) && self.encoded_with([held]) <= MAX_MANIFEST
+    }
+
+    pub(super) fn put(&mut self, held: PartState) {
+        if let Some(old) = self.parts.remove(&held.part.part) {
+            self.detach(&old.part);
+            self.encoded -= old.encoded;
         }
-    }
-
-    /// Whether `body` is an entry that the session may hold instead of what `part` holds now.
-    fn has_room(&mut self, part: &Part, body: &[u8]) -> bool {
-        let Ok(entry) = Entry::open(Rules::ALL, body) else { return false };
-        let old = part.entry();
-        old.iter().for_each(|old| self.detach(part.part, old));
-        let fits = !entry.is_live() || self.tree.fits(&entry.path, entry.is_file());
-        let agrees = !entry.is_file() || self.blob_len(&entry.blob).is_none_or(|len| len == entry.len);
-        old.iter().for_each(|old| self.attach(part.part, old));
-        fits && agrees
-    }
-
-    fn put(&mut self, held: PartState) {
-        let part = held.part.part;
-        let old = self.part(&part).and_then(Part::entry);
-        old.iter().for_each(|old| self.detach(part, old));
-        held.part.entry().iter().for_each(|entry| self.attach(part, entry));
+        self.attach(&held.part);
         self.encoded += held.encoded;
-        let old = self.parts.insert(part, held);
-        self.encoded -= old.map_or(0, |old| old.encoded);
+        self.parts.insert(held.part.part, held);
     }
 
-    fn attach(&mut self, part: PartId, entry: &Entry) {
-        if entry.is_live() {
-            self.tree.insert(&entry.path, part, entry.is_file());
+    pub(super) fn attach(&mut self, part: &Part) {
+        if let Some(shown) = part.entry().filter(Entry::is_live) {
+            self.tree.insert(&shown.path, part.part, shown.is_file());
         }
-        for (blob, len) in named(entry) {
+        for (blob, len) in part.entries().flat_map(named) {
             self.blobs.entry(blob).or_insert(Named { len, by: 0 }).by += 1;
         }
     }
 
-    fn detach(&mut self, part: PartId, entry: &Entry) {
-        if entry.is_live() {
-            self.tree.remove(&entry.path, part);
+    pub(super) fn detach(&mut self, part: &Part) {
+        if let Some(shown) = part.entry().filter(Entry::is_live) {
+            self.tree.remove(&shown.path, part.part);
         }
-        for (blob, _) in named(entry) {
+        for (blob, _) in part.entries().flat_map(named) {
             let Some(named) = self.blobs.get_mut(&blob) else { continue };
             named.by = named.by.saturating_sub(1);
             if named.by == 0 {
@@ -266,34 +360,25 @@ impl State {
 }
 
 impl PartState {
-    fn new(part: Part) -> PartState {
+    pub(super) fn new(part: Part) -> PartState {
         PartState { root: part.root(), encoded: encode(&part).len(), part }
     }
 }
 
+/// The root of the exclusive ones of these parts.
+fn exclusive_root<'a>(session: &SessionId, parts: impl Iterator<Item = &'a PartState>) -> Hash {
+    let exclusive = parts.filter(|held| held.part.kind == PartKind::Exclusive.number());
+    let roots: Vec<_> = exclusive.map(|held| (held.part.part, held.root)).collect();
+    root(session, roots.into_iter())
+}
+
 /// The blobs that an entry names, with their lengths in bytes. Content of no bytes is no blob to hold.
-fn named(entry: &Entry) -> impl Iterator<Item = (Hash, u64)> {
+fn named(entry: Entry) -> impl Iterator<Item = (Hash, u64)> {
     let content = (entry.len > 0).then_some((entry.blob, entry.len));
     let list = entry.chunks.get().map(|list| (list.hash, u64::from(list.len)));
     content.into_iter().chain(list)
 }
 
-/// The next op of the writer's strand; none if the body is too long.
-///
-/// The writer of the part's value had read all other strands, so a new writer names that one strand as read, and a
-/// writer that goes on names none.
-fn next_op(part: &Part, new: NewOp) -> Option<Op> {
-    let seq = part.tip(&new.actor).map_or(0, |tip| tip.seq).checked_add(1)?;
-    let last = part.value.get().map(|value| value.op.actor).filter(|last| *last != new.actor);
-    let read = last.and_then(|last| part.tip(&last)).cloned();
-    Some(Op {
-        part: new.part,
-        actor: new.actor,
-        seq,
-        deps: List::new(read.into_iter().collect())?,
-        hlc: new.hlc,
-        record: new.record,
-        salt: new.salt,
-        body: Blob::new(new.body)?,
-    })
+pub(super) fn has_values(kind: u16) -> bool {
+    PartKind::from_number(kind).is_some_and(PartKind::has_values)
 }

@@ -11,7 +11,7 @@ use crate::clock::Instant;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
 use crate::journal::Lsn;
-use crate::limits::MAX_REQUESTS;
+use crate::limits::{ANSWER_TIMEOUT, MAX_REQUESTS};
 use crate::transfer::{BulkEnd, Fetch, Plan, Verified, Wanted, check_ranges};
 use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Range, Ranges, SessionId};
 use crate::{Code, Violation};
@@ -85,9 +85,14 @@ pub(super) struct Bulk {
 #[derive(Debug)]
 struct Download {
     from: DeviceId,
-    data: Announced,
+    /// What was announced; none if the content of what sync brought is fetched, for no handoff.
+    data: Option<Announced>,
+    /// What a handoff needs from the same device once this content is here, so that nothing is asked for twice.
+    next: Option<Announced>,
     fetch: Fetch,
     asked: BTreeMap<u32, Asked>,
+    /// When something was asked last, or an answer on the link began or ended.
+    moved: Instant,
     /// Nobody wants it at present. What is on its way is still taken in, for another offer of the same data.
     idle: bool,
 }
@@ -97,6 +102,8 @@ struct Asked {
     blob: Hash,
     /// Streams that haven't ended yet.
     left: usize,
+    /// Streams that are under way.
+    open: usize,
     end: BulkEnd,
 }
 
@@ -104,6 +111,10 @@ impl Bulk {
     /// The data of a session isn't wanted any more.
     pub(super) fn stop(&mut self, session: &SessionId) {
         let Some(download) = self.downloads.get_mut(session) else { return };
+        download.next = None;
+        if download.data.is_none() {
+            return;
+        }
         download.idle = true;
         if download.asked.is_empty() {
             self.downloads.remove(session);
@@ -113,6 +124,20 @@ impl Bulk {
     pub(super) fn link_gone(&mut self, link: LinkId) {
         self.serving.retain(|(of, _)| *of != link);
     }
+
+    /// The sessions whose requests wait while no answer of the same device is under way: until when they do.
+    fn unanswered(&self) -> impl Iterator<Item = (SessionId, Instant)> {
+        let answering: BTreeSet<_> = self.downloads.values().filter(|d| d.is_answered()).map(|d| d.from).collect();
+        let waiting = self.downloads.iter().filter(|(_, download)| !download.asked.is_empty());
+        waiting
+            .filter(move |(_, download)| !answering.contains(&download.from))
+            .map(|(session, download)| (*session, download.moved.after(ANSWER_TIMEOUT)))
+    }
+
+    /// An answer of this device began or ended.
+    fn note_answer(&mut self, now: Instant, from: DeviceId) {
+        self.downloads.values_mut().filter(|download| download.from == from).for_each(|download| download.moved = now);
+    }
 }
 
 /// Inputs.
@@ -120,7 +145,7 @@ impl Endpoint {
     /// A bulk stream begins. What the header claims is checked against what was asked for on this link.
     ///
     /// Errors: TRANSFER-BYTES-1, -2: stop the stream; the link goes on.
-    pub fn handle_bulk(&mut self, _now: Instant, link: LinkId, header: &Bytes) -> Result<Incoming, Violation> {
+    pub fn handle_bulk(&mut self, now: Instant, link: LinkId, header: &Bytes) -> Result<Incoming, Violation> {
         let unknown = Violation::new(Code::WIRE_STATE, Clause::TRANSFER_BYTES_1);
         let peer = self.links.get(&link).and_then(|link| link.ready()).map(|ready| ready.peer).ok_or(unknown)?;
         let strict = self.config.rules.keeps(Clause::TRANSFER_BYTES_1);
@@ -131,6 +156,8 @@ impl Endpoint {
         let mut found = self.bulk.downloads.iter_mut().map(|(id, download)| (*id, download));
         let (session, download) = found.find(|(_, download)| asked(download)).ok_or(unknown)?;
         let (plan, first, count) = download.fetch.accepts(header.blob, header.offset, header.len)?;
+        download.asked.get_mut(&header.req).into_iter().for_each(|asked| asked.open += 1);
+        self.bulk.note_answer(now, peer);
         Ok(Incoming { session, req: header.req, plan, first, count })
     }
 
@@ -158,6 +185,7 @@ impl Endpoint {
         let Some((session, download)) = found else { return };
         let session = *session;
         let outcome = download.stream_ended(req, end);
+        self.bulk.note_answer(now, peer);
         self.after_fetch(now, session, outcome);
     }
 
@@ -184,17 +212,44 @@ impl Endpoint {
 impl Endpoint {
     pub(super) fn start_fetch(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
         let running = self.bulk.downloads.get_mut(&session);
-        if let Some(running) = running.filter(|running| running.from == from && running.data == data) {
+        if let Some(running) = running.filter(|running| running.from == from && running.data.as_ref() == Some(&data)) {
             running.idle = false;
+        } else if let Some(content) =
+            self.bulk.downloads.get_mut(&session).filter(|running| running.from == from && running.data.is_none())
+        {
+            content.next = Some(data);
         } else {
             match Fetch::new(self.config.rules, session, data.clone()) {
-                Ok(fetch) => {
-                    let asked = BTreeMap::new();
-                    self.bulk.downloads.insert(session, Download { from, data, fetch, asked, idle: false });
+                Ok(mut fetch) => {
+                    let known = self.sessions.get(&session).map(|session| session.holdings.came());
+                    fetch.hold(known.into_iter().flatten());
+                    let data = Some(data);
+                    let download =
+                        Download { from, data, next: None, fetch, asked: BTreeMap::new(), moved: now, idle: false };
+                    self.bulk.downloads.insert(session, download);
                 }
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
         }
+        self.pump(now, session);
+    }
+
+    /// Gets the content of what sync brought, from a device that told of it, unless something else is being fetched.
+    pub(super) fn fetch_missing(&mut self, now: Instant, session: SessionId, from: DeviceId) {
+        let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
+        let missing: Vec<_> = data.missing().collect();
+        if missing.is_empty() {
+            return;
+        }
+        // Whatever becomes of this try: until nothing is missing, another follows.
+        self.retry_later(now);
+        if self.bulk.downloads.contains_key(&session) {
+            return;
+        }
+        let fetch = Fetch::contents(self.config.rules, session, missing);
+        let download =
+            Download { from, data: None, next: None, fetch, asked: BTreeMap::new(), moved: now, idle: false };
+        self.bulk.downloads.insert(session, download);
         self.pump(now, session);
     }
 
@@ -213,12 +268,37 @@ impl Endpoint {
         waiting.into_iter().for_each(|session| self.pump(now, session));
     }
 
+    /// When what was asked for and isn't answered counts as lost.
+    pub(super) fn next_unanswered(&self) -> Option<Instant> {
+        let timed = self.config.rules.keeps(Clause::TRANSFER_ANSWER_1);
+        self.bulk.unanswered().map(|(_, at)| at).min().filter(|_| timed)
+    }
+
+    /// Requests that nothing answered for too long count as lost, for a stream that breaks off before its BYTES doesn't
+    /// say what it was to answer (TRANSFER-ANSWER-1).
+    pub(super) fn time_fetches(&mut self, now: Instant) {
+        if !self.config.rules.keeps(Clause::TRANSFER_ANSWER_1) {
+            return;
+        }
+        let late: Vec<_> = self.bulk.unanswered().filter(|(_, at)| *at <= now).map(|(session, _)| session).collect();
+        for session in late {
+            let Some(download) = self.bulk.downloads.get_mut(&session) else { continue };
+            let outcome = download.give_up_asked();
+            self.after_fetch(now, session, outcome);
+        }
+    }
+
     /// An error in answer to a request for bytes; false if there was none.
     pub(super) fn fetch_refused(&mut self, now: Instant, from: DeviceId, req: u32, code: Code) -> bool {
         let found = self.bulk.downloads.iter_mut().find(|(_, d)| d.from == from && d.asked.contains_key(&req));
         let Some((session, download)) = found else { return false };
         let session = *session;
-        if code == Code::LIMIT_REQUESTS {
+        if download.data.is_none() && code == Code::DATA_UNAVAILABLE {
+            if let Some(asked) = download.asked.remove(&req) {
+                download.fetch.skip(asked.blob);
+            }
+            self.pump(now, session);
+        } else if code == Code::LIMIT_REQUESTS {
             let blob = download.asked.remove(&req).map(|asked| asked.blob);
             let outcome = blob.map_or(Ok(()), |blob| download.fetch.on_end(blob, BulkEnd::Lost));
             self.after_fetch(now, session, outcome);
@@ -274,8 +354,8 @@ impl Endpoint {
     }
 
     fn fail_fetch(&mut self, now: Instant, session: SessionId, code: Code) {
-        let idle = self.bulk.downloads.remove(&session).is_some_and(|download| download.idle);
-        if !idle {
+        let wanted = |download: Download| !download.idle && (download.data.is_some() || download.next.is_some());
+        if self.bulk.downloads.remove(&session).is_none_or(wanted) {
             self.step(now, session, |session, ctx| session.on_fetch_failed(ctx, code));
         }
     }
@@ -300,7 +380,8 @@ impl Endpoint {
         while let Some(wanted) = download.fetch.next_request(resume) {
             let req = self.fresh.request();
             let left = wanted.ranges.len().max(1);
-            download.asked.insert(req, Asked { blob: wanted.blob, left, end: BulkEnd::Finished });
+            download.asked.insert(req, Asked { blob: wanted.blob, left, open: 0, end: BulkEnd::Finished });
+            download.moved = now;
             messages.push(request(req, session, wanted));
         }
         for message in messages {
@@ -311,8 +392,34 @@ impl Endpoint {
     /// All is held: once it is durable, the session may say so (TRANSFER-HAVE-1).
     fn finish_fetch(&mut self, now: Instant, session: SessionId) {
         let Some(download) = self.bulk.downloads.remove(&session) else { return };
+        let Some(Announced { manifest: hash, .. }) = download.data else {
+            return self.finish_contents(now, session, download);
+        };
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
-        let (hash, root) = (download.data.manifest, manifest.root());
+        let held = self.sessions.get_mut(&session).and_then(|session| session.holdings.await_ops(manifest, hash));
+        if let Some((manifest, hash)) = held {
+            self.stage(now, session, manifest, hash);
+        }
+    }
+
+    /// The content of what sync brought is here, as far as the peer had it.
+    fn finish_contents(&mut self, now: Instant, session: SessionId, download: Download) {
+        let (got, rules) = (download.fetch.got(), self.config.rules);
+        self.step(now, session, |session, ctx| {
+            let writes = session.holdings.fetched(&got);
+            ctx.fx.after_chunks = !writes.is_empty() && rules.keeps(Clause::TRANSFER_HAVE_1);
+            ctx.fx.writes.extend(writes);
+            let root = session.holdings.state().map_or(Hash::ZERO, crate::data::State::root);
+            ctx.event_when_durable(Event::Data { session: session.id(), root });
+        });
+        if let Some(data) = download.next {
+            self.start_fetch(now, session, download.from, data);
+        }
+    }
+
+    /// A manifest and everything that it names is here.
+    pub(super) fn stage(&mut self, now: Instant, session: SessionId, manifest: crate::data::Manifest, hash: Hash) {
+        let root = manifest.root();
         self.step(now, session, |session, ctx| match session.holdings.stage(manifest, hash) {
             Some(writes) => {
                 ctx.fx.writes.extend(writes);
@@ -325,9 +432,21 @@ impl Endpoint {
 }
 
 impl Download {
+    fn is_answered(&self) -> bool {
+        self.asked.values().any(|asked| asked.open > 0)
+    }
+
+    /// All that was asked for can be asked for again.
+    fn give_up_asked(&mut self) -> Result<(), Violation> {
+        core::mem::take(&mut self.asked)
+            .into_values()
+            .try_for_each(|asked| self.fetch.on_end(asked.blob, BulkEnd::Lost))
+    }
+
     fn stream_ended(&mut self, req: u32, end: BulkEnd) -> Result<(), Violation> {
         let Some(asked) = self.asked.get_mut(&req) else { return Ok(()) };
         asked.left = asked.left.saturating_sub(1);
+        asked.open = asked.open.saturating_sub(1);
         if end == BulkEnd::Corrupt || asked.end == BulkEnd::Finished {
             asked.end = end;
         }

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 
 use super::{Birth, Endpoint, Wish};
 use crate::clock::Instant;
-use crate::data::{NewOp, actor_id, session_id};
+use crate::data::{NewOp, PartKind, actor_id, session_id};
 use crate::errors::UsageError;
-use crate::event::{HandoffId, Token};
+use crate::event::{Accepted, HandoffId, Token};
 use crate::handoff::{Ctx, Session};
 use crate::journal::Lsn;
-use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_SESSIONS};
+use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_SESSIONS, MAX_TTL};
 use crate::wire::{DeviceId, Exts, Genesis, Hash, Have, Hlc, Kind, List, PartId, Record, SessionId};
 
 use super::session_data::SessionData;
@@ -18,26 +18,29 @@ impl Endpoint {
     /// Vouches for a device: it may link, and learn of every session. Not journaled; tell it at every open.
     pub fn trust(&mut self, device: DeviceId) {
         self.trusted.insert(device);
+        let trusted = self.vouches(&device);
         if let Some(peer) = self.peers.get_mut(&device) {
-            peer.trusted = true;
+            peer.trusted = trusted;
         }
     }
 
-    /// Vouches for a device no longer. Its links go on; close them if they shouldn't.
+    /// Vouches for a device no longer; the account may still. Its links go on; close them if they shouldn't.
     pub fn distrust(&mut self, device: DeviceId) {
         self.trusted.remove(&device);
+        let trusted = self.vouches(&device);
         if let Some(peer) = self.peers.get_mut(&device) {
-            peer.trusted = false;
+            peer.trusted = trusted;
         }
     }
 
-    /// Creates a session that this device owns. It is usable once [`Event::Created`](crate::Event::Created) says so.
+    /// Creates a session that this device owns; the devices of its account are members too. It is usable once [`Event::Created`](crate::Event::Created) says so.
     ///
     /// Errors: `TooLarge` if there is no room for a session, for its members (64) or its name (64 characters).
     pub fn create_session(&mut self, _now: Instant, name: &str, members: &[DeviceId]) -> Result<SessionId, UsageError> {
         self.running()?;
         let me = self.config.device;
-        let mut listed: Vec<_> = members.iter().copied().filter(|member| *member != me).collect();
+        let roster = self.own_roster().ok().into_iter().flat_map(|roster| roster.standing().members.keys());
+        let mut listed: Vec<_> = members.iter().chain(roster).copied().filter(|member| *member != me).collect();
         listed.sort_unstable();
         listed.dedup();
         if self.sessions.len() + self.births.len() >= MAX_SESSIONS || listed.len() > MAX_MEMBERS {
@@ -69,10 +72,12 @@ impl Endpoint {
         Ok(session)
     }
 
-    /// Writes an op into a part. It is acknowledged once the LSN is durable (S3, DATA-OP-6).
+    /// Writes an op into a part; it comes to be with its first. The op is acknowledged once the LSN is durable (S3,
+    /// DATA-OP-6). Every device that takes part writes to shared parts; exclusive ones only the primary.
     ///
     /// `wall_ms` is the wall clock in milliseconds, for display and tie-breaks only. Errors: `NotOwner` and its like if
-    /// this device isn't primary (HO-WRITE-1), `BadPart`, `TooLarge`.
+    /// the part is exclusive and this device isn't primary (HO-WRITE-1), `NotMember` if it doesn't take part,
+    /// `Conflicted` if the part has values in conflict, `BadPart`, `TooLarge`.
     pub fn write(
         &mut self,
         now: Instant,
@@ -82,17 +87,67 @@ impl Endpoint {
         kind: u16,
         body: Vec<u8>,
     ) -> Result<Lsn, UsageError> {
+        self.write_op(now, wall_ms, session, (part, kind), body, false)
+    }
+
+    /// Writes an op that stands for all values of a part in conflict. Errors: as [`Endpoint::write`].
+    pub fn resolve(
+        &mut self,
+        now: Instant,
+        wall_ms: u64,
+        session: SessionId,
+        part: PartId,
+        kind: u16,
+        body: Vec<u8>,
+    ) -> Result<Lsn, UsageError> {
+        self.write_op(now, wall_ms, session, (part, kind), body, true)
+    }
+
+    fn write_op(
+        &mut self,
+        now: Instant,
+        wall_ms: u64,
+        session: SessionId,
+        (part, kind): (PartId, u16),
+        body: Vec<u8>,
+        resolves: bool,
+    ) -> Result<Lsn, UsageError> {
         self.running()?;
         let salt = self.fresh.nonce();
         let hlc = hlc(wall_ms);
+        let shared = PartKind::from_number(kind).ok_or(UsageError::BadPart)?.is_shared();
         self.command(now, session, |session, ctx| {
-            let record = session.writable(ctx.rules)?;
-            let new = NewOp { actor: session.actor().id, part, kind, hlc, record, salt, body };
+            let record = if shared { session.contributable(ctx.rules)? } else { session.writable(ctx.rules)? };
+            let new = NewOp { actor: session.actor().id, part, kind, hlc, record, salt, body, resolves };
             let writes = session.holdings.write(ctx.rules, new)?;
             ctx.fx.writes.extend(writes);
             Ok(())
         })?;
         Ok(self.last)
+    }
+
+    /// Takes part in a session that `from` tells of, without asking to own it: its data is kept up to date here, and
+    /// contributed to. [`Event::Synced`](crate::Event::Synced) tells when it has come.
+    ///
+    /// Errors: `TooLarge` if there is no room for a session, `SelfTarget`.
+    pub fn follow(&mut self, now: Instant, session: SessionId, from: DeviceId) -> Result<(), UsageError> {
+        self.running()?;
+        if self.sessions.contains_key(&session) {
+            return self.command(now, session, |session, ctx| {
+                session.keep(ctx.fx);
+                Ok(())
+            });
+        }
+        if from == self.config.device {
+            return Err(UsageError::SelfTarget);
+        }
+        if self.wishes.len() >= MAX_SESSIONS {
+            return Err(UsageError::TooLarge);
+        }
+        let deadline = now.after(MAX_TTL);
+        self.wishes.insert(session, Wish { id: None, from, deadline, req: 0 });
+        self.ask_wishes(now, from);
+        Ok(())
     }
 
     /// The id of a part that doesn't exist yet.
@@ -109,6 +164,7 @@ impl Endpoint {
         to: DeviceId,
         timeout_us: u64,
     ) -> Result<HandoffId, UsageError> {
+        self.not_revoked(&to)?;
         self.command(now, session, |session, ctx| session.initiate(ctx, to, timeout_us))
     }
 
@@ -131,6 +187,7 @@ impl Endpoint {
         timeout_us: u64,
     ) -> Result<HandoffId, UsageError> {
         self.running()?;
+        self.not_revoked(&from)?;
         if self.sessions.contains_key(&session) {
             self.drop_wish(session, crate::Code::HO_SUPERSEDED);
             return self.command(now, session, |session, ctx| session.request(ctx, from, timeout_us));
@@ -143,27 +200,27 @@ impl Endpoint {
         }
         self.drop_wish(session, crate::Code::HO_SUPERSEDED);
         let id = self.fresh.handoff();
-        self.wishes.insert(session, Wish { id, from, deadline: now.after(timeout_us), req: 0 });
+        self.wishes.insert(session, Wish { id: Some(id), from, deadline: now.after(timeout_us), req: 0 });
         self.ask_wishes(now, from);
         Ok(id)
     }
 
     /// Consents to being handed a session by `to` within `ttl_us` microseconds, without being asked.
     pub fn consent(&mut self, now: Instant, session: SessionId, to: DeviceId, ttl_us: u64) -> Result<(), UsageError> {
+        self.not_revoked(&to)?;
         self.command(now, session, |session, ctx| session.consent(ctx, to, ttl_us))
     }
 
     /// Accepts a [`HandoffRequest`](crate::Event::HandoffRequest) or a [`RequestHandoff`](crate::Event::RequestHandoff).
-    /// For the latter, the handoff's own events tell no more than its target does; its id is 0.
-    pub fn accept_handoff(&mut self, now: Instant, token: Token) -> Result<HandoffId, UsageError> {
+    pub fn accept_handoff(&mut self, now: Instant, token: Token) -> Result<Accepted, UsageError> {
         self.running()?;
         for session in self.session_ids() {
             let offer = self.step(now, session, |session, ctx| session.accept_offer(ctx, token)).flatten();
             if let Some(id) = offer {
-                return Ok(id);
+                return Ok(Accepted::Offer(id));
             }
             if self.step(now, session, |session, ctx| session.accept_pull(ctx, token)) == Some(true) {
-                return Ok(HandoffId(0));
+                return Ok(Accepted::Pull);
             }
         }
         Err(UsageError::UnknownToken)
@@ -213,7 +270,7 @@ impl Endpoint {
         self.sessions.keys().copied().collect()
     }
 
-    fn running(&self) -> Result<(), UsageError> {
+    pub(super) fn running(&self) -> Result<(), UsageError> {
         if self.halted { Err(UsageError::Halted) } else { Ok(()) }
     }
 

@@ -106,9 +106,11 @@ impl Endpoint {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_closing()) else { return };
         let said = match code {
             Code::AUTH_BINDING | Code::AUTH_UNKNOWN_DEVICE => Code::AUTH_FAILED,
+            Code::AUTH_REVOKED if !self.routes.values().any(|route| *route == id) => Code::AUTH_FAILED,
             other => other,
         };
-        link.goaway(said);
+        link.goaway(self.durable, said);
+        self.linking_over(id, code);
         self.out.closes.push_back((id, said));
         let peer = self.forget_link(now, id);
         self.out.event(Event::LinkClosed { link: id, peer, code, clause, remote: false });
@@ -116,7 +118,8 @@ impl Endpoint {
 
     fn on_goaway(&mut self, now: Instant, id: LinkId, code: Code) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        link.goaway(Code::LINK_SHUTDOWN);
+        link.goaway(self.durable, Code::LINK_SHUTDOWN);
+        self.linking_over(id, code);
         self.out.closes.push_back((id, Code::LINK_SHUTDOWN));
         let peer = self.forget_link(now, id);
         self.out.event(Event::LinkClosed { link: id, peer, code, clause: None, remote: true });
@@ -126,11 +129,15 @@ impl Endpoint {
     fn on_authenticated(&mut self, now: Instant, id: LinkId, ready: Ready) {
         let Ready { peer, generation, .. } = ready;
         let accepted = self.config.accept_unknown
-            || self.trusted.contains(&peer)
+            || self.vouches(&peer)
             || self.sessions.values().any(|session| session.is_kept() && session.chain().is_member(&peer));
-        if let Err(Violation { code, clause }) =
-            self.config.rules.ensure(Clause::LINK_AUTH_3, accepted, Code::AUTH_UNKNOWN_DEVICE)
-        {
+        let to_link = self.may_link(now, id, &peer);
+        let revoked = self.is_revoked(&peer);
+        let rules = self.config.rules;
+        let judged = rules
+            .ensure(Clause::ACCOUNT_REVOKE_1, !revoked, Code::AUTH_REVOKED)
+            .and_then(|()| rules.ensure(Clause::LINK_AUTH_3, accepted || to_link, Code::AUTH_UNKNOWN_DEVICE));
+        if let Err(Violation { code, clause }) = judged {
             return self.end_link(now, id, code, Some(clause));
         }
         if let Some(loser) = self.duplicate(id, &ready) {
@@ -140,9 +147,15 @@ impl Endpoint {
             }
         }
         self.routes.insert(peer, id);
-        self.peers.insert(peer, Peer { generation, heard: now, trusted: self.trusted.contains(&peer) });
         self.out.event(Event::LinkReady { link: id, peer, generation });
-        self.greet_peer(now, peer);
+        if accepted {
+            self.peers.insert(peer, Peer { generation, heard: now, trusted: self.vouches(&peer) });
+            self.greet_account(now, peer);
+            self.greet_peer(now, peer);
+        } else {
+            self.account.confined.insert(id);
+        }
+        self.ask_to_link(now, id, peer);
     }
 
     /// Which of two links of one device goes, if there are two.
@@ -161,12 +174,13 @@ impl Endpoint {
     }
 
     /// Whatever waits for a device's link goes on.
-    fn greet_peer(&mut self, now: Instant, peer: DeviceId) {
+    pub(super) fn greet_peer(&mut self, now: Instant, peer: DeviceId) {
         let ids: alloc::vec::Vec<_> = self.sessions.keys().copied().collect();
         for id in ids {
             self.step(now, id, |session, ctx| session.on_peer(ctx, peer));
         }
         self.ask_wishes(now, peer);
+        self.sync_with(now, peer);
         self.resume_fetches(now, peer);
     }
 
@@ -184,12 +198,16 @@ impl Endpoint {
     /// Takes a link out of the routes; the device that it led to.
     fn forget_link(&mut self, now: Instant, id: LinkId) -> Option<DeviceId> {
         self.auths.retain(|_, link| *link != id);
+        self.linking_over(id, Code::LINK_LOST);
+        self.account.confined.remove(&id);
         self.bulk.link_gone(id);
         self.out.serves.retain(|serve| serve.link != id);
         let peer = self.routes.iter().find(|(_, link)| **link == id).map(|(peer, _)| *peer);
         if let Some(peer) = peer {
             self.routes.remove(&peer);
             self.peers.remove(&peer);
+            self.syncing.link_gone(&peer);
+            self.account.told.remove(&peer);
             self.pause_fetches(now, peer);
         }
         peer

@@ -19,7 +19,17 @@ use crate::{Code, Outcome, Violation};
 
 impl Endpoint {
     pub(super) fn on_message(&mut self, now: Instant, link: LinkId, from: DeviceId, message: Message) {
+        if let Err(why) = self.confines(link, &message) {
+            return self.end_link(now, link, why.code, Some(why.clause));
+        }
         match message {
+            Message::Link(message) => self.on_link(now, link, from, message),
+            Message::LinkOk(message) => self.on_link_ok(now, link, from, &message),
+            Message::Roster(message) => {
+                if !self.on_roster_for_new(now, link, from, &message) {
+                    self.on_roster(now, from, message);
+                }
+            }
             Message::Error(error) => self.on_error(now, from, &error),
             Message::Have(have) => self.on_have(now, from, &have),
             Message::Get(get) => self.on_get(now, link, from, &get),
@@ -28,6 +38,11 @@ impl Endpoint {
             Message::Grant(grant) => self.on_grant(now, from, grant),
             Message::Head(head) => self.on_head(now, from, head),
             Message::Offer(offer) => self.on_offer(now, from, offer),
+            Message::Since(since) => self.on_since(now, from, &since),
+            Message::Strand(strand) => self.on_strand(now, from, &strand),
+            Message::Ops(ops) => self.on_ops(now, from, ops),
+            Message::Parts(parts) => self.on_parts(now, from, parts),
+            Message::Mark(mark) => self.on_mark(now, from, &mark),
             Message::Decline(Decline { session, subject, code, .. }) => {
                 self.step(now, session, |session, ctx| session.on_decline(ctx, from, subject, code.into()));
             }
@@ -65,6 +80,7 @@ impl Endpoint {
     /// The session, if the device may learn of it (HO-MEMBER-1). Unknown sessions and secret ones look alike.
     pub(super) fn readable(&mut self, now: Instant, from: DeviceId, req: u32, session: SessionId) -> bool {
         let may = self.step(now, session, |session, ctx| session.may_read(ctx, &from));
+        let may = may.map(|may| may && self.not_revoked(&from).is_ok());
         let open = may == Some(true) || may.is_some() && !self.config.rules.keeps(Clause::HO_MEMBER_1);
         if !open && req != 0 {
             self.refuse(now, from, req, Some(session), Code::HO_UNKNOWN_SESSION);
@@ -79,7 +95,8 @@ impl Endpoint {
         if self.fetch_refused(now, from, error.req, code) {
             return;
         }
-        let Some(session) = session.filter(|_| error.req != 0) else { return };
+        let asked = || self.sessions.iter().find(|(_, s)| s.awaits(from, error.req)).map(|(id, _)| *id);
+        let Some(session) = session.or_else(asked).filter(|_| error.req != 0) else { return };
         if self.wishes.get(&session).is_some_and(|wish| wish.from == from && wish.req == error.req) {
             return self.drop_wish(session, code);
         }
@@ -87,6 +104,12 @@ impl Endpoint {
     }
 
     fn on_have(&mut self, now: Instant, from: DeviceId, have: &Have) {
+        let unknown = have.req == 0 && !have.head.is_zero() && !self.sessions.contains_key(&have.session);
+        let vouched = self.peers.get(&from).is_some_and(|peer| peer.trusted);
+        if unknown && vouched && self.config.follow && !self.wishes.contains_key(&have.session) {
+            // No room is no error: the session is told of again when the devices meet again.
+            let _ = self.follow(now, have.session, from);
+        }
         if have.req != 0 {
             if !self.readable(now, from, have.req, have.session) {
                 return;
@@ -123,7 +146,9 @@ impl Endpoint {
     fn on_offer(&mut self, now: Instant, from: DeviceId, message: OfferMsg) {
         let OfferMsg { req, offer, .. } = message;
         if let Err(why) = self.count_offer(now, from) {
-            return self.refuse_for(now, from, req, None, why);
+            // Not verified, but good enough to say what the refusal is about.
+            let session = offer.open(self.config.rules).ok().map(|offer| offer.session);
+            return self.refuse_for(now, from, req, session, why);
         }
         match self.prove(offer, |offer: &Offer| offer.source) {
             Ok(offer) => {
@@ -184,6 +209,10 @@ impl Endpoint {
                 }
             }
         }
+        if let Err((at, violation)) = self.admissible(session, &proven) {
+            self.out.event(Event::Violation { peer: from, session: Some(session), violation });
+            proven.truncate(at);
+        }
         let wish = self.wishes.get(&session).filter(|wish| wish.from == from).copied();
         if !self.sessions.contains_key(&session) && !self.learn(session, &proven, wish.is_some()) {
             return;
@@ -199,7 +228,10 @@ impl Endpoint {
         self.step(now, session, |session, ctx| session.on_head(ctx, from, proven, more, ack));
         if let Some(Wish { id, deadline, .. }) = wish.filter(|_| !more) {
             self.wishes.remove(&session);
-            self.step(now, session, |session, ctx| session.request_goes_on(ctx, id, from, deadline.since(now)));
+            self.step(now, session, |session, ctx| match id {
+                Some(id) => session.request_goes_on(ctx, id, from, deadline.since(now)),
+                None => session.keep(ctx.fx),
+            });
         }
     }
 
@@ -219,8 +251,8 @@ impl Endpoint {
         if self.sessions.len() >= MAX_SESSIONS {
             return false;
         }
-        let actor = Actor::new(&self.config.device, self.fresh.nonce());
-        let mut session = Session::new(self.config.device, "", chain, actor, SessionData::unknown(id));
+        let (actor, log) = (Actor::new(&self.config.device, self.fresh.nonce()), self.fresh.nonce());
+        let mut session = Session::new(self.config.device, "", chain, actor, SessionData::unknown(id, log));
         if self.restored {
             session.distrust_store();
         }

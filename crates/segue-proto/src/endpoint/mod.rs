@@ -3,13 +3,16 @@
 //! It never reads a clock, a socket, a disk or a random source. What comes in can't fail: a peer's mistakes become
 //! events and errors on the wire. What the caller gets wrong is a [`UsageError`], and changes nothing.
 
+mod account;
 mod bulk;
 mod commands;
+mod linking;
 mod links;
 mod messages;
 mod outputs;
 mod restore;
 mod session_data;
+mod syncing;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
@@ -28,9 +31,11 @@ pub use bulk::{Incoming, Search, Serve, Served};
 pub use outputs::{SignId, SignRequest};
 pub use restore::OpenError;
 
+use account::Account;
 use bulk::Bulk;
 use outputs::Outputs;
 use session_data::SessionData;
+use syncing::Syncing;
 
 /// One device's protocol state.
 #[derive(Debug)]
@@ -52,7 +57,9 @@ pub struct Endpoint {
     auths: BTreeMap<SignId, LinkId>,
     /// When each device made its offers of the last minute.
     offers: BTreeMap<DeviceId, VecDeque<Instant>>,
+    account: Account,
     bulk: Bulk,
+    syncing: Syncing,
     out: Outputs,
     last: Lsn,
     durable: Lsn,
@@ -63,7 +70,8 @@ pub struct Endpoint {
 
 #[derive(Clone, Copy, Debug)]
 struct Wish {
-    id: HandoffId,
+    /// The handoff that it asks for; none if the session is to be followed.
+    id: Option<HandoffId>,
     from: DeviceId,
     deadline: Instant,
     req: u32,
@@ -139,13 +147,17 @@ impl Endpoint {
         } else if let Some((session, purpose)) = self.signing.remove(&id) {
             self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
         } else if let Some(birth) = self.births.remove(&id) {
-            self.on_birth(birth, sig);
+            self.on_birth(now, birth, sig);
+        } else {
+            self.on_entry_signed(now, id, sig);
         }
     }
 
     /// Time passed: see [`Endpoint::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         self.time_links(now);
+        self.time_fetches(now);
+        self.time_linking(now);
         let due: Vec<_> = self
             .sessions
             .iter()
@@ -158,6 +170,9 @@ impl Endpoint {
         let late: Vec<_> = self.wishes.iter().filter(|(_, wish)| wish.deadline <= now).map(|(id, _)| *id).collect();
         for id in late {
             self.drop_wish(id, crate::Code::HO_TIMEOUT);
+        }
+        if self.syncing.next_timeout().is_some_and(|at| at <= now) {
+            self.time_sync(now);
         }
     }
 }
@@ -205,7 +220,8 @@ impl Endpoint {
         let links = self.links.values().filter_map(Link::next_timeout);
         let sessions = self.sessions.values().filter_map(Session::next_timeout);
         let wishes = self.wishes.values().map(|wish| wish.deadline);
-        links.chain(sessions).chain(wishes).min()
+        let sync = self.next_unanswered().into_iter().chain(self.syncing.next_timeout());
+        links.chain(sessions).chain(wishes).chain(self.next_linking()).chain(sync).min()
     }
 }
 
@@ -292,7 +308,6 @@ impl Endpoint {
             now,
             me: self.config.device,
             rules: self.config.rules,
-            generation: self.config.generation,
             pulls: self.config.pulls,
             peers: &self.peers,
             fresh: &mut self.fresh,
@@ -304,6 +319,7 @@ impl Endpoint {
     }
 
     fn apply(&mut self, now: Instant, id: SessionId, fx: Effects) {
+        let wrote = !fx.writes.is_empty();
         self.commit(fx.writes, fx.after_chunks);
         for (purpose, message) in fx.signs {
             // A machine waits for the newest signature of a purpose: an older one, late, would be taken for it.
@@ -328,6 +344,10 @@ impl Endpoint {
         if let Some((from, data)) = fx.fetch {
             self.start_fetch(now, id, from, data);
         }
+        if wrote {
+            self.sync_session(now, id);
+            self.pump_session(now, id);
+        }
     }
 
     /// Makes a batch of writes.
@@ -350,23 +370,26 @@ impl Endpoint {
         }
     }
 
-    fn on_birth(&mut self, birth: Birth, sig: Sig) {
+    fn on_birth(&mut self, now: Instant, birth: Birth, sig: Sig) {
         let record = Proven::own(birth.record, sig);
         let id = record.body().session;
         let Ok(chain) = Chain::start(self.config.rules, record) else { return };
         let actor = crate::handoff::Actor::new(&self.config.device, birth.actor);
-        let data = SessionData::created(id, &birth.name);
+        let data = SessionData::created(id, &birth.name, self.fresh.nonce());
         let mut session = Session::new(self.config.device, &birth.name, chain, actor, data);
         let mut fx = Effects::default();
         session.keep(&mut fx);
         self.sessions.insert(id, session);
         let lsn = self.commit(fx.writes, false);
+        self.sync_session(now, id);
         self.out.event_after(lsn, self.durable, Event::Created { session: id });
     }
 
     fn drop_wish(&mut self, session: SessionId, code: crate::Code) {
-        if let Some(wish) = self.wishes.remove(&session) {
-            self.out.event(Event::HandoffResolved { id: wish.id, session, peer: wish.from, result: Err(code) });
+        if let Some(wish) = self.wishes.remove(&session)
+            && let Some(id) = wish.id
+        {
+            self.out.event(Event::HandoffResolved { id, session, peer: wish.from, result: Err(code) });
         }
     }
 }

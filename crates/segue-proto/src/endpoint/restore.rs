@@ -10,6 +10,7 @@ use super::Endpoint;
 use super::bulk::Bulk;
 use super::outputs::Outputs;
 use super::session_data::{SessionData, StoredData};
+use super::syncing::Syncing;
 use crate::Code;
 use crate::clause::Clause;
 use crate::clock::Instant;
@@ -73,7 +74,9 @@ impl Endpoint {
             signing: BTreeMap::new(),
             auths: BTreeMap::new(),
             offers: BTreeMap::new(),
+            account: super::account::Account::default(),
             bulk: Bulk::default(),
+            syncing: Syncing::default(),
             out: Outputs::default(),
             last,
             durable: last,
@@ -82,11 +85,14 @@ impl Endpoint {
         };
         let mut sessions: BTreeMap<SessionId, Stored> = BTreeMap::new();
         let mut floor = None;
+        let mut account = Vec::new();
         for (key, value) in entries {
             if key == FLOOR {
                 floor = value.first().copied().and_then(Generation::from_number);
             } else if key == RESTORED {
                 endpoint.restored = true;
+            } else if crate::account::keys::split(&key).is_some() {
+                account.push(value);
             } else {
                 let (session, letter, rest) = keys::split(&key).ok_or_else(|| corrupt("an unknown key", &key))?;
                 sessions
@@ -97,6 +103,8 @@ impl Endpoint {
             }
         }
         let mut writes = endpoint.restore_device(floor, continuity);
+        endpoint.account.roster = super::account::restore(endpoint.config.rules, account)
+            .map_err(|why| corrupt(&format!("the account: {why}"), b"ae"))?;
         for (id, entries) in sessions {
             let me = endpoint.config.device;
             let data = |chain: &Chain, name: &str, entries| restore_data(id, me, chain, name, entries);
@@ -110,6 +118,7 @@ impl Endpoint {
         }
         // One batch: a store whose continuity isn't proven is doubted until all of it is durable.
         endpoint.commit(writes, false);
+        endpoint.resume_revocations(now);
         Ok(endpoint)
     }
 
@@ -136,6 +145,7 @@ impl Endpoint {
             if rules.keeps(Clause::HO_STORE_2) {
                 session.renew_actor(self.fresh.nonce(), &mut fx);
             }
+            fx.writes.extend(session.holdings.rename_log(self.fresh.nonce()));
             session.distrust_store();
             fx.writes.push(keys::put(*id, keys::UNPROVEN, &[], Vec::new()));
         }
@@ -152,7 +162,7 @@ fn restore_data(
     entries: Vec<(u8, Vec<u8>, Vec<u8>)>,
 ) -> Result<SessionData, String> {
     let own = chain.suffix(&Hash::ZERO).first().is_some_and(|first| first.body().signer == me);
-    let mut stored = StoredData { own, ..StoredData::default() };
+    let mut stored = StoredData::new(own);
     for (letter, rest, value) in entries {
         stored.put(letter, &rest, value).ok_or_else(|| String::from("the data: an entry of no known kind"))?;
     }

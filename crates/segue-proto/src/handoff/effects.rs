@@ -22,8 +22,6 @@ pub struct Ctx<'a> {
     pub me: DeviceId,
     /// The clauses in force.
     pub rules: Rules,
-    /// This device's highest generation.
-    pub generation: Generation,
     /// Who decides on WANTs without an OFFER.
     pub pulls: Policy,
     /// The devices with an authenticated link.

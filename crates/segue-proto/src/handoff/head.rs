@@ -20,7 +20,7 @@ impl<H: Holdings> Session<H> {
         ack: Option<ProvenAck>,
     ) {
         let before = self.head().clone();
-        let was = self.role(ctx.rules);
+        let (was, granted) = (self.role(ctx.rules), self.source.granted_record());
         let theirs = records.last().map(Proven::id);
         for record in records {
             if let Err(violation) = self.admit(ctx, record) {
@@ -30,7 +30,7 @@ impl<H: Holdings> Session<H> {
         }
         self.settle_by(ctx, theirs, ack);
         if self.head().id() != before.id() {
-            self.on_new_head(ctx, &before, was);
+            self.on_new_head(ctx, &before, was, granted);
         }
         let Some(theirs) = theirs.filter(|_| !more) else { return };
         let told = self.peer_heads.insert(from, theirs) == Some(theirs);
@@ -84,16 +84,26 @@ impl<H: Holdings> Session<H> {
         }
     }
 
-    fn on_new_head(&mut self, ctx: &mut Ctx<'_>, before: &Proven<Record>, was: SessionRole) {
+    /// The record under which this device wrote last, if the new head doesn't stand on that: it was primary, or was
+    /// handing over what the new head passes by.
+    fn lost_ownership(&self, before: &Proven<Record>, was: SessionRole, granted: Option<Hash>) -> Option<Hash> {
+        match (was, granted) {
+            (SessionRole::Primary, _) | (SessionRole::Releasing, None) => Some(before.id()),
+            (SessionRole::Releasing, Some(grant)) if !self.chain.leads_to_head(&grant) => Some(before.body().parent),
+            _ => None,
+        }
+    }
+
+    fn on_new_head(&mut self, ctx: &mut Ctx<'_>, before: &Proven<Record>, was: SessionRole, granted: Option<Hash>) {
         self.head_event(ctx);
         let writes = self.holdings.forget_claims();
         ctx.fx.writes.extend(writes);
-        let fenced = was == SessionRole::Primary && self.role(Rules::ALL) != SessionRole::Primary;
+        let lost = self.lost_ownership(before, was, granted).filter(|_| self.role(Rules::ALL) != SessionRole::Primary);
         self.source_fenced(ctx);
         self.target_overtaken(ctx);
-        if fenced {
+        if let Some(record) = lost {
             let (writes, copies) = match ctx.rules.keeps(Clause::HO_WRITE_2) {
-                true => self.holdings.copy_aside(&before.id()),
+                true => self.holdings.copy_aside(&record),
                 false => (Vec::new(), 0),
             };
             ctx.fx.writes.extend(writes);

@@ -4,23 +4,29 @@ use alloc::vec::Vec;
 
 use crate::clause::Rules;
 use crate::journal::Write;
-use crate::wire::{ActorId, Announced, Final, Hash, Held, Op};
+use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Op};
 use crate::{Code, Violation};
 
 /// A session's data as a device holds it, seen by the handoff machines.
 pub trait Holdings {
+    /// The session is written down from now on, and its data with it.
+    fn keep(&mut self, name: &str) -> Vec<Write>;
+    /// The session has a name.
+    fn name_as(&mut self, name: &str);
     /// What can be fetched from this device now.
     fn announce(&mut self) -> Result<Announced, Code>;
     /// What this device holds complete, verified and durable: the newest manifest that it fetched, or its own.
-    fn held(&mut self) -> Option<Held>;
+    /// If that doesn't include what the source told of last, and it is held as well, it is that.
+    fn held(&mut self, told: Option<&Hash>) -> Option<Held>;
     /// Whether this device holds the manifest with this hash complete.
     fn holds(&mut self, manifest: &Hash) -> bool;
     /// What a FINAL would say to a target that holds `have`; none if that doesn't suffice.
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release>;
-    /// Checks that the data of a FINAL is held, inline ops included.
-    fn check(&mut self, rules: Rules, end: &Final, ops: &[Op]) -> Result<(), Violation>;
-    /// Makes the data of a FINAL, which was checked, this device's own.
-    fn adopt(&mut self, end: &Final, ops: &[Op]) -> Vec<Write>;
+    /// Checks that the data of a FINAL is held, inline ops included. `have` is what this device's own WANT said that it
+    /// holds: what it held then it holds still, though it may hold more by now.
+    fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, ops: &[Op]) -> Result<(), Violation>;
+    /// Makes the data of a FINAL, which was checked and comes from `from`, this device's own.
+    fn adopt(&mut self, end: &Final, ops: &[Op], from: DeviceId) -> Vec<Write>;
     /// The head changed, and every WANT died with the old one: what they said to be held may go, but for the newest.
     fn forget_claims(&mut self) -> Vec<Write>;
     /// Keeps what was written under `record` as a labelled copy; returns the writes and how many copies they make.
@@ -34,6 +40,8 @@ pub trait Holdings {
 pub struct Release {
     /// The root, ops included.
     pub root: Hash,
+    /// The root of the exclusive parts alone, ops included.
+    pub exclusive: Hash,
     /// The manifest that the target holds.
     pub manifest: Hash,
     /// Its length in bytes.

@@ -21,12 +21,24 @@ pub const UNPROVEN: u8 = b'u';
 pub const MANIFEST: u8 = b'm';
 /// Which of them were fetched and are not the data yet, by hash.
 pub const FETCHED: u8 = b'f';
-/// The hash of the manifest that the data stands on.
+/// The hash of the manifest that the data stands on, and the position of its parts in the log of changes.
 pub const BASE: u8 = b'b';
-/// The parts written since, by id.
+/// The parts written since, by id: the position of the last change, and the part.
 pub const PART: u8 = b'p';
 /// Labelled copies: record ‖ part.
 pub const COPY: u8 = b'c';
+
+/// The name of the log of changes.
+pub const LOG: u8 = b'l';
+/// Ops of log and opaque parts: part ‖ actor ‖ number.
+pub const OP: u8 = b'o';
+/// The seeds of the strands of log and opaque parts: part ‖ actor.
+pub const SEED: u8 = b'k';
+/// Up to which position of its log a peer's changes are held, by device.
+pub const CURSOR: u8 = b'q';
+
+/// Content that the data names and that isn't here, by blob: the entry that names it.
+pub const MISSING: u8 = b'x';
 
 /// The key of a session's entry.
 pub fn key(session: SessionId, letter: u8, rest: &[u8]) -> Vec<u8> {

@@ -8,6 +8,8 @@ mod effects;
 mod head;
 mod holdings;
 pub mod keys;
+mod lapsed;
+mod revoked;
 mod session;
 mod source;
 mod stored;

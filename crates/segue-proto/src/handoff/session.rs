@@ -8,6 +8,7 @@ use super::chain::Chain;
 use super::effects::{Ctx, Effects, Hold, SignFor};
 use super::holdings::Holdings;
 use super::keys;
+use super::lapsed::Lapsed;
 use super::source::Source;
 use super::target::Target;
 use super::wants::LiveWant;
@@ -53,6 +54,7 @@ pub struct Session<H> {
     pub(super) kept: bool,
     pub(super) source: Source,
     pub(super) target: Target,
+    pub(super) lapsed: Vec<Lapsed>,
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
     /// The newest head that each peer is known to hold.
     pub(super) peer_heads: BTreeMap<DeviceId, Hash>,
@@ -98,6 +100,7 @@ impl<H: Holdings> Session<H> {
             kept: false,
             source: Source::default(),
             target: Target::default(),
+            lapsed: Vec::new(),
             wants: BTreeMap::new(),
             peer_heads: BTreeMap::new(),
             holdings,
@@ -112,6 +115,17 @@ impl<H: Holdings> Session<H> {
     /// Its name, to show to a user.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Takes over a name that another device gave it, if it has none here.
+    pub fn name_as(&mut self, name: &str, fx: &mut Effects) {
+        if self.name.is_empty() && !name.is_empty() {
+            self.name = super::effects::label(name);
+            self.holdings.name_as(&self.name);
+            if self.kept {
+                fx.writes.push(keys::put(self.id(), keys::NAME, &[], self.name.as_bytes().to_vec()));
+            }
+        }
     }
 
     /// Its chain.
@@ -189,11 +203,29 @@ impl<H: Holdings> Session<H> {
         }
     }
 
+    /// Checks that this device may contribute to shared parts now; the record to write under.
+    pub fn contributable(&self, rules: Rules) -> Result<Hash, UsageError> {
+        match self.role(rules) {
+            SessionRole::Closed => Err(UsageError::Closed),
+            _ if !self.kept => Err(UsageError::NotMember),
+            _ => Ok(self.head().id()),
+        }
+    }
+
     /// Whether a device may learn of the session: a member, one that the application vouches for, or one that the
     /// user chose to hand it to.
     pub fn may_read(&self, ctx: &Ctx<'_>, device: &DeviceId) -> bool {
-        let trusted = ctx.peer(device).is_some_and(|peer| peer.trusted);
-        trusted || self.chain.is_member(device) || self.source.offering_to() == Some(*device)
+        ctx.peer(device).is_some_and(|peer| peer.trusted) || self.is_reader(device)
+    }
+
+    /// Whether the session itself lets a device learn of it: a member, or one that the user chose to hand it to.
+    pub fn is_reader(&self, device: &DeviceId) -> bool {
+        self.chain.is_member(device) || self.source.offering_to() == Some(*device)
+    }
+
+    /// Whether the answer to this request of this device is waited for.
+    pub fn awaits(&self, from: DeviceId, req: u32) -> bool {
+        self.source.awaits(from, req) || self.target.awaits(from, req)
     }
 
     /// An error in answer to a request.
@@ -216,8 +248,9 @@ impl<H: Holdings> Session<H> {
     pub fn on_peer(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
         self.peer_heads.remove(&peer);
         self.resend_to(ctx, peer);
+        self.withdraw_lapsed(ctx, peer);
         self.ask_again(ctx, peer);
-        if self.kept && self.chain.is_member(&peer) && ctx.rules.keeps(Clause::HO_HEAD_7) {
+        if self.kept && self.may_read(ctx, &peer) && ctx.rules.keeps(Clause::HO_HEAD_7) {
             let have = self.have(0, None);
             ctx.promise(peer, Hold::Durable, have);
         }
@@ -263,6 +296,7 @@ impl<H: Holdings> Session<H> {
         for record in self.chain.records() {
             fx.writes.push(keys::put(id, keys::RECORD, record.id().as_bytes(), encode(record.signed())));
         }
+        fx.writes.extend(self.holdings.keep(&self.name));
     }
 
     /// Takes a new actor: the old one's op numbers are not safe to go on with.

@@ -132,6 +132,10 @@ impl Source {
         }
     }
 
+    pub(super) fn awaits(&self, from: DeviceId, req: u32) -> bool {
+        matches!(&self.0, State::Offering(offering) if offering.to == from && offering.req == req)
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.0 {
             State::Offering(offering) => Some(offering.deadline),
@@ -262,6 +266,23 @@ impl<H: Holdings> Session<H> {
             ctx.resolve(id, session, to, Ok(record));
         }
         self.tell_members(ctx, Some(to));
+    }
+
+    /// Gives up a handoff to a device whose GRANT isn't in the journal.
+    pub(super) fn drop_handoff_to(&mut self, ctx: &mut Ctx<'_>, device: &DeviceId, code: Code) {
+        let session = self.id();
+        match &self.source.0 {
+            State::Offering(offering) if offering.to == *device => self.withdraw_offer(ctx, code),
+            State::Signing(signing) if signing.grant.is_some() && signing.record.owner == *device => {
+                // The signature that may come is thrown away: nobody has seen the record.
+                let id = signing.grant.as_ref().and_then(|pledge| pledge.id);
+                self.source.0 = State::Resting;
+                if let Some(id) = id {
+                    ctx.resolve(id, session, *device, Err(code));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The head isn't what this machine stood on any more.
@@ -459,9 +480,18 @@ impl<H: Holdings> Session<H> {
         if self.source.is_signing() && ctx.rules.keeps(Clause::HO_GRANT_3) {
             return false;
         }
-        let Some(live) = self.wants.get(&to).cloned() else { return false };
+        // A device that slept may be asked before its timers ran.
+        let Some(live) = self.wants.get(&to).filter(|live| live.expires >= ctx.now).cloned() else { return false };
+        if !self.may_read(ctx, &to) && ctx.rules.keeps(Clause::HO_WANT_4) {
+            // It isn't trusted any more; or it isn't linked, and asks again when it is.
+            if ctx.peer(&to).is_some() {
+                self.wants.remove(&to);
+                ctx.refuse(to, live.req, self.id(), Code::HO_UNKNOWN_SESSION);
+            }
+            return false;
+        }
         let release = self.holdings.release(ctx.rules, live.want.body().have.get());
-        let Some(Release { root, manifest, manifest_len, ops }) = release else {
+        let Some(Release { root, exclusive, manifest, manifest_len, ops }) = release else {
             if let Err(code) = self.send_announcement(ctx, to) {
                 ctx.refuse(to, live.req, self.id(), code);
             }
@@ -472,7 +502,7 @@ impl<H: Holdings> Session<H> {
         let mut record = self.next_record(Kind::Grant, to);
         (record.parent, record.term, record.n) = (parent, base.body().term, base.body().n + 1);
         record.want = live.want.id();
-        let end = Final { session: self.id(), parent, root, manifest, manifest_len };
+        let end = Final { session: self.id(), parent, root, exclusive, manifest, manifest_len };
         let (id, deadline) = match &self.source.0 {
             State::Offering(offering) if offering.to == to => (Some(offering.id), Some(offering.deadline)),
             _ => (None, None),

@@ -12,10 +12,12 @@
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::Holdings;
 use super::keys;
+use super::lapsed::{Sent, note_sent};
 use super::session::Session;
 use super::source::{declined, millis};
 use crate::clause::Clause;
@@ -52,8 +54,12 @@ struct Seeking {
     deadline: Instant,
     mode: WantMode,
     offer: Option<Hash>,
-    /// What the source announced last and this device doesn't hold yet.
+    /// What the source announced last.
+    told: Option<Hash>,
+    /// The same, while this device doesn't hold it yet.
     lacks: Option<Hash>,
+    /// The WANTs that left under the head: a GRANT may answer any of them.
+    sent: Vec<Sent>,
     step: Step,
 }
 
@@ -61,8 +67,8 @@ struct Seeking {
 enum Step {
     /// Nothing is on its way: there is no link, or data is being fetched.
     Waiting,
-    /// HAVE was sent.
-    Asking,
+    /// HAVE was sent, with this request number; 0 if something else was asked that HAVE answers.
+    Asking { req: u32 },
     /// A WANT is being signed.
     Signing(Box<Want>),
     /// A WANT was sent.
@@ -80,10 +86,14 @@ pub struct ProvenGrant {
     /// The FINAL.
     pub end: Proven<Final>,
     /// Exclusive ops.
-    pub ops: alloc::vec::Vec<Op>,
+    pub ops: Vec<Op>,
 }
 
 impl Target {
+    pub(super) fn awaits(&self, from: DeviceId, req: u32) -> bool {
+        matches!(&self.0, State::Seeking(seeking) if seeking.from == from && seeking.sent.iter().any(|sent| sent.req == req))
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.0 {
             State::Resting => None,
@@ -108,7 +118,8 @@ impl<H: Holdings> Session<H> {
         self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
         let (deadline, mode) = (ctx.now.after(timeout), WantMode::Pull);
-        let seeking = Seeking { id: Some(id), from, deadline, mode, offer: None, lacks: None, step: Step::Asking };
+        let (sent, step) = (Vec::new(), Step::Asking { req: 0 });
+        let seeking = Seeking { id: Some(id), from, deadline, mode, offer: None, told: None, lacks: None, sent, step };
         self.target.0 = State::Seeking(Box::new(seeking));
     }
 
@@ -177,7 +188,7 @@ impl<H: Holdings> Session<H> {
         }
         let expires = ctx.now.after((u64::from(offer.body().ttl) * 1000).min(MAX_TTL));
         let name = offer.body().name.to_string();
-        self.name = super::effects::label(&name);
+        self.name_as(&name, ctx.fx);
         self.target.0 = State::Invited(Box::new(offer), expires);
         ctx.event(Event::HandoffRequest { token, session: self.id(), from, name: self.name.clone() });
         if !ctx.rules.keeps(Clause::HO_OFFER_5) {
@@ -207,7 +218,8 @@ impl<H: Holdings> Session<H> {
         let same = have.head == self.head().id();
         let owns = self.owner() == Some(from) && same;
         let Some(data) = have.data.get() else {
-            let asked = matches!(&self.target.0, State::Seeking(s) if s.from == from && s.step == Step::Asking);
+            let asked =
+                matches!(&self.target.0, State::Seeking(s) if s.from == from && matches!(s.step, Step::Asking { .. }));
             if asked && same && !owns {
                 self.give_up(ctx, Code::HO_NOT_OWNER);
             }
@@ -216,6 +228,7 @@ impl<H: Holdings> Session<H> {
         match &mut self.target.0 {
             State::Seeking(seeking) if seeking.from == from && owns => {
                 seeking.lacks = Some(data.manifest);
+                seeking.told = Some(data.manifest);
                 self.seek_data(ctx, data.clone());
             }
             State::Resting if owns && from != self.me => {
@@ -227,6 +240,7 @@ impl<H: Holdings> Session<H> {
 
     /// DECLINE of the own WANT.
     pub(super) fn on_target_declined(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+        self.lapsed_refused(ctx, from, |sent| sent.want == subject);
         let State::Seeking(seeking) = &self.target.0 else { return };
         let named = matches!(seeking.step, Step::Wanting { want, .. } if want == subject);
         if seeking.from == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
@@ -236,13 +250,14 @@ impl<H: Holdings> Session<H> {
 
     /// An error in answer to the own HAVE or WANT.
     pub fn on_request_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
+        self.lapsed_refused(ctx, from, |sent| sent.req == req);
         let State::Seeking(seeking) = &mut self.target.0 else { return };
         if seeking.from != from {
             return;
         }
+        seeking.sent.retain(|sent| sent.req != req);
         let current = match seeking.step {
-            Step::Wanting { req: own, .. } => own == req,
-            Step::Asking => true,
+            Step::Wanting { req: own, .. } | Step::Asking { req: own } => own == req,
             Step::Waiting | Step::Signing(_) => false,
         };
         if !current {
@@ -250,7 +265,7 @@ impl<H: Holdings> Session<H> {
         }
         if code == Code::HO_STALE_PARENT {
             // The chain to the new head follows; it decides whether to ask again.
-            seeking.step = Step::Asking;
+            seeking.step = Step::Asking { req: 0 };
         } else {
             self.give_up(ctx, code);
         }
@@ -269,6 +284,7 @@ impl<H: Holdings> Session<H> {
             return ctx.refuse_for(from, grant.req, self.id(), violation);
         }
         let before = self.head().id();
+        let source = self.chain.get(&grant.record.body().parent).map_or(from, |parent| parent.body().owner);
         self.keep(ctx.fx);
         match self.admit(ctx, grant.record) {
             Ok(true) => {}
@@ -276,7 +292,7 @@ impl<H: Holdings> Session<H> {
             Ok(false) => return self.send_head(ctx, from, &before, None),
             Err(violation) => return ctx.refuse_for(from, grant.req, self.id(), violation),
         }
-        let writes = self.holdings.adopt(grant.end.body(), &grant.ops);
+        let writes = self.holdings.adopt(grant.end.body(), &grant.ops, source);
         ctx.fx.writes.extend(writes);
         ctx.fx.writes.push(keys::put(self.id(), keys::CLAIM, &[], encode(grant.want.signed())));
         if self.unproven {
@@ -313,29 +329,48 @@ impl<H: Holdings> Session<H> {
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_TIMEOUT });
             }
             State::Seeking(seeking) if seeking.deadline <= ctx.now && ctx.rules.keeps(Clause::HO_TIME_1) => {
-                self.give_up(ctx, Code::HO_TIMEOUT);
+                self.run_out(ctx);
             }
             _ => {}
+        }
+    }
+
+    /// The deadline of the own wish passed: that is its end, unless a GRANT may be on its way (HO-TIME-3).
+    fn run_out(&mut self, ctx: &mut Ctx<'_>) {
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        let (from, sent) = (seeking.from, core::mem::take(&mut seeking.sent));
+        match seeking.id.filter(|_| !sent.is_empty() && ctx.rules.keeps(Clause::HO_TIME_3)) {
+            Some(id) => {
+                self.target.0 = State::Resting;
+                ctx.fx.stop_fetch = true;
+                self.lapse(ctx, id, from, sent);
+            }
+            None => self.give_up(ctx, Code::HO_TIMEOUT),
         }
     }
 
     /// This device's wish is void: it owns by other means, or the session is closed.
     pub(super) fn target_overtaken(&mut self, ctx: &mut Ctx<'_>) {
         let head = self.head().id();
-        match &self.target.0 {
+        let (answered, owner) = (self.head().body().want, self.owner());
+        self.lapsed_overtaken(ctx);
+        match &mut self.target.0 {
             State::Invited(offer, _) if offer.body().parent != head => {
                 let (token, session) = (offer.id(), self.id());
                 self.target.0 = State::Resting;
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_STALE_PARENT });
             }
-            State::Seeking(_) if self.owner() == Some(self.me) || self.owner().is_none() => {
-                let code = if self.owner().is_none() { Code::HO_CLOSED } else { Code::HO_SUPERSEDED };
+            // The record came before its GRANT, told by another device.
+            State::Seeking(seeking) if seeking.sent.iter().any(|sent| sent.want == answered) => {}
+            State::Seeking(_) if owner == Some(self.me) || owner.is_none() => {
+                let code = if owner.is_none() { Code::HO_CLOSED } else { Code::HO_SUPERSEDED };
                 self.give_up(ctx, code);
             }
             State::Seeking(seeking) => {
                 let (from, mode) = (seeking.from, seeking.mode);
                 // A WANT dies with its parent. A pull may go on under the new head if the same device owns by it.
-                if self.owner() == Some(from) && mode == WantMode::Pull {
+                seeking.sent.clear();
+                if owner == Some(from) && mode == WantMode::Pull {
                     self.ask_again(ctx, from);
                 } else {
                     self.give_up(ctx, Code::HO_STALE_PARENT);
@@ -356,7 +391,7 @@ impl<H: Holdings> Session<H> {
         }
         seeking.step = Step::Waiting;
         seeking.lacks = None;
-        if self.owner() == Some(peer) && self.holdings.held().is_some() {
+        if self.owner() == Some(peer) && self.holdings.held(None).is_some() {
             self.want(ctx);
         } else {
             self.ask(ctx);
@@ -368,7 +403,7 @@ impl<H: Holdings> Session<H> {
         let req = ctx.fresh.request();
         let have = self.have(req, None);
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        seeking.step = Step::Asking;
+        seeking.step = Step::Asking { req };
         let to = seeking.from;
         ctx.send(to, have);
     }
@@ -392,6 +427,7 @@ impl<H: Holdings> Session<H> {
         let want = Proven::own(Want::clone(body), sig);
         let req = ctx.fresh.request();
         seeking.step = Step::Wanting { want: want.id(), req };
+        note_sent(&mut seeking.sent, Sent { want: want.id(), req });
         let to = seeking.from;
         let hold = Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1));
         ctx.promise(to, hold, WantMsg { req, want: want.signed().clone(), ext: Exts::empty() });
@@ -440,8 +476,18 @@ impl<H: Holdings> Session<H> {
         let deadline = ctx.now.after(timeout);
         let token = offer.as_ref().map(|(token, _)| *token);
         let lacks = offer.as_ref().map(|(_, data)| data.manifest);
-        self.target.0 =
-            State::Seeking(Box::new(Seeking { id, from, deadline, mode, offer: token, lacks, step: Step::Waiting }));
+        let (sent, step) = (Vec::new(), Step::Waiting);
+        self.target.0 = State::Seeking(Box::new(Seeking {
+            id,
+            from,
+            deadline,
+            mode,
+            offer: token,
+            told: lacks,
+            lacks,
+            sent,
+            step,
+        }));
         match offer {
             Some((_, data)) => self.seek_data(ctx, data),
             None => self.ask_again(ctx, from),
@@ -468,8 +514,8 @@ impl<H: Holdings> Session<H> {
             self.renew_actor(nonce, ctx.fx);
         }
         let (session, parent, actor) = (self.id(), self.head().id(), self.actor.id);
-        let have = self.holdings.held();
         let State::Seeking(seeking) = &mut self.target.0 else { return };
+        let have = self.holdings.held(seeking.told.as_ref());
         if seeking.mode == WantMode::Standing && ctx.generation_with(&seeking.from).is_none_or(|g| g < Generation::V2) {
             seeking.step = Step::Waiting;
             return;
@@ -538,7 +584,7 @@ impl<H: Holdings> Session<H> {
         }
         let fits = end.parent == record.parent && end.session == self.id();
         rules.ensure(Clause::HO_GRANT_6, fits, Code::HO_FINAL)?;
-        self.holdings.check(rules, end, &grant.ops)
+        self.holdings.check(rules, want.have.get(), end, &grant.ops)
     }
 
     fn on_known_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, id: Hash) {
@@ -571,6 +617,7 @@ impl<H: Holdings> Session<H> {
         if let Some((id, from)) = seeking.and_then(|seeking| seeking.id.map(|id| (id, seeking.from))) {
             ctx.event_when_durable(Event::HandoffResolved { id, session, peer: from, result: Ok(record) });
         }
+        self.lapsed_granted(ctx, record);
         self.source_fenced(ctx);
         self.acknowledge(ctx, record);
     }
@@ -581,6 +628,6 @@ fn announced(offer: &Offer) -> Announced {
 }
 
 /// The bytes that an owner signs to acknowledge its record.
-pub fn ack_message(record: &Hash) -> alloc::vec::Vec<u8> {
+pub fn ack_message(record: &Hash) -> Vec<u8> {
     [b"segue/1 sig head".as_slice(), record.as_bytes()].concat()
 }

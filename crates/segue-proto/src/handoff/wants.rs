@@ -2,7 +2,7 @@
 
 use super::effects::Ctx;
 use super::holdings::Holdings;
-use super::session::Session;
+use super::session::{Session, SessionRole};
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
 use crate::event::{Event, Policy, Token};
@@ -65,13 +65,18 @@ impl<H: Holdings> Session<H> {
         self.note_want(ctx, from, req, want);
     }
 
-    /// CANCEL: the target withdraws its WANT (HO-CANCEL-1).
+    /// CANCEL: the target withdraws its WANT (HO-CANCEL-1), and is told that it wasn't granted (HO-CANCEL-2).
     pub fn on_want_cancelled(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
         if self.wants.get(&from).is_some_and(|live| live.want.id() == subject) {
             let approved = self.wants.remove(&from).is_some_and(|live| live.approved);
             if !approved {
                 ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
             }
+        }
+        let primary = self.role(ctx.rules) == SessionRole::Primary;
+        if primary && self.may_read(ctx, &from) && ctx.rules.keeps(Clause::HO_CANCEL_2) {
+            let (session, code) = (self.id(), Code::HO_CANCELLED.into());
+            ctx.send(from, Decline { session, subject, code, ext: Exts::empty() });
         }
     }
 }
@@ -112,13 +117,11 @@ impl<H: Holdings> Session<H> {
         let mode = WantMode::from_number(want.body().mode);
         let chosen = self.source.offering_to() == Some(from);
         let before = self.wants.get(&from).is_some_and(|live| live.approved);
-        let policy =
-            if ctx.generation >= Generation::V2 || ctx.pulls != Policy::Ask { ctx.pulls } else { Policy::Allow };
         let approved = before
             || chosen
-            || mode == Some(WantMode::Pull) && policy == Policy::Allow
+            || mode == Some(WantMode::Pull) && ctx.pulls == Policy::Allow
             || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5);
-        if mode == Some(WantMode::Pull) && !approved && policy == Policy::Deny {
+        if mode == Some(WantMode::Pull) && !approved && ctx.pulls == Policy::Deny {
             return self.decline_want(ctx, from, req, want.id(), Code::HO_DECLINED);
         }
         if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {

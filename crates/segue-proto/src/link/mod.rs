@@ -132,6 +132,11 @@ impl Link {
         }
     }
 
+    /// The channel binding.
+    pub(crate) fn binding(&self) -> &[u8; 32] {
+        &self.binding
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing)
     }
@@ -187,6 +192,11 @@ impl Link {
         Ok(())
     }
 
+    /// The bytes that wait to leave.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Takes what may leave now: nothing overtakes, and nothing leaves before its LSN is durable.
     pub(crate) fn transmit(&mut self, durable: Lsn, out: &mut Vec<u8>) -> bool {
         let before = out.len();
@@ -201,13 +211,13 @@ impl Link {
         out.len() > before
     }
 
-    /// Says good-bye; what waits for the journal doesn't leave any more.
-    pub(crate) fn goaway(&mut self, code: Code) {
+    /// Says good-bye; what waits for the journal doesn't leave any more, what is durable still does.
+    pub(crate) fn goaway(&mut self, durable: Lsn, code: Code) {
         if matches!(self.state, State::Closing) {
             return;
         }
         self.state = State::Closing;
-        self.outbox.retain(|(lsn, _)| *lsn == Lsn::default());
+        self.outbox.retain(|(lsn, _)| *lsn <= durable);
         self.waiting.clear();
         self.put(Lsn::default(), Message::from(Goaway { code: code.into(), ext: Exts::empty() }).to_frame());
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::list::ChunkList;
 use super::plan::{Plan, Verified};
-use crate::data::{ListRef, Manifest};
+use crate::data::{Entry, ListRef, Manifest};
 use crate::limits::{FETCH_WINDOW, MAX_MANIFEST, MAX_RANGES, MAX_REFETCH};
 use crate::wire::codec::decode;
 use crate::wire::{Announced, Hash, Range, SessionId};
@@ -22,6 +22,10 @@ pub struct Fetch {
     session: SessionId,
     root: Hash,
     manifest: Option<Manifest>,
+    /// What is needed was named one by one, without a manifest.
+    named: bool,
+    /// The content that is complete.
+    got: BTreeSet<Hash>,
     held: BTreeSet<Hash>,
     /// What is being worked on, by the blob that is looked for or asked for now.
     active: BTreeMap<Hash, Item>,
@@ -62,18 +66,40 @@ impl Fetch {
         let sized = (1..=MAX_MANIFEST).contains(&(data.manifest_len as usize));
         rules.ensure(Clause::DATA_MANIFEST_5, sized, Code::LIMIT_MANIFEST)?;
         let item = Item::new(Plan::meta(data.manifest, data.manifest_len), Then::Manifest);
-        Ok(Fetch {
+        let active = BTreeMap::from([(data.manifest, item)]);
+        Ok(Fetch { root: data.root, active, named: false, ..Fetch::contents(rules, session, []) })
+    }
+
+    /// Starts to get the content of entries that sync brought.
+    pub fn contents(rules: Rules, session: SessionId, entries: impl IntoIterator<Item = Entry>) -> Fetch {
+        let mut fetch = Fetch {
             rules,
             session,
-            root: data.root,
+            root: Hash::ZERO,
             manifest: None,
+            named: true,
+            got: BTreeSet::new(),
             held: BTreeSet::new(),
-            active: BTreeMap::from([(data.manifest, item)]),
+            active: BTreeMap::new(),
             waiting: VecDeque::new(),
             open: 0,
             done: 0,
             total: 0,
-        })
+        };
+        fetch.need(entries);
+        fetch
+    }
+
+    /// The blobs of [`Fetch::contents`] that are complete.
+    pub fn got(&self) -> BTreeSet<Hash> {
+        self.got.clone()
+    }
+
+    /// Goes on without a blob that the peer doesn't have. Meaningful for [`Fetch::contents`] alone.
+    pub fn skip(&mut self, blob: Hash) {
+        if self.active.remove(&blob).is_some_and(|item| item.missing > 0) {
+            self.met();
+        }
     }
 
     /// Tells, before anything else, which blobs the device holds complete and durable because its own data of the
@@ -119,6 +145,7 @@ impl Fetch {
         match then {
             Then::Manifest => self.unfold(chunk.bytes().unwrap_or_default()),
             Then::List { blob, len, content } => {
+                self.got.insert(chunk.blob());
                 let list: ChunkList = decode(self.rules, chunk.bytes().unwrap_or_default())?;
                 let plan = Plan::listed(self.rules, blob, len, &list)?;
                 if content {
@@ -129,6 +156,7 @@ impl Fetch {
                 Ok(())
             }
             Then::Nothing => {
+                self.got.insert(chunk.blob());
                 self.met();
                 Ok(())
             }
@@ -200,9 +228,9 @@ impl Fetch {
         self.manifest.as_ref()
     }
 
-    /// Whether every blob that the manifest names is held.
+    /// Whether every blob that is needed is held, or was skipped.
     pub fn is_complete(&self) -> bool {
-        self.manifest.is_some() && self.open == 0
+        (self.manifest.is_some() || self.named) && self.open == 0
     }
 
     /// Bytes of content held, and in all; 0 of 0 before the manifest is known.
@@ -214,9 +242,16 @@ impl Fetch {
     fn unfold(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let manifest = Manifest::open(self.rules, bytes, &self.session)?;
         self.rules.ensure(Clause::DATA_ROOT_1, manifest.root() == self.root, Code::DATA_ROOT)?;
+        self.need(manifest.contents());
+        self.manifest = Some(manifest);
+        Ok(())
+    }
+
+    /// Notes what entries need.
+    fn need(&mut self, entries: impl IntoIterator<Item = Entry>) {
         let (mut blobs, mut lists) = (BTreeSet::new(), BTreeSet::new());
         // Empty content needs nothing, and neither does a directory.
-        for (_, entry) in manifest.entries().filter(|(_, entry)| entry.len > 0) {
+        for entry in entries.into_iter().filter(|entry| entry.len > 0) {
             let list = entry.chunks.get().cloned();
             let new_list = list.as_ref().is_some_and(|list| lists.insert(list.hash) && !self.held.contains(&list.hash));
             let new_blob = blobs.insert(entry.blob);
@@ -232,8 +267,6 @@ impl Fetch {
                 self.open += 1;
             }
         }
-        self.manifest = Some(manifest);
-        Ok(())
     }
 
     /// Moves what waits into the window.

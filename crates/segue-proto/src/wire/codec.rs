@@ -77,7 +77,13 @@ fn encodes_to<T: Serialize>(value: &T, expected: &[u8]) -> bool {
     impl Flavor for Compare<'_> {
         type Output = bool;
         fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-            self.try_extend(&[byte])
+            match self.0.split_first() {
+                Some((head, tail)) if *head == byte => {
+                    self.0 = tail;
+                    Ok(())
+                }
+                _ => Err(postcard::Error::SerializeBufferFull),
+            }
         }
         fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
             match self.0.split_at_checked(bytes.len()) {

@@ -2,15 +2,19 @@
 
 use alloc::vec::Vec;
 
-use super::codec::{Blob, List, Opt, decode, encode_into};
+use super::codec::{Blob, List, Opt, Text, decode, encode_into};
 use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 use super::objects::{Final, Held, Offer, Record, Want};
+use super::roster::{Cut, CutHead, CutTip, Founding, RosterEntry};
 use super::schema::{Describe, Struct, wire};
 use super::signed::Signed;
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
-use crate::limits::{MAX_DEPS, MAX_EXT, MAX_EXT_BYTES, MAX_INLINE_OPS, MAX_OP_BODY, MAX_RANGES, MAX_RECORDS};
+use crate::limits::{
+    MAX_DEPS, MAX_ENTRIES, MAX_EXT, MAX_EXT_BYTES, MAX_INLINE_OPS, MAX_OP_BODY, MAX_OPS, MAX_PART, MAX_RANGES,
+    MAX_RECORDS, MAX_ROSTER_HEADS, MAX_SYNC_PARTS,
+};
 use crate::{Code, Violation};
 
 wire! {
@@ -154,6 +158,96 @@ wire! {
         ext: Exts,
     }
 
+    /// Says up to where the sender holds the receiver's changes of a session, durably, and asks for those that follow.
+    pub struct Since {
+        /// The session.
+        session: SessionId,
+        /// The receiver's log of changes; zero asks for everything.
+        log: Nonce,
+        /// The position in it up to which the sender holds everything.
+        at: u64,
+        /// The sender's own log of changes.
+        own: Nonce,
+        /// Extensions.
+        ext: Exts,
+    }
+
+    /// Names a strand of a log or opaque part by a number, for the OPS that follow on this link.
+    pub struct Strand {
+        /// The number. One that is in use comes to mean another strand.
+        strand: u32,
+        /// The session.
+        session: SessionId,
+        /// The part.
+        part: PartId,
+        /// The part's kind: 2 log or 4 opaque.
+        kind: u16,
+        /// The writer.
+        actor: ActorId,
+        /// From it and an op's number comes the op's salt.
+        seed: Nonce,
+        /// The head record under which the following ops were made.
+        record: Hash,
+        /// How many ops of the strand came before the next one.
+        seq: u64,
+        /// The time of the last of them; zero if there is none.
+        hlc: Hlc,
+        /// Extensions.
+        ext: Exts,
+    }
+
+    /// The next ops of a strand.
+    pub struct Ops {
+        /// The strand's number.
+        strand: u32,
+        /// The ops, in order.
+        ops: List<BriefOp, MAX_OPS>,
+        /// Extensions.
+        ext: Exts,
+    }
+
+    /// An op, without what its strand and its place in it say.
+    pub struct BriefOp {
+        /// The milliseconds from the strand's last op to this one.
+        ms: u64,
+        /// The strands that the writer had read since its last op, ascending by actor.
+        deps: List<BriefDep, MAX_DEPS>,
+        /// The body.
+        body: Blob<MAX_OP_BODY>,
+    }
+
+    /// An op that was read: the last of its strand.
+    pub struct BriefDep {
+        /// The number of its strand on this link.
+        strand: u32,
+        /// Its number in the strand.
+        seq: u64,
+    }
+
+    /// Parts with values, as the sender holds them now.
+    pub struct Parts {
+        /// The session.
+        session: SessionId,
+        /// The encodings of the parts.
+        parts: List<Blob<MAX_PART>, MAX_SYNC_PARTS>,
+        /// Extensions.
+        ext: Exts,
+    }
+
+    /// Says that what was sent of a session so far is everything up to a position in the sender's log of changes.
+    pub struct Mark {
+        /// The session.
+        session: SessionId,
+        /// The session's name, to show to the user.
+        name: Text<256>,
+        /// The sender's log of changes.
+        log: Nonce,
+        /// The position.
+        at: u64,
+        /// Extensions.
+        ext: Exts,
+    }
+
     /// Asks to become the owner, or consents in advance.
     pub struct WantMsg {
         /// The request.
@@ -265,6 +359,40 @@ wire! {
         /// Extensions.
         ext: Exts,
     }
+
+    /// Proves that its sender knows the invitation and stands at the end of this channel, and says what its user said.
+    pub struct LinkMsg {
+        /// Over the invitation's secret, the channel binding and both keys.
+        proof: Hash,
+        /// The name of the sender's device, to show to the user.
+        name: Text<256>,
+        /// Whether the sender's user has confirmed that both devices show the same check code.
+        confirmed: bool,
+        /// Extensions.
+        ext: Exts,
+    }
+
+    /// The new device holds the account, durably.
+    pub struct LinkOk {
+        /// The account.
+        account: Hash,
+        /// Extensions.
+        ext: Exts,
+    }
+
+    /// What the sender knows of its account, and entries that the receiver may lack.
+    pub struct RosterMsg {
+        /// The account.
+        account: Hash,
+        /// The sender's heads: ids of entries that no other entry cites, ascending.
+        heads: List<Hash, MAX_ROSTER_HEADS>,
+        /// Entries, parents before children.
+        entries: List<Signed<RosterEntry>, MAX_ENTRIES>,
+        /// Whether further entries follow in another ROSTER.
+        more: bool,
+        /// Extensions.
+        ext: Exts,
+    }
 }
 
 /// The extensions of a message.
@@ -363,9 +491,17 @@ messages! {
     0x04 ERROR   Error(Error)     V1_4 Control "errors",
     0x06 GOAWAY  Goaway(Goaway)   V1_4 Always  "link",
     0x08 PING    Ping(Ping)       V1_4 Control "link",
+    0x10 LINK    Link(LinkMsg)    V1_4 Control "account",
+    0x12 LINK_OK LinkOk(LinkOk)   V1_4 Control "account",
+    0x14 ROSTER  Roster(RosterMsg) V1_4 Control "account",
     0x20 HAVE    Have(Have)       V1_4 Control "transfer",
+    0x22 OPS     Ops(Ops)         V1_4 Control "sync",
     0x24 GET     Get(Get)         V1_4 Control "transfer",
     0x26 BYTES   Bytes(Bytes)     V1_4 Bulk    "transfer",
+    0x28 SINCE   Since(Since)     V1_4 Control "sync",
+    0x2a STRAND  Strand(Strand)   V1_4 Control "sync",
+    0x2c PARTS   Parts(Parts)     V1_4 Control "sync",
+    0x2e MARK    Mark(Mark)       V1_4 Control "sync",
     0x30 WANT    Want(WantMsg)    V1_4 Control "handoff",
     0x32 GRANT   Grant(Grant)     V1_4 Control "handoff",
     0x34 HEAD    Head(Head)       V1_4 Control "handoff",
@@ -381,6 +517,8 @@ pub fn parts() -> Vec<Struct> {
         Ext::describe(),
         Announced::describe(),
         Range::describe(),
+        BriefOp::describe(),
+        BriefDep::describe(),
         Op::describe(),
         Tip::describe(),
         Ack::describe(),
@@ -390,6 +528,12 @@ pub fn parts() -> Vec<Struct> {
         Held::describe(),
         Want::describe(),
         Offer::describe(),
+        RosterEntry::describe(),
+        Founding::describe(),
+        Cut::describe(),
+        CutTip::describe(),
+        CutHead::describe(),
+        crate::account::Invite::describe(),
     ]
 }
 

@@ -6,6 +6,7 @@ pub mod hash;
 mod ids;
 mod messages;
 mod objects;
+mod roster;
 pub mod schema;
 mod signed;
 pub mod text;
@@ -13,8 +14,10 @@ pub mod text;
 pub use codec::{Blob, List, Opt, Text};
 pub use ids::{ActorId, CodeBytes, DeviceId, Fixed, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 pub use messages::{
-    Ack, Announced, Auth, Bytes, Cancel, Decline, Error, Ext, Exts, Get, Goaway, Grant, Have, Head, Hello, Message,
-    MessageRow, OfferMsg, Op, Ping, Place, Range, Ranges, Tip, WantMsg, parts, payloads,
+    Ack, Announced, Auth, BriefDep, BriefOp, Bytes, Cancel, Decline, Error, Ext, Exts, Get, Goaway, Grant, Have, Head,
+    Hello, LinkMsg, LinkOk, Mark, Message, MessageRow, OfferMsg, Op, Ops, Parts, Ping, Place, Range, Ranges, RosterMsg,
+    Since, Strand, Tip, WantMsg, parts, payloads,
 };
 pub use objects::{Final, Genesis, Held, Kind, Offer, Record, Want, WantMode};
+pub use roster::{Cut, CutHead, CutTip, EntryKind, Founding, RosterEntry};
 pub use signed::{Proven, Signed, SignedBody, id_of, sign_message, signing_bytes, verify_message};

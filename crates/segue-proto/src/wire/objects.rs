@@ -49,8 +49,10 @@ wire! {
         session: SessionId,
         /// The record under which the data was written.
         parent: Hash,
-        /// The root of the session's data, inline ops included.
+        /// The root of the session's data that the manifest names, inline ops included.
         root: Hash,
+        /// The root of the exclusive parts alone, inline ops included.
+        exclusive: Hash,
         /// The hash of the manifest that the target holds complete.
         manifest: Hash,
         /// The manifest's length in bytes.

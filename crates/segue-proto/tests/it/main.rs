@@ -1,6 +1,9 @@
 //! The crate's integration tests: one binary, a module a chapter of the spec.
 
+mod account;
 mod data;
+mod merge;
 mod state;
+mod stream;
 mod transfer;
 mod util;

@@ -1,6 +1,6 @@
 //! What several chapters' tests share.
 
-use segue_proto::data::{Entry, EntryMode, NewOp, PartKind, State};
+use segue_proto::data::{Entry, EntryMode, NewOp, PartKind, State, Written};
 use segue_proto::transfer::chunk_list;
 use segue_proto::wire::{ActorId, Hash, Hlc, Nonce, Op, PartId, SessionId};
 use segue_proto::{Clause, Code, Rules, UsageError, Violation};
@@ -38,12 +38,15 @@ impl World {
     }
 
     pub(crate) fn write(&mut self, part: PartId, kind: PartKind, body: &[u8]) -> Result<Op, UsageError> {
-        self.state.write(Rules::ALL, self.new_op(part, kind, body))
+        match self.state.write(Rules::ALL, self.new_op(part, kind, body))? {
+            Written::Value(op) => Ok(op),
+            Written::Op { .. } => panic!("the part has no values"),
+        }
     }
 
     pub(crate) fn new_op(&self, part: PartId, kind: PartKind, body: &[u8]) -> NewOp {
-        let (hlc, record, salt) = (Hlc::new([3; 8]), Hash::new([4; 32]), Nonce::new([5; 16]));
-        NewOp { actor: self.actor, part, kind: kind.number(), hlc, record, salt, body: body.to_vec() }
+        let (hlc, record, salt) = (Hlc::new([3, 3, 3, 3, 3, 3, 0, 0]), Hash::new([4; 32]), Nonce::new([5; 16]));
+        NewOp { actor: self.actor, part, kind: kind.number(), hlc, record, salt, body: body.to_vec(), resolves: false }
     }
 
     pub(crate) fn exclusive(&mut self, n: u8, body: &[u8]) -> Op {

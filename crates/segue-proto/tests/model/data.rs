@@ -1,7 +1,9 @@
 //! A session's data in the model: the exclusive writes that a device holds, in order.
 
 use segue_proto::handoff::{Holdings, Release, keys};
-use segue_proto::wire::{ActorId, Announced, Blob, Final, Hash, Held, Hlc, List, Nonce, Op, PartId, SessionId};
+use segue_proto::wire::{
+    ActorId, Announced, Blob, DeviceId, Final, Hash, Held, Hlc, List, Nonce, Op, PartId, SessionId,
+};
 use segue_proto::{Clause, Code, Rules, Violation, Write};
 
 /// The writes by their numbers. A hash that stands for them is just their list, so that what a hash names is known.
@@ -99,7 +101,7 @@ impl Holdings for Data {
         Ok(Announced { root: name(log), manifest: name(log), manifest_len: log.len() as u32 })
     }
 
-    fn held(&mut self) -> Option<Held> {
+    fn held(&mut self, _told: Option<&Hash>) -> Option<Held> {
         self.newest().map(|log| Held { root: name(log), manifest: name(log) })
     }
 
@@ -109,7 +111,8 @@ impl Holdings for Data {
 
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release> {
         let log = self.log.clone()?;
-        let whole = Release { root: name(&log), manifest: name(&log), manifest_len: log.len() as u32, ops: Vec::new() };
+        let (root, exclusive) = (name(&log), name(&log));
+        let whole = Release { root, exclusive, manifest: name(&log), manifest_len: log.len() as u32, ops: Vec::new() };
         if !rules.keeps(Clause::HO_GRANT_4) {
             return Some(whole);
         }
@@ -118,7 +121,7 @@ impl Holdings for Data {
         Some(Release { manifest: have?.manifest, ops, ..whole })
     }
 
-    fn check(&mut self, rules: Rules, end: &Final, ops: &[Op]) -> Result<(), Violation> {
+    fn check(&mut self, rules: Rules, _have: Option<&Held>, end: &Final, ops: &[Op]) -> Result<(), Violation> {
         let base = list(&end.manifest);
         let held = self.is_held(&base);
         rules.ensure(Clause::HO_GRANT_7, held, Code::DATA_INCOMPLETE)?;
@@ -126,7 +129,13 @@ impl Holdings for Data {
         rules.ensure(Clause::DATA_ROOT_1, name(&whole) == end.root, Code::DATA_ROOT)
     }
 
-    fn adopt(&mut self, end: &Final, ops: &[Op]) -> Vec<Write> {
+    fn keep(&mut self, _name: &str) -> Vec<Write> {
+        Vec::new()
+    }
+
+    fn name_as(&mut self, _name: &str) {}
+
+    fn adopt(&mut self, end: &Final, ops: &[Op], _from: DeviceId) -> Vec<Write> {
         let base = list(&end.manifest);
         let held = self.is_held(&base);
         let inline = ops.iter().filter_map(|op| op.body.first().copied());

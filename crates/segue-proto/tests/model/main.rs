@@ -245,6 +245,7 @@ const FACETS: &[(&str, Budget)] = &[
     ("taken over, crashed, written", Budget { takeover: 1, crash: 1, timeout: 0, request: 0, ..CALM }),
     ("taken over, restored", Budget { takeover: 1, restore: 1, write: 0, timeout: 0, request: 0, ..CALM }),
     ("crashed, restored, timed out, written", Budget { crash: 1, restore: 1, request: 0, ..CALM }),
+    ("asked for, timed out, taken over, crashed", Budget { initiate: 0, write: 0, crash: 1, takeover: 1, ..CALM }),
     ("forged and told", Budget { forge: 1, timeout: 0, request: 0, ..CALM }),
 ];
 

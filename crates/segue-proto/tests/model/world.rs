@@ -255,7 +255,6 @@ impl World {
                 now,
                 me: key(device),
                 rules,
-                generation: Generation::V2,
                 pulls: Policy::Allow,
                 peers: &others.map(|other| (key(other), peer)).collect(),
                 // Always the same nonces and numbers: what differs only in them is the same state.

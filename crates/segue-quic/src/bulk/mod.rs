@@ -1,6 +1,7 @@
 //! Bulk: the bytes of blobs, outside the driver. It only hears what they turned out to be.
 
 mod buffers;
+mod keep;
 pub(crate) mod receive;
 pub(crate) mod search;
 pub(crate) mod serve;
@@ -31,11 +32,6 @@ impl Shared {
     /// Tells the driver. If it is gone, so is the reason to tell.
     pub(crate) async fn tell(&self, input: Input) {
         let _ = self.inbox.send(input).await;
-    }
-
-    /// The store failed: the node halts.
-    pub(crate) async fn store_failed(&self, what: &str, error: &str) {
-        self.tell(Input::StoreFailed(format!("{what}: {error}"))).await;
     }
 
     /// The peer of a link broke the rules of a bulk stream.

@@ -1,8 +1,8 @@
-//! Receiving: each unidirectional stream answers one range, and is read, verified and stored by a task of its own.
+//! Receiving: each unidirectional stream answers one range, and is read by a task of its own. What it brings is verified
+//! and stored by the link's [`Keeper`], one buffer behind the network.
 //!
 //! Memory is bounded by the link's budget: a task reads no further before there is room, the stream's window fills,
-//! and the sender waits. Verification happens here, by the core's code; the disk is written on blocking threads, one
-//! buffer behind the network.
+//! and the sender waits.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,28 +10,30 @@ use std::time::Duration;
 
 use quinn::{Connection, ReadExactError, RecvStream};
 use segue_proto::limits::{FRAME_TIMEOUT, IDLE};
-use segue_proto::transfer::{BulkEnd, Plan, Verified};
+use segue_proto::transfer::{BulkEnd, Plan};
 use segue_proto::wire::{Bytes as Header, Message, frame::Framer};
 use segue_proto::{Clause, Code, Incoming, LinkId, Violation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::BUFFER;
 use super::Shared;
 use super::buffers::Buffer;
+use super::keep::{Got, Keeper, Kept, worse};
 use crate::driver::Input;
 use crate::transport::{self, RECEIVE_BUDGET};
 
 /// Takes the bulk streams of a link. Ends with the link.
 pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared) {
     let budget = Arc::new(Semaphore::new(RECEIVE_BUDGET));
+    let keeper = Keeper::new(link, shared.clone());
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    streams.spawn(receive(link, stream, shared.clone(), budget.clone()));
+                    streams.spawn(receive(link, stream, shared.clone(), keeper.clone(), budget.clone()));
                 }
                 Err(_) => return,
             },
@@ -41,7 +43,7 @@ pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared)
 }
 
 /// One stream, from its first frame to its end.
-async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, budget: Arc<Semaphore>) {
+async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, keeper: Keeper, budget: Arc<Semaphore>) {
     let limit = Duration::from_micros(FRAME_TIMEOUT);
     let (header, rest) = match timeout(limit, first_frame(&mut stream, &shared)).await {
         Ok(Ok(Some(first))) => first,
@@ -64,9 +66,9 @@ async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, budget: A
         }
         Err(_) => return,
     };
-    let end = Body { link, stream, rest, shared: shared.clone(), budget }.run(&incoming).await;
+    let end = Body { stream, rest, shared: shared.clone(), keeper, budget }.run(&incoming).await;
     if let Some(end) = end {
-        shared.tell(Input::BulkEnd { link, req, end }).await;
+        shared.tell(Input::Received { link, chunks: Vec::new(), ends: vec![(req, end)] }).await;
     }
 }
 
@@ -92,24 +94,19 @@ async fn first_frame(stream: &mut RecvStream, shared: &Shared) -> Result<Option<
 
 /// The bytes behind the first frame.
 struct Body {
-    link: LinkId,
     stream: RecvStream,
     /// What was read together with the frame.
     rest: Vec<u8>,
     shared: Shared,
+    keeper: Keeper,
     budget: Arc<Semaphore>,
 }
 
-/// A buffer that is verified and on its way to the disk, and its share of the budget.
-type Writing = JoinHandle<(Stored, OwnedSemaphorePermit)>;
-
-/// The chunks that were verified and stored, and whether they were all; or what the disk said.
-type Stored = Result<(Vec<Verified>, bool), String>;
-
 impl Body {
-    /// Reads, verifies and stores all chunks. None if the node is halting.
+    /// Reads all chunks, and has them verified and stored. How the stream ended; none if somebody else tells the core,
+    /// or the node is halting.
     async fn run(mut self, incoming: &Incoming) -> Option<BulkEnd> {
-        let mut writing = None;
+        let mut keeping = None;
         let mut end = BulkEnd::Finished;
         let last = incoming.first.saturating_add(incoming.count);
         let mut next = incoming.first;
@@ -118,14 +115,21 @@ impl Body {
             next = group.end;
             let read = self.take(&incoming.plan, &group).await;
             // What came before is settled first: no more than two buffers are held.
-            end = self.settle(writing.take()).await?;
+            end = settle(keeping.take()).await?;
             match read {
-                Ok((buffer, room)) => writing = Some(self.store(&incoming.plan, group, buffer, room)),
+                Ok((buffer, room)) => {
+                    let got = Got { plan: incoming.plan.clone(), group, buffer, _room: room };
+                    if end == BulkEnd::Finished && next == last && self.has_ended().await {
+                        self.keeper.keep_last(got, incoming.req);
+                        return None;
+                    }
+                    keeping = Some(self.keeper.keep(got));
+                }
                 Err(bad) => end = worse(end, bad),
             }
         }
         // What was verified before the end is kept, however the stream ended.
-        end = worse(end, self.settle(writing).await?);
+        end = worse(end, settle(keeping).await?);
         if end == BulkEnd::Finished {
             end = self.finish().await;
         }
@@ -163,37 +167,16 @@ impl Body {
         }
     }
 
-    /// Has a buffer verified and stored on a blocking thread, beside the network's. Chunk lists are stored, too: whoever
-    /// has the blob must be able to serve them.
-    fn store(&self, plan: &Arc<Plan>, group: Range<u32>, buffer: Buffer, room: OwnedSemaphorePermit) -> Writing {
-        let (shared, plan, link) = (self.shared.clone(), plan.clone(), self.link);
-        spawn_blocking(move || {
-            let (chunks, all) = verify(&shared, link, &plan, group, &buffer);
-            let stored = shared.storage.store(&plan, &chunks, &buffer);
-            // Of a whole that isn't what its id says, the last chunks don't count: the fetch isn't complete with them.
-            let stored = stored.map(|whole| if whole { (chunks, all) } else { (Vec::new(), false) });
-            (stored.map_err(|error| error.to_string()), room)
-        })
-    }
-
-    /// Waits for the disk and tells the core. None if the disk failed.
-    async fn settle(&self, writing: Option<Writing>) -> Option<BulkEnd> {
-        let Some(writing) = writing else { return Some(BulkEnd::Finished) };
-        match writing.await.ok()?.0 {
-            Ok((chunks, all)) => {
-                self.report(chunks).await;
-                Some(if all { BulkEnd::Finished } else { BulkEnd::Corrupt })
-            }
-            Err(error) => {
-                self.shared.store_failed("writing received chunks", &error).await;
-                None
-            }
+    /// Whether the end of the stream is here already, and nothing before it.
+    async fn has_ended(&mut self) -> bool {
+        if !self.rest.is_empty() {
+            return false;
         }
-    }
-
-    async fn report(&self, chunks: Vec<Verified>) {
-        self.shared.counters.chunks_rx.add(chunks.len() as u64);
-        self.shared.tell(Input::Chunks(chunks)).await;
+        tokio::select! {
+            biased;
+            more = self.stream.read_chunk(0, true) => matches!(more, Ok(None)),
+            () = std::future::ready(()) => false,
+        }
     }
 
     /// Nothing may follow the last chunk.
@@ -209,28 +192,12 @@ impl Body {
     }
 }
 
-/// Verifies a group up to the first bad chunk: those that are good, and whether that is all.
-fn verify(shared: &Shared, link: LinkId, plan: &Plan, group: Range<u32>, buffer: &[u8]) -> (Vec<Verified>, bool) {
-    let mut good = Vec::new();
-    let mut rest = buffer;
-    for index in group {
-        let len = plan.chunk(index).map_or(0, |chunk| chunk.len as usize);
-        let Some((bytes, later)) = rest.split_at_checked(len) else { return (good, false) };
-        rest = later;
-        match plan.verify_chunk(shared.rules, index, bytes) {
-            Ok(verified) => good.push(verified),
-            Err(violation) => {
-                tracing::warn!(link = link.0, blob = %plan.blob(), index, %violation, "bad chunk");
-                return (good, false);
-            }
-        }
+/// Waits for what is being kept. None if the node is halting.
+async fn settle(keeping: Option<Kept>) -> Option<BulkEnd> {
+    match keeping {
+        Some(kept) => kept.await.ok(),
+        None => Some(BulkEnd::Finished),
     }
-    (good, true)
-}
-
-/// Of two ends the one that says more against the peer.
-fn worse(a: BulkEnd, b: BulkEnd) -> BulkEnd {
-    if a == BulkEnd::Corrupt || b == BulkEnd::Finished { a } else { b }
 }
 
 /// As many chunks as fit a buffer, and at least one. Smaller groups would wake more threads, larger ones wouldn't stay in

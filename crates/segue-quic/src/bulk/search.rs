@@ -39,6 +39,6 @@ pub(crate) async fn search(searches: Vec<Search>, shared: Shared) {
 fn tell(shared: &Shared, found: Vec<Verified>) {
     if !found.is_empty() {
         shared.counters.chunks_found.add(found.len() as u64);
-        let _ = shared.inbox.blocking_send(Input::Chunks(found));
+        let _ = shared.inbox.blocking_send(Input::Found(found));
     }
 }

@@ -179,11 +179,26 @@ impl Driver {
                 self.waits.resolved(id, session, peer, Err(Code::HO_PENDING));
                 Event::HandoffPending { id, session, peer }
             }
+            Said::AccountCreated { account } => return self.waits.founded(account),
+            Said::LinkCode { peer, name, code } => Event::LinkCode { peer, name, code },
+            Said::LinkResolved { peer, result } => {
+                self.waits.link_over(peer, result);
+                Event::LinkResolved { peer, result }
+            }
+            Said::DeviceLinked { device, name, by } => Event::DeviceLinked { device, name, by },
+            Said::DeviceRevoked { device, by } => {
+                self.waits.revoked(device);
+                self.keepers.forget(&device);
+                Event::DeviceRevoked { device, by }
+            }
+            Said::OwnerRevoked { session, owner } => Event::OwnerRevoked { session, owner },
             Said::Closed { session } => {
                 self.waits.changed(Change::Closed, session);
                 Event::Closed { session }
             }
             Said::Available { session, from } => Event::Available { session, from },
+            Said::Changed { session, parts } => Event::Changed { session, parts },
+            Said::Synced { session, peer } => Event::Synced { session, peer },
             Said::Progress { session, done, total } => Event::Progress { session, done, total },
             Said::Data { session, root } => Event::Data { session, root },
             Said::HeadChanged { session, head, owner } => {

@@ -57,10 +57,10 @@ pub(crate) enum Input {
     Dialled { device: DeviceId, result: Result<NewLink, Code> },
     /// A bulk stream says what it brings.
     Bulk { link: LinkId, header: Header, reply: oneshot::Sender<Result<Incoming, Violation>> },
-    /// Chunks were received, verified and stored; or they were found on the device.
-    Chunks(Vec<Verified>),
-    /// A bulk stream ended.
-    BulkEnd { link: LinkId, req: u32, end: BulkEnd },
+    /// Chunks were received, verified and stored, and after them bulk streams ended that answered these requests.
+    Received { link: LinkId, chunks: Vec<Verified>, ends: Vec<(u32, BulkEnd)> },
+    /// Chunks were found on the device, and verified.
+    Found(Vec<Verified>),
     /// A bulk stream broke the rules.
     Broken { link: LinkId, violation: Violation },
     /// The device was searched for a blob.
@@ -361,12 +361,11 @@ impl Driver {
             Input::Bulk { link, header, reply } => {
                 let _ = reply.send(self.core.handle_bulk(now, link, &header));
             }
-            Input::Chunks(chunks) => {
-                for chunk in chunks {
-                    self.core.handle_chunk(now, chunk);
-                }
+            Input::Received { link, chunks, ends } => {
+                chunks.into_iter().for_each(|chunk| self.core.handle_chunk(now, chunk));
+                ends.into_iter().for_each(|(req, end)| self.core.handle_bulk_end(now, link, req, end));
             }
-            Input::BulkEnd { link, req, end } => self.core.handle_bulk_end(now, link, req, end),
+            Input::Found(chunks) => chunks.into_iter().for_each(|chunk| self.core.handle_chunk(now, chunk)),
             Input::Broken { link, violation } => {
                 tracing::warn!(link = link.0, %violation, "a bulk stream broke the rules");
                 self.core.close_link(now, link, violation.code);

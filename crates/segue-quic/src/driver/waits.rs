@@ -7,6 +7,7 @@ use segue_proto::{Code, HandoffId, Lsn, UsageError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::account::Linked;
 use crate::error::{Error, HandoffError};
 use crate::node::Receipt;
 
@@ -31,10 +32,17 @@ pub(crate) enum Change {
 pub(crate) struct Waits {
     handoffs: BTreeMap<HandoffId, (Instant, oneshot::Sender<Resolved>)>,
     durable: VecDeque<(Lsn, Tell)>,
+    /// The last batch that somebody waited for.
+    last_write: Lsn,
+    /// All batches up to this one are durable.
+    reached: Lsn,
     changes: Vec<(Change, SessionId, Tell)>,
     linked: Vec<(DeviceId, oneshot::Sender<()>)>,
     /// Sessions that are being given to a device that asked for them.
     given: Vec<Given>,
+    accounts: Vec<oneshot::Sender<Hash>>,
+    links: Vec<(DeviceId, oneshot::Sender<Linked>)>,
+    revokes: Vec<(DeviceId, oneshot::Sender<()>)>,
 }
 
 struct Given {
@@ -76,11 +84,63 @@ impl Waits {
         }
     }
 
+    /// Waits until the account exists.
+    pub(crate) fn account(&mut self) -> oneshot::Receiver<Hash> {
+        let (tell, told) = oneshot::channel();
+        self.accounts.push(tell);
+        told
+    }
+
+    /// The account exists.
+    pub(crate) fn founded(&mut self, account: Hash) {
+        for tell in self.accounts.drain(..) {
+            let _ = tell.send(account);
+        }
+    }
+
+    /// Waits for the end of a linking.
+    pub(crate) fn link(&mut self, device: DeviceId) -> oneshot::Receiver<Linked> {
+        let (tell, told) = oneshot::channel();
+        self.links.push((device, tell));
+        told
+    }
+
+    /// A linking ended.
+    pub(crate) fn link_over(&mut self, device: DeviceId, result: Linked) {
+        for (_, tell) in self.links.extract_if(.., |(of, _)| *of == device) {
+            let _ = tell.send(result);
+        }
+    }
+
+    /// Waits until a device is revoked.
+    pub(crate) fn revoke(&mut self, device: DeviceId) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        self.revokes.push((device, tell));
+        told
+    }
+
+    /// A device is revoked.
+    pub(crate) fn revoked(&mut self, device: DeviceId) {
+        for (_, tell) in self.revokes.extract_if(.., |(of, _)| *of == device) {
+            let _ = tell.send(());
+        }
+    }
+
     /// Waits until a batch is durable.
     pub(crate) fn durable(&mut self, lsn: Lsn) -> oneshot::Receiver<Result<(), Error>> {
         let (tell, told) = oneshot::channel();
-        self.durable.push_back((lsn, tell));
+        self.last_write = self.last_write.max(lsn);
+        if lsn <= self.reached {
+            let _ = tell.send(Ok(()));
+        } else {
+            self.durable.push_back((lsn, tell));
+        }
         told
+    }
+
+    /// The last batch that somebody waited for; zero before the first.
+    pub(crate) fn last_write(&self) -> Lsn {
+        self.last_write
     }
 
     /// Waits for a change of a session.
@@ -106,6 +166,7 @@ impl Waits {
 
     /// Batches are durable.
     pub(crate) fn reached(&mut self, upto: Lsn) {
+        self.reached = upto;
         while self.durable.front().is_some_and(|(lsn, _)| *lsn <= upto) {
             if let Some((_, tell)) = self.durable.pop_front() {
                 let _ = tell.send(Ok(()));

@@ -67,6 +67,18 @@ impl Memory {
         }
     }
 
+    /// Shows what is held of a blob from `from` on.
+    pub(super) fn show(&self, blob: &Hash, from: u64, show: &mut dyn FnMut(&[u8])) {
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let blobs = self.lock();
+        let held: &[u8] = match blobs.get(blob) {
+            Some(Held::Partial(content)) => content,
+            Some(Held::Complete(content)) => content,
+            None => &[],
+        };
+        show(held.get(from..).unwrap_or_default());
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Hash, Held>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,6 +6,7 @@
 mod links;
 mod memory;
 mod progress;
+mod whole;
 
 use std::collections::HashSet;
 use std::io;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 pub(crate) use links::Links;
 use memory::Memory;
 use progress::Progress;
+use whole::Whole;
 
 use crate::error::OpenError;
 
@@ -119,38 +121,53 @@ impl Storage {
         WeakStorage(Arc::downgrade(&self.inner))
     }
 
-    /// Stores verified chunks that lie next to one another; `bytes` start with theirs, and what follows isn't stored. With
-    /// the last missing chunk the blob is complete, if the whole is what its id says (TRANSFER-WHOLE-1): false if not.
-    pub(crate) fn store(&self, plan: &Plan, chunks: &[Verified], bytes: &[u8]) -> Result<bool, StoreError> {
+    /// Stores verified chunks that lie next to one another; `bytes` start with theirs, and what follows isn't stored.
+    /// False if they don't count: the whole isn't what its id says, or the blob is being received by another list.
+    pub(crate) fn store(&self, plan: &Arc<Plan>, chunks: &[Verified], bytes: &[u8]) -> Result<bool, StoreError> {
         let Some(first) = chunks.first() else { return Ok(true) };
         let verified: usize = chunks.iter().map(|chunk| chunk.len() as usize).sum();
-        let bytes = bytes.get(..verified).unwrap_or(bytes);
+        let (offset, bytes) = (first.chunk().offset, bytes.get(..verified).unwrap_or(bytes));
+        let Some(mut whole) = self.progress().begin(plan) else { return Ok(false) };
         lock(&self.inner.known).insert(plan.blob());
-        let complete = match &self.inner.place {
+        match &self.inner.place {
+            Place::Memory(memory) => memory.write(plan, offset, bytes),
+            Place::Disk(blobs) => blobs.partial(&plan.blob(), plan.len())?.write(offset, bytes)?,
+        }
+        whole.follow(plan, offset, bytes);
+        self.settle(plan, chunks, whole)
+    }
+
+    /// Notes chunks that are stored. With the last missing one the blob is complete, if the whole is what its id says
+    /// (TRANSFER-WHOLE-1): false if not. This is the only way for what was received to become complete.
+    fn settle(&self, plan: &Arc<Plan>, chunks: &[Verified], whole: Whole) -> Result<bool, StoreError> {
+        let Some(whole) = self.progress().add(plan, chunks, whole) else { return Ok(true) };
+        let blob = plan.blob();
+        let matches = match &self.inner.place {
             Place::Memory(memory) => {
-                memory.write(plan, first.chunk().offset, bytes);
-                self.progress().add(plan, chunks)
+                let matches = whole.matches::<StoreError>(plan, |from, show| {
+                    memory.show(&blob, from, show);
+                    Ok(())
+                })?;
+                if matches {
+                    memory.complete(&blob);
+                }
+                matches
             }
             Place::Disk(blobs) => {
-                let partial = blobs.partial(&plan.blob(), plan.len())?;
-                partial.write(first.chunk().offset, bytes)?;
-                let complete = self.progress().add(plan, chunks);
-                if complete && !is_whole(blobs, plan)? {
-                    return Ok(false);
-                }
-                if complete {
+                let partial = blobs.partial(&blob, plan.len())?;
+                let matches = whole.matches(plan, |from, show| partial.show(from, show))?;
+                if matches {
                     partial.complete()?;
                 }
-                complete
+                matches
             }
         };
-        if complete {
-            self.progress().done(&plan.blob());
-            if let Place::Memory(memory) = &self.inner.place {
-                memory.complete(&plan.blob());
-            }
+        if matches {
+            self.progress().done(&blob)
+        } else {
+            self.progress().wrong(&blob)
         }
-        Ok(true)
+        Ok(matches)
     }
 
     /// Whether the device may hold something of a blob. Never blocks on a disk.
@@ -161,7 +178,7 @@ impl Storage {
     /// Shows every chunk of `plan` that the device already holds to `found`.
     ///
     /// Of a blob that is complete but not what it was, nothing is shown: it is fetched whole.
-    pub(crate) fn search(&self, rules: Rules, plan: &Plan, mut found: impl FnMut(Verified)) -> Result<(), StoreError> {
+    pub(crate) fn search(&self, rules: Rules, plan: &Arc<Plan>, found: impl FnMut(Verified)) -> Result<(), StoreError> {
         let blob = plan.blob();
         let partial = match &self.inner.place {
             Place::Disk(blobs) => matches!(blobs.state(&blob)?, State::Partial(_)),
@@ -173,32 +190,23 @@ impl Storage {
             }
             return Ok(());
         }
+        let Some(mut whole) = self.progress().begin(plan) else { return Ok(()) };
         let mut held = Vec::new();
         let mut look = |index: usize, bytes: &[u8]| {
             let verified = u32::try_from(index).ok().and_then(|index| plan.verify_chunk(rules, index, bytes).ok());
-            held.extend(verified);
+            if let Some(verified) = verified {
+                whole.follow(plan, verified.chunk().offset, bytes);
+                held.push(verified);
+            }
             true
         };
         match &self.inner.place {
             Place::Disk(blobs) => blobs.search(&blob, spans(plan), &mut look)?,
             Place::Memory(memory) => memory.search(plan, &mut look),
         }
-        let complete = self.progress().add(plan, &held);
-        if let Place::Disk(blobs) = &self.inner.place
-            && complete
-            && !is_whole(blobs, plan)?
-        {
-            return Ok(());
+        if self.settle(plan, &held, whole)? {
+            held.into_iter().for_each(found);
         }
-        if complete {
-            self.progress().done(&blob);
-        }
-        match &self.inner.place {
-            Place::Disk(blobs) if complete => blobs.partial(&blob, plan.len())?.complete()?,
-            Place::Memory(memory) if complete => memory.complete(&blob),
-            _ => {}
-        }
-        held.into_iter().for_each(&mut found);
         Ok(())
     }
 
@@ -277,18 +285,19 @@ impl Storage {
         }
     }
 
-    /// The chunks of a blob that is complete, if every one of them verifies.
+    /// The chunks of a blob that is complete, if every one of them verifies and so does the whole: the list is a peer's,
+    /// and the file may have changed.
     fn verify_whole(&self, rules: Rules, plan: &Plan) -> Option<Vec<Verified>> {
         let source = self.open(&plan.blob(), plan.len())?;
-        let mut buffer = Vec::new();
-        spans(plan)
-            .enumerate()
-            .map(|(index, (offset, len))| {
-                buffer.resize(len as usize, 0);
-                source.read_exact_at(offset, &mut buffer).ok()?;
-                plan.verify_chunk(rules, u32::try_from(index).ok()?, &buffer).ok()
-            })
-            .collect()
+        let (mut buffer, mut whole) = (Vec::new(), Whole::default());
+        let mut verify = |(index, (offset, len)): (usize, (u64, u32))| {
+            buffer.resize(len as usize, 0);
+            source.read_exact_at(offset, &mut buffer).ok()?;
+            whole.follow(plan, offset, &buffer);
+            plan.verify_chunk(rules, u32::try_from(index).ok()?, &buffer).ok()
+        };
+        let chunks = spans(plan).enumerate().map(&mut verify).collect::<Option<Vec<_>>>()?;
+        whole.matches(plan, |_, _| Err(())).is_ok_and(|matches| matches).then_some(chunks)
     }
 
     /// A chunk list of a linked file. Lists of linked files aren't stored: they follow from the files.
@@ -433,18 +442,4 @@ const HASH_BUFFER: usize = 256 << 10;
 /// The chunks of a plan, as offsets and lengths.
 fn spans(plan: &Plan) -> impl Iterator<Item = (u64, u32)> {
     (0..plan.chunks()).filter_map(|index| plan.chunk(index)).map(|chunk| (chunk.offset, chunk.len))
-}
-
-/// Whether the chunks of a blob, which match its list, make what its id says: a list may name any chunks.
-fn is_whole(blobs: &Blobs, plan: &Plan) -> Result<bool, StoreError> {
-    if plan.chunks() <= 1 {
-        return Ok(true);
-    }
-    let mut hasher = blake3::Hasher::new();
-    let ranges = (0..plan.chunks()).filter_map(|index| plan.chunk(index)).map(|chunk| (chunk.offset, chunk.len));
-    blobs.search(&plan.blob(), ranges, |_, bytes| {
-        hasher.update(bytes);
-        true
-    })?;
-    Ok(hasher.finalize().as_bytes() == plan.blob().as_bytes())
 }

@@ -213,3 +213,20 @@ async fn a_session_goes_on_to_a_third_device_with_its_chunk_lists() {
     assert_moved(&b, &c, session).await;
     assert_eq!(c.read_file(session, "file").await.unwrap(), noise(300_000, 1));
 }
+
+#[tokio::test]
+async fn writing_what_is_there_already_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("notes");
+    std::fs::write(&file, "same").unwrap();
+    for node in [memory(1), disk(1, dir.path())] {
+        let node = node.open().await.unwrap();
+        let session = node.create_session("notes", &[]).await.unwrap();
+        for _ in 0..2 {
+            within("the same file", node.write_file(session, "notes", &file)).await.unwrap();
+            within("the same bytes", node.write_bytes(session, "bytes", "same")).await.unwrap();
+            within("nothing", node.put_entries(session, Vec::new())).await.unwrap();
+        }
+        node.shutdown().await;
+    }
+}

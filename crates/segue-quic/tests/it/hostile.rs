@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use segue_proto::wire::frame;
-use segue_quic::{Code, Node};
+use segue_quic::{Code, Node, Policy};
 
 use crate::raw::{RawLink, Tickets, client};
 use crate::util::*;
@@ -141,4 +141,26 @@ async fn there_are_no_tickets_and_no_early_data() {
         link.connection.close(0u32.into(), b"");
     }
     assert_eq!(tickets.seen(), 0);
+}
+
+/// TRANSFER-WHOLE-1: every chunk is what the list says, but together they aren't the blob.
+#[tokio::test]
+async fn a_list_of_other_content_ends_the_handoff_and_nothing_of_it_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    for (target, chunks) in [(memory(2), 5), (disk(2, dir.path()), 5), (memory(2), 1)] {
+        let content = noise(if chunks == 1 { 70_000 } else { 300_000 }, 1);
+        let (forgery, entry) = Forgery::new("notes", content, chunks);
+        let source = memory(1).blob_source(forgery).pulls(Policy::Allow).open().await.unwrap();
+        let target = target.open().await.unwrap();
+        link(&source, &target).await;
+        let session = source.create_session("notes", &[target.device()]).await.unwrap();
+        source.put_entry(session, entry.clone()).await.unwrap();
+        let refused = within("the end", target.request_handoff(session, source.device())).await.unwrap_err();
+        assert_eq!(refused.code, Code::DATA_HASH);
+        assert!(is_primary(&source, session).await && !is_primary(&target, session).await);
+        assert!(target.read_blob(entry.blob, entry.len).await.is_err(), "it holds what nobody vouched for");
+        assert!(target.read_file(session, "notes").await.is_err());
+        assert_alive(&target).await;
+        target.shutdown().await;
+    }
 }

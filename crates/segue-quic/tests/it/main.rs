@@ -1,5 +1,6 @@
 //! Nodes over real QUIC on loopback. No test waits for time to pass: each waits for what it wants, up to [`LIMIT`].
 
+mod account;
 mod handoff;
 mod hostile;
 mod links;

@@ -7,8 +7,11 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use segue_proto::data::Entry;
-use segue_proto::transfer::chunk_list;
+use segue_proto::data::{Entry, ListRef};
+use segue_proto::transfer::{ChunkList, ChunkRef, chunk_list};
+use segue_proto::wire::List;
+use segue_proto::wire::codec::encode;
+use segue_proto::wire::hash::blob_id;
 use segue_quic::{
     BlobSource, Builder, Code, DeviceId, Event, Hash, Node, ReadAt, Receipt, SessionId, SessionRole, SigningKey,
     device_id,
@@ -115,7 +118,7 @@ pub(crate) fn noise(len: usize, seed: u8) -> Vec<u8> {
     while out.len() < len {
         let mut block = [seed; 16];
         block[..8].copy_from_slice(&n.to_be_bytes());
-        out.extend_from_slice(segue_proto::wire::hash::blob_id(&block).as_bytes());
+        out.extend_from_slice(blob_id(&block).as_bytes());
         n += 1;
     }
     out.truncate(len);
@@ -189,4 +192,36 @@ pub(crate) async fn unlinked(node: &Node) -> Code {
         _ => None,
     })
     .await
+}
+
+/// An application's blob source with a chunk list that fits the content, and an id that fits neither.
+pub(crate) struct Forgery(HashMap<Hash, Arc<Vec<u8>>>);
+
+impl Forgery {
+    /// The source, and the entry that names its blob.
+    pub(crate) fn new(path: &str, content: Vec<u8>, chunks: usize) -> (Arc<Forgery>, Entry) {
+        let of = |bytes: &[u8]| ChunkRef { len: bytes.len() as u32, hash: blob_id(bytes) };
+        let refs = content.chunks(content.len().div_ceil(chunks)).map(of).collect();
+        let list = encode(&ChunkList { chunks: List::new(refs).unwrap() });
+        let (blob, hash) = (blob_id(b"something else"), blob_id(&list));
+        let list_ref = ListRef { hash, len: list.len() as u32 };
+        let entry = Entry::file(path, false, content.len() as u64, blob, Some(list_ref)).unwrap();
+        (Arc::new(Forgery(HashMap::from([(blob, Arc::new(content)), (hash, Arc::new(list))]))), entry)
+    }
+}
+
+impl BlobSource for Forgery {
+    fn open(&self, blob: &Hash, _: u64) -> io::Result<Option<Arc<dyn ReadAt>>> {
+        Ok(self.0.get(blob).map(|bytes| Arc::new(Held(bytes.clone())) as Arc<dyn ReadAt>))
+    }
+}
+
+struct Held(Arc<Vec<u8>>);
+
+impl ReadAt for Held {
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        buffer.copy_from_slice(self.0.get(from..from + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
 }

@@ -38,7 +38,8 @@ impl Blobs {
         let mut index = self.lock();
         index.parts.remove(blob);
         index.done.remove(blob);
-        index.dirs.extend([held.as_path(), dest].iter().filter_map(|path| path.parent()).map(Path::to_path_buf));
+        index.dirs.extend(held.parent().map(Path::to_path_buf));
+        index.outside.extend(dest.parent().map(Path::to_path_buf));
         Ok(())
     }
 
@@ -59,7 +60,7 @@ impl Blobs {
             // The first error is the one to tell.
             let _ = fs::remove_file(&draft);
         } else {
-            self.lock().dirs.insert(dir.to_path_buf());
+            self.lock().outside.insert(dir.to_path_buf());
         }
         copied
     }

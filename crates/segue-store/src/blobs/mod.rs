@@ -63,8 +63,10 @@ struct Index {
     dirty: BTreeMap<Hash, Arc<File>>,
     /// Partial files that were declared complete, with their lengths, until a sync renames them.
     done: BTreeMap<Hash, u64>,
-    /// Directories with names that aren't synced.
+    /// Directories of the store with names that aren't synced.
     dirs: BTreeSet<PathBuf>,
+    /// The same of those that the user chose, who may remove them.
+    outside: BTreeSet<PathBuf>,
     /// Files outside the store, by the hash that they had.
     links: BTreeMap<Hash, PathBuf>,
     /// A sync has taken from the above, and isn't over.

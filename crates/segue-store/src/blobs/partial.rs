@@ -26,6 +26,10 @@ impl Blobs {
     /// I/O errors; [`StoreError::Halted`] after a failed sync.
     pub fn partial(self: &Arc<Self>, blob: &Hash, len: u64) -> Result<Partial, StoreError> {
         self.make_room()?;
+        if self.lock().done.contains_key(blob) {
+            // It gets its name first, and the new one a file of its own.
+            self.sync()?;
+        }
         let mut index = self.lock();
         let open = index.parts.get(blob).and_then(std::sync::Weak::upgrade);
         let file = match open {
@@ -72,6 +76,23 @@ impl Partial {
         Ok(())
     }
 
+    /// Shows what was written from `from` bytes on, in order and in pieces; what never was shows as zeros.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn show(&self, from: u64, show: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        let (mut offset, mut buffer) = (from, vec![0; PIECE]);
+        loop {
+            let read =
+                files::read_at(&self.file, offset, &mut buffer).during(|| format!("reading blob {}", self.blob))?;
+            if read == 0 {
+                return Ok(());
+            }
+            show(&buffer[..read]);
+            offset += read as u64;
+        }
+    }
+
     /// Says that every chunk was written. The blob is complete at once, and durable after the next [`Blobs::sync`].
     ///
     /// # Errors
@@ -88,3 +109,6 @@ impl Partial {
         Ok(())
     }
 }
+
+/// What is shown at once, in bytes: enough for a hash to be at full speed.
+const PIECE: usize = 256 << 10;

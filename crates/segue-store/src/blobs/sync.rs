@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::{mem, thread};
@@ -26,14 +26,15 @@ impl Blobs {
     pub fn sync(&self) -> Result<(), StoreError> {
         let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.ensure_alive()?;
-        let (dirty, done, dirs) = {
+        let (dirty, done, dirs, outside) = {
             let mut index = self.lock();
             index.in_flight = true;
             index.parts.retain(|_, file| file.strong_count() > 0);
             // `done` stays until the files have their new names, so that they count as complete throughout.
-            (mem::take(&mut index.dirty), index.done.clone(), mem::take(&mut index.dirs))
+            let (dirs, outside) = (mem::take(&mut index.dirs), mem::take(&mut index.outside));
+            (mem::take(&mut index.dirty), index.done.clone(), dirs, outside)
         };
-        let result = self.sync_taken(&dirty, &done, dirs);
+        let result = self.sync_taken(&dirty, &done, dirs).and_then(|()| sync_outside(&outside));
         self.failed.fetch_or(result.is_err(), Ordering::Release);
         self.lock().in_flight = false;
         result
@@ -59,7 +60,7 @@ impl Blobs {
         if !done.is_empty() {
             dirs.extend([self.part.clone(), self.full.clone()]);
         }
-        dirs.iter().try_for_each(|dir| files::sync_dir(dir).during(|| format!("syncing {}", dir.display())))
+        dirs.iter().try_for_each(|dir| sync_dir(dir))
     }
 
     fn name_full(&self, blob: &Hash) -> Result<(), StoreError> {
@@ -82,12 +83,26 @@ impl Blobs {
 impl ChunkSync for Blobs {
     fn pending(&self) -> bool {
         let index = self.lock();
-        index.in_flight || !(index.dirty.is_empty() && index.done.is_empty() && index.dirs.is_empty())
+        index.in_flight
+            || !(index.dirty.is_empty() && index.done.is_empty() && index.dirs.is_empty() && index.outside.is_empty())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
         Blobs::sync(self)
     }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    files::sync_dir(dir).during(|| format!("syncing {}", dir.display()))
+}
+
+/// Syncs directories that the user chose. One that was removed has no names left to be made durable.
+fn sync_outside(dirs: &BTreeSet<PathBuf>) -> Result<(), StoreError> {
+    dirs.iter().filter(|dir| dir.try_exists().unwrap_or(true)).try_for_each(|dir| match sync_dir(dir) {
+        // It went in between.
+        Err(_) if matches!(dir.try_exists(), Ok(false)) => Ok(()),
+        other => other,
+    })
 }
 
 /// Syncs files on a few threads: a journaling file system commits what several ask for at once in one go.

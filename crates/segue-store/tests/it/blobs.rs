@@ -129,6 +129,33 @@ fn two_who_receive_one_blob_share_its_file() {
 }
 
 #[test]
+fn a_blob_that_is_received_again_keeps_its_file_until_then() {
+    for synced in [true, false] {
+        let (_root, blobs) = new();
+        let (blob, bytes) = content(1_000);
+        blobs.put(&blob, &bytes).unwrap();
+        if synced {
+            blobs.sync().unwrap();
+        }
+        blobs.partial(&blob, 1_000).unwrap().write(0, &[0; 500]).unwrap();
+        assert_eq!(blobs.get(&blob).unwrap().unwrap(), bytes);
+    }
+}
+
+#[test]
+fn what_was_written_is_shown_from_any_byte() {
+    let (_root, blobs) = new();
+    let (blob, bytes) = content(600_000);
+    let partial = blobs.partial(&blob, 600_000).unwrap();
+    partial.write(0, &bytes).unwrap();
+    for from in [0, 1, 300_000, 600_000] {
+        let mut shown = Vec::new();
+        partial.show(from, &mut |piece| shown.extend_from_slice(piece)).unwrap();
+        assert!(shown == bytes[from as usize..]);
+    }
+}
+
+#[test]
 fn a_damaged_blob_isnt_given_out_whole() {
     let (root, blobs) = new();
     let (blob, bytes) = content(5_000);
@@ -182,6 +209,36 @@ fn a_taken_blob_is_served_from_where_it_went() {
         blobs.take_into(&blob, &again).unwrap();
         assert_eq!((fs::read(&dest).unwrap(), fs::read(&again).unwrap()), (bytes.clone(), bytes));
     }
+}
+
+#[test]
+fn a_directory_that_its_user_removed_doesnt_halt_the_blobs() {
+    for take in [true, false] {
+        let (root, blobs) = new();
+        let (blob, bytes) = content(10_000);
+        blobs.put(&blob, &bytes).unwrap();
+        let dir = root.path().join("chosen");
+        fs::create_dir(&dir).unwrap();
+        match take {
+            true => blobs.take_into(&blob, &dir.join("file")).unwrap(),
+            false => blobs.copy_into(&blob, &dir.join("file")).unwrap(),
+        }
+        fs::remove_dir_all(&dir).unwrap();
+        blobs.sync().unwrap();
+        blobs.put(&blob, &bytes).unwrap();
+        blobs.sync().unwrap();
+        assert_eq!(blobs.get(&blob).unwrap().unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_directory_of_the_store_that_is_gone_halts_the_blobs() {
+    let (root, blobs) = new();
+    let (blob, bytes) = content(100);
+    blobs.partial(&blob, 100).unwrap().write(0, &bytes).unwrap();
+    fs::remove_dir_all(root.path().join("blobs/part")).unwrap();
+    assert!(blobs.sync().is_err());
+    assert!(matches!(blobs.sync(), Err(StoreError::Halted)));
 }
 
 #[test]

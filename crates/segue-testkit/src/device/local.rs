@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
-use segue_proto::data::{Entry, EntryMode, Manifest, PartKind};
+use segue_proto::account::Invite;
+use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, named_part};
 use segue_proto::transfer::{ListBuilder, Plan};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, SessionId};
 use segue_proto::{
-    BulkEnd, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served, SessionView,
-    UsageError,
+    Accepted, BulkEnd, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served,
+    SessionView, UsageError,
 };
 
+use super::{
+    AccountState, BulkOut, ChunkOut, Command, Contents, Device, Input, Inspect, Outputs, Refusal, Reply, SessionState,
+};
 use super::{Blobs, Setup, Start};
-use super::{BulkOut, ChunkOut, Command, Contents, Device, Input, Inspect, Outputs, Refusal, Reply, SessionState};
 use crate::rng::Rng;
 
 /// A device that runs the core in this process.
@@ -117,7 +120,12 @@ impl Device for LocalDevice {
     fn inspect(&mut self, _now: Instant) -> Inspect {
         let ids = self.endpoint.sessions();
         let sessions = ids.into_iter().filter_map(|id| Some((id, self.session(&id)?))).collect();
-        Inspect { sessions }
+        let account = self.endpoint.roster().map(|roster| AccountState {
+            account: roster.account(),
+            members: roster.standing().members.keys().copied().collect(),
+            revoked: roster.standing().revoked.keys().copied().collect(),
+        });
+        Inspect { sessions, account }
     }
 
     fn holds(&mut self, session: SessionId, manifest: Hash) -> Option<bool> {
@@ -131,6 +139,7 @@ impl Device for LocalDevice {
 
 impl LocalDevice {
     fn run(&mut self, now: Instant, command: Command, out: &mut Outputs) -> Result<Reply, UsageError> {
+        let wall_ms = self.wall_ms(now);
         let core = &mut self.endpoint;
         match command {
             Command::Trust { device } => core.trust(device),
@@ -140,6 +149,11 @@ impl LocalDevice {
                 return self.write_file(now, session, &path, &content, out);
             }
             Command::WriteExclusive { session, bytes } => return self.write_exclusive(now, session, bytes),
+            Command::Write { session, part, kind, body, resolves } => {
+                let write = if resolves { Endpoint::resolve } else { Endpoint::write };
+                return write(core, now, wall_ms, session, part, kind, body).map(Reply::Written);
+            }
+            Command::Follow { session, from } => core.follow(now, session, from)?,
             Command::Remove { session, path } => return self.remove(now, session, &path),
             Command::Initiate { session, to, timeout_us } => {
                 return core.initiate_handoff(now, session, to, timeout_us).map(Reply::Handoff);
@@ -147,7 +161,11 @@ impl LocalDevice {
             Command::Request { session, from, timeout_us } => {
                 return core.request_handoff(now, session, from, timeout_us).map(Reply::Handoff);
             }
-            Command::Accept { token } => return core.accept_handoff(now, token).map(Reply::Handoff),
+            Command::Accept { token } => {
+                if let Accepted::Offer(id) = core.accept_handoff(now, token)? {
+                    return Ok(Reply::Handoff(id));
+                }
+            }
             Command::Reject { token } => core.reject_handoff(now, token)?,
             Command::CancelHandoff { session } => core.cancel_handoff(now, session)?,
             Command::Consent { session, to, ttl_us } => core.consent(now, session, to, ttl_us)?,
@@ -155,6 +173,16 @@ impl LocalDevice {
             Command::Close { session } => core.close(now, session)?,
             Command::CloseLink { link, code } => core.close_link(now, link, code),
             Command::Shutdown => core.shutdown(now),
+            Command::CreateAccount { name } => core.create_account(wall_ms, &name, None)?,
+            Command::Invite { name } => {
+                return core.invite(now, wall_ms, &name, &[]).map(|invite| Reply::Invite(invite.to_text()));
+            }
+            Command::AcceptLink { invite } => {
+                let invite = Invite::from_text(&invite).map_err(|_| UsageError::NoLinking)?;
+                core.accept_link(now, &invite)?;
+            }
+            Command::ConfirmLink { device, yes } => core.confirm_link(now, wall_ms, device, yes)?,
+            Command::Revoke { device } => core.revoke(wall_ms, device)?,
         }
         Ok(Reply::Done)
     }
@@ -369,7 +397,7 @@ impl LocalDevice {
     fn write_entry(&mut self, now: Instant, session: SessionId, entry: Entry) -> Result<Reply, UsageError> {
         let manifest = self.endpoint.manifest(&session).ok_or(UsageError::UnknownSession)?;
         let known = manifest.entries().find(|(_, held)| held.path == entry.path);
-        let part = known.map_or_else(|| self.endpoint.new_part(), |(part, _)| part);
+        let part = known.map_or_else(|| named_part(&session, PartKind::Blob, &entry.path), |(part, _)| part);
         self.write(now, session, part, PartKind::Blob, entry.to_bytes())
     }
 
@@ -395,8 +423,12 @@ impl LocalDevice {
         kind: PartKind,
         body: Vec<u8>,
     ) -> Result<Reply, UsageError> {
-        let wall_ms = (WALL_START_MS + now.micros() / 1000).saturating_add_signed(self.wall_offset_ms);
+        let wall_ms = self.wall_ms(now);
         self.endpoint.write(now, wall_ms, session, part, kind.number(), body).map(Reply::Written)
+    }
+
+    fn wall_ms(&self, now: Instant) -> u64 {
+        (WALL_START_MS + now.micros() / 1000).saturating_add_signed(self.wall_offset_ms)
     }
 
     fn session(&mut self, id: &SessionId) -> Option<SessionState> {
@@ -409,7 +441,16 @@ impl LocalDevice {
         let mut parts = manifest.iter().flat_map(|manifest| manifest.parts.iter());
         let exclusive = parts.find(|part| part.kind == PartKind::Exclusive.number());
         let exclusive = exclusive.and_then(|part| part.body()).map(<[u8]>::to_vec);
+        let losing = |part: &Part| {
+            let shown = part.entry()?;
+            let others = part.entries().filter(|entry| entry.is_file() && entry.blob != shown.blob);
+            Some((shown.path.to_string(), others.map(|entry| entry.blob).collect::<Vec<_>>()))
+        };
+        let conflicted = manifest.iter().flat_map(|manifest| manifest.parts.iter()).filter(|part| part.is_conflicted());
+        let conflicts = conflicted.filter_map(losing).collect();
         Some(SessionState {
+            named: live.iter().map(|entry| (entry.path.to_string(), entry.blob)).collect(),
+            conflicts,
             role: view.role,
             head: view.head,
             parent,
@@ -444,6 +485,7 @@ fn config(setup: &Setup) -> Config {
     config.floor = setup.floor;
     config.pulls = setup.pulls;
     config.accept_unknown = setup.accept_unknown;
+    config.follow = setup.follow;
     config.rules = setup.without.map_or(Rules::ALL, Rules::without);
     config
 }

@@ -9,7 +9,7 @@ mod local;
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
-use segue_proto::wire::{DeviceId, Hash, SessionId};
+use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
 use segue_proto::{
     Batch, Clause, Code, Continuity, Event, Generation, HandoffId, Instant, LinkId, Lsn, Policy, Role, SessionRole,
     Token,
@@ -49,6 +49,8 @@ pub struct Setup {
     pub pulls: Policy,
     /// Whether devices that aren't trusted may link.
     pub accept_unknown: bool,
+    /// Whether sessions that linked devices tell of are followed without being asked for.
+    pub follow: bool,
     /// The devices that the application vouches for.
     pub trusted: Vec<DeviceId>,
     /// The clause that the device doesn't keep: a mutant.
@@ -66,6 +68,7 @@ impl Setup {
             floor: Generation::V1_4,
             pulls: Policy::Ask,
             accept_unknown: false,
+            follow: false,
             trusted: Vec::new(),
             without: None,
             wall_offset_ms: 0,
@@ -205,6 +208,26 @@ pub enum Command {
         /// The value.
         bytes: Vec<u8>,
     },
+    /// Writes an op into a part of any kind.
+    Write {
+        /// The session.
+        session: SessionId,
+        /// The part; it comes to be with its first op.
+        part: PartId,
+        /// The part's kind, as on the wire.
+        kind: u16,
+        /// The op's body.
+        body: Vec<u8>,
+        /// Whether it stands for all values in conflict.
+        resolves: bool,
+    },
+    /// Takes part in a session without asking to own it.
+    Follow {
+        /// The session; it may be unknown.
+        session: SessionId,
+        /// A device that takes part.
+        from: DeviceId,
+    },
     /// Removes a file.
     Remove {
         /// The session.
@@ -273,10 +296,37 @@ pub enum Command {
     },
     /// Ends all links in good order.
     Shutdown,
+    /// Starts an account with this device as its first.
+    CreateAccount {
+        /// The device's name.
+        name: String,
+    },
+    /// Invites a device of an account to link this one.
+    Invite {
+        /// The device's name.
+        name: String,
+    },
+    /// Links the device that made an invitation, as soon as it has a link.
+    AcceptLink {
+        /// The invitation's text.
+        invite: String,
+    },
+    /// The user has compared the check codes.
+    ConfirmLink {
+        /// The other device.
+        device: DeviceId,
+        /// Whether they are the same.
+        yes: bool,
+    },
+    /// Revokes a device of the account.
+    Revoke {
+        /// The device.
+        device: DeviceId,
+    },
 }
 
 /// What a command gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// It was done.
     Done,
@@ -286,6 +336,8 @@ pub enum Reply {
     Written(Lsn),
     /// The handoff under way.
     Handoff(HandoffId),
+    /// An invitation's text.
+    Invite(String),
 }
 
 /// Why a command was refused.
@@ -360,6 +412,19 @@ pub struct ChunkOut {
 pub struct Inspect {
     /// Its sessions.
     pub sessions: BTreeMap<SessionId, SessionState>,
+    /// Its account.
+    pub account: Option<AccountState>,
+}
+
+/// An account as a device knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    /// Its id.
+    pub account: Hash,
+    /// Its devices, ascending.
+    pub members: Vec<DeviceId>,
+    /// The keys that are revoked, ascending.
+    pub revoked: Vec<DeviceId>,
 }
 
 /// A session as a device holds it.
@@ -385,6 +450,10 @@ pub struct SessionState {
     pub root: Hash,
     /// The live files: path and BLAKE3 hash of the content held; zero where the content isn't held whole.
     pub files: BTreeMap<String, Hash>,
+    /// The live files: path and BLAKE3 hash of the content, held or not.
+    pub named: BTreeMap<String, Hash>,
+    /// The contents of files that lost to the one shown, and are kept until they are resolved.
+    pub conflicts: BTreeMap<String, Vec<Hash>>,
     /// The value of the exclusive part, if it was ever written.
     pub exclusive: Option<Vec<u8>>,
     /// The labelled copies kept of what was fenced.

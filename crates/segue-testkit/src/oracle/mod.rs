@@ -83,8 +83,8 @@ struct Book {
     used: BTreeMap<Hash, Hash>,
     /// Per record: its parent, and the root of its FINAL.
     grants: BTreeMap<Hash, (Hash, Hash)>,
-    /// Per parent: what its owner held as it let go.
-    released: BTreeMap<Hash, Data>,
+    /// Per parent: the exclusive value that its owner held as it let go.
+    released: BTreeMap<Hash, Option<Vec<u8>>>,
     activated: BTreeSet<(usize, Hash)>,
     /// Whom each source may grant to, as its user or policy chose.
     chosen: BTreeSet<(usize, DeviceId)>,
@@ -93,14 +93,6 @@ struct Book {
     /// Until when each device's user consents to own without being asked: by consent, or by a request of its own.
     willing: BTreeMap<usize, Instant>,
     writes: BTreeMap<Slot, Vec<Written>>,
-}
-
-/// A session's data as it can be seen.
-#[derive(Clone, Debug, PartialEq)]
-struct Data {
-    root: Hash,
-    files: BTreeMap<String, Hash>,
-    exclusive: Option<Vec<u8>>,
 }
 
 /// A place that writes go to.
@@ -120,6 +112,8 @@ struct Written {
     /// The head under which it was taken.
     head: Hash,
     acknowledged: bool,
+    /// Whether no write that had read this one replaced it.
+    live: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -317,12 +311,18 @@ impl Oracle {
         let (node, boot) = by;
         let state = self.last.get(&(node, session));
         let head = state.map_or(Hash::ZERO, |state| state.head);
-        if state.is_some_and(|state| state.role != SessionRole::Primary) {
+        if slot == Slot::Exclusive && state.is_some_and(|state| state.role != SessionRole::Primary) {
             self.book(Promise::S1, now, node, "took a write without being primary");
         }
-        let book = self.books.entry(session).or_default();
-        let written = Written { value, node, boot, lsn: *lsn, head, acknowledged: false };
-        book.writes.entry(slot).or_default().push(written);
+        let read = match &slot {
+            Slot::File(path) => self.last.get(&(node, session)).and_then(|state| state.named.get(path)).copied(),
+            Slot::Exclusive => None,
+        };
+        let writes = self.books.entry(session).or_default().writes.entry(slot).or_default();
+        // A writer replaces its own last value, and the one that it saw.
+        let replaced = |old: &&mut Written| old.node == node || read.is_some() && old.value == read;
+        writes.iter_mut().filter(replaced).for_each(|old| old.live = false);
+        writes.push(Written { value, node, boot, lsn: *lsn, head, acknowledged: false, live: true });
     }
 
     /// A device sent a message.

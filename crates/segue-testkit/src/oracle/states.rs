@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use segue_proto::wire::SessionId;
 use segue_proto::{Instant, SessionRole};
 
-use super::{Data, Oracle, Order, Promise, Slot, Written, hash};
+use super::{Oracle, Order, Promise, Slot, Written, hash};
 use crate::device::{Inspect, SessionState};
 
 impl Oracle {
@@ -88,7 +88,7 @@ impl Oracle {
     /// A primary is one no more: its data is what the next must hold.
     fn let_go(&mut self, session: SessionId, before: &SessionState, state: &SessionState) {
         let book = self.books.entry(session).or_default();
-        book.released.entry(before.head).or_insert_with(|| data(state));
+        book.released.entry(before.head).or_insert_with(|| state.exclusive.clone());
     }
 
     fn check_activation(&mut self, now: Instant, node: usize, session: SessionId, state: &SessionState) {
@@ -97,22 +97,61 @@ impl Oracle {
         book.released.remove(&state.head);
         let first = book.activated.insert((node, state.head));
         let mut found = Vec::new();
-        if state.files.values().any(|hash| hash.is_zero()) {
-            found.push((Promise::S2, "is primary without the content of all files".to_string()));
+        // What was written into shared parts may be on its way still; see `check_converged`.
+        let parent = book.grants.get(&state.head).map(|(parent, _)| *parent);
+        if let Some(parent) = parent.filter(|_| first)
+            && book.released.get(&parent).is_some_and(|released| *released != state.exclusive)
+        {
+            found.push((Promise::S2, "is primary with another exclusive value than the source let go".to_string()));
         }
-        if let Some((parent, root)) = book.grants.get(&state.head).filter(|_| first) {
-            if state.root != *root {
-                found.push((Promise::S2, format!("is primary with root {:?}, not {root:?} as FINAL says", state.root)));
-            }
-            if book.released.get(parent).is_some_and(|released| *released != data(state)) {
-                found.push((Promise::S2, "is primary with other data than the source let go".to_string()));
-            }
-        }
-        if !book.forked {
-            let lost = book.writes.iter().filter(|(slot, writes)| is_lost(slot, writes, state));
-            found.extend(lost.map(|(slot, _)| (Promise::S3, format!("lacks an acknowledged write to {slot:?}"))));
+        let exclusive = book.writes.get(&Slot::Exclusive).filter(|_| !book.forked);
+        if exclusive.is_some_and(|writes| is_lost(writes, state)) {
+            found.push((Promise::S3, "lacks an acknowledged write to the exclusive part".to_string()));
         }
         found.into_iter().for_each(|(promise, what)| self.book(promise, now, node, what));
+    }
+
+    /// Once the faults ended and all is quiet, every device that takes part holds the same ops, all content, and every
+    /// acknowledged write that no other replaced.
+    ///
+    /// A device that came back from a backup, or whose disk failed, may have lost what it acknowledged.
+    pub(crate) fn check_converged(&mut self, now: Instant) {
+        self.apart().into_iter().for_each(|(node, promise, what)| self.book(promise, now, node, what));
+    }
+
+    /// What keeps devices apart that have met.
+    pub(crate) fn apart(&self) -> Vec<(usize, Promise, String)> {
+        let mut found = Vec::new();
+        if !self.restored.is_empty() || !self.failed.is_empty() {
+            return found;
+        }
+        for (session, book) in &self.books {
+            let held: Vec<_> =
+                self.last.iter().filter(|((_, at), state)| at == session && !state.root.is_zero()).collect();
+            let Some((_, first)) = held.first() else { continue };
+            for ((node, _), state) in &held {
+                // A takeover without the last exclusive value leaves it to whoever wrote it, until the next is written.
+                let parted = book.forked && state.exclusive != first.exclusive;
+                if state.root != first.root && !parted {
+                    found.push((
+                        *node,
+                        Promise::S3,
+                        format!("has root {:?} in {session:?}, others {:?}", state.root, first.root),
+                    ));
+                }
+                if let Some((path, _)) = state.files.iter().find(|(_, hash)| hash.is_zero()) {
+                    found.push((*node, Promise::S2, format!("never got the content of {path:?}")));
+                }
+                for (slot, writes) in &book.writes {
+                    let Slot::File(path) = slot else { continue };
+                    let live = writes.iter().filter(|write| write.live && write.acknowledged && write.value.is_some());
+                    let lost = live.filter(|write| !survives(path, write, state));
+                    found
+                        .extend(lost.map(|_| (*node, Promise::S3, format!("lacks an acknowledged write to {path:?}"))));
+                }
+            }
+        }
+        found
     }
 
     /// Once the faults ended and all is quiet: the owner by the highest head is primary, and nobody else is.
@@ -144,16 +183,16 @@ fn order(state: &SessionState) -> Order {
     (state.term, state.taker, state.n, Reverse(state.head))
 }
 
-fn data(state: &SessionState) -> Data {
-    Data { root: state.root, files: state.files.clone(), exclusive: state.exclusive.clone() }
+/// Whether the exclusive value that a device holds is older than the last write that was acknowledged.
+fn is_lost(writes: &[Written], state: &SessionState) -> bool {
+    let Some(acknowledged) = writes.iter().rposition(|write| write.acknowledged) else { return false };
+    let held = state.exclusive.as_deref().map(hash);
+    !writes[acknowledged..].iter().any(|write| write.value == held)
 }
 
-/// Whether what a device holds is older than the last write that was acknowledged.
-fn is_lost(slot: &Slot, writes: &[Written], state: &SessionState) -> bool {
-    let Some(acknowledged) = writes.iter().rposition(|write| write.acknowledged) else { return false };
-    let held = match slot {
-        Slot::Exclusive => state.exclusive.as_deref().map(hash),
-        Slot::File(path) => state.files.get(path).copied(),
-    };
-    !writes[acknowledged..].iter().any(|write| write.value == held)
+/// Whether a device that has met all others holds what was written to a file, shown or in conflict.
+fn survives(path: &str, write: &Written, state: &SessionState) -> bool {
+    let shown = state.named.get(path).copied();
+    let losing = state.conflicts.get(path).is_some_and(|others| others.iter().any(|other| Some(*other) == write.value));
+    shown == write.value || losing
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use segue_proto::wire::{DeviceId, Message, SessionId};
-use segue_proto::{Continuity, Event, Generation, Instant, LinkId, Policy};
+use segue_proto::{Continuity, Event, Instant, LinkId, Policy};
 
 use super::queue::Happening;
 use super::{Edge, World};
@@ -132,9 +132,15 @@ impl<D: Device> World<D> {
         self.oracle.is_settled() && self.nodes.iter().all(|node| node.device.is_some())
     }
 
+    /// Whether all devices that take part hold the same.
+    pub fn is_converged(&self) -> bool {
+        self.oracle.apart().is_empty()
+    }
+
     /// Has the oracle check what must hold once the faults have ended and all is quiet.
     pub fn check_settled(&mut self) {
         self.oracle.check_settled(self.now);
+        self.oracle.check_converged(self.now);
     }
 
     /// Books a breach that a test found by its own means.
@@ -145,10 +151,7 @@ impl<D: Device> World<D> {
     /// Tells the oracle which devices let others pull by policy: nobody need choose whom they grant to.
     pub fn allow_pulls(&mut self, session: SessionId) {
         for node in 0..self.nodes.len() {
-            let setup = &self.nodes[node].setup;
-            // Before generation 2 no user can be asked.
-            let asks = setup.generation >= Generation::V2 && setup.pulls == Policy::Ask;
-            if !asks {
+            if self.nodes[node].setup.pulls != Policy::Ask {
                 self.oracle.allow_pulls(session, node);
             }
         }
@@ -288,8 +291,16 @@ impl<D: Device> World<D> {
         let it = &self.nodes[node];
         let disk = it.disk.synced().clone();
         let start = Start { setup: it.setup.clone(), entropy: [0; 32], disk, continuity: Continuity::Proven };
-        if let Ok((mut shadow, _)) = (self.spawn)(start, self.now) {
-            promises.iter().for_each(|promise| self.oracle.promised(self.now, node, promise, &mut shadow));
+        let Ok((mut shadow, _)) = (self.spawn)(start, self.now) else { return };
+        for promise in &promises {
+            // A device whose data went on since can't show the manifest any more, and neither can its shadow.
+            let gone = match (promise, self.nodes[node].device.as_mut()) {
+                (oracle::Pledge::Data { session, manifest }, Some(it)) => it.holds(*session, *manifest) == Some(false),
+                _ => false,
+            };
+            if !gone {
+                self.oracle.promised(self.now, node, promise, &mut shadow);
+            }
         }
     }
 

@@ -94,7 +94,9 @@ fn s2_breaks_without_its_clauses() {
 
 #[test]
 fn s3_breaks_without_its_clauses() {
-    for clause in [Clause::HO_GRANT_2, Clause::HO_WRITE_1, Clause::HO_WRITE_2] {
+    for clause in
+        [Clause::HO_GRANT_2, Clause::HO_WRITE_1, Clause::HO_WRITE_2, Clause::SYNC_SINCE_1, Clause::DATA_MERGE_1]
+    {
         S3.breaks_without(clause, 1000);
     }
 }
@@ -108,7 +110,7 @@ fn s4_breaks_without_its_clauses() {
 
 #[test]
 fn s5_breaks_without_its_clauses() {
-    for clause in [Clause::HO_OFFER_5, Clause::HO_WANT_1] {
+    for clause in [Clause::HO_WANT_1] {
         S5.breaks_without(clause, 1000);
     }
 }

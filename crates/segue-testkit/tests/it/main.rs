@@ -1,5 +1,6 @@
 //! What the simulated devices must do, in virtual time.
 
+mod account;
 mod determinism;
 mod faults;
 mod flights;

@@ -3,7 +3,7 @@
 
 use ed25519_dalek::SigningKey;
 use segue_proto::Rules;
-use segue_proto::data::{self, Entry, EntryMode, Manifest, NewOp, State};
+use segue_proto::data::{self, Entry, EntryMode, Manifest, NewOp, State, Written};
 use segue_proto::transfer;
 use segue_proto::wire::{
     ActorId, Announced, DeviceId, Final, Genesis, Grant, Hash, Held, Hlc, Kind, List, Nonce, Offer, Op, PartId, Record,
@@ -82,9 +82,8 @@ pub(crate) fn story() -> Story {
     let mut state = State::new(session, "Holiday");
     let mut write = |part, kind, salt, body| {
         let hlc = hlc(u64::from(salt));
-        let new =
-            NewOp { actor: LAPTOP.actor(), part, kind, hlc, record: genesis.id(), salt: Nonce::new([salt; 16]), body };
-        state.write(Rules::ALL, new).expect("the story's writes are good")
+        let (record, salt) = (genesis.id(), Nonce::new([salt; 16]));
+        value(&mut state, NewOp { actor: LAPTOP.actor(), part, kind, hlc, record, salt, body, resolves: false })
     };
     let ops = vec![
         write(NOTES, BLOB, 0x31, notes_entry(b"Tent.\n").to_bytes()),
@@ -103,14 +102,15 @@ pub(crate) fn story() -> Story {
         record: genesis.id(),
         salt: Nonce::new([0x36; 16]),
         body: b"cursor 15".to_vec(),
+        resolves: false,
     };
-    let inline = state.write(Rules::ALL, new).expect("the story's writes are good");
-    let root = state.root();
+    let inline = value(&mut state, new);
+    let (root, exclusive) = (state.root(), state.exclusive_root());
     let offer = Signed::sign(&offer(session, genesis.id(), &announced), &LAPTOP.key());
     let want = Signed::sign(&want(session, genesis.id(), offer.id(), &announced), &PHONE.key());
     let record = Signed::sign(&grant_record(session, genesis.id(), want.id()), &LAPTOP.key());
     let Announced { manifest: hash, manifest_len, .. } = announced;
-    let end = Final { session, parent: genesis.id(), root, manifest: hash, manifest_len };
+    let end = Final { session, parent: genesis.id(), root, exclusive, manifest: hash, manifest_len };
     let end = Signed::sign(&end, &LAPTOP.key());
     Story { session, genesis, ops, manifest, announced, manifest_bytes, inline, root, offer, want, record, end }
 }
@@ -199,6 +199,14 @@ impl Story {
             roster: Hash::ZERO,
             genesis: List::empty(),
         }
+    }
+}
+
+/// Writes a value.
+pub(crate) fn value(state: &mut State, new: NewOp) -> Op {
+    match state.write(Rules::ALL, new).expect("the story's writes are good") {
+        Written::Value(op) => op,
+        Written::Op { .. } => panic!("a part with values"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Test vectors, computed by the core's public functions and, where it is cheap, a second time by hand.
 
+mod account;
 mod byhand;
 mod cast;
 mod data;
@@ -8,6 +9,7 @@ mod generations;
 mod handoff;
 mod link;
 mod meet;
+mod sync;
 mod transfer;
 mod wire;
 
@@ -22,7 +24,9 @@ pub(crate) fn all() -> (Vec<Vector>, Vec<Problem>) {
     let mut book = Book::default();
     wire::add(&mut book);
     link::add(&mut book);
+    account::add(&mut book);
     data::add(&mut book);
+    sync::add(&mut book);
     handoff::add(&mut book);
     transfer::add(&mut book);
     generations::add(&mut book);

@@ -1,6 +1,6 @@
 //! Chapter wire: values, frames, signed objects.
 
-mod frames;
+pub(crate) mod frames;
 mod objects;
 mod values;
 
@@ -14,4 +14,4 @@ pub(crate) fn add(book: &mut Book) {
 }
 
 pub(crate) use frames::{describe, message_frame};
-pub(crate) use objects::{sign, signed};
+pub(crate) use objects::{refuse_body, sign, signed};

@@ -14,23 +14,28 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::args::Receive;
-use crate::commands::change;
+use crate::commands::{change, devices};
 use crate::control::{self, Asked, Control};
 use crate::device::Device;
 use crate::failure::{Exit, Failure};
 use crate::owner;
 use crate::terminal::{Answers, Bar, Interrupt, note, say};
+use crate::who::Who;
 
 /// Runs until it is interrupted, or with `--once` until one session has changed hands.
-pub(crate) async fn run(args: Receive) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
     let into = args.into.canonicalize().map_err(Failure::io("find the directory", &args.into))?;
     let mut interrupt = Interrupt::open()?;
     let set = |builder: segue_quic::Builder| {
         let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty());
-        args.from.iter().fold(builder, |builder, device| builder.trust(*device))
+        args.from.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;
+    if let Err(failure) = look_up(&device, &mut args).await {
+        device.close().await;
+        return Err(failure);
+    }
     say(format_args!("listening on {}", device.node.local_addr().unwrap_or(args.listen)));
     say(format_args!("device {}", device.node.device()));
     let mut receiver = Receiver::new(device, args, into);
@@ -46,6 +51,14 @@ pub(crate) async fn run(args: Receive) -> Result<Exit, Failure> {
         std::process::exit(0);
     }
     done.map(|()| Exit::Resolved)
+}
+
+/// Looks up the names of those who are vouched for: the roster is known once the device is open.
+async fn look_up(device: &Device, args: &mut Receive) -> Result<(), Failure> {
+    for who in &mut args.from {
+        who.look_up(&device.node).await?;
+    }
+    Ok(())
 }
 
 /// What runs.
@@ -160,6 +173,22 @@ impl Receiver {
                 note(format_args!("session {session}: device {owner} owns it now; {copies} labelled copies were kept"));
                 Ok(())
             }
+            Event::DeviceLinked { device, name, by } => {
+                note(format_args!(
+                    "device {by} linked a new device to your account: {name:?}, {device}; if that wasn't you, `segue revoke` it"
+                ));
+                Ok(())
+            }
+            Event::DeviceRevoked { device, by } => {
+                note(format_args!("device {by} revoked device {device}"));
+                Ok(())
+            }
+            Event::OwnerRevoked { session, owner } => {
+                note(format_args!(
+                    "session {session}: its owner, device {owner}, is revoked; unless another device takes it over, `segue takeover` does"
+                ));
+                Ok(())
+            }
             Event::Lagged { .. } => self.catch_up().await,
             Event::Halted { text } => Err(Failure::failed(text)),
             _ => Ok(()),
@@ -167,8 +196,10 @@ impl Receiver {
     }
 
     async fn control(&mut self, asked: Asked) {
-        let answer = match asked.request {
+        let answer = match asked.request.clone() {
             control::Request::Owner => owner::json(&self.device).await,
+            control::Request::Devices => devices::report(&self.device).await,
+            control::Request::Revoke(who) => devices::put_out(&self.device, who).await,
             request => change::change(&mut self.device, request).await,
         };
         asked.answer(answer).await;

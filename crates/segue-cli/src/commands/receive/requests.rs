@@ -12,7 +12,7 @@ impl Receiver {
     /// Decides, or asks the user.
     pub(super) async fn decide(&mut self, request: Request) -> Result<(), Failure> {
         let (session, peer) = (request.session, request.peer);
-        let known = self.args.from.is_empty() || self.args.from.contains(&peer);
+        let known = self.args.from.is_empty() || self.args.from.iter().any(|who| who.id() == peer);
         if !known {
             return self.reject(&request, "--from doesn't name that device").await;
         }

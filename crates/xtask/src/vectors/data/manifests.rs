@@ -5,9 +5,10 @@ use segue_proto::data::{self, Entry, EntryMode, ListRef, Manifest, Part, PartKin
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::{Blob, Hash, List, Op, PartId, SessionId, Text, Tip};
 
+use crate::json::Json;
 use crate::vectors::byhand;
 use crate::vectors::cast::{self, FOLDER, LAPTOP, NOTES, NOTES_CONTENT, PHOTO, Story, VIEW, list, story};
-use crate::vectors::form::{Book, Vector, bytes};
+use crate::vectors::form::{Book, Vector, bytes, text};
 
 /// Adds the vectors.
 pub(crate) fn add(book: &mut Book) {
@@ -42,7 +43,7 @@ fn inline(book: &mut Book, story: &Story) {
     let given = |vector: Vector, op: &Op| {
         let vector =
             vector.input("session", bytes(story.session.as_bytes())).input("manifest", bytes(&story.manifest_bytes));
-        vector.input("ops", crate::json::Json::list([bytes(encode(op))]))
+        vector.input("ops", Json::list([bytes(encode(op))]))
     };
     let apply = |op: &Op| story.manifest.apply(Rules::ALL, std::slice::from_ref(op));
     let what = "A manifest, an op behind it, and the root that both give.";
@@ -99,14 +100,14 @@ fn form(book: &mut Book, story: &Story) {
     });
     refuse(book, story, "strand-empty", "A strand without ops.", broken, |m| {
         part(m, VIEW, |part| {
-            (part.strands, part.value) = (list(vec![Tip { seq: 0, ..part.strands[0].clone() }]), None.into())
+            (part.strands, part.values) = (list(vec![Tip { seq: 0, ..part.strands[0].clone() }]), List::empty())
         });
     });
     refuse(book, story, "kind-0", "A part of a kind that there isn't.", ("WIRE-VALUE-1", "WIRE_VALUE"), |m| {
         part(m, VIEW, |part| part.kind = 0)
     });
     let mut manifest = story.manifest.clone();
-    part(&mut manifest, VIEW, |part| (part.kind, part.value) = (PartKind::Register.number(), None.into()));
+    part(&mut manifest, VIEW, |part| (part.kind, part.values) = (PartKind::Log.number(), List::empty()));
     let what = "A part of a kind that this version doesn't write, without a value, which a receiver takes as it is.";
     let vector = taken(book, story, "manifest-kind-1", what, &manifest).clause("DATA-KIND-1");
     book.add(vector);
@@ -139,7 +140,7 @@ fn values(book: &mut Book, story: &Story) {
     let form = ("DATA-MANIFEST-1", "DATA_MANIFEST");
     let hash = ("DATA-OP-1", "DATA_HASH");
     refuse(book, story, "value-missing", "A part with a strand and no value.", form, |m| {
-        part(m, VIEW, |part| part.value = None.into())
+        part(m, VIEW, |part| part.values = List::empty())
     });
     refuse(book, story, "value-without-strand", "A part with a value and no strand.", form, |m| {
         part(m, VIEW, |part| part.strands = List::empty())
@@ -174,7 +175,7 @@ fn deps(book: &mut Book, story: &Story) {
         ("deps-unheld", "A value that names a strand as read that the part doesn't have.", unheld),
     ] {
         refuse(book, story, name, what, broken, |m| {
-            let mut value = m.part(&VIEW).and_then(|part| part.value.get().cloned()).expect("the view has a value");
+            let mut value = m.part(&VIEW).and_then(|part| part.shown().cloned()).expect("the view has a value");
             value.op.deps = list(vec![dep]);
             replace(m, VIEW, value);
         });
@@ -265,25 +266,50 @@ fn entries(book: &mut Book, story: &Story) {
     refuse(book, story, "blob-lengths", what, agrees, |m| rewrite(m, NOTES, shorter.to_bytes()));
 }
 
-/// Entries that are good alone and not together.
+/// Entries that want each other's room: they are taken as they are, and placed.
 fn trees(book: &mut Book, story: &Story) {
-    let form = ("DATA-MANIFEST-1", "DATA_MANIFEST");
     let at = |path: &str| Entry { path: Text::new(path).unwrap_or_default(), ..notes() }.to_bytes();
-    refuse(book, story, "path-twice", "Two live entries with one path.", form, |m| {
-        rewrite(m, NOTES, at("photos/tent.raw"))
-    });
-    refuse(book, story, "path-under-file", "An entry below the path of a file.", form, |m| {
-        rewrite(m, NOTES, at("photos/tent.raw/notes.txt"))
-    });
-    refuse(book, story, "path-above-file", "A file at a path below which another file lies.", form, |m| {
-        rewrite(m, NOTES, at("photos"))
-    });
     let removed = Entry::bare("photos/tent.raw", EntryMode::Removed).expect("a short path").to_bytes();
-    let mut manifest = story.manifest.clone();
-    rewrite(&mut manifest, NOTES, removed);
-    let what = "A removed entry may have the path of a live one.";
-    let vector = taken(book, story, "manifest-path-removed", what, &manifest).clause("DATA-MANIFEST-1");
-    book.add(vector);
+    for (name, what, body, places) in [
+        (
+            "path-twice",
+            "Two live entries with one path: the second makes room.",
+            at("photos/tent.raw"),
+            [(NOTES, "photos/tent.raw"), (PHOTO, "photos/tent (22222222).raw")].as_slice(),
+        ),
+        (
+            "path-above-file",
+            "A file at a path below which the next lies: that one has no room in its directory either.",
+            at("photos"),
+            &[(NOTES, "photos"), (PHOTO, "tent (22222222).raw"), (FOLDER, "old (23232323)")],
+        ),
+        (
+            "path-under-file",
+            "An entry below the path of the next, a file, which makes room.",
+            at("photos/tent.raw/notes.txt"),
+            &[(NOTES, "photos/tent.raw/notes.txt"), (PHOTO, "photos/tent (22222222).raw")],
+        ),
+        (
+            "path-removed",
+            "A removed entry may have the path of a live one.",
+            removed,
+            &[(PHOTO, "photos/tent.raw"), (FOLDER, "photos/old")],
+        ),
+    ] {
+        let mut manifest = story.manifest.clone();
+        rewrite(&mut manifest, NOTES, body);
+        let shown: Vec<(PartId, String)> =
+            manifest.entries().map(|(part, entry)| (part, entry.path.to_string())).collect();
+        let vector = taken(book, story, &format!("manifest-{name}"), what, &manifest).clause("DATA-TREE-1");
+        let kept = [(PHOTO, "photos/tent.raw"), (FOLDER, "photos/old")];
+        let untouched = kept.iter().filter(|(part, _)| !places.iter().any(|(placed, _)| placed == part));
+        let mut expected: Vec<_> = places.iter().chain(untouched).map(|(part, path)| (*part, (*path).into())).collect();
+        expected.sort();
+        book.same(&vector, "the places", shown.clone(), expected);
+        let listed =
+            shown.iter().map(|(part, path)| Json::object([("part", bytes(part.as_bytes())), ("path", text(path))]));
+        book.add(vector.expect("places", Json::list(listed)));
+    }
 }
 
 /// The vector of a manifest that is taken.
@@ -350,15 +376,15 @@ fn part(manifest: &mut Manifest, id: PartId, change: impl FnOnce(&mut Part)) {
 
 fn value(manifest: &mut Manifest, id: PartId, change: impl FnOnce(&mut Value)) {
     part(manifest, id, |part| {
-        let mut value = part.value.get().cloned().expect("the part has a value");
+        let mut value = part.shown().cloned().expect("the part has a value");
         change(&mut value);
-        part.value = Some(value).into();
+        part.values = List::new(vec![value]).unwrap_or_default();
     });
 }
 
 /// Gives a part's last op another body, with a tip that fits.
 fn rewrite(manifest: &mut Manifest, id: PartId, body: Vec<u8>) {
-    let mut value = manifest.part(&id).and_then(|part| part.value.get().cloned()).expect("the part has a value");
+    let mut value = manifest.part(&id).and_then(|part| part.shown().cloned()).expect("the part has a value");
     value.op.body = blob(&body);
     replace(manifest, id, value);
 }
@@ -368,7 +394,7 @@ fn replace(manifest: &mut Manifest, id: PartId, value: Value) {
     let hash = data::op_hash(&value.prev, &data::header(&value.op));
     part(manifest, id, |part| {
         part.strands = list(vec![Tip { hash, ..part.strands[0].clone() }]);
-        part.value = Some(value).into();
+        part.values = List::new(vec![value]).unwrap_or_default();
     });
 }
 

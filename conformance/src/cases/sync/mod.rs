@@ -1,0 +1,17 @@
+//! Chapter sync: what the subject feeds a peer, and what it does with what a peer feeds.
+
+mod hold;
+mod ops;
+mod parts;
+mod scene;
+mod since;
+
+use super::{Case, Part};
+
+const S: Part = Part::Source;
+const T: Part = Part::Target;
+
+/// The cases of the chapter's sections.
+pub(super) fn chapters() -> [&'static [Case]; 4] {
+    [since::CASES, parts::CASES, ops::CASES, hold::CASES]
+}

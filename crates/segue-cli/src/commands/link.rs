@@ -1,0 +1,223 @@
+//! `segue link`: links a new device with one of the account.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use segue_quic::{Code, DeviceId, Error, Event, Invite, UsageError};
+
+use crate::args::Link;
+use crate::device::{Device, resolve};
+use crate::failure::{Exit, Failure};
+use crate::picture::{Picture, scan};
+use crate::terminal::{Answers, Interrupt, ask, note, say};
+
+/// On the new device: invites, and waits. On the linked one, with a picture or a text: dials and links.
+pub(crate) async fn run(args: Link) -> Result<Exit, Failure> {
+    let mut interrupt = Interrupt::open()?;
+    let invite = match (&args.scan, &args.paste) {
+        (Some(picture), _) => Some(read(&scan(picture)?)?),
+        (None, Some(text)) => Some(read(text)?),
+        (None, None) => None,
+    };
+    let listen = invite.is_none().then_some(args.listen);
+    let set = |builder: segue_quic::Builder| listen.into_iter().fold(builder, segue_quic::Builder::listen);
+    let device = Device::open(&args.state, set).await?;
+    let done = tokio::select! {
+        done = link(&device, &args, invite) => done,
+        () = interrupt.next() => Err(Failure::failed("interrupted; nothing was linked")),
+    };
+    device.close().await;
+    done.map(|()| Exit::Resolved)
+}
+
+fn read(text: &str) -> Result<Invite, Failure> {
+    let read = Invite::from_text(text);
+    read.map_err(|why| Failure::failed(format!("{why}; run `segue link` on the new device and read what it shows")))
+}
+
+async fn link(device: &Device, args: &Link, invite: Option<Invite>) -> Result<(), Failure> {
+    match &invite {
+        Some(invite) => dial(device, args, invite).await?,
+        None => show(device, args).await?,
+    }
+    let (peer, name) = shown(device, invite.map(|invite| invite.device)).await?;
+    confirm(device, args, peer, &name).await
+}
+
+/// Shows an invitation: as a picture in the terminal and in a file, and as text.
+async fn show(device: &Device, args: &Link) -> Result<(), Failure> {
+    if let Some(account) = device.node.account().await? {
+        let text = format!(
+            "this device belongs to account {} already; to link another device, run `segue link` there, and here with --scan or --paste",
+            account.id
+        );
+        return Err(Failure::failed(text));
+    }
+    let hints = match args.address.as_slice() {
+        [] => own_addresses(device.node.local_addr().unwrap_or(args.listen)),
+        given => given.to_vec(),
+    };
+    let invite = device.node.invite(&own_name(args), &hints).await?;
+    let text = invite.to_text();
+    let picture = Picture::of(&text)?;
+    say(picture.lines());
+    say(&text);
+    if let Some(path) = &args.png {
+        picture.save(path)?;
+    }
+    note(format_args!(
+        "read this on a device of your account by `segue link --scan` or `--paste`, within 300 seconds; it works once. Waiting at {}",
+        hints.join(" and ")
+    ));
+    Ok(())
+}
+
+/// Dials the device that invites; without an account one is started first.
+async fn dial(device: &Device, args: &Link, invite: &Invite) -> Result<(), Failure> {
+    if invite.device == device.node.device() {
+        return Err(Failure::failed("the invitation is this device's own; read it on a device of your account"));
+    }
+    if expired(invite) {
+        return Err(Failure::failed(
+            "the invitation is more than 300 seconds old; run `segue link` on the new device again",
+        ));
+    }
+    if device.node.account().await?.is_none() {
+        let name = own_name(args);
+        let account = device.node.create_account(&name).await?;
+        note(format_args!("started account {account} with this device, {name:?}, as its first"));
+    }
+    let addresses = invite.addresses();
+    let hints = if args.address.is_empty() { &addresses } else { &args.address };
+    let Some(hint) = hints.first() else {
+        return Err(Failure::failed("the invitation names no address; give the new device's by --address HOST:PORT"));
+    };
+    device.node.accept_link(invite, resolve(hint).await?).await?;
+    note(format_args!("dialling {hint}"));
+    Ok(())
+}
+
+/// Waits for the check code of whoever comes, or of the device that was dialled, and shows it.
+async fn shown(device: &Device, dialled: Option<DeviceId>) -> Result<(DeviceId, String), Failure> {
+    let code = async {
+        loop {
+            match device.node.next_event().await {
+                Some(Event::LinkCode { peer, name, code }) => {
+                    say(format_args!("check code {:03} {:03}", code / 1000, code % 1000));
+                    return Ok((peer, name));
+                }
+                // Whoever else knocks on a device that invites, and fails, changes nothing.
+                Some(Event::Unlinked { peer, code, .. }) if dialled.is_some() && peer == dialled => refused(code)?,
+                Some(_) => {}
+                None => return Err(segue_quic::Error::Stopped.into()),
+            }
+        }
+    };
+    let late = || {
+        Failure::failed("the other device didn't come; run `segue link` on the new device again, and check its address")
+    };
+    let patience = if dialled.is_some() { DIAL } else { INVITE };
+    tokio::time::timeout(patience, code).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// What ends the wait, of what may end a link.
+fn refused(code: Code) -> Result<(), Failure> {
+    let text = match code {
+        Code::LINK_EXPIRED | Code::AUTH_FAILED => {
+            "the other device doesn't take the invitation: it was used, or is too old; run `segue link` there again"
+        }
+        Code::LINK_CHANNEL => {
+            "what the other device says doesn't fit the invitation: somebody may stand between the two; link them in a network that you trust"
+        }
+        Code::LINK_DECLINED => "the other device's user said no",
+        // It may come yet, or somebody else knocked.
+        _ => return Ok(()),
+    };
+    Err(Failure::failed(format!("{text} ({code:?})")))
+}
+
+/// Asks whether the codes are the same, and waits for the end.
+async fn confirm(device: &Device, args: &Link, peer: DeviceId, name: &str) -> Result<(), Failure> {
+    let yes = match (args.yes, Answers::open()) {
+        (true, _) => true,
+        (false, Some(mut answers)) => {
+            ask(format_args!("Does the device {name:?} show the same code? Link the two?"));
+            answers.next().await
+        }
+        (false, None) => {
+            note("there is nobody at the terminal to compare the codes");
+            false
+        }
+    };
+    if !yes {
+        device.node.decline_link(peer).await?;
+        return Err(Failure::failed("not linked: the codes were not confirmed here (LINK_DECLINED)"));
+    }
+    let account = device.node.confirm_link(peer).await.map_err(not_linked)?;
+    say(format_args!("linked with {name:?}, device {peer}, in account {account}"));
+    if args.scan.is_none() && args.paste.is_none() {
+        // The other device may not know yet: it goes as soon as it does.
+        let _ = tokio::time::timeout(LINGER, left(device, peer)).await;
+    }
+    Ok(())
+}
+
+/// Why linking ended although this device's user confirmed.
+fn not_linked(error: Error) -> Failure {
+    let why = match error {
+        Error::Link { code: Code::LINK_DECLINED, .. } => "the other device's user said no (LINK_DECLINED)",
+        Error::Link { code: Code::LINK_EXPIRED, .. } => "the other device's user said nothing in time (LINK_EXPIRED)",
+        Error::Link { code: Code::LINK_LOST, .. } => {
+            "the link broke, and the new device may be linked all the same: see `segue devices` there (LINK_LOST)"
+        }
+        Error::Usage { source: UsageError::NoLinking, .. } => {
+            "it ended before it was confirmed here: the other device's user said no, or the link broke"
+        }
+        error => return error.into(),
+    };
+    Failure::failed(format!("not linked: {why}; run `segue link` on the new device to try again"))
+}
+
+/// Waits until a device takes its leave.
+async fn left(device: &Device, peer: DeviceId) {
+    while let Some(event) = device.node.next_event().await {
+        if matches!(event, Event::Unlinked { peer: Some(it), .. } if it == peer) {
+            return;
+        }
+    }
+}
+
+fn own_name(args: &Link) -> String {
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    let named = args.name.clone().or_else(host).filter(|name| !name.is_empty());
+    named.unwrap_or_else(|| "device".to_owned())
+}
+
+/// Where a socket can be reached: at its own address, or if it listens at all of them, at those by which packets leave.
+fn own_addresses(listen: SocketAddr) -> Vec<String> {
+    if !listen.ip().is_unspecified() {
+        return vec![listen.to_string()];
+    }
+    // Nothing is sent: connecting a UDP socket only asks the system for the way. The address is one of documentation.
+    let leaves = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    let ip = leaves.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |addr| addr.ip());
+    vec![SocketAddr::new(ip, listen.port()).to_string()]
+}
+
+/// By this device's clock, which decides nothing: the other device keeps the time.
+fn expired(invite: &Invite) -> bool {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    now > invite.expires + SKEW
+}
+
+/// How far apart two clocks may be before an invitation that lives looks dead. From: guess.
+const SKEW: u64 = 3_600;
+/// An invitation's life, and a little.
+const INVITE: Duration = Duration::from_secs(305);
+/// How long the other device is waited for that is to hear of the end. From: some round trips and a sync.
+const LINGER: Duration = Duration::from_secs(10);
+/// From dialling to the check code.
+const DIAL: Duration = Duration::from_secs(60);

@@ -1,0 +1,233 @@
+//! A session's data as the endpoint keeps it: the state, the manifests that stand for it, and what was fetched.
+
+mod holdings;
+mod stored;
+mod synced;
+
+pub(super) use stored::StoredData;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::clause::Rules;
+use crate::data::{Entry, Manifest, NewOp, Part, PartKind, State, Written};
+use crate::errors::UsageError;
+use crate::handoff::keys;
+use crate::journal::Write;
+use crate::limits::{MAX_INLINE_OPS, MAX_STAGED};
+use crate::sync::{Change, Changes, kept};
+use crate::wire::{ActorId, Announced, DeviceId, Hash, Nonce, Op, PartId, SessionId};
+
+/// A session's data on this device.
+#[derive(Clone, Debug)]
+pub(super) struct SessionData {
+    session: SessionId,
+    /// None: nothing of the data is known here.
+    state: Option<State>,
+    /// The manifest in the journal on which the parts written since stand.
+    base: Option<Hash>,
+    overlays: BTreeSet<PartId>,
+    /// The state's own manifest, once somebody asked for it.
+    current: Option<(Announced, Vec<u8>)>,
+    /// Whether a peer was told of it.
+    told: bool,
+    /// What peers were told of last, if the state went on since: they may be fetching it (TRANSFER-ANNOUNCE-1).
+    before: Option<Staged>,
+    /// Manifests whose parts, but for exclusive ops in the tail, are those of the state.
+    marks: Vec<Mark>,
+    tail: Vec<Op>,
+    /// What was fetched under the head, complete, and isn't the state yet; the newest last. All of it stays until the
+    /// head changes, for a WANT that is on its way may say of any of it that it is held (TRANSFER-HAVE-2).
+    staged: Vec<Staged>,
+    /// A manifest whose blobs are all here, and whose ops of log and opaque parts aren't yet: sync brings them.
+    awaited: Option<(Manifest, Hash)>,
+    /// Content that the data names and that isn't here, by blob.
+    missing: BTreeMap<Hash, Entry>,
+    /// Content that sync brought since the device was opened.
+    came: BTreeSet<Hash>,
+    copies: usize,
+    /// This device made the session.
+    own: bool,
+    changes: Changes,
+    /// Up to which position of its log each peer's changes are held.
+    cursors: BTreeMap<DeviceId, (Nonce, u64)>,
+}
+
+#[derive(Clone, Debug)]
+struct Mark {
+    data: Announced,
+    /// The roots of the parts that it has.
+    roots: Vec<(PartId, Hash)>,
+    /// How many ops of the tail it has.
+    at: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Staged {
+    data: Announced,
+    bytes: Vec<u8>,
+    state: State,
+}
+
+impl SessionData {
+    /// Of a session that another device told of.
+    pub(super) fn unknown(session: SessionId, log: Nonce) -> Self {
+        SessionData {
+            session,
+            state: None,
+            base: None,
+            overlays: BTreeSet::new(),
+            current: None,
+            told: false,
+            before: None,
+            marks: Vec::new(),
+            tail: Vec::new(),
+            staged: Vec::new(),
+            awaited: None,
+            missing: BTreeMap::new(),
+            came: BTreeSet::new(),
+            copies: 0,
+            own: false,
+            changes: Changes::new(log),
+            cursors: BTreeMap::new(),
+        }
+    }
+
+    /// Of a session that this device creates.
+    pub(super) fn created(session: SessionId, name: &str, log: Nonce) -> Self {
+        SessionData { state: Some(State::new(session, name)), own: true, ..Self::unknown(session, log) }
+    }
+
+    pub(super) fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    pub(super) fn copies(&self) -> usize {
+        self.copies
+    }
+
+    /// Makes an op and writes it down.
+    pub(super) fn write(&mut self, rules: Rules, new: NewOp) -> Result<Vec<Write>, UsageError> {
+        let state = self.state.as_mut().ok_or(UsageError::NotMember)?;
+        let known = state.part(&new.part).is_some();
+        let exclusive = new.kind == PartKind::Exclusive.number();
+        let blob = new.kind == PartKind::Blob.number();
+        let old = self.told.then(|| state.outline());
+        let written = state.write(rules, new)?;
+        self.retire(old);
+        let at = self.changes.next();
+        match written {
+            Written::Op { part, actor, seq } => Ok(self.put_op(at, part, actor, seq, None)),
+            Written::Value(op) => {
+                let part = op.part;
+                let body = op.body.to_vec();
+                if exclusive && known && self.tail.len() < MAX_INLINE_OPS {
+                    self.tail.push(op);
+                } else if exclusive {
+                    self.marks.clear();
+                    self.tail.clear();
+                }
+                // Whoever writes a file has its content.
+                let own = Entry::open(Rules::ALL, &body).ok().filter(|_| blob);
+                let mut writes = own.map(|entry| self.got(&BTreeSet::from([entry.blob]))).unwrap_or_default();
+                writes.extend(self.put_part(&part, at, None));
+                Ok(writes)
+            }
+        }
+    }
+
+    /// The state isn't `old` any more, of which peers may have been told.
+    fn retire(&mut self, old: Option<State>) {
+        if let Some(((data, bytes), state)) = self.current.take().zip(old).filter(|_| self.told) {
+            self.before = Some(Staged { data, bytes, state });
+        }
+        self.told = false;
+    }
+
+    /// Keeps a manifest whose data is all here; none if there is no room for it under this head.
+    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash) -> Option<[Write; 2]> {
+        self.staged.retain(|staged| staged.data.manifest != hash);
+        if self.staged.len() >= MAX_STAGED {
+            return None;
+        }
+        let bytes = manifest.to_bytes();
+        let data = announced(&manifest, hash, &bytes);
+        let writes = [
+            keys::put(self.session, keys::MANIFEST, hash.as_bytes(), bytes.clone()),
+            keys::put(self.session, keys::FETCHED, hash.as_bytes(), Vec::new()),
+        ];
+        self.staged.push(Staged { data, bytes, state: State::from_manifest(manifest) });
+        Some(writes)
+    }
+
+    /// The bytes of a manifest that this device can serve (TRANSFER-ANNOUNCE-1).
+    pub(super) fn manifest_bytes(&self, hash: &Hash) -> Option<&[u8]> {
+        let own = self.current.as_ref().filter(|(data, _)| data.manifest == *hash).map(|(_, bytes)| bytes);
+        let staged = self.staged.iter().find(|staged| staged.data.manifest == *hash).map(|staged| &staged.bytes);
+        let before = self.before.iter().find(|before| before.data.manifest == *hash).map(|before| &before.bytes);
+        own.or(staged).or(before).map(Vec::as_slice)
+    }
+
+    /// Whether the session's data names this blob, with this length.
+    pub(super) fn names(&self, blob: &Hash, len: u64) -> bool {
+        let of = |state: &State| state.blob_len(blob) == Some(len);
+        let manifest = self.manifest_bytes(blob).is_some_and(|bytes| bytes.len() as u64 == len);
+        manifest || self.state.iter().chain(self.staged.iter().chain(&self.before).map(|it| &it.state)).any(of)
+    }
+
+    /// Forgets what was fetched, but for the newest `keep`.
+    fn unstage(&mut self, keep: usize) -> Vec<Write> {
+        let gone = self.staged.len().saturating_sub(keep);
+        let gone: Vec<_> = self.staged.drain(..gone).map(|staged| staged.data.manifest).collect();
+        let fetched = gone.iter().map(|manifest| keys::delete(self.session, keys::FETCHED, manifest.as_bytes()));
+        let content = gone.iter().filter(|manifest| Some(**manifest) != self.base);
+        let content = content.map(|manifest| keys::delete(self.session, keys::MANIFEST, manifest.as_bytes()));
+        fetched.chain(content).collect()
+    }
+
+    fn put_part(&mut self, part: &PartId, at: u64, from: Option<DeviceId>) -> Option<Write> {
+        let bytes = self.state.as_ref()?.part_bytes(part)?;
+        self.overlays.insert(*part);
+        self.changes.note(at, Change::Part(*part), from);
+        let value = [at.to_be_bytes().as_slice(), &bytes].concat();
+        Some(keys::put(self.session, keys::PART, part.as_bytes(), value))
+    }
+
+    fn put_op(&mut self, at: u64, part: PartId, actor: ActorId, seq: u64, from: Option<DeviceId>) -> Vec<Write> {
+        let Some(stream) = self.state.as_ref().and_then(|state| state.stream(&part)) else { return Vec::new() };
+        let kind = self.state.as_ref().and_then(|state| state.part(&part)).map_or(0, |part| part.kind);
+        let (Some(op), Some(seed)) = (stream.op(&actor, seq), stream.seed(&actor)) else { return Vec::new() };
+        let strand = [part.as_bytes().as_slice(), actor.as_bytes()].concat();
+        let key = [strand.as_slice(), &seq.to_be_bytes()].concat();
+        let mut writes = alloc::vec![keys::put(self.session, keys::OP, &key, kept::encode(at, kind, op))];
+        if seq == 1 {
+            writes.push(keys::put(self.session, keys::SEED, &strand, seed.as_bytes().to_vec()));
+        }
+        self.changes.note(at, Change::Op(part, actor, seq), from);
+        writes
+    }
+
+    /// The state's own manifest.
+    fn current(&mut self) -> Option<&(Announced, Vec<u8>)> {
+        if self.current.is_none() {
+            let state = self.state.as_ref()?;
+            let ((data, bytes), roots) = (state.to_manifest().announce(), state.roots());
+            self.marks.retain(|mark| mark.data.manifest != data.manifest);
+            if self.marks.len() >= MAX_STAGED {
+                self.marks.remove(0);
+            }
+            self.marks.push(Mark { data: data.clone(), roots, at: self.tail.len() });
+            self.current = Some((data, bytes));
+        }
+        self.current.as_ref()
+    }
+}
+
+fn has_values(part: &Part) -> bool {
+    PartKind::from_number(part.kind).is_some_and(PartKind::has_values)
+}
+
+fn announced(manifest: &Manifest, hash: Hash, bytes: &[u8]) -> Announced {
+    let manifest_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    Announced { root: manifest.root(), manifest: hash, manifest_len }
+}

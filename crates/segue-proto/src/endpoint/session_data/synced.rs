@@ -1,0 +1,127 @@
+//! What other devices changed: taken in, and noted for those who follow this one.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::SessionData;
+use crate::Violation;
+use crate::clause::Rules;
+use crate::data::{Entry, Manifest, Part, PartKind, State};
+use crate::handoff::keys;
+use crate::journal::Write;
+use crate::sync::{Changes, Incoming};
+use crate::wire::{DeviceId, Hash, Nonce};
+
+impl SessionData {
+    pub(in crate::endpoint) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Up to which position of its log a peer's changes are held; none if nothing is.
+    pub(in crate::endpoint) fn cursor(&self, peer: &DeviceId) -> Option<(Nonce, u64)> {
+        self.cursors.get(peer).copied()
+    }
+
+    /// Takes in an op of a log or opaque part that a peer sent, if it isn't here yet.
+    pub(in crate::endpoint) fn deliver(
+        &mut self,
+        rules: Rules,
+        from: DeviceId,
+        op: Incoming,
+    ) -> Result<Vec<Write>, Violation> {
+        let Some(state) = &mut self.state else { return Ok(Vec::new()) };
+        let Incoming { part, kind, actor, seq, seed, op, .. } = op;
+        let old = self.told.then(|| state.outline());
+        let new = state.deliver(rules, part, kind, (actor, seq), seed, op)?;
+        if !new {
+            return Ok(Vec::new());
+        }
+        self.retire(old);
+        let at = self.changes.next();
+        Ok(self.put_op(at, part, actor, seq, Some(from)))
+    }
+
+    /// Takes in a part with values that a peer sent. What an exclusive one may replace, the caller decided.
+    pub(in crate::endpoint) fn merge(
+        &mut self,
+        rules: Rules,
+        from: DeviceId,
+        part: &Part,
+    ) -> Result<Vec<Write>, Violation> {
+        let Some(state) = &mut self.state else { return Ok(Vec::new()) };
+        let fresh: Vec<_> = part.entries().filter(|e| e.len > 0 && state.blob_len(&e.blob).is_none()).collect();
+        let old = self.told.then(|| state.outline());
+        if !state.merge(rules, part)? {
+            return Ok(Vec::new());
+        }
+        let mut writes: Vec<_> = fresh.into_iter().filter_map(|entry| self.miss(entry)).collect();
+        self.retire(old);
+        if part.kind == PartKind::Exclusive.number() {
+            self.marks.clear();
+            self.tail.clear();
+        }
+        let at = self.changes.next();
+        // What was merged from both is news to the peer as well.
+        let same = self.state.as_ref().and_then(|state| state.part(&part.part)) == Some(part);
+        writes.extend(self.put_part(&part.part, at, same.then_some(from)));
+        Ok(writes)
+    }
+
+    /// The content that the data names and that isn't here.
+    pub(in crate::endpoint) fn missing(&self) -> impl Iterator<Item = Entry> {
+        let named = |entry: &&Entry| self.state.as_ref().is_some_and(|state| state.blob_len(&entry.blob).is_some());
+        self.missing.values().filter(named).cloned()
+    }
+
+    /// Content, with its chunk lists, that sync brought since the device was opened: it needn't be looked for.
+    pub(in crate::endpoint) fn came(&self) -> Vec<Hash> {
+        self.came.iter().copied().collect()
+    }
+
+    /// Content was fetched, with its chunk lists.
+    pub(in crate::endpoint) fn fetched(&mut self, blobs: &BTreeSet<Hash>) -> Vec<Write> {
+        self.came.extend(blobs.iter().copied());
+        self.got(blobs)
+    }
+
+    /// Content that was missing is here.
+    pub(in crate::endpoint) fn got(&mut self, blobs: &BTreeSet<Hash>) -> Vec<Write> {
+        let got: Vec<_> = blobs.iter().filter(|blob| self.missing.remove(blob).is_some()).collect();
+        got.into_iter().map(|blob| keys::delete(self.session, keys::MISSING, blob.as_bytes())).collect()
+    }
+
+    fn miss(&mut self, entry: Entry) -> Option<Write> {
+        let named = self.state.as_ref()?.blob_len(&entry.blob).is_some();
+        let write = keys::put(self.session, keys::MISSING, entry.blob.as_bytes(), entry.to_bytes());
+        (named && self.missing.insert(entry.blob, entry).is_none()).then_some(write)
+    }
+
+    /// A peer's changes are held up to a position of its log.
+    pub(in crate::endpoint) fn hold(&mut self, peer: DeviceId, log: Nonce, at: u64) -> Option<Write> {
+        let old = self.cursors.insert(peer, (log, at));
+        let value = [log.as_bytes().as_slice(), &at.to_be_bytes()].concat();
+        (old != Some((log, at))).then(|| keys::put(self.session, keys::CURSOR, peer.as_bytes(), value))
+    }
+
+    /// The log of changes may have forgotten some: from now on it is another.
+    pub(in crate::endpoint) fn rename_log(&mut self, name: Nonce) -> Option<Write> {
+        self.changes.rename(name);
+        self.state.is_some().then(|| keys::put(self.session, keys::LOG, &[], name.as_bytes().to_vec()))
+    }
+
+    /// Sets a manifest aside until sync has brought the ops that it names. None if they are all here.
+    pub(in crate::endpoint) fn await_ops(&mut self, manifest: Manifest, hash: Hash) -> Option<(Manifest, Hash)> {
+        let named = State::from_manifest(manifest.clone());
+        if self.state.as_ref().is_none_or(|state| state.covers(&named)) {
+            return Some((manifest, hash));
+        }
+        self.awaited = Some((manifest, hash));
+        None
+    }
+
+    /// The manifest that was set aside, once the ops that it names are here.
+    pub(in crate::endpoint) fn take_awaited(&mut self) -> Option<(Manifest, Hash)> {
+        let (manifest, hash) = self.awaited.take()?;
+        self.await_ops(manifest, hash)
+    }
+}

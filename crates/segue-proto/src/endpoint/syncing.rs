@@ -1,0 +1,357 @@
+//! Sync, joined to links and sessions: who is fed what, and what is done with what comes.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::Endpoint;
+use super::session_data::SessionData;
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::data::{Part, PartKind};
+use crate::event::Event;
+use crate::handoff::{Ctx, Hold, Session, SessionRole};
+use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SYNC_WINDOW};
+use crate::sync::{Feed, Inbound, NO_LOG, Outbound};
+use crate::wire::codec::decode;
+use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
+use crate::{Rules, Violation};
+
+/// What is on its way between this device and its peers.
+#[derive(Debug, Default)]
+pub(super) struct Syncing {
+    peers: BTreeMap<DeviceId, PeerSync>,
+    /// When content that no peer had is asked for again, and how often it was.
+    retry: Option<(Instant, usize)>,
+}
+
+/// The sync of one link.
+#[derive(Debug, Default)]
+struct PeerSync {
+    names: Outbound,
+    strands: Inbound,
+    feeds: BTreeMap<SessionId, Feed>,
+    follows: BTreeMap<SessionId, Follow>,
+}
+
+/// What a peer feeds this device.
+#[derive(Clone, Copy, Debug, Default)]
+struct Follow {
+    /// The peer has answered with a MARK.
+    answered: bool,
+    /// What came could not be taken in, so no position is held any more.
+    broken: bool,
+}
+
+impl Syncing {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let marks = self.peers.values().flat_map(|peer| peer.feeds.values()).filter_map(Feed::next_timeout);
+        marks.chain(self.retry.filter(|_| !self.peers.is_empty()).map(|(at, _)| at)).min()
+    }
+
+    pub(super) fn link_gone(&mut self, peer: &DeviceId) {
+        self.peers.remove(peer);
+    }
+
+    fn in_flight(&self, peer: &DeviceId) -> usize {
+        self.peers.get(peer).map_or(0, |sync| sync.feeds.values().map(Feed::in_flight).sum())
+    }
+}
+
+/// Queries.
+impl Endpoint {
+    /// Which of the linked devices follow a session, and how many changes made or taken in here each isn't known to
+    /// hold durably yet.
+    pub fn followers(&self, session: &SessionId) -> Vec<(DeviceId, u64)> {
+        let Some(data) = self.sessions.get(session).map(|session| &session.holdings) else { return Vec::new() };
+        let behind = |feed: &Feed| data.changes().last().saturating_sub(feed.held());
+        let feeds = self.syncing.peers.iter().filter_map(|(peer, sync)| Some((*peer, sync.feeds.get(session)?)));
+        feeds.map(|(peer, feed)| (peer, behind(feed))).collect()
+    }
+}
+
+/// Steps.
+impl Endpoint {
+    /// A device has a link: what it and this device both take part in goes on.
+    pub(super) fn sync_with(&mut self, now: Instant, peer: DeviceId) {
+        let kept: Vec<_> = self.sessions.iter().filter(|(_, s)| s.is_kept()).map(|(id, _)| *id).collect();
+        for session in kept {
+            self.ask_since(now, peer, session);
+        }
+    }
+
+    /// A session takes part in sync from now on.
+    pub(super) fn sync_session(&mut self, now: Instant, session: SessionId) {
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        for peer in peers {
+            let asked = self.syncing.peers.get(&peer).is_some_and(|sync| sync.follows.contains_key(&session));
+            if !asked {
+                self.ask_since(now, peer, session);
+            }
+        }
+    }
+
+    /// Asks a peer for what changed since.
+    fn ask_since(&mut self, now: Instant, peer: DeviceId, session: SessionId) {
+        let told = self.step(now, session, |session, ctx| {
+            if !session.is_kept() || !session.may_read(ctx, &peer) && ctx.rules.keeps(Clause::SYNC_READ_1) {
+                return false;
+            }
+            let message = since(session, peer);
+            ctx.promise(peer, Hold::Durable, message);
+            true
+        });
+        if told == Some(true) {
+            self.syncing.peers.entry(peer).or_default().follows.insert(session, Follow::default());
+        }
+    }
+
+    pub(super) fn on_since(&mut self, now: Instant, from: DeviceId, since: &Since) {
+        let session = since.session;
+        if !self.syncs(now, from, session) {
+            return;
+        }
+        let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
+        let own = since.log == data.changes().name() && since.at <= data.changes().last();
+        let at = if own { since.at } else { 0 };
+        let keeps = data.cursor(&from).is_some_and(|(log, _)| log == since.own);
+        let sync = self.syncing.peers.entry(from).or_default();
+        match sync.feeds.get_mut(&session).filter(|feed| own || feed.is_from(0)) {
+            // What is asked for twice is on its way already.
+            Some(feed) => feed.on_held(at),
+            None => {
+                let at = if self.config.rules.keeps(Clause::SYNC_SINCE_1) { at } else { data.changes().last() };
+                sync.feeds.insert(session, Feed::new(from, at, keeps));
+                if sync.follows.get(&session).is_none_or(|follow| !follow.answered) {
+                    self.ask_since(now, from, session);
+                }
+            }
+        }
+        self.pump_sync(now, from);
+    }
+
+    pub(super) fn on_strand(&mut self, now: Instant, from: DeviceId, strand: &Strand) {
+        let rules = self.config.rules;
+        let named = self.syncing.peers.entry(from).or_default().strands.on_strand(rules, strand);
+        if let Err(why) = named {
+            self.refuse_for(now, from, 0, Some(strand.session), why);
+        }
+    }
+
+    pub(super) fn on_ops(&mut self, now: Instant, from: DeviceId, ops: Ops) {
+        let rules = self.config.rules;
+        let sync = self.syncing.peers.entry(from).or_default();
+        let session = sync.strands.session(ops.strand);
+        let ops = match sync.strands.on_ops(rules, ops) {
+            Ok(ops) => ops,
+            Err(why) => return self.break_off(now, from, session, why),
+        };
+        let Some(session) = session.filter(|session| self.takes_part(now, from, *session)) else { return };
+        let taken = self.step(now, session, |session, ctx| {
+            let mut changed = BTreeSet::new();
+            for op in ops {
+                let part = op.part;
+                let writes = session.holdings.deliver(ctx.rules, from, op)?;
+                changed.extend((!writes.is_empty()).then_some(part));
+                ctx.fx.writes.extend(writes);
+            }
+            tell_changed(session, ctx, changed);
+            Ok(())
+        });
+        self.taken(now, from, session, taken);
+    }
+
+    pub(super) fn on_parts(&mut self, now: Instant, from: DeviceId, parts: Parts) {
+        let session = parts.session;
+        if !self.takes_part(now, from, session) {
+            return;
+        }
+        let taken = self.step(now, session, |session, ctx| {
+            let mut changed = BTreeSet::new();
+            for bytes in parts.parts.iter() {
+                let part: Part = decode(ctx.rules, bytes)?;
+                if !wins(session, ctx.rules, &part) {
+                    continue;
+                }
+                let writes = session.holdings.merge(ctx.rules, from, &part)?;
+                changed.extend((!writes.is_empty()).then_some(part.part));
+                ctx.fx.writes.extend(writes);
+            }
+            tell_changed(session, ctx, changed);
+            Ok(())
+        });
+        self.taken(now, from, session, taken);
+    }
+
+    pub(super) fn on_mark(&mut self, now: Instant, from: DeviceId, mark: &Mark) {
+        let session = mark.session;
+        if !self.takes_part(now, from, session) {
+            return;
+        }
+        let Some(follow) = self.syncing.peers.get_mut(&from).and_then(|sync| sync.follows.get_mut(&session)) else {
+            return;
+        };
+        let first = !follow.answered;
+        follow.answered = true;
+        self.step(now, session, |session, ctx| {
+            session.name_as(&mark.name, ctx.fx);
+            let write = session.holdings.hold(from, mark.log, mark.at);
+            ctx.fx.writes.extend(write);
+            let message = since(session, from);
+            ctx.promise(from, Hold::by(ctx.rules.keeps(Clause::SYNC_MARK_1)), message);
+            if first {
+                ctx.event_when_durable(Event::Synced { session: session.id(), peer: from });
+            }
+        });
+        self.fetch_missing(now, session, from);
+    }
+
+    /// Content is missing that a peer didn't have: it may have got it meanwhile, or another has it.
+    pub(super) fn retry_later(&mut self, now: Instant) {
+        let (_, tries) = self.syncing.retry.unwrap_or((now, 0));
+        self.syncing.retry = Some((now.after(CONTENT_DELAY), tries));
+    }
+
+    /// Marks that are due, and content to ask for again.
+    pub(super) fn time_sync(&mut self, now: Instant) {
+        self.pump_all(now);
+        let Some((_, tries)) = self.syncing.retry.filter(|(at, _)| *at <= now) else { return };
+        self.syncing.retry = None;
+        let next = tries.wrapping_add(1);
+        let lacking = |session: &Session<SessionData>| session.holdings.missing().next().is_some();
+        let ids: Vec<_> = self.sessions.iter().filter(|(_, session)| lacking(session)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let follows = |sync: &PeerSync| sync.follows.get(&id).is_some_and(|follow| follow.answered);
+            let peers: Vec<_> = self.syncing.peers.iter().filter(|(_, s)| follows(s)).map(|(peer, _)| *peer).collect();
+            if let Some(peer) = tries.checked_rem(peers.len()).and_then(|at| peers.get(at)) {
+                self.fetch_missing(now, id, *peer);
+            }
+            self.syncing.retry = Some((now.after(CONTENT_DELAY), next));
+        }
+    }
+
+    /// Sends peers what changed, as far as there is room on their way.
+    fn pump_all(&mut self, now: Instant) {
+        let peers: Vec<_> = self.syncing.peers.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.pump_sync(now, peer));
+    }
+
+    /// Sends the followers of a session what changed in it.
+    pub(super) fn pump_session(&mut self, now: Instant, session: SessionId) {
+        let follows = |sync: &PeerSync| sync.feeds.contains_key(&session);
+        let peers: Vec<_> = self.syncing.peers.iter().filter(|(_, s)| follows(s)).map(|(peer, _)| *peer).collect();
+        peers.into_iter().for_each(|peer| self.pump_feed(now, peer, session));
+    }
+
+    fn pump_sync(&mut self, now: Instant, peer: DeviceId) {
+        let Some(sync) = self.syncing.peers.get(&peer) else { return };
+        let ids: Vec<_> = sync.feeds.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.pump_feed(now, peer, id));
+    }
+
+    fn pump_feed(&mut self, now: Instant, peer: DeviceId, id: SessionId) {
+        while let Some(messages) = self.next_of_feed(now, peer, id) {
+            let lsn = self.last;
+            messages.iter().for_each(|message| self.send(now, peer, lsn, message));
+        }
+    }
+
+    /// The next messages to a peer of one session; none if nothing follows, or if there is no room.
+    fn next_of_feed(&mut self, now: Instant, peer: DeviceId, id: SessionId) -> Option<Vec<Message>> {
+        if !self.reads(&peer, &id) && self.config.rules.keeps(Clause::SYNC_READ_1) {
+            self.syncing.peers.get_mut(&peer)?.feeds.remove(&id);
+            return None;
+        }
+        let in_flight = self.syncing.in_flight(&peer);
+        let crowded = in_flight >= SYNC_WINDOW || self.queued_to(&peer) >= MAX_QUEUE / 2;
+        let data = &self.sessions.get(&id)?.holdings;
+        let (changes, state) = (data.changes(), data.state()?);
+        let sync = self.syncing.peers.get_mut(&peer)?;
+        let (feed, names) = (sync.feeds.get_mut(&id)?, &mut sync.names);
+        if !crowded && let Some(messages) = feed.step(names, changes, state) {
+            return Some(messages);
+        }
+        let much = feed.in_flight() >= SYNC_WINDOW / 4;
+        feed.mark(now, changes, state, much).map(|mark| alloc::vec![mark])
+    }
+
+    /// Whether a device may still learn of a session: it may have been trusted when it asked, and no more since.
+    fn reads(&self, peer: &DeviceId, id: &SessionId) -> bool {
+        let trusted = self.peers.get(peer).is_some_and(|peer| peer.trusted);
+        trusted || self.sessions.get(id).is_some_and(|session| session.is_reader(peer))
+    }
+
+    fn queued_to(&self, peer: &DeviceId) -> usize {
+        self.routes.get(peer).and_then(|link| self.links.get(link)).map_or(0, crate::link::Link::queued)
+    }
+
+    /// Whether a peer may have, and give, a session's changes (SYNC-READ-1). Others learn nothing.
+    fn syncs(&mut self, now: Instant, from: DeviceId, session: SessionId) -> bool {
+        let may = self.step(now, session, |session, ctx| session.is_kept() && session.may_read(ctx, &from));
+        may == Some(true) || may.is_some() && !self.config.rules.keeps(Clause::SYNC_READ_1)
+    }
+
+    /// Whether what a peer says of a session is taken in.
+    fn takes_part(&mut self, now: Instant, from: DeviceId, session: SessionId) -> bool {
+        let follow = self.syncing.peers.get(&from).and_then(|sync| sync.follows.get(&session));
+        follow.is_some_and(|follow| !follow.broken) && self.syncs(now, from, session)
+    }
+
+    fn taken(&mut self, now: Instant, from: DeviceId, session: SessionId, taken: Option<Result<(), Violation>>) {
+        match taken {
+            Some(Err(why)) => self.break_off(now, from, Some(session), why),
+            Some(Ok(())) => {
+                let awaited = self.sessions.get_mut(&session).and_then(|session| session.holdings.take_awaited());
+                if let Some((manifest, hash)) = awaited {
+                    self.stage(now, session, manifest, hash);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// What a peer sent of a session can't be taken in: no position of its log is held from here on.
+    fn break_off(&mut self, now: Instant, from: DeviceId, session: Option<SessionId>, why: Violation) {
+        if let Some(session) = session
+            && let Some(sync) = self.syncing.peers.get_mut(&from)
+        {
+            sync.follows.insert(session, Follow { answered: true, broken: true });
+        }
+        self.refuse_for(now, from, 0, session, why);
+    }
+}
+
+/// What this device holds of a peer's changes.
+fn since(session: &Session<SessionData>, peer: DeviceId) -> Since {
+    let (log, at) = session.holdings.cursor(&peer).unwrap_or((NO_LOG, 0));
+    Since { session: session.id(), log, at, own: own_log(session), ext: Exts::empty() }
+}
+
+fn own_log(session: &Session<SessionData>) -> Nonce {
+    session.holdings.changes().name()
+}
+
+fn tell_changed(session: &Session<SessionData>, ctx: &mut Ctx<'_>, parts: BTreeSet<PartId>) {
+    if !parts.is_empty() {
+        let parts = parts.into_iter().collect();
+        ctx.event(Event::Changed { session: session.id(), parts });
+    }
+}
+
+/// Whether a peer's copy of a part is to be looked at: of an exclusive part it is if it was written under a higher
+/// record of the chain than the copy here, or later under the same (SYNC-RANK-1), unless this device is primary itself
+/// (SYNC-OWN-1).
+fn wins(session: &Session<SessionData>, rules: Rules, part: &Part) -> bool {
+    if part.kind != PartKind::Exclusive.number() {
+        return true;
+    }
+    let chain = session.chain();
+    let place = |record: &Hash| chain.get(record).filter(|_| chain.leads_to_head(record)).map(|record| record.body().n);
+    let rank = |part: &Part| part.values.iter().map(|value| (place(&value.op.record), value.op.seq)).max();
+    let own = session.holdings.state().and_then(|state| state.part(&part.part)).and_then(rank);
+    let theirs = rank(part).filter(|(place, _)| place.is_some());
+    let higher = theirs.is_some() && theirs > own || !rules.keeps(Clause::SYNC_RANK_1);
+    // A taker may lack what the last primary wrote; whoever was granted to holds it all.
+    let taken = session.head().body().kind == Kind::Takeover.number();
+    let primary = session.role(rules) == SessionRole::Primary && rules.keeps(Clause::SYNC_OWN_1);
+    higher && (!primary || taken)
+}

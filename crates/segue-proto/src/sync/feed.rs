@@ -1,0 +1,281 @@
+//! The sending side: what a peer is fed of a session.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use super::changes::{Change, Changes};
+use crate::clock::Instant;
+use crate::data::{Part, State, Stream, StreamOp};
+use crate::limits::{MARK_DELAY, MAX_OPS, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS};
+use crate::wire::codec::{Blob, encode};
+use crate::wire::{
+    ActorId, BriefDep, BriefOp, DeviceId, Exts, Hash, Hlc, List, Mark, Message, Nonce, Ops, PartId, Parts, SessionId,
+    Strand, Text,
+};
+
+/// The numbers that strands have on a link, in the direction away from this device.
+#[derive(Clone, Debug, Default)]
+pub struct Outbound {
+    names: BTreeMap<(SessionId, PartId, ActorId), Name>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    number: u32,
+    /// The record and the number that the peer takes the next op to have.
+    record: Hash,
+    seq: u64,
+}
+
+/// What is sent to one peer of one session.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    peer: DeviceId,
+    /// Whether the peer still holds what it sent here itself, so that this needn't be sent back.
+    keeps: bool,
+    /// Where it started.
+    from: u64,
+    /// The position and the change up to which everything was sent.
+    sent: (u64, Option<Change>),
+    /// The position up to which the peer holds everything durably.
+    held: u64,
+    /// What was sent beyond that: position and bytes.
+    flight: VecDeque<(u64, usize)>,
+    /// The position of the last MARK.
+    marked: Option<u64>,
+    mark_at: Option<Instant>,
+}
+
+impl Feed {
+    /// Starts at a position in this device's log up to which the peer holds everything.
+    pub fn new(peer: DeviceId, at: u64, keeps: bool) -> Feed {
+        Feed { peer, keeps, from: at, sent: (at, None), held: at, flight: VecDeque::new(), marked: None, mark_at: None }
+    }
+
+    /// Whether the feed started at this position.
+    pub fn is_from(&self, at: u64) -> bool {
+        self.from == at
+    }
+
+    /// The peer holds everything up to `at`.
+    pub fn on_held(&mut self, at: u64) {
+        if at <= self.sent.0 {
+            self.held = self.held.max(at);
+            self.flight.retain(|(position, _)| *position > at);
+        }
+    }
+
+    /// The position up to which the peer holds everything durably.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// The bytes on their way.
+    pub fn in_flight(&self) -> usize {
+        self.flight.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// When the next MARK is due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.mark_at
+    }
+
+    /// The next messages of the feed; none once everything was sent.
+    pub fn step(&mut self, names: &mut Outbound, changes: &Changes, state: &State) -> Option<Vec<Message>> {
+        loop {
+            let (at, change, from) = changes.after(self.sent.0, self.sent.1).next()?;
+            if self.keeps && from == Some(self.peer) {
+                self.sent = (at, Some(change));
+                continue;
+            }
+            let mut messages = Vec::new();
+            match change {
+                Change::Part(_) => self.take_parts(changes, state, &mut messages),
+                Change::Op(part, actor, seq) => {
+                    self.sent = (at, Some(change));
+                    let kind = state.part(&part).map_or(0, |part| part.kind);
+                    let Some(stream) = state.stream(&part) else { continue };
+                    let strand = (state.session(), part, actor);
+                    names.introduce(strand, kind, stream, seq, &mut messages);
+                    let ops = self.take_ops(names, (changes, stream), strand, seq);
+                    messages.extend(ops);
+                }
+            }
+            let bytes = messages.iter().map(|message| message.to_frame().len()).sum();
+            self.flight.push_back((self.sent.0, bytes));
+            return Some(messages);
+        }
+    }
+
+    /// The MARK that is due: at once when a peer has caught up for the first time or much is on its way, else a while
+    /// after the last op, so that a key typed doesn't cost one.
+    pub fn mark(&mut self, now: Instant, changes: &Changes, state: &State, much: bool) -> Option<Message> {
+        let due = self.mark_at.is_some_and(|at| at <= now);
+        let drained = changes.after(self.sent.0, self.sent.1).next().is_none();
+        let at = if drained { changes.last() } else { self.sent.0.saturating_sub(1) };
+        let first = self.marked.is_none() && drained;
+        if self.marked.is_some_and(|marked| at <= marked) || !drained && at == 0 {
+            self.mark_at = None;
+            return None;
+        }
+        if !(due || much || first) {
+            self.mark_at = self.mark_at.or(Some(now.after(MARK_DELAY)));
+            return None;
+        }
+        (self.marked, self.mark_at) = (Some(at), None);
+        let (session, name) = (state.session(), Text::new(state.name()).unwrap_or_default());
+        Some(Mark { session, name, log: changes.name(), at, ext: Exts::empty() }.into())
+    }
+
+    /// The next run of parts, as they are now.
+    fn take_parts(&mut self, changes: &Changes, state: &State, messages: &mut Vec<Message>) {
+        let (mut parts, mut size) = (Vec::new(), 0);
+        for (at, change, from) in changes.after(self.sent.0, self.sent.1) {
+            let Change::Part(id) = change else { break };
+            let known = self.keeps && from == Some(self.peer);
+            let pieces = state.part(&id).filter(|_| !known).map(pieces).unwrap_or_default();
+            let more: usize = pieces.iter().map(Vec::len).sum();
+            if !parts.is_empty() && (size + more > MAX_PART || parts.len() + pieces.len() > MAX_SYNC_PARTS) {
+                break;
+            }
+            if pieces.len() > 1 {
+                let whole = pieces.into_iter().map(|piece| parts_message(state.session(), alloc::vec![piece]));
+                messages.extend(whole);
+                self.sent = (at, Some(change));
+                break;
+            }
+            size += more;
+            parts.extend(pieces);
+            self.sent = (at, Some(change));
+        }
+        if !parts.is_empty() {
+            messages.push(parts_message(state.session(), parts));
+        }
+    }
+
+    /// The op with this number and those behind it in the log, as far as they are of the same strand and record.
+    fn take_ops(
+        &mut self,
+        names: &mut Outbound,
+        (changes, stream): (&Changes, &Stream),
+        strand: (SessionId, PartId, ActorId),
+        first: u64,
+    ) -> Option<Message> {
+        let (_, part, actor) = strand;
+        let record = stream.op(&actor, first)?.record;
+        let (mut ops, mut size, mut seq) = (Vec::new(), 0, first);
+        while let Some(op) = stream.op(&actor, seq).filter(|op| op.record == record) {
+            let named = op.deps.iter().all(|(of, _)| names.number(&(strand.0, part, *of)).is_some());
+            if seq != first {
+                let next = changes.after(self.sent.0, self.sent.1).next();
+                let follows = next.filter(|(_, change, _)| *change == Change::Op(part, actor, seq));
+                let Some((at, change, _)) = follows else { break };
+                if size + op.body.len() > MAX_PART / 2 || ops.len() >= MAX_OPS || !named {
+                    break;
+                }
+                self.sent = (at, Some(change));
+            }
+            let last = stream.op(&actor, seq.saturating_sub(1)).map_or(Hlc::ZERO, |op| op.hlc);
+            ops.push(brief(names, strand, last, op));
+            size += op.body.len() + 16;
+            seq += 1;
+        }
+        let name = names.names.get_mut(&strand)?;
+        name.seq = seq;
+        Some(Ops { strand: name.number, ops: List::new(ops)?, ext: Exts::empty() }.into())
+    }
+}
+
+impl Outbound {
+    fn number(&self, strand: &(SessionId, PartId, ActorId)) -> Option<u32> {
+        self.names.get(strand).map(|name| name.number)
+    }
+
+    /// Names the strand of an op, and those that the op names as read, where the peer doesn't know them yet.
+    fn introduce(
+        &mut self,
+        strand: (SessionId, PartId, ActorId),
+        kind: u16,
+        stream: &Stream,
+        seq: u64,
+        messages: &mut Vec<Message>,
+    ) {
+        let Some(op) = stream.op(&strand.2, seq) else { return };
+        // An op names at most MAX_DEPS strands as read: if there is no room for all, the numbers start again.
+        if self.names.len() + op.deps.len() + 1 > MAX_STRANDS {
+            self.names.clear();
+        }
+        for (actor, _) in &op.deps {
+            let of = (strand.0, strand.1, *actor);
+            if !self.names.contains_key(&of) {
+                messages.extend(self.name(of, kind, stream, stream.seq(actor) + 1, Hash::ZERO));
+            }
+        }
+        let known = self.names.get(&strand).is_some_and(|name| name.seq == seq && name.record == op.record);
+        if !known {
+            messages.extend(self.name(strand, kind, stream, seq, op.record));
+        }
+    }
+
+    fn name(
+        &mut self,
+        strand: (SessionId, PartId, ActorId),
+        kind: u16,
+        stream: &Stream,
+        next: u64,
+        record: Hash,
+    ) -> Option<Message> {
+        let (session, part, actor) = strand;
+        let new = u32::try_from(self.names.len()).ok()?;
+        let number = self.number(&strand).unwrap_or(new);
+        self.names.insert(strand, Name { number, record, seq: next });
+        let (seed, seq) = (stream.seed(&actor)?, next.saturating_sub(1));
+        let hlc = stream.op(&actor, seq).map_or(Hlc::ZERO, |op| op.hlc);
+        Some(Strand { strand: number, session, part, kind, actor, seed, record, seq, hlc, ext: Exts::empty() }.into())
+    }
+}
+
+/// An op without what the peer knows from its strand.
+fn brief(names: &Outbound, strand: (SessionId, PartId, ActorId), last: Hlc, op: &StreamOp) -> BriefOp {
+    let number = |of: &ActorId| names.number(&(strand.0, strand.1, *of)).unwrap_or(u32::MAX);
+    let deps = op.deps.iter().map(|(of, seq)| BriefDep { strand: number(of), seq: *seq }).collect();
+    BriefOp {
+        ms: millis(op.hlc).saturating_sub(millis(last)),
+        deps: List::new(deps).unwrap_or_default(),
+        body: Blob::new(op.body.clone()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn millis(time: Hlc) -> u64 {
+    u64::from_be_bytes(*time.as_bytes()) >> 16
+}
+
+/// The encoding of a part, or if that is too long for a frame those of pieces that merge to it, values first.
+fn pieces(part: &Part) -> Vec<Vec<u8>> {
+    let whole = encode(part);
+    if whole.len() <= MAX_PART {
+        return alloc::vec![whole];
+    }
+    let with = part.values.iter().map(|value| {
+        let tip = part.tip(&value.op.actor).cloned();
+        (tip.into_iter().collect::<Vec<_>>(), alloc::vec![value.clone()])
+    });
+    let bare = part.strands.iter().filter(|tip| !part.values.iter().any(|value| value.op.actor == tip.actor));
+    let bare: Vec<_> = bare.cloned().collect();
+    let bare = bare.chunks(256).map(|tips| (tips.to_vec(), Vec::new()));
+    let piece = |(tips, values)| Part {
+        part: part.part,
+        kind: part.kind,
+        strands: List::new(tips).unwrap_or_default(),
+        values: List::new(values).unwrap_or_default(),
+    };
+    with.chain(bare).map(|of| encode(&piece(of))).collect()
+}
+
+fn parts_message(session: SessionId, parts: Vec<Vec<u8>>) -> Message {
+    let parts = parts.into_iter().filter_map(Blob::new).collect();
+    Parts { session, parts: List::new(parts).unwrap_or_default(), ext: Exts::empty() }.into()
+}
+
+/// A name for a log of changes, as SINCE has it when none is known.
+pub const NO_LOG: Nonce = Nonce::ZERO;

@@ -1,0 +1,14 @@
+//! Sync: how devices that take part in a session tell each other what changed (spec chapter `sync`).
+//!
+//! Each device keeps a log of the changes of its own copy. A peer names the place in it up to which it holds
+//! everything, and is fed what follows: a part with values as it is, a log or opaque part by its new ops. Both can be
+//! taken in twice, so what two peers feed at once does no harm.
+
+mod changes;
+mod feed;
+mod follow;
+pub mod kept;
+
+pub use changes::{Change, Changes};
+pub use feed::{Feed, NO_LOG, Outbound};
+pub use follow::{Inbound, Incoming};

@@ -1,0 +1,163 @@
+//! Keeping what was received: verified by the core's code and stored, on a blocking thread.
+//!
+//! A link has one such thread at a time, which goes on while there is something to do. So small blobs, of which many come
+//! at once, don't cost a thread's wake-up and an input of the driver each.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use segue_proto::LinkId;
+use segue_proto::transfer::{BulkEnd, Plan, Verified};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::task::spawn_blocking;
+
+use super::Shared;
+use super::buffers::Buffer;
+use crate::driver::Input;
+
+/// Buffers after which the core is told, though there are more: it has new requests to make.
+const BURST: usize = 8;
+
+/// Keeps what comes over a link. A cheap handle.
+#[derive(Clone)]
+pub(super) struct Keeper(Arc<Inner>);
+
+struct Inner {
+    link: LinkId,
+    shared: Shared,
+    queue: Mutex<Queue>,
+}
+
+/// Bounded by the link's budget, of which everything in it has a share.
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// A thread is at it.
+    running: bool,
+}
+
+/// Chunks that were received, one after the other in a buffer.
+pub(super) struct Got {
+    pub(super) plan: Arc<Plan>,
+    pub(super) group: Range<u32>,
+    pub(super) buffer: Buffer,
+    /// Its share of the link's budget.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// What became of a buffer, once the core knows. An error if the store failed.
+pub(super) type Kept = oneshot::Receiver<BulkEnd>;
+
+struct Job {
+    got: Got,
+    then: Then,
+}
+
+enum Then {
+    /// Whoever reads the stream goes on.
+    Answer(oneshot::Sender<BulkEnd>),
+    /// The stream has ended, and so does the answer to this request.
+    End(u32),
+}
+
+impl Keeper {
+    pub(super) fn new(link: LinkId, shared: Shared) -> Self {
+        Keeper(Arc::new(Inner { link, shared, queue: Mutex::default() }))
+    }
+
+    /// Verifies and stores chunks, and tells the core.
+    pub(super) fn keep(&self, got: Got) -> Kept {
+        let (tell, told) = oneshot::channel();
+        self.push(Job { got, then: Then::Answer(tell) });
+        told
+    }
+
+    /// The same with the last chunks of a stream that has ended, of which the core is told, too.
+    pub(super) fn keep_last(&self, got: Got, req: u32) {
+        self.push(Job { got, then: Then::End(req) });
+    }
+
+    fn push(&self, job: Job) {
+        let mut queue = self.lock();
+        queue.jobs.push_back(job);
+        if !mem::replace(&mut queue.running, true) {
+            let keeper = self.clone();
+            spawn_blocking(move || keeper.run());
+        }
+    }
+
+    fn run(&self) {
+        while let Some(jobs) = self.next() {
+            if let Err(error) = self.work(jobs) {
+                let text = format!("writing received chunks: {error}");
+                let _ = self.0.shared.inbox.blocking_send(Input::StoreFailed(text));
+            }
+        }
+    }
+
+    /// What there is to do; none ends the thread.
+    fn next(&self) -> Option<Vec<Job>> {
+        let mut queue = self.lock();
+        let some = queue.jobs.len().min(BURST);
+        queue.running = some > 0;
+        queue.running.then(|| queue.jobs.drain(..some).collect())
+    }
+
+    fn work(&self, jobs: Vec<Job>) -> Result<(), segue_store::StoreError> {
+        let (mut chunks, mut ends, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for Job { got, then } in jobs {
+            let (kept, end) = self.store(&got)?;
+            chunks.extend(kept);
+            match then {
+                Then::Answer(answer) => answers.push((answer, end)),
+                Then::End(req) => ends.push((req, end)),
+            }
+        }
+        self.0.shared.counters.chunks_rx.add(chunks.len() as u64);
+        let _ = self.0.shared.inbox.blocking_send(Input::Received { link: self.0.link, chunks, ends });
+        for (answer, end) in answers {
+            // A stream whose link ended doesn't care.
+            let _ = answer.send(end);
+        }
+        Ok(())
+    }
+
+    /// The chunks that are good and stored, and whether the stream is worth reading on. Chunk lists are stored, too:
+    /// whoever has the blob must be able to serve them.
+    fn store(&self, got: &Got) -> Result<(Vec<Verified>, BulkEnd), segue_store::StoreError> {
+        let (chunks, end) = self.verify(got);
+        let stored = self.0.shared.storage.store(&got.plan, &chunks, &got.buffer)?;
+        // Without the last chunks the core won't take the blob for complete.
+        Ok(if stored { (chunks, end) } else { (Vec::new(), BulkEnd::Corrupt) })
+    }
+
+    /// Verifies chunks up to the first bad one.
+    fn verify(&self, got: &Got) -> (Vec<Verified>, BulkEnd) {
+        let (plan, mut good) = (&got.plan, Vec::new());
+        let mut rest: &[u8] = &got.buffer;
+        for index in got.group.clone() {
+            let len = plan.chunk(index).map_or(0, |chunk| chunk.len as usize);
+            let Some((bytes, later)) = rest.split_at_checked(len) else { return (good, BulkEnd::Corrupt) };
+            rest = later;
+            match plan.verify_chunk(self.0.shared.rules, index, bytes) {
+                Ok(verified) => good.push(verified),
+                Err(violation) => {
+                    tracing::warn!(link = self.0.link.0, blob = %plan.blob(), index, %violation, "bad chunk");
+                    return (good, BulkEnd::Corrupt);
+                }
+            }
+        }
+        (good, BulkEnd::Finished)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of two ends the one that says more against the peer.
+pub(super) fn worse(a: BulkEnd, b: BulkEnd) -> BulkEnd {
+    if a == BulkEnd::Corrupt || b == BulkEnd::Finished { a } else { b }
+}

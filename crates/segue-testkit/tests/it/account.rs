@@ -1,0 +1,226 @@
+//! Accounts under random edits, apart and together: rosters agree where devices meet, and nobody who knows of a
+//! revocation hands anything to the revoked device.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use segue_proto::wire::{DeviceId, Hash, Kind, SessionId};
+use segue_proto::{Event, Instant, LinkId, Policy, Role};
+use segue_testkit::device::{Command, Device, Input, Outputs, Reply, Setup};
+use segue_testkit::{LocalDevice, Rng};
+
+const DEVICES: usize = 5;
+const STEPS: usize = 60;
+const SEEDS: u64 = 150;
+
+/// Devices and the connections between them; all that is written is durable at once.
+struct Mesh {
+    devices: Vec<LocalDevice>,
+    ids: Vec<DeviceId>,
+    now: Instant,
+    links: BTreeMap<LinkId, (usize, usize)>,
+    made: u64,
+    queue: VecDeque<(usize, Input)>,
+    events: Vec<Vec<Event>>,
+    sessions: Vec<SessionId>,
+    /// By device that knows of a revocation, and device revoked: the grants that the one had made to the other by then.
+    frozen: BTreeMap<(usize, usize), BTreeSet<Hash>>,
+}
+
+impl Mesh {
+    fn new(seed: u64) -> Mesh {
+        let now = Instant::from_micros(1_000_000);
+        let mut rng = Rng::new(seed, "keys");
+        let (mut devices, mut ids) = (Vec::new(), Vec::new());
+        for at in 0..DEVICES {
+            let mut setup = Setup::new(rng.array());
+            setup.pulls = Policy::Allow;
+            ids.push(setup.device());
+            devices.push(LocalDevice::new(setup, seed * 100 + at as u64, now).unwrap().0);
+        }
+        let events = vec![Vec::new(); DEVICES];
+        let (links, queue, frozen) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
+        Mesh { devices, ids, now, links, made: 0, queue, events, sessions: Vec::new(), frozen }
+    }
+
+    fn command(&mut self, who: usize, command: Command) -> Option<Reply> {
+        let (reply, out) = self.devices[who].command(self.now, command);
+        self.absorb(who, out);
+        self.run();
+        reply.ok()
+    }
+
+    fn absorb(&mut self, who: usize, out: Outputs) {
+        self.queue.extend(out.batches.iter().map(|batch| (who, Input::Durable { lsn: batch.lsn })));
+        for (link, bytes) in out.control {
+            self.queue.extend(self.other(link, who).map(|other| (other, Input::Bytes { link, bytes })));
+        }
+        for bulk in out.bulk {
+            let (link, stream, bytes, fin) = (bulk.link, bulk.stream, bulk.bytes, bulk.fin);
+            self.queue.extend(self.other(link, who).map(|other| (other, Input::Bulk { link, stream, bytes, fin })));
+        }
+        for (link, _) in out.closes {
+            self.queue.push_back((who, Input::LinkDown { link }));
+            self.queue.extend(self.other(link, who).map(|other| (other, Input::LinkDown { link })));
+        }
+        self.events[who].extend(out.events);
+    }
+
+    fn other(&self, link: LinkId, who: usize) -> Option<usize> {
+        self.links.get(&link).map(|(a, b)| if *a == who { *b } else { *a })
+    }
+
+    fn run(&mut self) {
+        while let Some((who, input)) = self.queue.pop_front() {
+            let out = self.devices[who].input(self.now, input);
+            self.absorb(who, out);
+        }
+        self.check();
+    }
+
+    fn connect(&mut self, a: usize, b: usize) -> LinkId {
+        self.made += 1;
+        let (link, binding) = (LinkId(self.made), [self.made as u8; 32]);
+        self.links.insert(link, (a, b));
+        let expect = Some(self.ids[b]);
+        self.queue.push_back((a, Input::LinkUp { link, role: Role::Initiator, binding, expect }));
+        self.queue.push_back((b, Input::LinkUp { link, role: Role::Responder, binding, expect: None }));
+        self.run();
+        link
+    }
+
+    fn cut(&mut self, link: LinkId) {
+        let Some((a, b)) = self.links.remove(&link) else { return };
+        self.queue.push_back((a, Input::LinkDown { link }));
+        self.queue.push_back((b, Input::LinkDown { link }));
+        self.run();
+    }
+
+    /// The users of two devices link them.
+    fn link(&mut self, by: usize, new: usize) {
+        let Some(Reply::Invite(invite)) = self.command(new, Command::Invite { name: format!("device {new}") }) else {
+            return;
+        };
+        if self.command(by, Command::AcceptLink { invite }).is_none() {
+            return;
+        }
+        self.connect(by, new);
+        let (one, two) = (self.ids[by], self.ids[new]);
+        self.command(by, Command::ConfirmLink { device: two, yes: true });
+        self.command(new, Command::ConfirmLink { device: one, yes: true });
+    }
+
+    fn is_revoked(&self, by: usize, device: usize) -> bool {
+        self.devices[by].endpoint().roster().is_some_and(|roster| roster.is_revoked(&self.ids[device]))
+    }
+
+    fn is_member(&self, by: usize, device: usize) -> bool {
+        self.devices[by].endpoint().roster().is_some_and(|roster| roster.is_member(&self.ids[device]))
+    }
+
+    /// The grants that `by` has signed for `to`.
+    fn grants(&self, by: usize, to: usize) -> BTreeSet<Hash> {
+        let views = self.sessions.iter().filter_map(|session| self.devices[by].endpoint().session(session));
+        let records = views.flat_map(|view| view.chain);
+        let to_it = records.filter(|record| {
+            let body = record.body();
+            body.kind == Kind::Grant.number() && body.signer == self.ids[by] && body.owner == self.ids[to]
+        });
+        to_it.map(|record| record.id()).collect()
+    }
+
+    /// Invariant 11: who knows of a revocation grants nothing to the revoked device any more, and has no link with it.
+    fn check(&mut self) {
+        for by in 0..DEVICES {
+            for to in (0..DEVICES).filter(|to| *to != by) {
+                if !self.is_revoked(by, to) {
+                    continue;
+                }
+                let now = self.grants(by, to);
+                let then = self.frozen.entry((by, to)).or_insert_with(|| now.clone());
+                assert!(now.is_subset(then), "{by} granted to {to}, which it knows to be revoked");
+                let linked = self.links.keys().any(|link| {
+                    let peer = self.devices[by].endpoint().link_peer(*link).map(|(peer, _)| peer);
+                    peer == Some(self.ids[to])
+                });
+                assert!(!linked, "{by} is linked with {to}, which it knows to be revoked");
+            }
+        }
+    }
+
+    fn step(&mut self, rng: &mut Rng) {
+        let (a, b) = (rng.below(DEVICES as u64) as usize, rng.below(DEVICES as u64) as usize);
+        let device = self.ids[b];
+        match rng.below(10) {
+            0 | 1 => self.link(a, b),
+            2..=4 if a != b => drop(self.connect(a, b)),
+            5 => {
+                let live: Vec<LinkId> = self.links.keys().copied().collect();
+                live.get(rng.below(live.len() as u64 + 1) as usize).into_iter().for_each(|link| self.cut(*link));
+            }
+            6 => drop(self.command(a, Command::Revoke { device })),
+            7 => {
+                if let Some(Reply::Session(session)) =
+                    self.command(a, Command::Create { name: "notes".into(), members: vec![] })
+                {
+                    self.sessions.push(session);
+                }
+            }
+            _ => {
+                if let Some(session) = rng.pick(&self.sessions).copied() {
+                    self.command(a, Command::Initiate { session, to: device, timeout_us: 60_000_000 });
+                    let offered: Vec<_> = self.events[b].drain(..).collect();
+                    for event in offered {
+                        if let Event::HandoffRequest { token, .. } = event {
+                            self.command(b, Command::Accept { token });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every two devices that take each other for members meet: then they hold the same entries.
+    fn meet(&mut self) {
+        let pairs = || (0..DEVICES).flat_map(|a| (a + 1..DEVICES).map(move |b| (a, b)));
+        for _ in 0..2 {
+            for (a, b) in pairs() {
+                self.connect(a, b);
+            }
+        }
+        for (a, b) in pairs().filter(|(a, b)| self.is_member(*a, *b) && self.is_member(*b, *a)) {
+            let heads = |at: usize| self.devices[at].endpoint().roster().map(segue_proto::account::Roster::heads);
+            // Both may have been put out of it by what the other one brought.
+            if self.is_member(a, a) && self.is_member(b, b) {
+                assert_eq!(heads(a), heads(b), "{a} and {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rosters_agree_and_revoked_devices_gain_nothing() {
+    let (mut linked, mut revoked, mut granted) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let mut mesh = Mesh::new(seed);
+        let mut rng = Rng::new(seed, "steps");
+        mesh.command(0, Command::CreateAccount { name: "first".into() });
+        for at in 1..DEVICES - 1 {
+            mesh.link(at - 1, at);
+        }
+        for _ in 0..STEPS {
+            mesh.step(&mut rng);
+        }
+        mesh.meet();
+        linked += (0..DEVICES).filter(|at| mesh.is_member(*at, *at)).count();
+        revoked += mesh.frozen.len();
+        granted += (0..DEVICES)
+            .flat_map(|a| (0..DEVICES).map(move |b| (a, b)))
+            .filter(|(a, b)| !mesh.grants(*a, *b).is_empty())
+            .count();
+    }
+    // The runs reached what they are about.
+    assert!(
+        linked > 100 && revoked > 100 && granted > 50,
+        "{linked} linked, {revoked} revocations known, {granted} grants"
+    );
+}

@@ -1,0 +1,120 @@
+//! Chapter sync: each message, and what feeds stand for.
+
+mod feeds;
+mod hand;
+
+use segue_proto::{Instant, Rules};
+
+use segue_proto::data::{NewOp, PartKind, State, Written, named_part};
+use segue_proto::sync::{Change, Changes, Feed, Outbound};
+use segue_proto::wire::{Exts, Hlc, Message, Nonce, PartId, SessionId, Since};
+
+use super::cast::{Device, LAPTOP, PHONE, TABLET, story};
+use super::form::Book;
+
+/// Adds the chapter's vectors.
+pub(crate) fn add(book: &mut Book) {
+    feeds::add(book);
+}
+
+/// A session with a diary that two devices wrote, and a title that both gave it without knowing of each other.
+pub(crate) struct Diary {
+    pub(crate) session: SessionId,
+    pub(crate) diary: PartId,
+    pub(crate) title: PartId,
+    pub(crate) state: State,
+    /// The copies of the title as their writers had them.
+    pub(crate) titles: [segue_proto::data::Part; 2],
+    changes: Changes,
+}
+
+/// The names of the laptop's and the tablet's logs of changes.
+const LAPTOP_LOG: Nonce = Nonce::new([0x51; 16]);
+const TABLET_LOG: Nonce = Nonce::new([0x53; 16]);
+
+/// What a device writes at a time.
+pub(crate) fn op(who: Device, part: PartId, kind: PartKind, ms: u64, body: &[u8]) -> NewOp {
+    NewOp {
+        actor: who.actor(),
+        part,
+        kind: kind.number(),
+        hlc: time(ms),
+        record: story().genesis.id(),
+        salt: Nonce::new([0x70 + who.secret[0]; 16]),
+        body: body.to_vec(),
+        resolves: false,
+    }
+}
+
+/// So many milliseconds after 1,700,000,000,000 ms since 1970.
+pub(crate) fn time(ms: u64) -> Hlc {
+    Hlc::new(((1_700_000_000_000 + ms) << 16).to_be_bytes())
+}
+
+/// The session with the diary.
+pub(crate) fn diary() -> Diary {
+    let session = story().session;
+    let diary = named_part(&session, PartKind::Log, "diary");
+    let title = named_part(&session, PartKind::Register, "title");
+    let mut state = State::new(session, "Holiday");
+    let mut changes = Changes::new(LAPTOP_LOG);
+    let titles = [(LAPTOP, "Norway"), (PHONE, "Sweden")].map(|(who, name)| {
+        let mut alone = State::new(session, "Holiday");
+        let written = alone.write(Rules::ALL, op(who, title, PartKind::Register, 5, name.as_bytes()));
+        written.expect("the story's writes are good");
+        alone.part(&title).cloned().expect("it was written")
+    });
+    for copy in &titles {
+        state.merge(Rules::ALL, copy).expect("copies of one part");
+    }
+    changes.note(1, Change::Part(title), None);
+    let entries: [(Device, u64, &[u8]); 5] = [
+        (LAPTOP, 0, b"Left at nine."),
+        (LAPTOP, 0, b"Rain."),
+        (LAPTOP, 1_500, b"More rain."),
+        (PHONE, 2_000, b"Dry here."),
+        (LAPTOP, 1_900, b"On my way."),
+    ];
+    for (at, (who, ms, body)) in (2..).zip(entries) {
+        let written = state.write(Rules::ALL, op(who, diary, PartKind::Log, ms, body));
+        let Ok(Written::Op { part, actor, seq }) = written else { panic!("the story's writes are good") };
+        changes.note(at, Change::Op(part, actor, seq), None);
+    }
+    Diary { session, diary, title, state, titles, changes }
+}
+
+impl Diary {
+    /// What the laptop sends a device that has nothing, MARK last.
+    pub(crate) fn feed(&self) -> Vec<Message> {
+        let mut names = Outbound::default();
+        let mut feed = Feed::new(TABLET.id(), 0, false);
+        let mut messages = Vec::new();
+        while let Some(more) = feed.step(&mut names, &self.changes, &self.state) {
+            messages.extend(more);
+        }
+        messages.extend(feed.mark(Instant::from_micros(0), &self.changes, &self.state, true));
+        messages
+    }
+}
+
+/// Each message of the chapter.
+pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
+    let diary = diary();
+    let feed = diary.feed();
+    let nth = |name: &str, at: usize| {
+        let found = feed.iter().filter(|message| message.row().name == name).nth(at);
+        found.cloned().unwrap_or_else(|| panic!("the feed has a {name} at {at}"))
+    };
+    let since = |log: Nonce, at: u64| {
+        Message::from(Since { session: diary.session, log, at, own: TABLET_LOG, ext: Exts::empty() })
+    };
+    vec![
+        ("since-all", "The tablet holds nothing of the laptop's changes.", since(Nonce::ZERO, 0)),
+        ("since", "The tablet holds, durably, what the laptop's log has up to position 6.", since(LAPTOP_LOG, 6)),
+        ("parts", "A title that two devices gave without knowing of each other.", nth("PARTS", 0)),
+        ("strand", "The laptop's strand of the diary is number 0 on this link.", nth("STRAND", 0)),
+        ("ops", "Its first three ops, of which two were made in one millisecond.", nth("OPS", 0)),
+        ("ops-read", "The first op of strand 1, whose writer had read the three.", nth("OPS", 1)),
+        ("mark", "That was all up to position 6 of the laptop's log.", nth("MARK", 0)),
+    ]
+}
