@@ -53,7 +53,8 @@ impl Holdings for SessionData {
     }
 
     fn holds(&mut self, manifest: &Hash) -> bool {
-        self.state_of(manifest).is_some()
+        // An empty session looks the same to those who know nothing of it: what isn't said to be held isn't.
+        !(self.is_blank() && self.staged.is_empty()) && self.state_of(manifest).is_some()
     }
 
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release> {
