@@ -289,7 +289,17 @@ impl Endpoint {
 
     /// A session's data as this device holds it now.
     pub fn manifest(&self, session: &SessionId) -> Option<crate::data::Manifest> {
-        self.sessions.get(session)?.holdings.state().map(crate::data::State::to_manifest)
+        self.state(session).map(crate::data::State::to_manifest)
+    }
+
+    /// The same where it lies, with the ops of log and opaque parts.
+    pub fn state(&self, session: &SessionId) -> Option<&crate::data::State> {
+        self.sessions.get(session)?.holdings.state()
+    }
+
+    /// This device's present actor in a session: who it is as a writer.
+    pub fn actor(&self, session: &SessionId) -> Option<crate::wire::ActorId> {
+        self.sessions.get(session).map(|session| session.actor().id)
     }
 }
 
