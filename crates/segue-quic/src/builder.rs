@@ -15,6 +15,7 @@ use tokio::time::Instant as Clock;
 
 use crate::bulk::serve::SERVING_IN_ALL;
 use crate::bulk::{Buffers, Shared};
+use crate::conflicts::{Ask, Strategy};
 use crate::driver::journal::Log;
 use crate::driver::{Driver, INBOX, Parts};
 use crate::error::OpenError;
@@ -37,6 +38,8 @@ pub struct Builder {
     trusted: Vec<DeviceId>,
     witness: Option<PathBuf>,
     source: Option<Arc<dyn BlobSource>>,
+    follow: bool,
+    strategy: Arc<dyn Strategy>,
     timeout: std::time::Duration,
 }
 
@@ -68,6 +71,8 @@ impl Builder {
             trusted: Vec::new(),
             witness: None,
             source: None,
+            follow: config.follow,
+            strategy: Arc::new(Ask),
             timeout: std::time::Duration::from_micros(HANDOFF_TIMEOUT),
         }
     }
@@ -145,6 +150,20 @@ impl Builder {
         self
     }
 
+    /// Follows every session that a linked device tells of, as [`Node::follow`] does for one. By default those alone
+    /// that the application names, or is handed.
+    pub fn follow(mut self, follow: bool) -> Self {
+        self.follow = follow;
+        self
+    }
+
+    /// What becomes of values in conflict, in the sessions of which this device is primary. By default
+    /// [`crate::Ask`]: they stay listed by [`Node::conflicts`].
+    pub fn conflicts(mut self, strategy: impl Strategy) -> Self {
+        self.strategy = Arc::new(strategy);
+        self
+    }
+
     /// The deadline of handoffs that this node starts. By default a minute.
     pub fn handoff_timeout(mut self, timeout: std::time::Duration) -> Self {
         self.timeout = timeout;
@@ -189,6 +208,7 @@ impl Builder {
             floor: self.floor,
             pulls: self.pulls,
             accept_unknown: self.accept_unknown,
+            follow: self.follow,
             ..Config::new(device_id(key))
         };
         let entries = store.entries.iter().cloned();
@@ -214,7 +234,9 @@ impl Builder {
         let serving = Arc::new(Semaphore::new(SERVING_IN_ALL));
         let shared = Shared { inbox: inbox_in, storage: store.storage, counters, rules, buffers, serving };
         let node = Node::new(&core, &shared, &endpoint, events.clone(), stop_in, done, self.timeout);
-        let driver = Driver::new(Parts { core, shared, key, origin, endpoint, log: store.log, inbox, stop, events });
+        let strategy = self.strategy.clone();
+        let log = store.log;
+        let driver = Driver::new(Parts { core, shared, key, origin, endpoint, log, inbox, stop, events, strategy });
         tokio::spawn(driver.run(alive, done_in));
         node
     }

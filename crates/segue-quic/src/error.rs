@@ -102,6 +102,22 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// The device doesn't tell of the session: it doesn't know it, or this device may not read it there.
+    #[error("can't follow session {session} from device {device}: {}; check the id, and that this device is a member of it or trusted there", code.meaning().trim_end_matches('.'))]
+    Follow {
+        /// The session.
+        session: SessionId,
+        /// The device that was asked.
+        device: DeviceId,
+        /// What it said.
+        code: Code,
+    },
+    /// A conflict can't be resolved in this way.
+    #[error("can't resolve the conflict: {what}")]
+    Resolution {
+        /// Why not.
+        what: &'static str,
+    },
     /// The devices were not linked.
     #[error("can't link with device {device}: {}; ask for a new invitation", code.meaning().trim_end_matches('.'))]
     Link {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use segue_proto::data::{Entry, EntryMode, PartKind};
+use segue_proto::data::{Entry, EntryMode, PartKind, named_part};
 use segue_proto::transfer::chunk_list;
 use segue_proto::wire::{Hash, PartId, SessionId};
 use segue_proto::{Lsn, UsageError};
@@ -37,8 +37,13 @@ impl Node {
     /// copied: it is read from `source` whenever it is asked for, and if the file has changed by then, it is
     /// unavailable until it is written again.
     ///
+    /// A file of a new path gets the part that every device makes of it, so two devices that add one path before they
+    /// meet have written one file, with two values.
+    ///
     /// # Errors
-    /// This device isn't the session's primary, the path isn't permitted, or the file can't be read.
+    /// `NotMember` if this device doesn't take part in the session, `BadPart` if the path isn't permitted (DATA-NAME-1),
+    /// `Conflicted` if the file has several values, unless the node's strategy says that a write stands for all
+    /// ([`Node::resolve`]); or the file can't be read.
     pub async fn write_file(&self, session: SessionId, path: &str, source: &Path) -> Result<(), Error> {
         self.write_files(session, vec![(path.to_owned(), source.to_owned())]).await
     }
@@ -81,7 +86,7 @@ impl Node {
     /// Writes an entry whose content the application serves itself, and waits until that is durable.
     ///
     /// # Errors
-    /// This device isn't the session's primary, or the entry breaks a rule of its form.
+    /// As [`Node::write_file`], or the entry breaks a rule of its form (DATA-ENTRY-1).
     pub async fn put_entry(&self, session: SessionId, entry: Entry) -> Result<(), Error> {
         self.put_entries(session, vec![entry]).await
     }
@@ -240,6 +245,7 @@ impl Driver {
     /// holds them all already, that of the last write, which may have been theirs.
     fn put_entries(&mut self, session: SessionId, entries: Vec<Entry>) -> Result<Lsn, UsageError> {
         let manifest = self.core.manifest(&session).ok_or(UsageError::UnknownSession)?;
+        let removes = |entry: &Entry| entry.mode == EntryMode::Removed.number();
         let mut parts: HashMap<String, (PartId, Entry)> =
             manifest.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect();
         let mut lsn = self.waits.last_write();
@@ -247,13 +253,22 @@ impl Driver {
             let part = match parts.get(&*entry.path) {
                 Some((_, same)) if *same == entry => continue,
                 Some((part, _)) => *part,
-                None => self.core.new_part(),
+                None if removes(&entry) => continue,
+                None => self.part_of(&session, &entry.path),
             };
-            let (now, kind) = (self.now(), PartKind::Blob.number());
-            lsn = self.core.write(now, wall_ms(), session, part, kind, entry.to_bytes())?;
+            lsn = self.write_shared(session, part, PartKind::Blob, entry.to_bytes())?;
             parts.insert(entry.path.to_string(), (part, entry));
         }
         Ok(lsn)
+    }
+
+    /// The part for a path that no file has: the one that every device makes of it, unless that holds a file which the
+    /// tree puts elsewhere (DATA-TREE-1).
+    fn part_of(&mut self, session: &SessionId, path: &str) -> PartId {
+        let named = named_part(session, PartKind::Blob, path);
+        let held = self.core.state(session).and_then(|state| state.part(&named));
+        let free = held.is_none_or(|part| part.entry().is_some_and(|entry| !entry.is_live()));
+        if free { named } else { self.core.new_part() }
     }
 
     /// The part of the view state.
@@ -312,7 +327,7 @@ fn too_long() -> Error {
     Error::Usage { what: "write into the session", source: UsageError::TooLarge }
 }
 
-fn store_error(at: &str, error: StoreError) -> Error {
+pub(crate) fn store_error(at: &str, error: StoreError) -> Error {
     Error::Io { what: "store", path: at.into(), source: std::io::Error::other(error) }
 }
 
@@ -321,6 +336,8 @@ pub(crate) fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     spawn_blocking(work).await.unwrap_or(Err(Error::Stopped))
 }

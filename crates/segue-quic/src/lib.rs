@@ -25,12 +25,14 @@
 mod account;
 mod builder;
 mod bulk;
+mod conflicts;
 mod driver;
 mod error;
 mod event;
 mod files;
 mod keys;
 mod node;
+mod parts;
 mod stats;
 mod storage;
 mod tls;
@@ -70,11 +72,13 @@ pub mod bare {
 
 pub use account::{Account, LinkedDevice, RevokedDevice};
 pub use builder::Builder;
+pub use conflicts::{Ask, Conflict, Content, KeepBoth, KeepLatest, Merge, Resolution, Strategy, Version};
 pub use error::{Error, HandoffError, OpenError};
 pub use event::{EVENT_QUEUE, Event};
 pub use files::FileInfo;
 pub use keys::{KEY_FILE, device_id, load_or_create_key};
 pub use node::{Node, Receipt, Request, RequestKind};
+pub use parts::{Delivered, OPS_PAGE, Register};
 pub use stats::Stats;
 pub use storage::{BlobSource, ReadAt};
 
@@ -82,5 +86,6 @@ pub use ed25519_dalek::SigningKey;
 pub use segue_proto::{
     Code, Continuity, Generation, HandoffId, Outcome, Policy, SessionRole, SessionView, Token, UsageError,
     account::{BadInvite, Invite},
-    wire::{DeviceId, Hash, SessionId},
+    data::{PartKind, named_part},
+    wire::{ActorId, DeviceId, Hash, PartId, SessionId},
 };

@@ -151,6 +151,9 @@ impl Driver {
                 // The close code of the transport says more than that it ended.
                 let end = ended.and_then(|ended| ended.end).filter(|_| code == Code::LINK_LOST);
                 let (code, remote) = end.unwrap_or((code, remote));
+                if let Some(peer) = peer.filter(|peer| !self.has_other_link(peer, link)) {
+                    self.waits.unlinked(peer);
+                }
                 Event::Unlinked { peer: peer.or(dialled), code, clause, remote }
             }
             Said::Created { session } => return self.waits.changed(Change::Created, session),
@@ -169,6 +172,7 @@ impl Driver {
             }
             Said::Activated { session, record } => {
                 self.waits.changed(Change::Activated, session);
+                self.settle_session(session);
                 Event::Activated { session, record }
             }
             Said::HandoffResolved { id, session, peer, result } => {
@@ -197,8 +201,15 @@ impl Driver {
                 Event::Closed { session }
             }
             Said::Available { session, from } => Event::Available { session, from },
-            Said::Changed { session, parts } => Event::Changed { session, parts },
-            Said::Synced { session, peer } => Event::Synced { session, peer },
+            Said::Changed { session, parts } => {
+                self.settle_parts(session, &parts);
+                Event::Changed { session, parts }
+            }
+            Said::Synced { session, peer } => {
+                self.waits.caught_up(session, peer);
+                self.settle_session(session);
+                Event::Synced { session, peer }
+            }
             Said::Progress { session, done, total } => Event::Progress { session, done, total },
             Said::Data { session, root } => Event::Data { session, root },
             Said::HeadChanged { session, head, owner } => {
@@ -209,13 +220,22 @@ impl Driver {
             }
             Said::Fenced { session, head, owner, copies } => Event::Fenced { session, head, owner, copies },
             Said::Equivocation { session, key, records } => Event::Equivocation { session, key, records },
-            Said::Refused { peer, session, code } => Event::Refused { peer, session, code, clause: None },
+            Said::Refused { peer, session, code } => {
+                if let Some(session) = session.filter(|_| SECRET.contains(&code)) {
+                    self.waits.not_followed(session, peer, code);
+                }
+                Event::Refused { peer, session, code, clause: None }
+            }
             Said::Violation { peer, session, violation } => {
                 Event::Refused { peer, session, code: violation.code, clause: Some(violation.clause) }
             }
             Said::Halted => return self.halt("the core was halted".to_owned()),
         };
         self.events.push(event);
+    }
+
+    fn has_other_link(&self, peer: &DeviceId, link: LinkId) -> bool {
+        self.links.iter().any(|(id, other)| *id != link && other.peer.as_ref() == Some(peer))
     }
 
     fn linked(&mut self, id: LinkId, peer: DeviceId, generation: Generation) -> Event {
@@ -241,3 +261,6 @@ impl Driver {
         }
     }
 }
+
+/// What a device says of a session that it doesn't know, or that isn't the other's business.
+const SECRET: [Code; 3] = [Code::HO_UNKNOWN_SESSION, Code::HO_NOT_MEMBER, Code::AUTH_REVOKED];

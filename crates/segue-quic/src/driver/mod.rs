@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant as Clock, Sleep};
 
 use crate::bulk::Shared;
+use crate::conflicts::Strategy;
 use crate::event::{Event, Queue};
 use crate::node::Request;
 use crate::stats::Stats;
@@ -87,6 +88,8 @@ pub(crate) struct Driver {
     pub(crate) waits: Waits,
     /// What waits for the application, by token.
     pub(crate) requests: BTreeMap<Token, Request>,
+    pub(crate) strategy: Arc<dyn Strategy>,
+    pub(crate) tasks: JoinSet<()>,
     key: SigningKey,
     origin: Clock,
     endpoint: quinn::Endpoint,
@@ -101,7 +104,6 @@ pub(crate) struct Driver {
     stopping: Option<Clock>,
     halted: bool,
     events: Arc<Queue>,
-    tasks: JoinSet<()>,
     timer: Pin<Box<Sleep>>,
     /// When the timer fires; it may be earlier than need be.
     armed: Option<Clock>,
@@ -125,6 +127,7 @@ pub(crate) struct Parts {
     pub(crate) inbox: mpsc::Receiver<Input>,
     pub(crate) stop: oneshot::Receiver<Stop>,
     pub(crate) events: Arc<Queue>,
+    pub(crate) strategy: Arc<dyn Strategy>,
 }
 
 impl Driver {
@@ -137,6 +140,8 @@ impl Driver {
             keepers: Keepers::default(),
             waits: Waits::default(),
             requests: BTreeMap::new(),
+            strategy: parts.strategy,
+            tasks,
             key: parts.key,
             origin: parts.origin,
             endpoint: parts.endpoint,
@@ -150,7 +155,6 @@ impl Driver {
             stopping: None,
             halted: false,
             events: parts.events,
-            tasks,
             timer: Box::pin(tokio::time::sleep_until(parts.origin)),
             armed: Some(parts.origin),
             buffer: vec![0; CONTROL_BUFFER],
@@ -162,6 +166,7 @@ impl Driver {
     pub(crate) async fn run(mut self, mut alive: mpsc::Receiver<()>, done: watch::Sender<bool>) {
         // What an earlier start left unfinished is the first thing to do.
         self.flush();
+        self.core.sessions().into_iter().for_each(|session| self.settle_session(session));
         std::future::poll_fn(|cx| self.poll(cx)).await;
         let Driver { endpoint, tasks, links, log, shared, events, stopping, inbox, mut waits, .. } = self;
         let code = if stopping.is_some() { Code::LINK_SHUTDOWN } else { Code::LINK_LOST };

@@ -1,6 +1,6 @@
 //! Callers that wait for something to come true.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use segue_proto::wire::{DeviceId, Hash, SessionId};
 use segue_proto::{Code, HandoffId, Lsn, UsageError};
@@ -43,6 +43,9 @@ pub(crate) struct Waits {
     accounts: Vec<oneshot::Sender<Hash>>,
     links: Vec<(DeviceId, oneshot::Sender<Linked>)>,
     revokes: Vec<(DeviceId, oneshot::Sender<()>)>,
+    follows: Vec<(SessionId, DeviceId, Tell)>,
+    /// What this device has caught up with since the devices were linked.
+    synced: BTreeSet<(SessionId, DeviceId)>,
 }
 
 struct Given {
@@ -126,6 +129,38 @@ impl Waits {
         }
     }
 
+    /// Waits until this device has caught up with another in a session.
+    pub(crate) fn follow(&mut self, session: SessionId, from: DeviceId) -> oneshot::Receiver<Result<(), Error>> {
+        let (tell, told) = oneshot::channel();
+        if self.synced.contains(&(session, from)) {
+            let _ = tell.send(Ok(()));
+        } else {
+            self.follows.retain(|(.., tell)| !tell.is_closed());
+            self.follows.push((session, from, tell));
+        }
+        told
+    }
+
+    /// This device has caught up with another in a session.
+    pub(crate) fn caught_up(&mut self, session: SessionId, with: DeviceId) {
+        self.synced.insert((session, with));
+        for (.., tell) in self.follows.extract_if(.., |(of, from, _)| (*of, *from) == (session, with)) {
+            let _ = tell.send(Ok(()));
+        }
+    }
+
+    /// A device doesn't tell of a session.
+    pub(crate) fn not_followed(&mut self, session: SessionId, device: DeviceId, code: Code) {
+        for (.., tell) in self.follows.extract_if(.., |(of, from, _)| (*of, *from) == (session, device)) {
+            let _ = tell.send(Err(Error::Follow { session, device, code }));
+        }
+    }
+
+    /// A device has no link any more: what it has had since isn't known.
+    pub(crate) fn unlinked(&mut self, device: DeviceId) {
+        self.synced.retain(|(_, with)| *with != device);
+    }
+
     /// Waits until a batch is durable.
     pub(crate) fn durable(&mut self, lsn: Lsn) -> oneshot::Receiver<Result<(), Error>> {
         let (tell, told) = oneshot::channel();
@@ -207,6 +242,9 @@ impl Waits {
             let _ = tell.send(Err(halted()));
         }
         self.end_changes(|_, _| Some(Err(halted())));
+        for (.., tell) in self.follows.drain(..) {
+            let _ = tell.send(Err(halted()));
+        }
         self.end_handoffs(&HandoffError::halted());
     }
 

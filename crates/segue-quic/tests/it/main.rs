@@ -6,4 +6,5 @@ mod hostile;
 mod links;
 mod raw;
 mod restart;
+mod together;
 mod util;
