@@ -46,6 +46,25 @@ pub(crate) enum Command {
     /// Ask another device to hand a session over to this one
     #[command(after_help = EXIT_CODES)]
     Pull(Pull),
+    /// Write a text together with other devices, in the terminal
+    ///
+    /// Everybody who has the session open sees what the others type, as they type it. The status line tells who is
+    /// online, and what became of your edits: saved means that they survive a crash of this device; offline, so many
+    /// edits waiting means that no other device has those yet. Without a network everybody types on, and when the devices
+    /// meet again, all have one text. Ctrl-Q quits, Ctrl-Z takes back, Ctrl-Y does again.
+    ///
+    /// One device begins: `segue edit --state DIR --create notes --listen 0.0.0.0:4433 --device ID`. It prints the
+    /// session's id; the others join with it: `segue edit --state DIR SESSION --to ADDR --device ID`. The devices of the
+    /// account need no --device to call. No other process may use the state directory meanwhile; owner, devices,
+    /// conflicts and revoke ask this one.
+    #[command(after_help = EXIT_CODES, verbatim_doc_comment)]
+    Edit(Edit),
+    /// List what several devices wrote without knowing of each other, and say what is to stand
+    ///
+    /// Of the versions of a file or register one is shown; the others are kept until one stands for all: --take, or
+    /// --keep-both, which gives each version of a file a name of its own.
+    #[command(after_help = EXIT_CODES)]
+    Conflicts(Conflicts),
     /// Make this device the owner without the owner's help
     ///
     /// What the old owner still writes becomes a labelled copy.
@@ -234,6 +253,53 @@ pub(crate) struct Owner {
     pub(crate) state: State,
     /// Print JSON
     #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Edit {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as the device that began it prints it, and `segue owner`
+    #[arg(value_parser = session, required_unless_present = "create")]
+    pub(crate) session: Option<SessionId>,
+    /// Begin a new session of this name; those named by --device are its members, and so is the account
+    #[arg(long, value_name = "NAME", conflicts_with = "session")]
+    pub(crate) create: Option<String>,
+    /// Take calls at this address; port 0 lets the system choose. Printed before the editor opens
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where a device listens: host or address, and port; the first belongs to the first --device, and so on
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) to: Vec<String>,
+    /// Write together with this device: its name in the account, or its id, as its `segue id` prints it; may be
+    /// repeated, those with an address first. It may read all sessions of this device while the editor is open
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) device: Vec<Who>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Conflicts {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as `segue owner` prints it [default: all sessions]
+    #[arg(value_parser = session)]
+    pub(crate) session: Option<SessionId>,
+    /// The file, by its path, or the register, by the first digits of its part, that is to be resolved [default: the
+    /// only one there is]
+    #[arg(long, value_name = "PATH|PART", requires = "session")]
+    pub(crate) of: Option<String>,
+    /// Let this version stand for all, by its number in the list
+    #[arg(long, value_name = "N", requires = "session", conflicts_with = "keep_both")]
+    pub(crate) take: Option<usize>,
+    /// Keep all versions of a file: the one that is shown keeps its path, the others get names of their own beside it
+    #[arg(long, requires = "session")]
+    pub(crate) keep_both: bool,
+    /// Write the content of a version into this file, and resolve nothing
+    #[arg(long, value_name = "FILE", requires = "session", requires = "take", conflicts_with = "keep_both")]
+    pub(crate) save: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, conflicts_with_all = ["take", "keep_both"])]
     pub(crate) json: bool,
 }
 

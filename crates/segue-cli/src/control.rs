@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use segue_quic::SessionId;
+use segue_quic::{ActorId, PartId, SessionId};
 
 use crate::failure::Failure;
 use crate::who::Who;
@@ -16,8 +16,19 @@ pub(crate) enum Request {
     Owner,
     Devices,
     Revoke(Who),
+    Conflicts(Option<SessionId>),
+    Resolve { session: SessionId, part: PartId, how: How },
     Takeover(SessionId),
     Close(SessionId),
+}
+
+/// What is to become of a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// The version of this writer and number stands for all.
+    Take(ActorId, u64),
+    /// All versions of a file stay, under names of their own.
+    Both,
 }
 
 impl Request {
@@ -26,6 +37,12 @@ impl Request {
             Request::Owner => "owner\n".to_owned(),
             Request::Devices => "devices\n".to_owned(),
             Request::Revoke(who) => format!("revoke {who}\n"),
+            Request::Conflicts(None) => "conflicts\n".to_owned(),
+            Request::Conflicts(Some(session)) => format!("conflicts {session}\n"),
+            Request::Resolve { session, part, how: How::Both } => format!("resolve {session} {part} both\n"),
+            Request::Resolve { session, part, how: How::Take(writer, seq) } => {
+                format!("resolve {session} {part} {writer} {seq}\n")
+            }
             Request::Takeover(session) => format!("takeover {session}\n"),
             Request::Close(session) => format!("close {session}\n"),
         }
@@ -37,10 +54,25 @@ impl Request {
             "owner" => Request::Owner,
             "devices" => Request::Devices,
             "revoke" => Request::Revoke(rest.parse().ok()?),
+            "conflicts" if rest.is_empty() => Request::Conflicts(None),
+            "conflicts" => Request::Conflicts(Some(SessionId::from_hex(rest)?)),
+            "resolve" => Request::resolve(rest)?,
             "takeover" => Request::Takeover(SessionId::from_hex(rest)?),
             "close" => Request::Close(SessionId::from_hex(rest)?),
             _ => return None,
         })
+    }
+}
+
+impl Request {
+    fn resolve(rest: &str) -> Option<Request> {
+        let mut words = rest.split(' ');
+        let (session, part) = (SessionId::from_hex(words.next()?)?, PartId::from_hex(words.next()?)?);
+        let how = match words.next()? {
+            "both" => How::Both,
+            writer => How::Take(ActorId::from_hex(writer)?, words.next()?.parse().ok()?),
+        };
+        words.next().is_none().then_some(Request::Resolve { session, part, how })
     }
 }
 
@@ -196,7 +228,12 @@ mod tests {
     fn requests_read_as_they_are_written() {
         let session = SessionId::new([7; 16]);
         let who = Who::Name("my phone".to_owned());
+        let part = PartId::new([8; 16]);
         for request in [
+            Request::Conflicts(None),
+            Request::Conflicts(Some(session)),
+            Request::Resolve { session, part, how: How::Both },
+            Request::Resolve { session, part, how: How::Take(ActorId::new([9; 32]), 3) },
             Request::Owner,
             Request::Devices,
             Request::Revoke(who),

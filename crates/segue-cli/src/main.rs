@@ -7,8 +7,6 @@ mod commands;
 mod control;
 mod device;
 mod directory;
-// The subcommand comes with a session on the node; until then the tests alone reach the editor.
-#[allow(dead_code)]
 mod edit;
 mod failure;
 mod index;
@@ -29,7 +27,7 @@ use crate::failure::{Exit, Failure};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    start_log();
+    start_log(matches!(args.command, Command::Edit(_)));
     let done = match args.command {
         Command::Certify(args) => suite::certify(&args),
         Command::Adapter(args) => suite::adapter(&args),
@@ -55,10 +53,14 @@ fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Fai
     done
 }
 
-/// The log goes to standard error, as `SEGUE_LOG` asks: `warn` if it doesn't, or asks for what there isn't.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+/// The log goes to standard error, as `SEGUE_LOG` asks: `warn` if it doesn't, or asks for what there isn't. On the
+/// terminal that a command has for itself nothing may be written between its lines.
+fn start_log(whole_screen: bool) {
     let ansi = std::io::stderr().is_terminal();
+    let usual = if whole_screen && ansi { "off" } else { "warn" };
+    let filter = match tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG") {
+        Ok(filter) if !(whole_screen && ansi) => filter,
+        _ => tracing_subscriber::EnvFilter::new(usual),
+    };
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
 }

@@ -53,7 +53,7 @@ pub(crate) async fn change(device: &mut Device, request: Request) -> Result<Stri
             device.node.close(session).await?;
             Ok(format!("session {session} {:?} is closed", before.name))
         }
-        Request::Owner | Request::Devices | Request::Revoke(_) => Err(Failure::failed("a question isn't a change")),
+        _ => Err(Failure::failed("that isn't a change of a session")),
     }
 }
 

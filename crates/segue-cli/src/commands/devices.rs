@@ -87,7 +87,7 @@ fn name(account: &Account, id: &DeviceId) -> String {
 }
 
 /// Milliseconds since 1970 as date and time, UTC.
-fn date(ms: u64) -> String {
+pub(crate) fn date(ms: u64) -> String {
     let (days, secs) = (ms / 86_400_000, ms / 1000 % 86_400);
     // Counted from 1 March of the year 0, in eras of 400 years.
     let days = days + 719_468;

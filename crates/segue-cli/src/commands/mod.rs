@@ -1,7 +1,9 @@
 //! The commands, one module each.
 
 mod change;
+mod conflicts;
 pub(crate) mod devices;
+mod edit;
 pub(crate) mod id;
 mod link;
 mod pull;
@@ -18,6 +20,8 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Receive(args) => receive::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Pull(args) => pull::run(args).await,
+        Command::Edit(args) => edit::run(args).await,
+        Command::Conflicts(args) => conflicts::run(&args).await,
         Command::Takeover(args) => change::takeover(&args).await,
         Command::Close(args) => change::close(&args).await,
         Command::Link(args) => link::run(args).await,

@@ -1,6 +1,8 @@
 //! The user's terminal: what is drawn, and which keys come.
 
 use std::io::{self, Stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossterm::cursor::Show;
@@ -20,6 +22,11 @@ pub(crate) trait Console {
 
     /// The next key, paste or resize, if one comes in this time.
     fn next(&mut self, wait: Duration) -> io::Result<Option<Event>>;
+
+    /// Whether the editor is to end without a key.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// The process's own terminal, as it was found when this is dropped.
@@ -27,6 +34,7 @@ pub(crate) struct Screen {
     // Restores after the last frame.
     terminal: Terminal<CrosstermBackend<Stdout>>,
     _restore: Restore,
+    over: Arc<AtomicBool>,
 }
 
 struct Restore;
@@ -41,7 +49,13 @@ impl Screen {
         // From here on any way out gives the terminal back.
         let restore = Restore;
         execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
-        Ok(Screen { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, _restore: restore })
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(Screen { terminal, _restore: restore, over: Arc::default() })
+    }
+
+    /// Ends the editor once it is set.
+    pub(crate) fn over(&self) -> Arc<AtomicBool> {
+        self.over.clone()
     }
 }
 
@@ -54,6 +68,10 @@ impl Console for Screen {
 
     fn next(&mut self, wait: Duration) -> io::Result<Option<Event>> {
         if event::poll(wait)? { event::read().map(Some) } else { Ok(None) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 }
 

@@ -38,6 +38,8 @@ enum Last {
 struct Status {
     online: Vec<String>,
     linked: bool,
+    /// Something was typed since the last exchange.
+    typed: bool,
     submitted: u64,
     saved: u64,
     received: u64,
@@ -154,6 +156,7 @@ impl Editor {
             self.status.submitted += 1;
             session.submit(op);
         }
+        self.status.typed = false;
         for change in session.poll() {
             self.take(change);
         }
@@ -219,6 +222,11 @@ impl Editor {
         parts.join(" │ ")
     }
 
+    /// Says something until the next key.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.status.note = (!text.is_empty()).then(|| harmless(text, NOTE));
+    }
+
     /// The last key is over, and with it what was said about it.
     pub(crate) fn forget_note(&mut self) {
         self.status.note = None;
@@ -247,7 +255,7 @@ impl Editor {
         }
         match &self.status.failed {
             Some(why) => format!("not saved: {why}"),
-            None if self.status.saved < self.status.submitted => "saving".into(),
+            None if self.status.typed || self.status.saved < self.status.submitted => "saving".into(),
             None => "saved".into(),
         }
     }
@@ -300,6 +308,7 @@ impl Editor {
         if let Err(DocumentError::Edit(why)) = &done {
             self.status.note = Some((*why).into());
         }
+        self.status.typed |= done.is_ok();
         done.is_ok()
     }
 

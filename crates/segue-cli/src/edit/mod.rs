@@ -10,6 +10,7 @@ pub(crate) mod console;
 mod editor;
 #[cfg(test)]
 mod memory;
+pub(crate) mod on_node;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
@@ -26,12 +27,18 @@ use self::editor::{Editor, Motion};
 use self::session::Session;
 
 /// Edits until the user quits. The document holds all ops that the session's part has; those that come later come by the
-/// session. When this returns, every edit was submitted.
+/// session. `hint` is shown until the first key. When this returns, every edit was submitted.
 ///
 /// # Errors
 /// The terminal failed, or the document is broken before anything is shown.
-pub(crate) fn run(mut console: impl Console, mut session: impl Session, document: YrsText) -> io::Result<()> {
+pub(crate) fn run(
+    mut console: impl Console,
+    mut session: impl Session,
+    document: YrsText,
+    hint: &str,
+) -> io::Result<()> {
     let mut editor = Editor::open(document, session.name()).map_err(io::Error::other)?;
+    editor.note(hint);
     let mut next_exchange = Instant::now();
     loop {
         let now = Instant::now();
@@ -44,7 +51,7 @@ pub(crate) fn run(mut console: impl Console, mut session: impl Session, document
             .draw(|frame| view::draw(&mut editor, frame))
             .map_err(|error| io::Error::other(error.to_string()))?;
         let event = console.next(next_exchange.saturating_duration_since(Instant::now()))?;
-        if event.is_some_and(|event| handle(&mut editor, event) == Next::Quit) {
+        if event.is_some_and(|event| handle(&mut editor, event) == Next::Quit) || console.is_over() {
             editor.exchange(&mut session);
             return Ok(());
         }

@@ -245,7 +245,7 @@ fn run_submits_what_was_typed_before_it_ends() {
     let keys = [('h', KeyModifiers::NONE), ('i', KeyModifiers::SHIFT), ('q', KeyModifiers::CONTROL)];
     let keys = keys.map(|(c, modifiers)| Event::Key(KeyEvent::new(KeyCode::Char(c), modifiers)));
     let script = Script(Terminal::new(TestBackend::new(20, 3)).expect("a terminal"), keys.into());
-    run(script, mine, YrsText::with_client(1, None).expect("opens")).expect("quits");
+    run(script, mine, YrsText::with_client(1, None).expect("opens"), "Ctrl-Q quits").expect("quits");
     network.pass(1_000);
     let mut other = Editor::open(YrsText::with_client(2, None).expect("opens"), "notes").expect("opens");
     let mut theirs = theirs;

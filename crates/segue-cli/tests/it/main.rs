@@ -2,9 +2,11 @@
 
 mod account;
 mod changes;
+mod edit;
 mod handoff;
 mod kill;
 mod pending;
+mod pty;
 mod suite;
 mod usage;
 mod util;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::args::Receive;
-use crate::commands::{change, devices};
+use crate::commands::{change, conflicts, devices};
 use crate::control::{self, Asked, Control};
 use crate::device::Device;
 use crate::failure::{Exit, Failure};
@@ -200,6 +200,10 @@ impl Receiver {
             control::Request::Owner => owner::json(&self.device).await,
             control::Request::Devices => devices::report(&self.device).await,
             control::Request::Revoke(who) => devices::put_out(&self.device, who).await,
+            control::Request::Conflicts(session) => conflicts::json(&self.device, session).await,
+            control::Request::Resolve { session, part, how } => {
+                conflicts::resolve(&self.device, session, part, how).await
+            }
             request => change::change(&mut self.device, request).await,
         };
         asked.answer(answer).await;
