@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -44,7 +43,7 @@ impl Terminal {
         let child = command.env("TERM", "xterm-256color").stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
         // The command holds the terminal's other end, until it is dropped here.
         drop(command);
-        let keys = File::from(OwnedFd::from(master));
+        let keys = File::from(master);
         let mut output = keys.try_clone().unwrap();
         let shown = Shown { parser: vt100::Parser::new(ws_row, ws_col, 0), raw: Vec::new() };
         let screen = Arc::new((Mutex::new(shown), Condvar::new()));

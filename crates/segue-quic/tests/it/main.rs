@@ -6,5 +6,7 @@ mod hostile;
 mod links;
 mod raw;
 mod restart;
+mod three;
 mod together;
 mod util;
+mod worker;
