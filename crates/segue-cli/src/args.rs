@@ -181,6 +181,14 @@ pub(crate) struct Receive {
     /// of the account may read and ask in any case
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) from: Vec<Who>,
+    /// Keep the directories of sessions that other devices own together with theirs: what is changed here goes to them,
+    /// what they change comes here. Of a file that both changed both versions are kept; `segue conflicts` lists them
+    #[arg(long)]
+    pub(crate) together: bool,
+    /// Keep a link to a device: where it listens, host or address, and port; the first belongs to the first --from, and
+    /// so on
+    #[arg(long, value_name = "ADDR", value_parser = address, requires = "from")]
+    pub(crate) to: Vec<String>,
     /// Accept whatever is offered or asked for, without a question
     #[arg(long)]
     pub(crate) yes: bool,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use segue_proto::wire::Kind;
-use segue_quic::{Builder, DeviceId, Hash, KEY_FILE, Node, SessionId, SessionRole, SessionView};
+use segue_quic::{Builder, Content, DeviceId, Hash, KEY_FILE, Node, SessionId, SessionRole, SessionView};
 
 use crate::args::State;
 use crate::directory::{self, Known};
@@ -15,6 +15,9 @@ use crate::index::Index;
 /// What the core is told of a handoff's deadline: its longest `ttl`. The command's own patience is about silence, not
 /// about how long a large session takes.
 const DEADLINE: Duration = Duration::from_secs(86_400);
+
+/// Where versions of files are kept that no directory shows.
+const KEPT: &str = "kept";
 
 /// A device that is open, for as long as a command runs.
 pub(crate) struct Device {
@@ -67,10 +70,59 @@ impl Device {
         Ok(Some(written))
     }
 
-    /// Brings the session to what its directory holds. Only for its primary, whose directory is up to date.
-    pub(crate) async fn collect(&mut self, view: &SessionView, tree: &directory::Tree) -> Result<(), Failure> {
-        directory::collect(&self.node, view.id, tree).await?;
-        self.applied(view).await
+    /// Brings session and directory together: what the user changed goes into the session, what other devices changed
+    /// into the directory. A file that both changed is the others' then, and the user's lies beside it under a name that
+    /// says so. What was written into the directory, if anything was; none also if its content hasn't come yet.
+    pub(crate) async fn reconcile(
+        &mut self,
+        view: &SessionView,
+        tree: &directory::Tree,
+    ) -> Result<Option<directory::Written>, Failure> {
+        let begun = self.index.place(&view.id).is_some_and(|place| place.applied.is_none());
+        let known = match view.role {
+            // This device made the session, and was interrupted before it remembered what of the directory it had read.
+            SessionRole::Primary if begun => Known::of(&self.node.files(view.id).await?),
+            _ => self.index.known(&view.id)?,
+        };
+        let theirs = directory::collect(&self.node, view.id, tree, &known).await?;
+        if !theirs {
+            self.applied(view).await?;
+            return Ok(None);
+        }
+        let files = self.node.files(view.id).await?;
+        // What the user changed counts as known, so that the next change of it is the user's too.
+        let known = known.with(&Known::of(&files), tree);
+        self.index.save_known(&view.id, &known)?;
+        for file in files.iter().filter(|file| !file.is_dir && file.len > 0) {
+            if self.node.blob_path(file.blob).await?.is_none() {
+                return Ok(None);
+            }
+        }
+        let Some(place) = self.index.place(&view.id).cloned() else { return Ok(None) };
+        self.keep_versions(view.id).await?;
+        let written = directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
+        self.applied(view).await?;
+        Ok(Some(written))
+    }
+
+    /// Copies what is only in the directory, and isn't shown there any more, into the state directory: the versions of a
+    /// file that are in conflict with the one that is shown.
+    async fn keep_versions(&self, session: SessionId) -> Result<(), Failure> {
+        let kept = self.state.join(KEPT);
+        let conflicts = self.node.conflicts(session).await?;
+        for version in conflicts.iter().flat_map(|conflict| &conflict.versions) {
+            let held = match version.content {
+                Content::File { .. } if version.len > 0 => self.node.blob_path(version.hash).await?,
+                _ => None,
+            };
+            if held.is_some_and(|path| !path.starts_with(&self.state)) {
+                std::fs::create_dir_all(&kept).map_err(Failure::io("make the directory", &kept))?;
+                let copy = kept.join(version.hash.to_string());
+                self.node.copy_blob(version.hash, &copy).await?;
+                self.node.link_blob(version.hash, &copy).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Remembers that directory and session are one, under this head.

@@ -97,7 +97,9 @@ fn stand(view: &SessionView, note: Option<Note>, to: DeviceId) -> Stand {
 async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &SessionView) -> Result<(), Failure> {
     device.materialize(view).await?;
     let tree = read(device, root)?;
-    device.collect(view, &tree).await?;
+    if let Some(written) = device.reconcile(view, &tree).await? {
+        written.aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
+    }
     if let Some(text) = &args.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
     }

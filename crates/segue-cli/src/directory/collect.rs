@@ -8,22 +8,26 @@ use segue_proto::data::{Entry, EntryMode};
 use segue_proto::transfer::ListBuilder;
 use segue_quic::{Error, FileInfo, Hash, Node, SessionId, UsageError};
 
+use super::Known;
 use super::materialize::blocking;
 use super::scan::Tree;
 use crate::failure::Failure;
 
-/// Writes what changed: removals first, as a path that is taken must be free before. What is the same already costs a
-/// read of the file and nothing else, so it may be done again at any time.
-pub(crate) async fn collect(node: &Node, session: SessionId, tree: &Tree) -> Result<(), Failure> {
+/// Writes what the user changed since directory and session had `known` in common: removals first, as a path that is
+/// taken must be free before. What others changed meanwhile is left alone, and what is the same already costs a read of
+/// the file and nothing else, so it may be done again at any time. True if others changed something.
+pub(crate) async fn collect(node: &Node, session: SessionId, tree: &Tree, known: &Known) -> Result<bool, Failure> {
     let held = node.files(session).await?;
-    let (gone, empty) = (gone(tree, &held), new_directories(tree, &held));
+    let theirs = Theirs { known: known.clone(), held: Known::of(&held) };
+    let changed_there = theirs.known != theirs.held;
+    let (gone, empty) = (gone(tree, &held, &theirs), new_directories(tree, &held, &theirs));
     for entries in [gone, empty].into_iter().filter(|entries| !entries.is_empty()) {
-        node.put_entries(session, entries).await.map_err(too_large)?;
+        node.put_entries(session, entries).await.map_err(refused)?;
     }
     let files = tree.files.clone();
-    let (changed, same) = blocking(move || split(files, held)).await?;
+    let (changed, same) = blocking(move || split(files, held, &theirs)).await?;
     if !changed.is_empty() {
-        node.write_files(session, changed).await.map_err(too_large)?;
+        node.write_files(session, changed).await.map_err(refused)?;
     }
     for (blob, path) in same {
         // The store's list of files may have been lost.
@@ -31,28 +35,47 @@ pub(crate) async fn collect(node: &Node, session: SessionId, tree: &Tree) -> Res
             node.link_blob(blob, &path).await?;
         }
     }
-    Ok(())
+    Ok(changed_there)
 }
 
-/// What the session holds and the directory doesn't.
-fn gone(tree: &Tree, held: &[FileInfo]) -> Vec<Entry> {
+/// What directory and session had in common, and what the session holds now.
+struct Theirs {
+    known: Known,
+    held: Known,
+}
+
+impl Theirs {
+    /// Whether others changed, added or removed what lies at a path.
+    fn changed(&self, path: &str) -> bool {
+        self.known.0.get(path) != self.held.0.get(path)
+    }
+
+    /// Whether the session had something at a path, which others removed.
+    fn removed(&self, path: &str) -> bool {
+        self.known.0.contains_key(path) && !self.held.0.contains_key(path)
+    }
+}
+
+/// What the session holds and the directory no longer does.
+fn gone(tree: &Tree, held: &[FileInfo], theirs: &Theirs) -> Vec<Entry> {
     let files = tree.files.iter().map(|(path, _)| path.as_str());
     let present: BTreeSet<&str> = files.chain(tree.empty.iter().map(String::as_str)).collect();
     let gone = held.iter().map(|file| file.path.as_str()).filter(|path| !present.contains(path));
+    let gone = gone.filter(|path| !theirs.changed(path));
     gone.filter_map(|path| Entry::bare(path, EntryMode::Removed)).collect()
 }
 
-fn new_directories(tree: &Tree, held: &[FileInfo]) -> Vec<Entry> {
+fn new_directories(tree: &Tree, held: &[FileInfo], theirs: &Theirs) -> Vec<Entry> {
     let held: BTreeSet<&str> = held.iter().filter(|file| file.is_dir).map(|file| file.path.as_str()).collect();
-    let new = tree.empty.iter().filter(|path| !held.contains(path.as_str()));
+    let new = tree.empty.iter().filter(|path| !held.contains(path.as_str()) && !theirs.changed(path));
     new.filter_map(|path| Entry::bare(path, EntryMode::Directory)).collect()
 }
 
 /// Path in the session and on this machine.
 type Changed = Vec<(String, PathBuf)>;
 
-/// The files that the session doesn't hold in just this form, and those that it does, by their blobs.
-fn split(files: Changed, held: Vec<FileInfo>) -> Result<(Changed, Vec<(Hash, PathBuf)>), Failure> {
+/// The files that the user changed, and those that the session holds in just this form, by their blobs.
+fn split(files: Changed, held: Vec<FileInfo>, theirs: &Theirs) -> Result<(Changed, Vec<(Hash, PathBuf)>), Failure> {
     let held: BTreeMap<String, FileInfo> = held.into_iter().map(|file| (file.path.clone(), file)).collect();
     let (mut changed, mut same) = (Vec::new(), Vec::new());
     for (name, path) in files {
@@ -60,6 +83,12 @@ fn split(files: Changed, held: Vec<FileInfo>) -> Result<(Changed, Vec<(Hash, Pat
         let is_same = |known: &FileInfo| is_same(known, &path).map_err(Failure::io("read", &path));
         match known.map(|known| is_same(known).map(|same| (same, known.blob))).transpose()? {
             Some((true, blob)) => same.push((blob, path)),
+            // An edit outlives a removal.
+            None if theirs.removed(&name) => match theirs.known.holds(&name, &path) {
+                Ok(true) => {}
+                other => other.map(|_| changed.push((name, path.clone()))).map_err(Failure::io("read", &path))?,
+            },
+            _ if theirs.changed(&name) => {}
             _ => changed.push((name, path)),
         }
     }
@@ -72,16 +101,33 @@ fn is_same(known: &FileInfo, path: &Path) -> io::Result<bool> {
     if metadata.len() != known.len || is_executable(&metadata) != known.executable {
         return Ok(false);
     }
-    let mut builder = ListBuilder::new(known.len);
+    Ok(hash(path, known.len)? == known.blob)
+}
+
+/// The hash of a file; of one that is longer, of its beginning.
+fn hash(path: &Path, len: u64) -> io::Result<Hash> {
+    let mut builder = ListBuilder::new(len);
     let (mut file, mut buffer) = (std::fs::File::open(path)?, vec![0; super::BUFFER]);
     loop {
         let read = io::Read::read(&mut file, &mut buffer)?;
-        if read == 0 || builder.pushed() > known.len {
+        if read == 0 || builder.pushed() > len {
             break;
         }
         builder.push(&buffer[..read]);
     }
-    Ok(builder.finish().0 == known.blob)
+    Ok(builder.finish().0)
+}
+
+impl Known {
+    /// Whether the file on this machine is as it was known.
+    pub(super) fn holds(&self, name: &str, path: &Path) -> io::Result<bool> {
+        match self.0.get(name) {
+            Some(super::Entry::File { len, blob }) => {
+                Ok(path.symlink_metadata()?.len() == *len && hash(path, *len)?.to_string() == *blob)
+            }
+            _ => Ok(false),
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -94,9 +140,12 @@ fn is_executable(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Says which limit it is that a directory may meet.
-fn too_large(error: Error) -> Failure {
+/// Says which limit it is that a directory may meet, and what to do about files with several versions.
+fn refused(error: Error) -> Failure {
     match error {
+        Error::Usage { source: UsageError::Conflicted, .. } => Failure::failed(
+            "a file that you changed has several versions, written on several devices; say by `segue conflicts` which is to stand",
+        ),
         Error::Usage { source: UsageError::TooLarge, .. } => {
             Failure::failed("the directory has more files than a session holds (some 14,000); send a part of it")
         }

@@ -40,6 +40,16 @@ impl Known {
         };
         Known(files.iter().map(|file| (file.path.clone(), entry(file))).collect())
     }
+
+    /// With what the session holds now and the directory held when it was read.
+    pub(crate) fn with(mut self, held: &Known, tree: &Tree) -> Known {
+        for (name, path) in &tree.files {
+            if let (Some(entry), Ok(true)) = (held.0.get(name), held.holds(name, path)) {
+                self.0.insert(name.clone(), entry.clone());
+            }
+        }
+        self
+    }
 }
 
 /// What stands in the name of a file that was moved aside, before the device and a number.

@@ -8,5 +8,6 @@ mod kill;
 mod pending;
 mod pty;
 mod suite;
+mod together;
 mod usage;
 mod util;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use segue_quic::{Code, DeviceId, Event, HandoffError, Receipt, Request, SessionId};
+use segue_quic::{Code, DeviceId, Event, HandoffError, PartId, Receipt, Request, SessionId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::args::Receive;
 use crate::commands::{change, conflicts, devices};
 use crate::control::{self, Asked, Control};
-use crate::device::Device;
+use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
 use crate::owner;
 use crate::terminal::{Answers, Bar, Interrupt, note, say};
@@ -32,7 +32,7 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
         args.from.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;
-    if let Err(failure) = look_up(&device, &mut args).await {
+    if let Err(failure) = ready(&device, &mut args).await {
         device.close().await;
         return Err(failure);
     }
@@ -53,10 +53,28 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
     done.map(|()| Exit::Resolved)
 }
 
-/// Looks up the names of those who are vouched for: the roster is known once the device is open.
-async fn look_up(device: &Device, args: &mut Receive) -> Result<(), Failure> {
+/// Looks up the names of those who are vouched for, as the roster is known once the device is open, and where those are
+/// that it keeps a link to.
+async fn ready(device: &Device, args: &mut Receive) -> Result<(), Failure> {
+    if args.to.len() > args.from.len() {
+        return Err(Failure::usage(
+            "each --to needs a --from: the first --to is the address of the first --from, and so on",
+        ));
+    }
     for who in &mut args.from {
         who.look_up(&device.node).await?;
+    }
+    for address in &args.to {
+        resolve(address).await?;
+    }
+    Ok(())
+}
+
+/// Keeps links, once what the directories hold is written down: what is written before the devices meet is written
+/// without knowing of each other, and both is kept.
+async fn keep_links(device: &Device, args: &Receive) -> Result<(), Failure> {
+    for (address, who) in args.to.iter().zip(&args.from) {
+        device.node.connect(resolve(address).await?, who.id()).await?;
     }
     Ok(())
 }
@@ -78,6 +96,8 @@ struct Receiver {
     bars: BTreeMap<SessionId, Bar>,
     /// What each directory looked like when it was read last.
     looks: BTreeMap<SessionId, sessions::Look>,
+    /// Files that are known to have several versions, and whose user was told.
+    told: BTreeSet<(SessionId, PartId)>,
     /// Devices that took their leave, and haven't come back.
     left: BTreeSet<DeviceId>,
     /// With `--once`: the one is done, as soon as its other device has taken its leave.
@@ -110,6 +130,7 @@ impl Receiver {
             under_way: BTreeSet::new(),
             bars: BTreeMap::new(),
             looks: BTreeMap::new(),
+            told: BTreeSet::new(),
             left: BTreeSet::new(),
             last: None,
         }
@@ -118,6 +139,7 @@ impl Receiver {
     async fn run(&mut self) -> Result<(), Failure> {
         let mut control = serve_control(&self.device);
         self.resume().await?;
+        keep_links(&self.device, &self.args).await?;
         while !self.is_done() {
             let answers = self.answers.as_mut().filter(|_| !self.waiting.is_empty());
             let until = self.last.as_ref().map(|last| last.until);
@@ -161,6 +183,11 @@ impl Receiver {
             }
             // Without an offer under way: a GRANT from before the last start.
             Event::Activated { session, .. } if !self.under_way.contains(&session) => self.receive(session).await,
+            Event::Changed { session, .. } | Event::Data { session, .. } | Event::Synced { session, .. }
+                if !self.under_way.contains(&session) && self.device.index.place(&session).is_some() =>
+            {
+                self.changed(session).await
+            }
             Event::Linked { peer, .. } => {
                 self.left.remove(&peer);
                 self.refresh().await
@@ -202,7 +229,10 @@ impl Receiver {
             control::Request::Revoke(who) => devices::put_out(&self.device, who).await,
             control::Request::Conflicts(session) => conflicts::json(&self.device, session).await,
             control::Request::Resolve { session, part, how } => {
-                conflicts::resolve(&self.device, session, part, how).await
+                let done = conflicts::resolve(&self.device, session, part, how).await;
+                // The directory shows it as well; what goes wrong there is told here.
+                let _ = self.changed(session).await;
+                done
             }
             request => change::change(&mut self.device, request).await,
         };

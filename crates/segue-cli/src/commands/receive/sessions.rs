@@ -97,20 +97,55 @@ impl Receiver {
         Ok(())
     }
 
-    /// Brings a session that this device owns to what its directory holds.
+    /// Other devices changed a session, or what they wrote is all here.
+    pub(super) async fn changed(&mut self, session: SessionId) -> Result<(), Failure> {
+        self.looks.remove(&session);
+        if let Err(failure) = self.bring_up_to_date(session).await {
+            note(format_args!("session {session} stays as it was: {failure}"));
+        }
+        Ok(())
+    }
+
+    /// Brings a session and its directory together.
     pub(super) async fn bring_up_to_date(&mut self, session: SessionId) -> Result<(), Failure> {
         let Some(view) = self.device.node.session(session).await? else { return Ok(()) };
         let Some(place) = self.device.index.place(&session).cloned() else { return Ok(()) };
-        if view.role != SessionRole::Primary {
+        let contributes = matches!(view.role, SessionRole::Secondary | SessionRole::RolledBack) && self.args.together;
+        if view.role != SessionRole::Primary && !contributes {
             return Ok(());
         }
         self.write(&view, None).await?;
+        if matches!(place.note, Some(Note::Receiving { .. })) && view.role != SessionRole::Primary {
+            // It has never been here.
+            return Ok(());
+        }
         let tree = scan(&place.directory, &self.device.state)?;
         let look = look(&tree);
         if self.looks.get(&session) != Some(&look) {
-            self.device.collect(&view, &tree).await?;
+            let written = self.device.reconcile(&view, &tree).await?;
+            let aside = written.iter().flat_map(|written| &written.aside);
+            aside.for_each(|path| note(format_args!("kept what you had changed as {path}")));
+            self.tell_conflicts(&view).await?;
+            // What was written just now looks different, and is looked at again once.
             self.looks.insert(session, look);
         }
+        Ok(())
+    }
+}
+
+impl Receiver {
+    /// Says that files have several versions, once for each.
+    async fn tell_conflicts(&mut self, view: &SessionView) -> Result<(), Failure> {
+        let found = self.device.node.conflicts(view.id).await?;
+        for conflict in found.iter().filter(|conflict| self.told.insert((conflict.session, conflict.part))) {
+            let Some(path) = &conflict.path else { continue };
+            let (versions, session, state) = (conflict.versions.len(), view.id, self.device.state.display());
+            note(format_args!(
+                "session {session}: {path:?} has {versions} versions, written on several devices; `segue conflicts --state {state} {session}` lists them, and says which is to stand"
+            ));
+        }
+        // What is resolved may come to have several again.
+        self.told.retain(|(session, part)| *session != view.id || found.iter().any(|conflict| conflict.part == *part));
         Ok(())
     }
 }

@@ -1,0 +1,96 @@
+//! A directory that two devices keep together.
+
+use std::fs;
+
+use crate::util::*;
+
+/// The session that `a` made of its directory `notes` and handed to `b`, which has it in `out/notes`.
+fn shared(lab: &Lab) -> (String, String, String) {
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    fs::create_dir_all(lab.path("notes")).unwrap();
+    for name in ["plan", "list", "gone"] {
+        fs::write(lab.path("notes").join(name), format!("{name} of both\n")).unwrap();
+    }
+    let receiver = lab.receive("b", "--into out --yes --once");
+    lab.run(&format!("send --state a notes --to {} --device {b}", receiver.addr)).exits(0);
+    receiver.end().exits(0);
+    (a, b, lab.session("a")["session"].as_str().unwrap().to_owned())
+}
+
+fn read(lab: &Lab, path: &str) -> Option<String> {
+    fs::read_to_string(lab.path(path)).ok()
+}
+
+#[test]
+fn what_two_devices_change_apart_is_together_when_they_meet_and_both_versions_of_a_file_are_kept() {
+    let lab = Lab::new();
+    let (_, b, session) = shared(&lab);
+    fs::write(lab.path("notes/plan"), "by a\n").unwrap();
+    fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
+    fs::write(lab.path("notes/new of a"), "a\n").unwrap();
+    fs::write(lab.path("out/notes/new of b"), "b\n").unwrap();
+    fs::write(lab.path("out/notes/list"), "longer\n").unwrap();
+    fs::remove_file(lab.path("notes/gone")).unwrap();
+
+    let owner = lab.receive("b", "--into out --yes");
+    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
+    let equal = || read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes"));
+    wait_for(|| read(&lab, "notes/new of b").is_some() && read(&lab, "out/notes/new of a").is_some() && equal());
+    assert_eq!((read(&lab, "notes/gone"), read(&lab, "notes/list").as_deref()), (None, Some("longer\n")));
+    let shown = read(&lab, "notes/plan").unwrap();
+    assert!(["by a\n", "by b\n"].contains(&shown.as_str()), "{shown:?}");
+
+    // The processes answer for the states that they have open.
+    for state in ["a", "b"] {
+        let listed = lab.run(&format!("conflicts --state {state}")).exits(0).says("\"plan\"").says("by this device");
+        assert_eq!(listed.out.lines().count(), 4, "{}", listed.out);
+    }
+    lab.run(&format!("conflicts --state a {session} --take 3")).exits(1).says("there are 2");
+    lab.run(&format!("conflicts --state a {session} --of list --take 1")).exits(1).says("no conflict of \"list\"");
+    lab.run(&format!("conflicts --state a {session} --of plan")).exits(2).says("--keep-both");
+    lab.run(&format!("conflicts --state a {session} --keep-both")).exits(0).says("a file of its own");
+    wait_for(|| read_tree(&lab.path("out/notes")).len() == 5 && equal());
+    let plans: Vec<_> =
+        read_tree(&lab.path("notes")).into_iter().filter(|(name, _)| name.starts_with("plan")).collect();
+    let contents: Vec<_> = plans.iter().filter_map(|(_, held)| held.as_ref().map(|(_, bytes)| bytes.clone())).collect();
+    assert!(contents.contains(&b"by a\n".to_vec()) && contents.contains(&b"by b\n".to_vec()), "{plans:?}");
+    lab.run("conflicts --state b").exits(0).says("no conflicts");
+    for running in [owner, other] {
+        running.interrupt();
+        running.end().exits(0);
+    }
+}
+
+#[test]
+fn one_version_stands_for_all_and_the_other_is_saved_first() {
+    let lab = Lab::new();
+    let (_, b, session) = shared(&lab);
+    fs::write(lab.path("notes/plan"), "by a\n").unwrap();
+    fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
+    let owner = lab.receive("b", "--into out --yes");
+    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
+    let conflicts = |state: &str| lab.run(&format!("conflicts --state {state} --json")).exits(0).out;
+    wait_for(|| conflicts("a").contains("plan") && conflicts("b").contains("plan"));
+    other.interrupt();
+    other.end().exits(0);
+    lab.run(&format!("conflicts --state a {session} --take 2 --save lost")).exits(0).says("wrote 5 bytes");
+    lab.run(&format!("conflicts --state a {session} --take 2 --save lost")).exits(1).says("can't write");
+    let lost = read(&lab, "lost").unwrap();
+    lab.run(&format!("conflicts --state a {session} --take 2")).exits(0).says("stands for all");
+    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
+    wait_for(|| ["notes/plan", "out/notes/plan"].iter().all(|path| read(&lab, path).as_ref() == Some(&lost)));
+    drop((owner, other));
+}
+
+#[test]
+fn a_session_that_has_moved_is_refused_before_anything_is_written() {
+    let lab = Lab::new();
+    let (_, b, _) = shared(&lab);
+    let before = lab.session("a")["root"].clone();
+    fs::write(lab.path("notes/late"), "too late").unwrap();
+    lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1"))
+        .exits(1)
+        .says("has moved")
+        .says(&b);
+    assert_eq!(lab.session("a")["root"], before);
+}
