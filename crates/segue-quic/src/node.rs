@@ -132,6 +132,7 @@ impl Node {
     /// # Errors
     /// As [`Node::initiate_handoff`].
     pub async fn request_handoff(&self, session: SessionId, from: DeviceId) -> Result<Receipt, HandoffError> {
+        self.look_again(session).await;
         let limit = self.limit();
         self.handoff("ask for the session", move |driver| {
             let now = driver.now();
@@ -146,6 +147,10 @@ impl Node {
     /// # Errors
     /// As [`Node::initiate_handoff`]; `HO_TOKEN_BAD` if no request bears the token any more.
     pub async fn accept_handoff(&self, token: Token) -> Result<Receipt, HandoffError> {
+        let session = self.call(move |driver| driver.requests.get(&token).map(|request| request.session)).await;
+        if let Ok(Some(session)) = session {
+            self.look_again(session).await;
+        }
         let told = self.call(move |driver| driver.accept(token)).await.map_err(|_| HandoffError::stopped())?;
         match told.map_err(|error| HandoffError::usage("accept the handoff", error))? {
             Answer::Offered(told) => told.await.unwrap_or_else(|_| Err(HandoffError::stopped())),
@@ -388,6 +393,25 @@ impl Node {
     /// The node's blobs.
     pub(crate) fn storage(&self) -> Result<Storage, Error> {
         self.inner.storage.upgrade().ok_or(Error::Stopped)
+    }
+
+    /// Files that lie in a user's directory may have changed: what isn't there as it was isn't said to be held.
+    async fn look_again(&self, session: SessionId) {
+        let contents = self.call(move |driver| {
+            let manifest = driver.core.manifest(&session);
+            let contents = manifest.iter().flat_map(|manifest| manifest.contents());
+            contents.filter(|entry| entry.len > 0).map(|entry| (entry.blob, entry.len)).collect::<Vec<_>>()
+        });
+        let (Ok(contents), Ok(storage)) = (contents.await, self.storage()) else { return };
+        let lost = tokio::task::spawn_blocking(move || storage.lost(&contents)).await.unwrap_or_default();
+        if !lost.is_empty() {
+            let told = self.call(move |driver| {
+                let now = driver.now();
+                lost.iter().for_each(|blob| driver.core.handle_lost(now, session, *blob));
+            });
+            // A node that has stopped says so to the call that follows.
+            let _ = told.await;
+        }
     }
 
     async fn handoff(

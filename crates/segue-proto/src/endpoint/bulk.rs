@@ -189,6 +189,13 @@ impl Endpoint {
         self.after_fetch(now, session, outcome);
     }
 
+    /// Content that the session's data names isn't here any more: nothing is said to be held that names it, and it is
+    /// fetched again from a device that has it.
+    pub fn handle_lost(&mut self, now: Instant, session: SessionId, blob: Hash) {
+        self.step(now, session, |session, ctx| ctx.fx.writes.extend(session.holdings.lost(&blob)));
+        self.retry_later(now);
+    }
+
     /// The local search for a plan is over.
     pub fn handle_searched(&mut self, now: Instant, session: SessionId, blob: Hash) {
         if let Some(download) = self.bulk.downloads.get_mut(&session) {

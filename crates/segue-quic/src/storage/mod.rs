@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use segue_proto::Rules;
+use segue_proto::limits::CHUNK;
 use segue_proto::transfer::{ListBuilder, Plan, Verified};
 use segue_proto::wire::Hash;
 use segue_store::{Blobs, State, StoreError};
@@ -269,6 +270,16 @@ impl Storage {
         }
     }
 
+    /// Which of these contents aren't here any more as they were. Only those that lie outside the store are read.
+    pub(crate) fn lost(&self, contents: &[(Hash, u64)]) -> Vec<Hash> {
+        let stored = |blob: &Hash| match &self.inner.place {
+            Place::Disk(blobs) => blobs.is_stored(blob),
+            Place::Memory(memory) => memory.get(blob).is_some(),
+        };
+        let same = |blob: &Hash, len: u64| self.open(blob, len).is_some_and(|source| source.hashes_to(blob, len));
+        contents.iter().filter(|(blob, len)| !stored(blob) && !same(blob, *len)).map(|(blob, _)| *blob).collect()
+    }
+
     /// Where a complete blob lies as a file, if it does.
     pub(crate) fn path(&self, blob: &Hash) -> Option<PathBuf> {
         match &self.inner.place {
@@ -378,6 +389,20 @@ impl Source {
     }
 
     /// Fills `buffer` from `offset` bytes on.
+    /// Whether it can be read and is what its hash says.
+    fn hashes_to(&self, blob: &Hash, len: u64) -> bool {
+        let (mut hasher, mut buffer, mut at) = (blake3::Hasher::new(), vec![0; CHUNK], 0_u64);
+        while at < len {
+            let some = usize::try_from(len - at).unwrap_or(usize::MAX).min(CHUNK);
+            if self.read_exact_at(at, &mut buffer[..some]).is_err() {
+                return false;
+            }
+            hasher.update(&buffer[..some]);
+            at += some as u64;
+        }
+        hasher.finalize().as_bytes() == blob.as_bytes()
+    }
+
     pub(crate) fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match self {
             Source::Bytes(_) => {

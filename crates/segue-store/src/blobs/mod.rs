@@ -190,6 +190,11 @@ impl Blobs {
         self.places(blob).into_iter().find(|path| path.is_file())
     }
 
+    /// Whether a blob lies complete in the store itself, where nobody else changes it.
+    pub fn is_stored(&self, blob: &Hash) -> bool {
+        self.full_path(blob).is_file()
+    }
+
     /// Removes what is held of a blob, and forgets its link; a linked file stays. Not for a blob that is being
     /// received: its next sync would miss the file, and fail.
     ///

@@ -90,6 +90,14 @@ impl SessionData {
         got.into_iter().map(|blob| keys::delete(self.session, keys::MISSING, blob.as_bytes())).collect()
     }
 
+    /// Content that the data names was lost.
+    pub(in crate::endpoint) fn lost(&mut self, blob: &Hash) -> Option<Write> {
+        self.came.remove(blob);
+        let names = |part: &Part| part.entries().find(|entry| entry.blob == *blob && entry.len > 0);
+        let entry = self.state.as_ref()?.parts().find_map(names)?;
+        self.miss(entry)
+    }
+
     fn miss(&mut self, entry: Entry) -> Option<Write> {
         let named = self.state.as_ref()?.blob_len(&entry.blob).is_some();
         let write = keys::put(self.session, keys::MISSING, entry.blob.as_bytes(), entry.to_bytes());
