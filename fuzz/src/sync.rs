@@ -141,7 +141,7 @@ fn device(at: usize) -> Device {
 
 impl Device {
     fn write(&mut self, who: usize, what: u8, step: u8, ms: u64) {
-        let kind = if what % 2 == 0 { PartKind::Register } else { PartKind::Log };
+        let kind = if what.is_multiple_of(2) { PartKind::Register } else { PartKind::Log };
         let long = if what & 0x40 != 0 { 12_000 } else { 3 };
         let new = NewOp {
             actor: ActorId::new([who as u8 + 1; 32]),

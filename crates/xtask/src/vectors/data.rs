@@ -1,6 +1,7 @@
-//! Chapter data: actors, ops, strands, roots, manifests, entries, paths.
+//! Chapter data: actors, ops, strands, roots, manifests, entries, paths, parts of several writers.
 
 mod manifests;
+mod parts;
 mod paths;
 mod strands;
 
@@ -10,5 +11,6 @@ use super::form::Book;
 pub(crate) fn add(book: &mut Book) {
     strands::add(book);
     manifests::add(book);
+    parts::add(book);
     paths::add(book);
 }
