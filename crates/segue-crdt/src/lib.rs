@@ -7,7 +7,7 @@
 //! | type | library | feature |
 //! |---|---|---|
 //! | [`YrsText`], [`YrsMap`], [`YrsArray`] | yrs, the Rust library of Yjs | `yrs`, on |
-//! | [`AutomergeText`], [`AutomergeMap`] | Automerge | `automerge`, off: it takes long to compile |
+//! | `AutomergeText`, `AutomergeMap` | Automerge | `automerge`, off: it takes long to compile |
 //!
 //! # What a peer's bytes can do
 //!
