@@ -40,7 +40,7 @@ struct Device {
 impl Device {
     fn start(n: u8, addr: SocketAddr, dir: &Path) -> Device {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["worker::worker", "--exact", "--ignored", "--nocapture", "--quiet"]);
+        command.args(["worker::worker", "--exact", "--nocapture", "--quiet"]);
         command.env(WORKER, format!("{n} {addr} {}", dir.display()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (tell, lines) = channel();
