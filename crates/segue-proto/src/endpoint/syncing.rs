@@ -11,7 +11,7 @@ use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
 use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SYNC_WINDOW};
-use crate::sync::{Feed, Inbound, NO_LOG, Outbound};
+use crate::sync::{Feed, Inbound, Outbound};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
 use crate::{Rules, Violation};
@@ -322,12 +322,8 @@ impl Endpoint {
 
 /// What this device holds of a peer's changes.
 fn since(session: &Session<SessionData>, peer: DeviceId) -> Since {
-    let (log, at) = session.holdings.cursor(&peer).unwrap_or((NO_LOG, 0));
-    Since { session: session.id(), log, at, own: own_log(session), ext: Exts::empty() }
-}
-
-fn own_log(session: &Session<SessionData>) -> Nonce {
-    session.holdings.changes().name()
+    let (log, at) = session.holdings.cursor(&peer).unwrap_or((Nonce::ZERO, 0));
+    Since { session: session.id(), log, at, own: session.holdings.changes().name(), ext: Exts::empty() }
 }
 
 fn tell_changed(session: &Session<SessionData>, ctx: &mut Ctx<'_>, parts: BTreeSet<PartId>) {

@@ -9,8 +9,8 @@ use crate::data::{Part, State, Stream, StreamOp};
 use crate::limits::{MARK_DELAY, MAX_OPS, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS};
 use crate::wire::codec::{Blob, encode};
 use crate::wire::{
-    ActorId, BriefDep, BriefOp, DeviceId, Exts, Hash, Hlc, List, Mark, Message, Nonce, Ops, PartId, Parts, SessionId,
-    Strand, Text,
+    ActorId, BriefDep, BriefOp, DeviceId, Exts, Hash, Hlc, List, Mark, Message, Ops, PartId, Parts, SessionId, Strand,
+    Text,
 };
 
 /// The numbers that strands have on a link, in the direction away from this device.
@@ -170,14 +170,14 @@ impl Feed {
                 let next = changes.after(self.sent.0, self.sent.1).next();
                 let follows = next.filter(|(_, change, _)| *change == Change::Op(part, actor, seq));
                 let Some((at, change, _)) = follows else { break };
-                if size + op.body.len() > MAX_PART / 2 || ops.len() >= MAX_OPS || !named {
+                if size + most(op) > MAX_PART || ops.len() >= MAX_OPS || !named {
                     break;
                 }
                 self.sent = (at, Some(change));
             }
+            size += most(op);
             let last = stream.op(&actor, seq.saturating_sub(1)).map_or(Hlc::ZERO, |op| op.hlc);
             ops.push(brief(names, strand, last, op));
-            size += op.body.len() + 16;
             seq += 1;
         }
         let name = names.names.get_mut(&strand)?;
@@ -235,6 +235,12 @@ impl Outbound {
     }
 }
 
+/// The most bytes that an op takes in an OPS: its time and two lengths, a strand's number and an op's for each that it
+/// read, its body.
+fn most(op: &StreamOp) -> usize {
+    16 + op.deps.len() * 13 + op.body.len()
+}
+
 /// An op without what the peer knows from its strand.
 fn brief(names: &Outbound, strand: (SessionId, PartId, ActorId), last: Hlc, op: &StreamOp) -> BriefOp {
     let number = |of: &ActorId| names.number(&(strand.0, strand.1, *of)).unwrap_or(u32::MAX);
@@ -276,6 +282,3 @@ fn parts_message(session: SessionId, parts: Vec<Vec<u8>>) -> Message {
     let parts = parts.into_iter().filter_map(Blob::new).collect();
     Parts { session, parts: List::new(parts).unwrap_or_default(), ext: Exts::empty() }.into()
 }
-
-/// A name for a log of changes, as SINCE has it when none is known.
-pub const NO_LOG: Nonce = Nonce::ZERO;

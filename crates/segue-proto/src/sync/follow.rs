@@ -29,7 +29,7 @@ struct Known {
 
 /// An op as a peer sent it, whole again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incoming {
+pub struct FedOp {
     /// The session.
     pub session: SessionId,
     /// The part.
@@ -66,7 +66,7 @@ impl Inbound {
     /// The ops of a strand, whole.
     ///
     /// Errors: SYNC-STRAND-1 if they, or what they name as read, are of a strand without a name, or of another part.
-    pub fn on_ops(&mut self, rules: Rules, ops: Ops) -> Result<Vec<Incoming>, Violation> {
+    pub fn on_ops(&mut self, rules: Rules, ops: Ops) -> Result<Vec<FedOp>, Violation> {
         let unnamed = Violation::new(Code::WIRE_STATE, Clause::SYNC_STRAND_1);
         let Some(mut strand) = self.strands.get(&ops.strand).cloned() else {
             return rules.ensure(Clause::SYNC_STRAND_1, false, Code::WIRE_STATE).map(|()| Vec::new());
@@ -84,7 +84,7 @@ impl Inbound {
             let BriefOp { body, .. } = brief;
             let op = StreamOp { hlc, record: strand.record, deps, body: body.into_vec() };
             let Known { session, part, kind, actor, seed, seq, .. } = strand;
-            whole.push(Incoming { session, part, kind, actor, seq, seed, op });
+            whole.push(FedOp { session, part, kind, actor, seq, seed, op });
         }
         self.strands.insert(ops.strand, strand);
         Ok(whole)

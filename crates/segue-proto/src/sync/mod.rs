@@ -10,5 +10,5 @@ mod follow;
 pub mod kept;
 
 pub use changes::{Change, Changes};
-pub use feed::{Feed, NO_LOG, Outbound};
-pub use follow::{Inbound, Incoming};
+pub use feed::{Feed, Outbound};
+pub use follow::{FedOp, Inbound};

@@ -5,5 +5,6 @@ mod data;
 mod merge;
 mod state;
 mod stream;
+mod sync;
 mod transfer;
 mod util;

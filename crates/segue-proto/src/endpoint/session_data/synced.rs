@@ -9,7 +9,7 @@ use crate::clause::Rules;
 use crate::data::{Entry, Manifest, Part, PartKind, State};
 use crate::handoff::keys;
 use crate::journal::Write;
-use crate::sync::{Changes, Incoming};
+use crate::sync::{Changes, FedOp};
 use crate::wire::{DeviceId, Hash, Nonce};
 
 impl SessionData {
@@ -27,10 +27,10 @@ impl SessionData {
         &mut self,
         rules: Rules,
         from: DeviceId,
-        op: Incoming,
+        op: FedOp,
     ) -> Result<Vec<Write>, Violation> {
         let Some(state) = &mut self.state else { return Ok(Vec::new()) };
-        let Incoming { part, kind, actor, seq, seed, op, .. } = op;
+        let FedOp { part, kind, actor, seq, seed, op, .. } = op;
         let old = self.told.then(|| state.outline());
         let new = state.deliver(rules, part, kind, (actor, seq), seed, op)?;
         if !new {

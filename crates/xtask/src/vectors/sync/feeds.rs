@@ -1,7 +1,7 @@
 //! Feeds: what is taken in by a device that held nothing of the session.
 
 use segue_proto::data::{Entry, Part, PartKind, State, op_hash, strand_hash};
-use segue_proto::sync::{Inbound, Incoming};
+use segue_proto::sync::{FedOp, Inbound};
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::{Blob, BriefDep, Exts, Hash, List, Message, Ops, PartId, Parts, SessionId, Strand};
 use segue_proto::{Code, Rules, Violation};
@@ -304,7 +304,7 @@ fn refuse(
 }
 
 /// Takes in a feed, as a device does that held nothing.
-fn take(session: &SessionId, messages: &[Message]) -> Result<(Vec<Incoming>, State), Violation> {
+fn take(session: &SessionId, messages: &[Message]) -> Result<(Vec<FedOp>, State), Violation> {
     let mut names = Inbound::default();
     let mut state = State::new(*session, "Holiday");
     let mut taken = Vec::new();
@@ -313,7 +313,7 @@ fn take(session: &SessionId, messages: &[Message]) -> Result<(Vec<Incoming>, Sta
             Message::Strand(strand) => names.on_strand(Rules::ALL, strand)?,
             Message::Ops(ops) => {
                 for op in names.on_ops(Rules::ALL, ops.clone())? {
-                    let Incoming { part, kind, actor, seq, seed, op: inner, .. } = op.clone();
+                    let FedOp { part, kind, actor, seq, seed, op: inner, .. } = op.clone();
                     if state.deliver(Rules::ALL, part, kind, (actor, seq), seed, inner)? {
                         taken.push(op);
                     }
@@ -331,7 +331,7 @@ fn take(session: &SessionId, messages: &[Message]) -> Result<(Vec<Incoming>, Sta
 }
 
 /// An op whole again, with its hash.
-fn whole(state: &State, op: &Incoming) -> Json {
+fn whole(state: &State, op: &FedOp) -> Json {
     let stream = state.stream(&op.part).expect("the op was taken in");
     let hash = |actor, seq| bytes(stream.hash(actor, seq).unwrap_or(Hash::ZERO).as_bytes());
     let deps = op.op.deps.iter().map(|(actor, seq)| {
