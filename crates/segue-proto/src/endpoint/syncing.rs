@@ -148,14 +148,16 @@ impl Endpoint {
         let Some(session) = session.filter(|session| self.takes_part(now, from, *session)) else { return };
         let taken = self.step(now, session, |session, ctx| {
             let mut changed = BTreeSet::new();
-            for op in ops {
+            let taken = ops.into_iter().try_for_each(|op| {
                 let part = op.part;
                 let writes = session.holdings.deliver(ctx.rules, from, op)?;
                 changed.extend((!writes.is_empty()).then_some(part));
                 ctx.fx.writes.extend(writes);
-            }
+                Ok(())
+            });
+            // What came before the one that was refused stays.
             tell_changed(session, ctx, changed);
-            Ok(())
+            taken
         });
         self.taken(now, from, session, taken);
     }
@@ -167,17 +169,17 @@ impl Endpoint {
         }
         let taken = self.step(now, session, |session, ctx| {
             let mut changed = BTreeSet::new();
-            for bytes in parts.parts.iter() {
+            let taken = parts.parts.iter().try_for_each(|bytes| {
                 let part: Part = decode(ctx.rules, bytes)?;
-                if !wins(session, ctx.rules, &part) {
-                    continue;
+                if wins(session, ctx.rules, &part) {
+                    let writes = session.holdings.merge(ctx.rules, from, &part)?;
+                    changed.extend((!writes.is_empty()).then_some(part.part));
+                    ctx.fx.writes.extend(writes);
                 }
-                let writes = session.holdings.merge(ctx.rules, from, &part)?;
-                changed.extend((!writes.is_empty()).then_some(part.part));
-                ctx.fx.writes.extend(writes);
-            }
+                Ok(())
+            });
             tell_changed(session, ctx, changed);
-            Ok(())
+            taken
         });
         self.taken(now, from, session, taken);
     }
@@ -207,8 +209,8 @@ impl Endpoint {
 
     /// Content is missing that a peer didn't have: it may have got it meanwhile, or another has it.
     pub(super) fn retry_later(&mut self, now: Instant) {
-        let (_, tries) = self.syncing.retry.unwrap_or((now, 0));
-        self.syncing.retry = Some((now.after(CONTENT_DELAY), tries));
+        // A try that is due isn't put off, however often others say that they changed.
+        self.syncing.retry.get_or_insert((now.after(CONTENT_DELAY), 0));
     }
 
     /// Marks that are due, and content to ask for again.
