@@ -201,6 +201,7 @@ impl Node {
     /// # Errors
     /// The session isn't known here, or is this device's own.
     pub async fn consent(&self, session: SessionId, owner: DeviceId, ttl: Duration) -> Result<(), Error> {
+        self.look_again(session).await;
         self.command("consent to the handoff", move |driver| {
             let now = driver.now();
             driver.core.consent(now, session, owner, micros(ttl))
