@@ -58,8 +58,7 @@ impl Part {
         self.kind == PartKind::Blob.number()
     }
 
-    /// Checks all that can be known from the part alone, or from a piece of it: that may lack values, and strands that
-    /// its values name as read.
+    /// Checks all that can be known from the part alone, or from a piece of it: that may lack values.
     pub(super) fn check(&self, rules: Rules, session: &SessionId, whole: bool) -> Result<(), Violation> {
         let kind = PartKind::from_number(self.kind);
         rules.ensure(Clause::WIRE_VALUE_1, kind.is_some(), Code::WIRE_VALUE)?;
@@ -75,7 +74,7 @@ impl Part {
         let ascend = self.values.is_sorted_by(|a, b| a.op.actor < b.op.actor);
         rules.ensure(Clause::DATA_MANIFEST_1, complete && single && ascend, Code::DATA_MANIFEST)?;
         for value in self.values.iter() {
-            self.check_value(rules, session, value, whole)?;
+            self.check_value(rules, session, value)?;
             if kind == Some(PartKind::Blob) {
                 Entry::open(rules, &value.op.body)?;
             }
@@ -83,7 +82,7 @@ impl Part {
         Ok(())
     }
 
-    fn check_value(&self, rules: Rules, session: &SessionId, value: &Value, whole: bool) -> Result<(), Violation> {
+    fn check_value(&self, rules: Rules, session: &SessionId, value: &Value) -> Result<(), Violation> {
         let op = &value.op;
         let tip = self.tip(&op.actor);
         let is_tip = op.part == self.part && tip.is_some_and(|tip| tip.seq == op.seq);
@@ -92,7 +91,9 @@ impl Part {
         let hash = op_hash(&value.prev, &header(op));
         let recomputes = follows && tip.is_none_or(|tip| tip.hash == hash);
         rules.ensure(Clause::DATA_OP_1, recomputes, Code::DATA_HASH)?;
-        let reads = if whole { self.holds_deps(op) } else { names_others(op) };
+        // Of a shared part any copy may be here, and what a value had read is of no use to those who merge it.
+        let exclusive = self.kind == PartKind::Exclusive.number();
+        let reads = if exclusive { self.holds_deps(op) } else { names_others(op) };
         rules.ensure(Clause::DATA_OP_4, reads, Code::DATA_MANIFEST)
     }
 

@@ -363,6 +363,11 @@ impl PartState {
     pub(super) fn new(part: Part) -> PartState {
         PartState { root: part.root(), encoded: encode(&part).len(), part }
     }
+
+    /// The length of the part's encoding in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.encoded
+    }
 }
 
 /// The root of the exclusive ones of these parts.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::objects::{Entry, Part, PartKind};
 use super::state::{PartState, State, has_values};
 use super::stream::{Stream, StreamOp};
-use crate::limits::MAX_OP_BODY;
+use crate::limits::{MAX_OP_BODY, MAX_PART};
 use crate::wire::codec::Blob;
 use crate::wire::{ActorId, Hash, Hlc, List, Nonce, Op, PartId};
 use crate::{Clause, Rules, UsageError};
@@ -69,8 +69,10 @@ impl State {
         }
         let op = next_op(&part, new).ok_or(UsageError::TooLarge)?;
         part.advance(Rules::ALL, &self.session, &op).map_err(|_| UsageError::TooLarge)?;
+        let exclusive = part.kind == PartKind::Exclusive.number();
         let held = PartState::new(part);
-        if !self.has_place(&held) {
+        let too_long = exclusive && held.len() > MAX_PART;
+        if too_long || !self.has_place(&held) {
             return Err(UsageError::TooLarge);
         }
         self.put(held);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::changes::{Change, Changes};
 use crate::clock::Instant;
-use crate::data::{Part, State, Stream, StreamOp};
+use crate::data::{Part, PartKind, State, Stream, StreamOp};
 use crate::limits::{MARK_DELAY, MAX_OPS, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS};
 use crate::wire::codec::{Blob, encode};
 use crate::wire::{
@@ -261,6 +261,10 @@ fn pieces(part: &Part) -> Vec<Vec<u8>> {
     let whole = encode(part);
     if whole.len() <= MAX_PART {
         return alloc::vec![whole];
+    }
+    // An exclusive part is kept whole or not at all, and none comes to be that is longer (DATA-PART-2).
+    if part.kind == PartKind::Exclusive.number() {
+        return Vec::new();
     }
     let with = part.values.iter().map(|value| {
         let tip = part.tip(&value.op.actor).cloned();

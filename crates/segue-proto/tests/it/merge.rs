@@ -1,8 +1,10 @@
 //! Copies of parts with values that meet: what stays, what goes, and that the order makes no difference.
 
 use proptest::prelude::*;
-use segue_proto::data::{NewOp, Part, PartKind, State, Written};
-use segue_proto::wire::{Hash, Hlc, List, Nonce};
+use segue_proto::data::{Manifest, NewOp, Part, PartKind, State, Written, header, op_hash};
+use segue_proto::limits::MAX_PART;
+use segue_proto::wire::codec::encode;
+use segue_proto::wire::{ActorId, Hash, Hlc, List, Nonce, Tip};
 use segue_proto::{Clause, Code, Rules, UsageError, Violation};
 
 use crate::util::{SESSION, actor, part};
@@ -130,6 +132,52 @@ fn pieces_of_a_part_merge_to_the_whole() {
         copy.state.merge(Rules::ALL, &piece(n)).unwrap();
     }
     assert_eq!(copy.part(), part);
+}
+
+#[test]
+fn data_op_4_what_a_value_of_a_shared_part_had_read_need_not_be_held() {
+    let (mut a, mut b) = (Copy::new(1), Copy::new(2));
+    a.write("read");
+    b.take(&a).unwrap();
+    b.write("written");
+    let tip = b.part().tip(&actor(2)).cloned().unwrap();
+    let piece = Part { strands: List::new(vec![tip]).unwrap(), ..b.part() };
+    let mut copy = Copy::new(3);
+    copy.state.merge(Rules::ALL, &piece).unwrap();
+    let bytes = copy.state.to_manifest().to_bytes();
+    assert!(Manifest::open(Rules::ALL, &bytes, &SESSION).is_ok(), "a device may announce what it merged");
+    // Its own strand it can't have read, and a copy that says so is refused.
+    let mut own = b.part();
+    let mut value = own.values[0].clone();
+    value.op.deps = List::new(vec![Tip { actor: actor(2), seq: 1, hash: value.prev }]).unwrap();
+    let hash = op_hash(&value.prev, &header(&value.op));
+    own.strands = List::new(vec![Tip { hash, ..own.strands[1].clone() }]).unwrap();
+    own.values = List::new(vec![value]).unwrap();
+    let refused = Violation::new(Code::DATA_MANIFEST, Clause::DATA_OP_4);
+    assert_eq!(Copy::new(3).state.merge(Rules::ALL, &own), Err(refused));
+}
+
+#[test]
+fn data_part_2_an_exclusive_part_stays_short_enough_for_a_frame() {
+    let mut writer = Copy::new(1);
+    let write = |copy: &mut Copy, body: Vec<u8>| {
+        let (hlc, record, salt) = (Hlc::new([1, 0, 0, 0, 0, 0, 0, 0]), Hash::new([4; 32]), Nonce::new([1; 16]));
+        let kind = PartKind::Exclusive.number();
+        let new = NewOp { actor: actor(1), part: part(1), kind, hlc, record, salt, body, resolves: false };
+        copy.state.write(Rules::ALL, new)
+    };
+    write(&mut writer, vec![0; 16]).unwrap();
+    let mut many = writer.part();
+    let room = MAX_PART - encode(&many).len() - 1;
+    let others = (0..room / 65).map(|n| {
+        let mut id = [0xff; 32];
+        id[1..9].copy_from_slice(&(n as u64).to_be_bytes());
+        Tip { actor: ActorId::new(id), seq: 1, hash: Hash::new([7; 32]) }
+    });
+    many.strands = List::new(many.strands.iter().cloned().chain(others).collect()).unwrap();
+    writer.state.merge(Rules::ALL, &many).unwrap();
+    assert!(matches!(write(&mut writer, vec![0; 16 + 65]), Err(UsageError::TooLarge)));
+    assert!(write(&mut writer, vec![0; 16]).is_ok());
 }
 
 /// What devices do: write, resolve, or take in another's copy.

@@ -1,7 +1,7 @@
 //! Chapter `data`: inline ops, the device's own state, and what holds for any of them.
 
 use proptest::prelude::*;
-use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, State, Written, check_path};
+use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, State, check_path};
 use segue_proto::limits::{MAX_MANIFEST, MAX_OP_BODY};
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::{List, Op, PartId};
