@@ -85,6 +85,15 @@ struct Side {
 impl Kernel {
     /// Links two devices, creates a session with one exclusive part, and hands it over and back, so that both hold it.
     pub fn new(signatures: Signatures) -> Kernel {
+        let mut kernel = Kernel::filled(signatures, 0);
+        kernel.handoff(Way::Pulled);
+        kernel.handoff(Way::Pulled);
+        kernel
+    }
+
+    /// Links two devices, and creates a session with one exclusive part and `registers` others, which the second device
+    /// doesn't know yet.
+    pub fn filled(signatures: Signatures, registers: u16) -> Kernel {
         let keys = [[1; 32], [2; 32]].map(|secret| SigningKey::from_bytes(&secret));
         let ids = [id(&keys[0]), id(&keys[1])];
         let [first, second] = keys;
@@ -98,9 +107,13 @@ impl Kernel {
         kernel.settle();
         kernel.session = kernel.sides[0].core.create_session(now, "notes", &[ids[1]]).unwrap_or(SessionId::ZERO);
         kernel.settle();
+        for n in 0..registers {
+            let mut id = [2; 16];
+            id[14..].copy_from_slice(&n.to_be_bytes());
+            let (now, session) = (kernel.now(), kernel.session);
+            let _ = kernel.sides[0].core.write(now, 1, session, PartId::new(id), 1, b"a value".to_vec());
+        }
         kernel.write(b"cursor at 0");
-        kernel.handoff(Way::Pulled);
-        kernel.handoff(Way::Pulled);
         kernel
     }
 

@@ -46,6 +46,19 @@ fn the_budgets_of_flights_and_syncs_are_kept() {
     assert_eq!(counted.map(|it| (it.syncs_to_active, it.syncs_to_resolved)), [(1, 2); 3]);
 }
 
+/// What a device does to take over a session that it doesn't know grows with the session's parts, not with their square.
+#[test]
+fn a_first_pull_costs_each_part_the_same() {
+    let [few, many] = [100, 1_000].map(|registers| {
+        let mut kernel = Kernel::filled(Signatures::Real, registers);
+        let allocated = allocations(|| kernel.handoff(Way::Pulled));
+        assert!(kernel.verify());
+        allocated
+    });
+    println!("allocations of a first pull: {few} with 100 parts, {many} with 1,000");
+    assert!(many <= few * 11, "{many} is more than eleven times {few}");
+}
+
 /// The fourth handoff of a session, after a write that sync told the target of.
 fn count(way: Way) -> Vec<(String, u64)> {
     let mut kernel = Kernel::new(Signatures::Real);

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::hashes::root;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, placed};
 use super::objects::{Entry, Part, PartKind};
 use super::path::Tree;
 use super::stream::{Stream, StreamOp};
@@ -30,7 +30,7 @@ pub struct State {
 
 /// A part, with its root and the length of its encoding, so that a write costs no more as the session grows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PartState {
+pub(crate) struct PartState {
     part: Part,
     root: Hash,
     encoded: usize,
@@ -146,6 +146,11 @@ impl State {
         self.parts.values().map(|held| &held.part)
     }
 
+    /// The files and directories, as [`Manifest::entries`].
+    pub fn entries(&self) -> impl Iterator<Item = (PartId, Entry)> {
+        placed(self.parts())
+    }
+
     /// The length in bytes of a blob, content or chunk list, that a live entry names; none if none does.
     pub fn blob_len(&self, blob: &Hash) -> Option<u64> {
         self.blobs.get(blob).map(|named| named.len)
@@ -222,6 +227,12 @@ impl State {
     ///
     /// Errors: what [`Manifest::open`] finds wrong with a part; DATA-KIND-1, DATA-FORK-1, DATA-MANIFEST-4, WIRE-CAP-1.
     pub fn merge(&mut self, rules: Rules, other: &Part) -> Result<bool, Violation> {
+        let merged = self.merged(rules, other)?;
+        Ok(merged.map(|part| self.put(part)).is_some())
+    }
+
+    /// What a part becomes by a merge; none if it stays as it is. Errors: as [`State::merge`].
+    pub(crate) fn merged(&self, rules: Rules, other: &Part) -> Result<Option<PartState>, Violation> {
         other.check(rules, &self.session, false)?;
         let known = self.part(&other.part);
         let fits = has_values(other.kind) && known.is_none_or(|known| known.kind == other.kind);
@@ -229,7 +240,7 @@ impl State {
         let mut part = match (known, PartKind::from_number(other.kind)) {
             (Some(known), _) => known.clone(),
             (None, Some(kind)) => Part::new(other.part, kind),
-            (None, None) => return Ok(false),
+            (None, None) => return Ok(None),
         };
         let changed = if other.kind == PartKind::Exclusive.number() {
             let differs = part != *other;
@@ -238,15 +249,14 @@ impl State {
         } else {
             part.merge(rules, other)?
         };
-        if changed {
-            let agree =
-                part.entries().filter(Entry::is_file).all(|e| self.blob_len(&e.blob).is_none_or(|l| l == e.len));
-            rules.ensure(Clause::DATA_MANIFEST_4, agree, Code::DATA_MANIFEST)?;
-            let held = PartState::new(part);
-            rules.ensure(Clause::WIRE_CAP_1, self.has_place(&held), Code::LIMIT_MANIFEST)?;
-            self.put(held);
+        if !changed {
+            return Ok(None);
         }
-        Ok(changed)
+        let agree = part.entries().filter(Entry::is_file).all(|e| self.blob_len(&e.blob).is_none_or(|l| l == e.len));
+        rules.ensure(Clause::DATA_MANIFEST_4, agree, Code::DATA_MANIFEST)?;
+        let held = PartState::new(part);
+        rules.ensure(Clause::WIRE_CAP_1, self.has_place(&held), Code::LIMIT_MANIFEST)?;
+        Ok(Some(held))
     }
 
     /// Takes in the data of another state whose log and opaque parts this one covers; returns the parts that changed.
@@ -317,7 +327,8 @@ impl State {
         (!is_new || self.parts.len() < MAX_PARTS) && self.encoded_with([held]) <= MAX_MANIFEST
     }
 
-    pub(super) fn put(&mut self, held: PartState) {
+    /// Takes a part in as [`State::merged`] made it.
+    pub(crate) fn put(&mut self, held: PartState) {
         if let Some(old) = self.parts.remove(&held.part.part) {
             self.detach(&old.part);
             self.encoded -= old.encoded;

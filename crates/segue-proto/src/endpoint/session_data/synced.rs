@@ -31,7 +31,8 @@ impl SessionData {
     ) -> Result<Vec<Write>, Violation> {
         let Some(state) = &mut self.state else { return Ok(Vec::new()) };
         let FedOp { part, kind, actor, seq, seed, op, .. } = op;
-        let old = self.told.then(|| state.outline());
+        let known = state.stream(&part).is_some_and(|stream| stream.seq(&actor) >= seq);
+        let old = (self.told && !known).then(|| state.outline());
         let new = state.deliver(rules, part, kind, (actor, seq), seed, op)?;
         if !new {
             return Ok(Vec::new());
@@ -50,10 +51,9 @@ impl SessionData {
     ) -> Result<Vec<Write>, Violation> {
         let Some(state) = &mut self.state else { return Ok(Vec::new()) };
         let fresh: Vec<_> = part.entries().filter(|e| e.len > 0 && state.blob_len(&e.blob).is_none()).collect();
+        let Some(merged) = state.merged(rules, part)? else { return Ok(Vec::new()) };
         let old = self.told.then(|| state.outline());
-        if !state.merge(rules, part)? {
-            return Ok(Vec::new());
-        }
+        state.put(merged);
         let mut writes: Vec<_> = fresh.into_iter().filter_map(|entry| self.miss(entry)).collect();
         self.retire(old);
         if part.kind == PartKind::Exclusive.number() {
