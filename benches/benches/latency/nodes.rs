@@ -98,9 +98,12 @@ async fn pull([source, target]: &[Node; 2], name: &str, files: &[Bytes]) -> Dura
     let start = Instant::now();
     target.request_handoff(session, source.device()).await.expect("a handoff");
     let took = start.elapsed();
-    for (at, file) in files.iter().enumerate() {
-        let held = target.read_file(session, &at.to_string()).await.expect("a file");
-        assert!(held == *file, "{name}/{at} isn't what it was");
+    let held = target.files(session).await.expect("a node");
+    assert_eq!(held.len(), files.len());
+    for info in held {
+        let at: usize = info.path.parse().expect("a number");
+        let content = target.read_blob(info.blob, info.len).await.expect("a file");
+        assert!(content == files[at], "{name}/{at} isn't what it was");
     }
     took
 }

@@ -135,8 +135,7 @@ impl Node {
     pub async fn view(&self, session: SessionId) -> Result<Option<Vec<u8>>, Error> {
         self.call(move |driver| {
             let part = driver.view_part(session)?;
-            let manifest = driver.core.manifest(&session)?;
-            manifest.part(&part)?.body().map(<[u8]>::to_vec)
+            driver.core.state(&session)?.part(&part)?.body().map(<[u8]>::to_vec)
         })
         .await
     }
@@ -244,10 +243,10 @@ impl Driver {
     /// Writes entries, each into the part that holds its path, or into a new one. The LSN behind them; if the session
     /// holds them all already, that of the last write, which may have been theirs.
     fn put_entries(&mut self, session: SessionId, entries: Vec<Entry>) -> Result<Lsn, UsageError> {
-        let manifest = self.core.manifest(&session).ok_or(UsageError::UnknownSession)?;
+        let state = self.core.state(&session).ok_or(UsageError::UnknownSession)?;
         let removes = |entry: &Entry| entry.mode == EntryMode::Removed.number();
         let mut parts: HashMap<String, (PartId, Entry)> =
-            manifest.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect();
+            state.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect();
         let mut lsn = self.waits.last_write();
         for entry in entries {
             let part = match parts.get(&*entry.path) {
@@ -273,9 +272,8 @@ impl Driver {
 
     /// The part of the view state.
     fn view_part(&self, session: SessionId) -> Option<PartId> {
-        let manifest = self.core.manifest(&session)?;
         let exclusive = PartKind::Exclusive.number();
-        manifest.parts.iter().find(|part| part.kind == exclusive).map(|part| part.part)
+        self.core.state(&session)?.parts().find(|part| part.kind == exclusive).map(|part| part.part)
     }
 }
 

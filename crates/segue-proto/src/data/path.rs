@@ -52,6 +52,10 @@ impl Tree {
     /// The path at which an entry stands beside those placed before it: its own, or one with its part's id in it if
     /// that is taken, lies below a file, or is a file's with something below (DATA-TREE-1).
     pub(super) fn place(&self, path: &str, part: PartId, file: bool) -> String {
+        let good = |path: &str| check_path(Rules::ALL, path).is_ok() && self.fits(path, file);
+        if good(path) {
+            return path.into();
+        }
         let whole: String = part.as_bytes().iter().map(|byte| alloc::format!("{byte:02x}")).collect();
         let short = whole.get(..8).unwrap_or(&whole);
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -61,9 +65,8 @@ impl Tree {
         };
         let beside = if directory.is_empty() { String::new() } else { alloc::format!("{directory}/") };
         let renamed = alloc::format!("{stem} ({short}){extension}");
-        let candidates = [path.into(), alloc::format!("{beside}{renamed}"), renamed];
-        let good = |path: &String| check_path(Rules::ALL, path).is_ok() && self.fits(path, file);
-        candidates.into_iter().find(good).unwrap_or(whole)
+        let candidates = [alloc::format!("{beside}{renamed}"), renamed];
+        candidates.into_iter().find(|path| good(path)).unwrap_or(whole)
     }
 
     pub(super) fn insert(&mut self, path: &str, part: PartId, file: bool) {

@@ -126,7 +126,7 @@ fn data_op_3_an_actor_numbers_its_ops_one_by_one() {
     {
         let new = world.new_op(part(20), PartKind::Exclusive, b"again");
         let again = world.state.write(Rules::without(Clause::DATA_OP_3), new).unwrap();
-        assert!(matches!(again, Written::Value(op) if op.seq == 4));
+        assert!(matches!(again, segue_proto::data::Written::Value(op) if op.seq == 4));
     }
 }
 
