@@ -4,6 +4,7 @@
 //! Memory is bounded by the link's budget: a task reads no further before there is room, the stream's window fills,
 //! and the sender waits.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,9 @@ use super::buffers::Buffer;
 use super::keep::{Got, Keeper, Kept, worse};
 use crate::driver::Input;
 use crate::transport::{self, RECEIVE_BUDGET};
+
+/// Buffers of one stream that may wait to be kept while the next is read: as many as keep the thread at it.
+const DEPTH: usize = 2;
 
 /// Takes the bulk streams of a link. Ends with the link.
 pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared) {
@@ -106,7 +110,7 @@ impl Body {
     /// Reads all chunks, and has them verified and stored. How the stream ended; none if somebody else tells the core,
     /// or the node is halting.
     async fn run(mut self, incoming: &Incoming) -> Option<BulkEnd> {
-        let mut keeping = None;
+        let mut keeping = VecDeque::<Kept>::new();
         let mut end = BulkEnd::Finished;
         let last = incoming.first.saturating_add(incoming.count);
         let mut next = incoming.first;
@@ -114,8 +118,13 @@ impl Body {
             let group = group(&incoming.plan, next..last);
             next = group.end;
             let read = self.take(&incoming.plan, &group).await;
-            // What came before is settled first: no more than two buffers are held.
-            end = settle(keeping.take()).await?;
+            // What came before is settled first, but for a little that keeps the thread at it.
+            let depth = if next == last { 0 } else { DEPTH };
+            while keeping.len() > depth
+                && let Some(kept) = keeping.pop_front()
+            {
+                end = worse(end, kept.await.ok()?);
+            }
             match read {
                 Ok((buffer, room)) => {
                     let got = Got { plan: incoming.plan.clone(), group, buffer, _room: room };
@@ -123,13 +132,15 @@ impl Body {
                         self.keeper.keep_last(got, incoming.req);
                         return None;
                     }
-                    keeping = Some(self.keeper.keep(got));
+                    keeping.push_back(self.keeper.keep(got));
                 }
                 Err(bad) => end = worse(end, bad),
             }
         }
         // What was verified before the end is kept, however the stream ended.
-        end = worse(end, settle(keeping).await?);
+        for kept in keeping {
+            end = worse(end, kept.await.ok()?);
+        }
         if end == BulkEnd::Finished {
             end = self.finish().await;
         }
@@ -189,14 +200,6 @@ impl Body {
             // All chunks are here; how the stream ended after them doesn't matter.
             _ => BulkEnd::Finished,
         }
-    }
-}
-
-/// Waits for what is being kept. None if the node is halting.
-async fn settle(keeping: Option<Kept>) -> Option<BulkEnd> {
-    match keeping {
-        Some(kept) => kept.await.ok(),
-        None => Some(BulkEnd::Finished),
     }
 }
 
