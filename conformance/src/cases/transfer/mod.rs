@@ -3,7 +3,7 @@
 mod answer;
 mod held;
 
-use segue_proto::limits::{CHUNK, MAX_REFETCH, MAX_REQUESTS};
+use segue_proto::limits::{ANSWER_TIMEOUT, CHUNK, MAX_REFETCH, MAX_REQUESTS};
 use segue_proto::transfer::ChunkList;
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::hash::blob_id;
@@ -218,6 +218,25 @@ const CASES: &[Case] = &[
         let scene = at_content(lab, 1000)?;
         let asked = take_request(lab, scene.link)?;
         lab.send(scene.link, error(asked.req, &scene.book, Code::LIMIT_REQUESTS));
+        let is_request = |message: &Message| matches!(message, Message::Get(_) | Message::Ranges(_));
+        lab.none(scene.link, "request at once after the ERROR", is_request)?;
+        lab.pass(ANSWER_TIMEOUT);
+        scene.completes(lab)
+    }),
+    works("transfer/fetch/too-many-requests-waits-for-another", &["TRANSFER-SERVE-2"], T, |lab| {
+        let mut scene = fetching(lab, 1000)?;
+        scene.book.write_file("second", b"another file");
+        let data = scene.book.announce();
+        lab.skip(scene.link);
+        lab.send(scene.link, scene.book.have(Some(data)));
+        let asked = take_request(lab, scene.link)?;
+        answer(lab, &scene, &asked)?;
+        let (refused, other) = (take_request(lab, scene.link)?, take_request(lab, scene.link)?);
+        lab.send(scene.link, error(refused.req, &scene.book, Code::LIMIT_REQUESTS));
+        answer(lab, &scene, &other)?;
+        let again = take_request(lab, scene.link)?;
+        ensure(again.blob == refused.blob && again.req != refused.req, "the blob again", again.blob)?;
+        answer(lab, &scene, &again)?;
         scene.completes(lab)
     }),
     refused("transfer/list/too-short", &["TRANSFER-LIST-1"], T, complete, |lab| {

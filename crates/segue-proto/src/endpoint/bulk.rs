@@ -105,6 +105,8 @@ struct Asked {
     /// Streams that are under way.
     open: usize,
     end: BulkEnd,
+    /// The peer had too many: it is asked for again when another has ended.
+    put_off: bool,
 }
 
 impl Bulk {
@@ -304,11 +306,11 @@ impl Endpoint {
             if let Some(asked) = download.asked.remove(&req) {
                 download.fetch.skip(asked.blob);
             }
-            self.pump(now, session);
-        } else if code == Code::LIMIT_REQUESTS {
-            let blob = download.asked.remove(&req).map(|asked| asked.blob);
-            let outcome = blob.map_or(Ok(()), |blob| download.fetch.on_end(blob, BulkEnd::Lost));
+            let outcome = download.resume_put_off();
             self.after_fetch(now, session, outcome);
+        } else if code == Code::LIMIT_REQUESTS {
+            // If none other is outstanding, time gives it up (TRANSFER-ANSWER-1).
+            download.asked.entry(req).and_modify(|asked| asked.put_off = true);
         } else {
             self.fail_fetch(now, session, code);
         }
@@ -387,7 +389,9 @@ impl Endpoint {
         while let Some(wanted) = download.fetch.next_request(resume) {
             let req = self.fresh.request();
             let left = wanted.ranges.len().max(1);
-            download.asked.insert(req, Asked { blob: wanted.blob, left, open: 0, end: BulkEnd::Finished });
+            download
+                .asked
+                .insert(req, Asked { blob: wanted.blob, left, open: 0, end: BulkEnd::Finished, put_off: false });
             download.moved = now;
             messages.push(request(req, session, wanted));
         }
@@ -462,7 +466,15 @@ impl Download {
         }
         let (blob, end) = (asked.blob, asked.end);
         self.asked.remove(&req);
-        self.fetch.on_end(blob, end)
+        self.fetch.on_end(blob, end)?;
+        self.resume_put_off()
+    }
+
+    /// A request has ended, so there is room for those that were put off.
+    fn resume_put_off(&mut self) -> Result<(), Violation> {
+        let put_off: Vec<_> = self.asked.iter().filter(|(_, asked)| asked.put_off).map(|(req, _)| *req).collect();
+        let asked = put_off.into_iter().filter_map(|req| self.asked.remove(&req));
+        asked.map(|asked| asked.blob).try_for_each(|blob| self.fetch.on_end(blob, BulkEnd::Lost))
     }
 }
 
