@@ -113,19 +113,12 @@ impl Book {
         let (nonce, actor) = (Nonce::new(rng.array()), actor_id(&peer.id, &Nonce::new(rng.array())));
         let mut members = members.to_vec();
         members.sort_unstable();
-        Record {
-            kind: Kind::Genesis.number(),
-            session: session_id(&peer.id, &nonce),
-            parent: Hash::ZERO,
-            term: 0,
-            n: 0,
-            signer: peer.id,
-            owner: peer.id,
-            grantor: peer.id,
-            want: Hash::new(*actor.as_bytes()),
-            roster: Hash::ZERO,
-            genesis: Some(Genesis { nonce, members: List::new(members).unwrap_or_default() }).into(),
-        }
+        Record::genesis(
+            session_id(&peer.id, &nonce),
+            peer.id,
+            actor,
+            Genesis { nonce, members: List::new(members).unwrap_or_default() },
+        )
     }
 
     /// A session with this chain and no data.

@@ -121,17 +121,6 @@ fn cast(input: &mut Input<'_>) -> DeviceId {
 
 fn genesis(session: SessionId, nonce: Nonce) -> Record {
     let me = device(1);
-    Record {
-        kind: Kind::Genesis.number(),
-        session,
-        parent: Hash::ZERO,
-        term: 0,
-        n: 0,
-        signer: me,
-        owner: me,
-        grantor: me,
-        want: Hash::new(*actor_id(&me, &nonce).as_bytes()),
-        roster: Hash::ZERO,
-        genesis: Some(Genesis { nonce, members: List::new(vec![device(2)]).unwrap_or_default() }).into(),
-    }
+    let members = List::new(vec![device(2)]).unwrap_or_default();
+    Record::genesis(session, me, actor_id(&me, &nonce), Genesis { nonce, members })
 }

@@ -10,7 +10,7 @@ use crate::event::{Accepted, HandoffId, Token};
 use crate::handoff::{Ctx, Session};
 use crate::journal::Lsn;
 use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_SESSIONS, MAX_TTL};
-use crate::wire::{DeviceId, Exts, Genesis, Hash, Have, Hlc, Kind, List, PartId, Record, SessionId};
+use crate::wire::{DeviceId, Exts, Genesis, Hash, Have, Hlc, List, PartId, Record, SessionId};
 
 use super::session_data::SessionData;
 
@@ -52,19 +52,7 @@ impl Endpoint {
         let (nonce, actor) = (self.fresh.nonce(), self.fresh.nonce());
         let session = session_id(&me, &nonce);
         let members = List::new(listed).unwrap_or_default();
-        let record = Record {
-            kind: Kind::Genesis.number(),
-            session,
-            parent: Hash::ZERO,
-            term: 0,
-            n: 0,
-            signer: me,
-            owner: me,
-            grantor: me,
-            want: Hash::new(*actor_id(&me, &actor).as_bytes()),
-            roster: Hash::ZERO,
-            genesis: Some(Genesis { nonce, members }).into(),
-        };
+        let record = Record::genesis(session, me, actor_id(&me, &actor), Genesis { nonce, members });
         let sign = self.out.sign(crate::wire::signing_bytes::<Record>(crate::wire::id_of::<Record>(
             &crate::wire::codec::encode(&record),
         )));

@@ -132,6 +132,25 @@ macro_rules! signed {
     };
 }
 
+impl Record {
+    /// The body of a chain's first record: `creator` owns the session and writes as `actor` (HO-CHAIN-8).
+    pub fn genesis(session: SessionId, creator: DeviceId, actor: ActorId, genesis: Genesis) -> Record {
+        Record {
+            kind: Kind::Genesis.number(),
+            session,
+            parent: Hash::ZERO,
+            term: 0,
+            n: 0,
+            signer: creator,
+            owner: creator,
+            grantor: creator,
+            want: Hash::new(*actor.as_bytes()),
+            roster: Hash::ZERO,
+            genesis: Some(genesis).into(),
+        }
+    }
+}
+
 signed!(Record, "record", me, rules, {
     let known = Kind::from_number(me.kind).is_some();
     rules.ensure(Clause::WIRE_VALUE_1, known, Code::WIRE_VALUE)?;

@@ -252,19 +252,7 @@ fn genesis(session: SessionId) -> Record {
     let mut members = vec![PHONE.id(), TABLET.id()];
     members.sort_unstable();
     let genesis = Genesis { nonce: SESSION_NONCE, members: list(members) };
-    Record {
-        kind: Kind::Genesis.number(),
-        session,
-        parent: Hash::ZERO,
-        term: 0,
-        n: 0,
-        signer: me,
-        owner: me,
-        grantor: me,
-        want: Hash::new(*LAPTOP.actor().as_bytes()),
-        roster: Hash::ZERO,
-        genesis: Some(genesis).into(),
-    }
+    Record::genesis(session, me, LAPTOP.actor(), genesis)
 }
 
 fn offer(session: SessionId, parent: Hash, data: &Announced) -> Offer {
