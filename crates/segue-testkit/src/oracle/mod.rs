@@ -69,6 +69,8 @@ pub struct Oracle {
     asked: BTreeMap<(usize, Hash), (SessionId, DeviceId)>,
     restored: BTreeSet<usize>,
     failed: BTreeSet<usize>,
+    /// The last batch that was durable in each run of each device.
+    durable: BTreeMap<(usize, u32), Lsn>,
 }
 
 /// A session, over all devices.
@@ -186,6 +188,11 @@ impl Oracle {
         self.books.values().any(|book| book.used.contains_key(want))
     }
 
+    /// Whether a write was acknowledged that a device took, in its `boot`th run, as this batch.
+    pub fn is_acknowledged(&self, node: usize, boot: u32, lsn: Lsn) -> bool {
+        self.durable.get(&(node, boot)).is_some_and(|last| lsn <= *last)
+    }
+
     /// Books a breach that was found by other means.
     pub fn book(&mut self, promise: Promise, at: Instant, node: usize, what: impl Into<String>) {
         let device = self.names.get(node).map_or_else(|| "?".into(), |(name, _)| name.clone());
@@ -221,6 +228,7 @@ impl Oracle {
 
     /// The batches up to `lsn` are durable at a device: its writes up to there are acknowledged.
     pub(crate) fn durable(&mut self, node: usize, boot: u32, lsn: Lsn) {
+        self.durable.insert((node, boot), lsn);
         let writes = self.books.values_mut().flat_map(|book| book.writes.values_mut().flatten());
         for write in writes.filter(|write| write.node == node && write.boot == boot && write.lsn <= lsn) {
             write.acknowledged = true;

@@ -140,6 +140,16 @@ impl<D: Device> World<D> {
         self.nodes[node].device.is_some()
     }
 
+    /// How often a device stopped: tells its runs apart.
+    pub fn boot(&self, node: usize) -> u32 {
+        self.nodes[node].boot
+    }
+
+    /// The device itself, while it runs.
+    pub fn device(&self, node: usize) -> Option<&D> {
+        self.nodes[node].device.as_ref()
+    }
+
     /// What a device was told to its application since it was added, and when.
     pub fn events(&self, node: usize) -> &[(Instant, Event)] {
         &self.nodes[node].events

@@ -7,3 +7,4 @@ mod flights;
 mod pairs;
 mod recovery;
 mod smoke;
+mod three;
