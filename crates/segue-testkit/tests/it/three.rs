@@ -150,9 +150,9 @@ impl Three {
         }
         self.world.calm();
         self.world.run_until(10 * PATIENCE, |world| world.is_settled());
-        let alike = |world: &mut World<_>| (0..DEVICES).all(|node| world.is_up(node)) && world.is_converged();
-        self.world.run_until(10 * PATIENCE, alike);
+        // A device whose store had just failed is started again.
         self.world.run_for(PATIENCE / 4);
+        self.world.run_until(10 * PATIENCE, |world| world.is_converged());
         self.world.check_settled();
         if let Some(breach) = self.world.breaches().first() {
             return Err(breach.to_string());
