@@ -398,13 +398,9 @@ impl Node {
 
     /// Files that lie in a user's directory may have changed: what isn't there as it was isn't said to be held.
     async fn look_again(&self, session: SessionId) {
-        let contents = self.call(move |driver| {
-            let manifest = driver.core.manifest(&session);
-            let contents = manifest.iter().flat_map(|manifest| manifest.contents());
-            contents.filter(|entry| entry.len > 0).map(|entry| (entry.blob, entry.len)).collect::<Vec<_>>()
-        });
-        let (Ok(contents), Ok(storage)) = (contents.await, self.storage()) else { return };
-        let lost = tokio::task::spawn_blocking(move || storage.lost(&contents)).await.unwrap_or_default();
+        let blobs = self.call(move |driver| driver.core.held_blobs(&session));
+        let (Ok(blobs), Ok(storage)) = (blobs.await, self.storage()) else { return };
+        let lost = tokio::task::spawn_blocking(move || storage.lost(&blobs)).await.unwrap_or_default();
         if !lost.is_empty() {
             let told = self.call(move |driver| {
                 let now = driver.now();

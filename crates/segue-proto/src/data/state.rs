@@ -9,9 +9,10 @@ use super::objects::{Entry, Part, PartKind};
 use super::path::Tree;
 use super::stream::{Stream, StreamOp};
 use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_STREAM_BYTES, MAX_STREAM_OPS};
-use crate::wire::codec::{decode, encode};
+use crate::wire::codec::{decode, encode, encode_into};
+use crate::wire::hash::blob_id;
 use crate::wire::text::clean_name;
-use crate::wire::{ActorId, Hash, List, Nonce, Op, PartId, SessionId, Text};
+use crate::wire::{ActorId, Announced, Hash, List, Nonce, Op, PartId, SessionId, Text};
 use crate::{Clause, Code, Rules, Violation};
 
 /// The parts of a session as this device holds them, with what it takes to write, serve and compare them quickly.
@@ -30,7 +31,7 @@ pub struct State {
 
 /// A part, with its root and the length of its encoding, so that a write costs no more as the session grows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PartState {
+pub(super) struct PartState {
     part: Part,
     root: Hash,
     encoded: usize,
@@ -91,11 +92,16 @@ impl State {
         Manifest { session: self.session, name: self.name.clone(), parts }
     }
 
-    /// The same without the ops of log and opaque parts, but for their tips: what a manifest has.
-    pub fn outline(&self) -> State {
-        let (session, name, parts) = (self.session, self.name.clone(), self.parts.clone());
-        let (tree, blobs) = (self.tree.clone(), self.blobs.clone());
-        State { session, name, parts, streams: BTreeMap::new(), tree, blobs, encoded: self.encoded }
+    /// How the manifest is announced, and its encoding: as [`Manifest::announce`] says, without making a manifest.
+    pub fn announce(&self) -> (Announced, Vec<u8>) {
+        let mut bytes = Vec::with_capacity(Manifest::MAX_HEADER + self.encoded);
+        encode_into(&self.session, &mut bytes);
+        encode_into(&self.name, &mut bytes);
+        encode_into(&(self.parts.len() as u64), &mut bytes);
+        self.parts.values().for_each(|held| encode_into(&held.part, &mut bytes));
+        // A manifest has at most MAX_MANIFEST bytes.
+        let manifest_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        (Announced { root: self.root(), manifest: blob_id(&bytes), manifest_len }, bytes)
     }
 
     /// The session.
@@ -154,6 +160,16 @@ impl State {
     /// The length in bytes of a blob, content or chunk list, that a live entry names; none if none does.
     pub fn blob_len(&self, blob: &Hash) -> Option<u64> {
         self.blobs.get(blob).map(|named| named.len)
+    }
+
+    /// The blobs that a part's entries name, chunk lists included, with their lengths in bytes.
+    pub fn blobs_of(&self, id: &PartId) -> Vec<(Hash, u64)> {
+        self.part(id).into_iter().flat_map(Part::entries).flat_map(named).collect()
+    }
+
+    /// The blobs that entries name, chunk lists included, with their lengths in bytes; ascending.
+    pub fn named_blobs(&self) -> impl Iterator<Item = (Hash, u64)> {
+        self.blobs.iter().map(|(blob, named)| (*blob, named.len))
     }
 
     /// The blobs that live entries name, chunk lists included, ascending.
@@ -227,12 +243,6 @@ impl State {
     ///
     /// Errors: what [`Manifest::open`] finds wrong with a part; DATA-KIND-1, DATA-FORK-1, DATA-MANIFEST-4, WIRE-CAP-1.
     pub fn merge(&mut self, rules: Rules, other: &Part) -> Result<bool, Violation> {
-        let merged = self.merged(rules, other)?;
-        Ok(merged.map(|part| self.put(part)).is_some())
-    }
-
-    /// What a part becomes by a merge; none if it stays as it is. Errors: as [`State::merge`].
-    pub(crate) fn merged(&self, rules: Rules, other: &Part) -> Result<Option<PartState>, Violation> {
         other.check(rules, &self.session, false)?;
         let known = self.part(&other.part);
         let fits = has_values(other.kind) && known.is_none_or(|known| known.kind == other.kind);
@@ -240,7 +250,7 @@ impl State {
         let mut part = match (known, PartKind::from_number(other.kind)) {
             (Some(known), _) => known.clone(),
             (None, Some(kind)) => Part::new(other.part, kind),
-            (None, None) => return Ok(None),
+            (None, None) => return Ok(false),
         };
         let changed = if other.kind == PartKind::Exclusive.number() {
             let differs = part != *other;
@@ -249,14 +259,15 @@ impl State {
         } else {
             part.merge(rules, other)?
         };
-        if !changed {
-            return Ok(None);
+        if changed {
+            let agree =
+                part.entries().filter(Entry::is_file).all(|e| self.blob_len(&e.blob).is_none_or(|l| l == e.len));
+            rules.ensure(Clause::DATA_MANIFEST_4, agree, Code::DATA_MANIFEST)?;
+            let held = PartState::new(part);
+            rules.ensure(Clause::WIRE_CAP_1, self.has_place(&held), Code::LIMIT_MANIFEST)?;
+            self.put(held);
         }
-        let agree = part.entries().filter(Entry::is_file).all(|e| self.blob_len(&e.blob).is_none_or(|l| l == e.len));
-        rules.ensure(Clause::DATA_MANIFEST_4, agree, Code::DATA_MANIFEST)?;
-        let held = PartState::new(part);
-        rules.ensure(Clause::WIRE_CAP_1, self.has_place(&held), Code::LIMIT_MANIFEST)?;
-        Ok(Some(held))
+        Ok(changed)
     }
 
     /// Takes in the data of another state whose log and opaque parts this one covers; returns the parts that changed.
@@ -327,8 +338,7 @@ impl State {
         (!is_new || self.parts.len() < MAX_PARTS) && self.encoded_with([held]) <= MAX_MANIFEST
     }
 
-    /// Takes a part in as [`State::merged`] made it.
-    pub(crate) fn put(&mut self, held: PartState) {
+    pub(super) fn put(&mut self, held: PartState) {
         if let Some(old) = self.parts.remove(&held.part.part) {
             self.detach(&old.part);
             self.encoded -= old.encoded;

@@ -10,6 +10,7 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
+use crate::handoff::Holdings;
 use crate::journal::Lsn;
 use crate::limits::{ANSWER_TIMEOUT, MAX_REQUESTS};
 use crate::transfer::{BulkEnd, Fetch, Plan, Verified, Wanted, check_ranges};
@@ -193,6 +194,9 @@ impl Endpoint {
 
     /// Content that the session's data names isn't here any more: nothing is said to be held that names it, and it is
     /// fetched again from a device that has it.
+    ///
+    /// What the data names, and was said to be here once, is taken to be here until then: it isn't searched for. So who
+    /// keeps content where users change it looks again before a handoff to this device (TRANSFER-HAVE-1).
     pub fn handle_lost(&mut self, now: Instant, session: SessionId, blob: Hash) {
         self.step(now, session, |session, ctx| ctx.fx.writes.extend(session.holdings.lost(&blob)));
         self.retry_later(now);
@@ -230,8 +234,8 @@ impl Endpoint {
         } else {
             match Fetch::new(self.config.rules, session, data.clone()) {
                 Ok(mut fetch) => {
-                    let known = self.sessions.get(&session).map(|session| session.holdings.came());
-                    fetch.hold(known.into_iter().flatten());
+                    let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
+                    fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
                     let data = Some(data);
                     let download =
                         Download { from, data, next: None, fetch, asked: BTreeMap::new(), moved: now, idle: false };
@@ -417,13 +421,22 @@ impl Endpoint {
     fn finish_contents(&mut self, now: Instant, session: SessionId, download: Download) {
         let (got, rules) = (download.fetch.got(), self.config.rules);
         self.step(now, session, |session, ctx| {
-            let writes = session.holdings.fetched(&got);
+            let writes = session.holdings.got(&got);
             ctx.fx.after_chunks = !writes.is_empty() && rules.keeps(Clause::TRANSFER_HAVE_1);
             ctx.fx.writes.extend(writes);
             let root = session.holdings.state().map_or(Hash::ZERO, crate::data::State::root);
             ctx.event_when_durable(Event::Data { session: session.id(), root });
         });
-        if let Some(data) = download.next {
+        let Some(data) = download.next else { return };
+        // What sync brought may be all that was announced meanwhile.
+        let held = self.step(now, session, |session, ctx| {
+            let held = session.holdings.holds(&data.manifest);
+            if held {
+                session.on_data(ctx, data.manifest, data.root);
+            }
+            held
+        });
+        if held != Some(true) {
             self.start_fetch(now, session, download.from, data);
         }
     }

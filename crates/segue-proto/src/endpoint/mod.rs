@@ -297,6 +297,12 @@ impl Endpoint {
         self.sessions.get(session)?.holdings.state()
     }
 
+    /// The blobs that a session's data names and that are taken to be here, chunk lists included, with their lengths in
+    /// bytes: see [`Endpoint::handle_lost`].
+    pub fn held_blobs(&self, session: &SessionId) -> Vec<(Hash, u64)> {
+        self.sessions.get(session).map(|session| session.holdings.held_blobs().collect()).unwrap_or_default()
+    }
+
     /// This device's present actor in a session: who it is as a writer.
     pub fn actor(&self, session: &SessionId) -> Option<crate::wire::ActorId> {
         self.sessions.get(session).map(|session| session.actor().id)

@@ -4,6 +4,7 @@
 //! verifies; what is found on the device, the core's plan verifies.
 
 mod links;
+mod looked;
 mod memory;
 mod progress;
 mod whole;
@@ -12,6 +13,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use segue_proto::Rules;
@@ -22,6 +24,7 @@ use segue_store::{Blobs, State, StoreError};
 use tokio::sync::mpsc;
 
 pub(crate) use links::Links;
+use looked::{Looked, Stamp};
 use memory::Memory;
 use progress::Progress;
 use whole::Whole;
@@ -74,6 +77,7 @@ struct Inner {
     hook: Option<Arc<dyn BlobSource>>,
     /// Every blob of which the device may hold something: what isn't here need not be searched for.
     known: Mutex<HashSet<Hash>>,
+    looked: Mutex<Looked>,
 }
 
 enum Place {
@@ -114,7 +118,8 @@ impl Storage {
         alive: mpsc::Sender<()>,
     ) -> Self {
         let (progress, links, known) = (Mutex::default(), Mutex::new(links), Mutex::new(known));
-        Storage { inner: Arc::new(Inner { _alive: alive, place, progress, links, hook, known }) }
+        let looked = Mutex::default();
+        Storage { inner: Arc::new(Inner { _alive: alive, place, progress, links, hook, known, looked }) }
     }
 
     /// A handle that doesn't keep the store open.
@@ -253,6 +258,7 @@ impl Storage {
             blobs.link_external(&blob, path)?;
         }
         lock(&self.inner.known).extend(list.iter().map(|(list, _)| *list).chain([blob]));
+        lock(&self.inner.looked).forget(&blob);
         self.links().add(blob, path, list);
         Ok(())
     }
@@ -270,14 +276,40 @@ impl Storage {
         }
     }
 
-    /// Which of these contents aren't here any more as they were. Only those that lie outside the store are read.
-    pub(crate) fn lost(&self, contents: &[(Hash, u64)]) -> Vec<Hash> {
-        let stored = |blob: &Hash| match &self.inner.place {
+    /// Which of these blobs aren't here any more as they were. Only those that lie outside the store are looked at, and
+    /// of files only those that may have changed since they were read last are read.
+    pub(crate) fn lost(&self, blobs: &[(Hash, u64)]) -> Vec<Hash> {
+        blobs.iter().filter(|(blob, len)| !self.is_here(blob, *len)).map(|(blob, _)| *blob).collect()
+    }
+
+    fn is_here(&self, blob: &Hash, len: u64) -> bool {
+        if lock(&self.inner.looked).is_stored(blob) {
+            return true;
+        }
+        let stored = match &self.inner.place {
             Place::Disk(blobs) => blobs.is_stored(blob),
             Place::Memory(memory) => memory.get(blob).is_some(),
         };
-        let same = |blob: &Hash, len: u64| self.open(blob, len).is_some_and(|source| source.hashes_to(blob, len));
-        contents.iter().filter(|(blob, len)| !stored(blob) && !same(blob, *len)).map(|(blob, _)| *blob).collect()
+        if stored {
+            lock(&self.inner.looked).stored(*blob);
+            return true;
+        }
+        // A chunk list follows from its file.
+        if self.links().list(blob).is_some() {
+            return true;
+        }
+        let look = || self.open(blob, len).is_some_and(|source| source.hashes_to(blob, len));
+        let path = self.links().file(blob);
+        let Some(path) = path else { return look() };
+        let before = Stamp::of(&path);
+        if lock(&self.inner.looked).is_as_it_was(blob, &before) {
+            return true;
+        }
+        let (now, same) = (SystemTime::now(), look());
+        if same && before == Stamp::of(&path) {
+            lock(&self.inner.looked).read(*blob, before, now);
+        }
+        same
     }
 
     /// Where a complete blob lies as a file, if it does.
@@ -388,7 +420,6 @@ impl Source {
         (to <= bytes.len()).then(|| bytes.slice(from..to))
     }
 
-    /// Fills `buffer` from `offset` bytes on.
     /// Whether it can be read and is what its hash says.
     fn hashes_to(&self, blob: &Hash, len: u64) -> bool {
         let (mut hasher, mut buffer, mut at) = (blake3::Hasher::new(), vec![0; CHUNK], 0_u64);
@@ -403,6 +434,7 @@ impl Source {
         hasher.finalize().as_bytes() == blob.as_bytes()
     }
 
+    /// Fills `buffer` from `offset` bytes on.
     pub(crate) fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match self {
             Source::Bytes(_) => {

@@ -17,9 +17,8 @@ use crate::{Code, Violation};
 impl Holdings for SessionData {
     fn name_as(&mut self, name: &str) {
         if let Some(state) = self.state.as_mut().filter(|state| state.name().is_empty()) {
-            let old = self.told.then(|| state.outline());
             state.name_as(name);
-            self.retire(old);
+            self.retire([]);
         }
     }
 
@@ -89,7 +88,6 @@ impl Holdings for SessionData {
     fn adopt(&mut self, end: &Final, ops: &[Op], from: DeviceId) -> Vec<Write> {
         let mut writes = Vec::new();
         let at = self.changes.next();
-        let old = self.state.as_ref().filter(|_| self.told).map(State::outline);
         let mut mark = None;
         if let Some(found) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
             let Staged { data, state, .. } = self.staged.remove(found);
@@ -107,7 +105,7 @@ impl Holdings for SessionData {
         }
         let changed: BTreeSet<_> = ops.iter().map(|op| op.part).collect();
         writes.extend(changed.iter().filter_map(|part| self.put_part(part, at, Some(from))).collect::<Vec<_>>());
-        self.retire(old);
+        self.retire([]);
         self.awaited = None;
         self.marks = mark.into_iter().collect();
         self.tail = ops.to_vec();
@@ -163,13 +161,15 @@ impl SessionData {
         writes.extend(self.got(&held));
         let state = self.state.get_or_insert_with(|| State::new(self.session, ""));
         state.name_as(staged.name());
-        let changed = state.absorb(Rules::ALL, &staged).unwrap_or_default();
+        let old: Vec<_> = staged.parts().map(|part| (part.part, state.blobs_of(&part.part))).collect();
+        let changed: BTreeSet<_> = state.absorb(Rules::ALL, &staged).unwrap_or_default().into_iter().collect();
         let beyond = |part: &&Part| has_values(part) && staged.part(&part.part) != Some(part);
         let beyond: BTreeSet<PartId> = state.parts().filter(beyond).map(|part| part.part).collect();
         let gone: Vec<_> = self.overlays.difference(&beyond).copied().collect();
         writes.extend(gone.iter().map(|part| keys::delete(self.session, keys::PART, part.as_bytes())));
         self.overlays = BTreeSet::new();
         changed.iter().for_each(|part| self.changes.note(at, Change::Part(*part), Some(from)));
+        self.retire(old.into_iter().filter(|(part, _)| changed.contains(part)));
         writes.extend(beyond.iter().filter_map(|part| self.put_part(part, at, None)).collect::<Vec<_>>());
         writes
     }

@@ -32,7 +32,7 @@ pub(super) struct SessionData {
     /// Whether a peer was told of it.
     told: bool,
     /// What peers were told of last, if the state went on since: they may be fetching it (TRANSFER-ANNOUNCE-1).
-    before: Option<Staged>,
+    before: Option<Before>,
     /// Manifests whose parts, but for exclusive ops in the tail, are those of the state.
     marks: Vec<Mark>,
     tail: Vec<Op>,
@@ -43,8 +43,6 @@ pub(super) struct SessionData {
     awaited: Option<(Manifest, Hash)>,
     /// Content that the data names and that isn't here, by blob.
     missing: BTreeMap<Hash, Entry>,
-    /// Content that sync brought since the device was opened.
-    came: BTreeSet<Hash>,
     copies: usize,
     /// This device made the session.
     own: bool,
@@ -60,6 +58,18 @@ struct Mark {
     roots: Vec<(PartId, Hash)>,
     /// How many ops of the tail it has.
     at: usize,
+}
+
+/// A manifest that was the state's own, without what the state still has of it: a write costs no more as the session
+/// grows.
+#[derive(Clone, Debug)]
+struct Before {
+    data: Announced,
+    bytes: Vec<u8>,
+    /// The parts that have changed since.
+    changed: BTreeSet<PartId>,
+    /// The blobs that those named then, with their lengths in bytes.
+    blobs: BTreeMap<Hash, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +95,6 @@ impl SessionData {
             staged: Vec::new(),
             awaited: None,
             missing: BTreeMap::new(),
-            came: BTreeSet::new(),
             copies: 0,
             own: false,
             changes: Changes::new(log),
@@ -112,9 +121,9 @@ impl SessionData {
         let known = state.part(&new.part).is_some();
         let exclusive = new.kind == PartKind::Exclusive.number();
         let blob = new.kind == PartKind::Blob.number();
-        let old = self.told.then(|| state.outline());
+        let (part, old) = (new.part, state.blobs_of(&new.part));
         let written = state.write(rules, new)?;
-        self.retire(old);
+        self.retire([(part, old)]);
         let at = self.changes.next();
         match written {
             Written::Op { part, actor, seq } => Ok(self.put_op(at, part, actor, seq, None)),
@@ -136,12 +145,16 @@ impl SessionData {
         }
     }
 
-    /// The state isn't `old` any more, of which peers may have been told.
-    fn retire(&mut self, old: Option<State>) {
-        if let Some(((data, bytes), state)) = self.current.take().zip(old).filter(|_| self.told) {
-            self.before = Some(Staged { data, bytes, state });
+    /// Parts of the state have changed; what they named before comes with them. Peers may have been told of it.
+    fn retire(&mut self, parts: impl IntoIterator<Item = (PartId, Vec<(Hash, u64)>)>) {
+        if let Some((data, bytes)) = self.current.take().filter(|_| self.told) {
+            self.before = Some(Before { data, bytes, changed: BTreeSet::new(), blobs: BTreeMap::new() });
         }
         self.told = false;
+        let Some(before) = &mut self.before else { return };
+        // What a part named later than that was never told of.
+        let first = parts.into_iter().filter(|(part, _)| before.changed.insert(*part));
+        before.blobs.extend(first.flat_map(|(_, blobs)| blobs));
     }
 
     /// Keeps a manifest whose data is all here; none if there is no room for it under this head.
@@ -172,7 +185,8 @@ impl SessionData {
     pub(super) fn names(&self, blob: &Hash, len: u64) -> bool {
         let of = |state: &State| state.blob_len(blob) == Some(len);
         let manifest = self.manifest_bytes(blob).is_some_and(|bytes| bytes.len() as u64 == len);
-        manifest || self.state.iter().chain(self.staged.iter().chain(&self.before).map(|it| &it.state)).any(of)
+        let before = || self.before.as_ref().is_some_and(|before| before.blobs.get(blob) == Some(&len));
+        manifest || self.state.iter().chain(self.staged.iter().map(|it| &it.state)).any(of) || before()
     }
 
     /// Forgets what was fetched, but for the newest `keep`.
@@ -211,7 +225,7 @@ impl SessionData {
     fn current(&mut self) -> Option<&(Announced, Vec<u8>)> {
         if self.current.is_none() {
             let state = self.state.as_ref()?;
-            let ((data, bytes), roots) = (state.to_manifest().announce(), state.roots());
+            let ((data, bytes), roots) = (state.announce(), state.roots());
             self.marks.retain(|mark| mark.data.manifest != data.manifest);
             if self.marks.len() >= MAX_STAGED {
                 self.marks.remove(0);

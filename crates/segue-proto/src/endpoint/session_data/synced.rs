@@ -31,13 +31,11 @@ impl SessionData {
     ) -> Result<Vec<Write>, Violation> {
         let Some(state) = &mut self.state else { return Ok(Vec::new()) };
         let FedOp { part, kind, actor, seq, seed, op, .. } = op;
-        let known = state.stream(&part).is_some_and(|stream| stream.seq(&actor) >= seq);
-        let old = (self.told && !known).then(|| state.outline());
         let new = state.deliver(rules, part, kind, (actor, seq), seed, op)?;
         if !new {
             return Ok(Vec::new());
         }
-        self.retire(old);
+        self.retire([(part, Vec::new())]);
         let at = self.changes.next();
         Ok(self.put_op(at, part, actor, seq, Some(from)))
     }
@@ -51,11 +49,12 @@ impl SessionData {
     ) -> Result<Vec<Write>, Violation> {
         let Some(state) = &mut self.state else { return Ok(Vec::new()) };
         let fresh: Vec<_> = part.entries().filter(|e| e.len > 0 && state.blob_len(&e.blob).is_none()).collect();
-        let Some(merged) = state.merged(rules, part)? else { return Ok(Vec::new()) };
-        let old = self.told.then(|| state.outline());
-        state.put(merged);
+        let old = state.blobs_of(&part.part);
+        if !state.merge(rules, part)? {
+            return Ok(Vec::new());
+        }
         let mut writes: Vec<_> = fresh.into_iter().filter_map(|entry| self.miss(entry)).collect();
-        self.retire(old);
+        self.retire([(part.part, old)]);
         if part.kind == PartKind::Exclusive.number() {
             self.marks.clear();
             self.tail.clear();
@@ -73,18 +72,15 @@ impl SessionData {
         self.missing.values().filter(named).cloned()
     }
 
-    /// Content, with its chunk lists, that sync brought since the device was opened: it needn't be looked for.
-    pub(in crate::endpoint) fn came(&self) -> Vec<Hash> {
-        self.came.iter().copied().collect()
+    /// The blobs that the data names, chunk lists included, with their lengths in bytes; but for those of content that
+    /// isn't here.
+    pub(in crate::endpoint) fn held_blobs(&self) -> impl Iterator<Item = (Hash, u64)> {
+        let lacks = |entry: &Entry| [Some(entry.blob), entry.chunks.get().map(|list| list.hash)];
+        let lacking: BTreeSet<Hash> = self.missing.values().flat_map(lacks).flatten().collect();
+        self.state.iter().flat_map(State::named_blobs).filter(move |(blob, _)| !lacking.contains(blob))
     }
 
-    /// Content was fetched, with its chunk lists.
-    pub(in crate::endpoint) fn fetched(&mut self, blobs: &BTreeSet<Hash>) -> Vec<Write> {
-        self.came.extend(blobs.iter().copied());
-        self.got(blobs)
-    }
-
-    /// Content that was missing is here.
+    /// Content that was missing is here, with its chunk lists.
     pub(in crate::endpoint) fn got(&mut self, blobs: &BTreeSet<Hash>) -> Vec<Write> {
         let got: Vec<_> = blobs.iter().filter(|blob| self.missing.remove(blob).is_some()).collect();
         got.into_iter().map(|blob| keys::delete(self.session, keys::MISSING, blob.as_bytes())).collect()
@@ -92,7 +88,6 @@ impl SessionData {
 
     /// Content that the data names was lost.
     pub(in crate::endpoint) fn lost(&mut self, blob: &Hash) -> Option<Write> {
-        self.came.remove(blob);
         let names = |part: &Part| part.entries().find(|entry| entry.blob == *blob && entry.len > 0);
         let entry = self.state.as_ref()?.parts().find_map(names)?;
         self.miss(entry)
