@@ -3,6 +3,7 @@
 mod account;
 mod handoff;
 mod hostile;
+mod large;
 mod links;
 mod raw;
 mod restart;
