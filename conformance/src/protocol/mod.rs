@@ -82,6 +82,7 @@ tagged! { Event {
     OwnerRevoked = "owner-revoked" { session, owner }
     Changed = "changed" { session, parts }
     Synced = "synced" { session, peer }
+    Exchanged = "exchanged" { mailbox }
 } }
 
 object! { Setup { identity, generation, floor, pulls, accept_unknown, follow, trusted, wall_offset_ms, without } }

@@ -96,6 +96,8 @@ codes! {
     LIMIT_IDLE = 0x0408 Definite,
     /// No room for a further session, record or device.
     LIMIT_ROOM = 0x0409 Definite,
+    /// A box, a device's share of a mailbox, or the mailbox is full, or the device puts too fast.
+    LIMIT_QUOTA = 0x040a Definite,
     /// The request cites a record that is no longer the head.
     HO_STALE_PARENT = 0x0501 Definite,
     /// The device asked isn't the one that may sign the next record.
@@ -168,6 +170,14 @@ codes! {
     ACCOUNT_ENTRY = 0x0901 Definite,
     /// The device, or the entry, is of another account, or of none.
     ACCOUNT_OTHER = 0x0902 Definite,
+    /// The device hosts no mailbox.
+    SERVICE_NONE = 0x0a01 Definite,
+    /// An envelope isn't what a device of the session put into this box, or what it holds may not be there.
+    SERVICE_ENVELOPE = 0x0a02 Definite,
+    /// A mailbox gave other envelopes than those that were asked for.
+    SERVICE_FETCH = 0x0a03 Definite,
+    /// A letter of a device is missing in a box, or a mailbox holds less than it did.
+    SERVICE_LOST = 0x0a04 Definite,
 }
 
 impl Code {

@@ -24,6 +24,16 @@ impl Fresh {
         Nonce::new(self.draw())
     }
 
+    /// Thirty-two secret bytes.
+    pub fn secret(&mut self) -> [u8; 32] {
+        self.draw()
+    }
+
+    /// The nonce of an envelope.
+    pub fn envelope_nonce(&mut self) -> [u8; 24] {
+        self.draw()
+    }
+
     /// The id of a new part.
     pub fn part(&mut self) -> PartId {
         PartId::new(self.draw())

@@ -17,16 +17,21 @@ pub mod handoff;
 mod journal;
 pub mod limits;
 pub mod link;
+pub mod service;
 pub mod sync;
 pub mod transfer;
 pub mod wire;
 
 pub use clause::{Clause, Rules};
 pub use clock::Instant;
-pub use endpoint::{Endpoint, Incoming, OpenError, Search, Serve, Served, SessionView, SignId, SignRequest};
+pub use endpoint::{
+    Endpoint, Hosted, Incoming, OpenError, Search, Serve, Served, SessionView, SignId, SignRequest, Ticket, UnwrapId,
+    UnwrapRequest,
+};
 pub use errors::{Code, Outcome, UsageError, Violation};
 pub use event::{Accepted, Config, Event, HandoffId, LinkId, Policy, Role, Token};
 pub use generations::Generation;
 pub use handoff::SessionRole;
 pub use journal::{Batch, Continuity, Lsn, Write};
+pub use service::seal;
 pub use transfer::{BulkEnd, Plan, Verified};

@@ -141,6 +141,38 @@ limits! {
     INVITE_TTL: u64 = 300_000_000, "µs", "threat 8: time to find the other device, not to lose the picture";
     /// From the check code on both devices to the end of linking.
     CONFIRM_TIMEOUT: u64 = 120_000_000, "µs", "two people compare six digits; guess";
+    /// An envelope.
+    MAX_ENVELOPE: usize = 64_512, "bytes", "a frame, less the other fields of PUT and ENVELOPES";
+    /// The envelopes in one ENVELOPES.
+    MAX_ENVELOPES: usize = 256, "envelopes", "a frame of the smallest";
+    /// The room that a device leaves in an envelope for what isn't frames.
+    ENVELOPE_ROOM: usize = 1_024, "bytes", "letter, signature, seal and a MARK with the longest name";
+    /// The bytes of envelopes with which a WATCH is answered; of longer ones it says only that they are there.
+    WATCH_BYTES: usize = 4_096, "bytes", "a key typed, many times; a thousand watches at once stay below MAX_QUEUE a second";
+    /// The WATCHes that a device may have outstanding on a link.
+    MAX_WATCHES: usize = 8_192, "watches", "two boxes a session, for MAX_SESSIONS";
+    /// The PUTs and FETCHes that a device has outstanding at a mailbox.
+    MAILBOX_WINDOW: usize = 8, "requests", "half of MAX_QUEUE at most";
+    /// The content keys of a session that a device keeps.
+    MAX_KEYS: usize = 64, "keys", "one a member, at a revocation that all learn of apart";
+    /// The revoked devices that a content key names.
+    MAX_WITHOUT: usize = 64, "devices", "as many as members; beyond that the ones named are the smallest";
+    /// The envelopes in a box.
+    BOX_ENVELOPES: u64 = 1_048_576, "envelopes", "an hour of typing a day, an envelope a second, for most of a year; guess";
+    /// The bytes in a box.
+    BOX_BYTES: u64 = 268_435_456, "bytes", "four times the longest text history at hand, sealed a key at a time; guess";
+    /// The bytes that a device may put into a mailbox.
+    DEVICE_BYTES: u64 = 1_073_741_824, "bytes", "four full boxes; guess";
+    /// The envelopes that a device may put into a mailbox.
+    DEVICE_ENVELOPES: u64 = 4_194_304, "envelopes", "four full boxes; guess";
+    /// The bytes in a mailbox, unless its operator says otherwise.
+    MAILBOX_BYTES: u64 = 68_719_476_736, "bytes", "a small disk; guess";
+    /// The bytes that a device may put in a second, on average.
+    PUT_RATE: u64 = 8_388_608, "bytes a second", "a quarter of what an SSD syncs; guess";
+    /// The bytes that a device may put at once.
+    PUT_BURST: u64 = 67_108_864, "bytes", "eight seconds of PUT_RATE; guess";
+    /// The pause after a mailbox refused an envelope, before it is put again.
+    QUOTA_DELAY: u64 = 60_000_000, "µs", "a box doesn't empty by itself; guess";
     /// From link up to HELLO.
     HELLO_TIMEOUT: u64 = 5_000_000, "µs", "threat 23";
     /// From link up to a verified AUTH.

@@ -21,6 +21,7 @@ use crate::driver::{Driver, INBOX, Parts};
 use crate::error::OpenError;
 use crate::event::Queue;
 use crate::keys::{device_id, entropy, load_or_create_key};
+use crate::mailbox::{self, MailboxHost};
 use crate::node::Node;
 use crate::storage::{BlobSource, Storage};
 use crate::transport::{self, Windows};
@@ -40,6 +41,7 @@ pub struct Builder {
     source: Option<Arc<dyn BlobSource>>,
     follow: bool,
     strategy: Arc<dyn Strategy>,
+    host: Option<Box<dyn MailboxHost>>,
     timeout: std::time::Duration,
 }
 
@@ -55,6 +57,13 @@ struct Store {
     entries: Vec<(Vec<u8>, Vec<u8>)>,
     last: Lsn,
     continuity: Continuity,
+}
+
+/// When a node began, and what must have ended before its state directory may be opened again.
+struct Life {
+    origin: Clock,
+    alive: mpsc::Receiver<()>,
+    host: Option<(Box<dyn MailboxHost>, mpsc::Sender<()>)>,
 }
 
 impl Builder {
@@ -73,6 +82,7 @@ impl Builder {
             source: None,
             follow: config.follow,
             strategy: Arc::new(Ask),
+            host: None,
             timeout: std::time::Duration::from_micros(HANDOFF_TIMEOUT),
         }
     }
@@ -150,8 +160,8 @@ impl Builder {
         self
     }
 
-    /// Follows every session that a linked device tells of, as [`Node::follow`] does for one. By default those alone
-    /// that the application names, or is handed.
+    /// Follows every session that a linked device tells of, or that this device is invited to by way of a mailbox. By
+    /// default those alone that the application names, or is handed.
     pub fn follow(mut self, follow: bool) -> Self {
         self.follow = follow;
         self
@@ -161,6 +171,12 @@ impl Builder {
     /// [`crate::Ask`]: they stay listed by [`Node::conflicts`].
     pub fn conflicts(mut self, strategy: impl Strategy) -> Self {
         self.strategy = Arc::new(strategy);
+        self
+    }
+
+    /// Hosts a mailbox, for devices that link. By default a node hosts none.
+    pub fn host_mailbox(mut self, host: impl MailboxHost) -> Self {
+        self.host = Some(Box::new(host));
         self
     }
 
@@ -174,8 +190,9 @@ impl Builder {
     ///
     /// # Errors
     /// The state directory, the key, the store or the socket can't be used; each says why.
-    pub async fn open(self) -> Result<Node, OpenError> {
+    pub async fn open(mut self) -> Result<Node, OpenError> {
         let (report, alive) = mpsc::channel(1);
+        let host = self.host.take().map(|host| (host, report.clone()));
         let place = self.place.as_ref().ok_or(OpenError::NoStore)?;
         let (key, store) = match place {
             Place::Memory => (self.memory_key()?, memory(self.source.clone(), report)),
@@ -195,7 +212,8 @@ impl Builder {
         let origin = Clock::now();
         let mut core = self.core(&key, &store)?;
         self.trusted.iter().for_each(|device| core.trust(*device));
-        Ok(self.start(core, key, store, endpoint, origin, alive))
+        host.iter().for_each(|_| core.host_mailbox());
+        Ok(self.start(core, key, store, endpoint, Life { origin, alive, host }))
     }
 
     fn memory_key(&self) -> Result<SigningKey, OpenError> {
@@ -222,8 +240,7 @@ impl Builder {
         key: SigningKey,
         store: Store,
         endpoint: quinn::Endpoint,
-        origin: Clock,
-        alive: mpsc::Receiver<()>,
+        Life { origin, alive, host }: Life,
     ) -> Node {
         let (inbox_in, inbox) = mpsc::channel(INBOX);
         let (stop_in, stop) = oneshot::channel();
@@ -233,10 +250,13 @@ impl Builder {
         let (rules, buffers) = (Rules::ALL, Buffers::default());
         let serving = Arc::new(Semaphore::new(SERVING_IN_ALL));
         let shared = Shared { inbox: inbox_in, storage: store.storage, counters, rules, buffers, serving };
+        let inbox_in = shared.inbox.clone();
+        let host = host.map(|(host, report)| mailbox::host(host, origin, inbox_in, report));
         let node = Node::new(&core, &shared, &endpoint, events.clone(), stop_in, done, self.timeout);
         let strategy = self.strategy.clone();
         let log = store.log;
-        let driver = Driver::new(Parts { core, shared, key, origin, endpoint, log, inbox, stop, events, strategy });
+        let driver =
+            Driver::new(Parts { core, shared, key, host, origin, endpoint, log, inbox, stop, events, strategy });
         tokio::spawn(driver.run(alive, done_in));
         node
     }

@@ -87,6 +87,11 @@ pub enum Event {
         /// The device.
         peer: DeviceId,
     },
+    /// All that this device has is in a mailbox that it uses, and all that was there is here, durably.
+    Exchanged {
+        /// The mailbox.
+        mailbox: DeviceId,
+    },
     /// Data arrives.
     Progress {
         /// The session.

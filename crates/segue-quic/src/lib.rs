@@ -31,6 +31,7 @@ mod error;
 mod event;
 mod files;
 mod keys;
+mod mailbox;
 mod node;
 mod parts;
 mod stats;
@@ -77,6 +78,7 @@ pub use error::{Error, HandoffError, OpenError};
 pub use event::{EVENT_QUEUE, Event};
 pub use files::FileInfo;
 pub use keys::{KEY_FILE, device_id, load_or_create_key};
+pub use mailbox::MailboxHost;
 pub use node::{Node, Receipt, Request, RequestKind};
 pub use parts::{Delivered, OPS_PAGE, Register};
 pub use stats::Stats;
@@ -84,8 +86,9 @@ pub use storage::{BlobSource, ReadAt};
 
 pub use ed25519_dalek::SigningKey;
 pub use segue_proto::{
-    Code, Continuity, Generation, HandoffId, Outcome, Policy, SessionRole, SessionView, Token, UsageError,
+    Code, Continuity, Generation, HandoffId, Hosted, Instant, Outcome, Policy, SessionRole, SessionView, Ticket, Token,
+    UsageError,
     account::{BadInvite, Invite},
     data::{PartKind, named_part},
-    wire::{ActorId, DeviceId, Hash, PartId, SessionId},
+    wire::{ActorId, DeviceId, Hash, Message, PartId, SessionId},
 };

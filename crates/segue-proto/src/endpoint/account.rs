@@ -234,6 +234,7 @@ impl Endpoint {
             }
         }
         self.push_roster(now);
+        self.pump_mailboxes(now);
         outcome
     }
 

@@ -130,6 +130,7 @@ impl Endpoint {
         let Ready { peer, generation, .. } = ready;
         let accepted = self.config.accept_unknown
             || self.vouches(&peer)
+            || self.is_mailbox(&peer)
             || self.sessions.values().any(|session| session.is_kept() && session.chain().is_member(&peer));
         let to_link = self.may_link(now, id, &peer);
         let revoked = self.is_revoked(&peer);
@@ -152,6 +153,7 @@ impl Endpoint {
             self.peers.insert(peer, Peer { generation, heard: now, trusted: self.vouches(&peer) });
             self.greet_account(now, peer);
             self.greet_peer(now, peer);
+            self.pump_mailbox(now, peer);
         } else {
             self.account.confined.insert(id);
         }
@@ -207,6 +209,7 @@ impl Endpoint {
             self.routes.remove(&peer);
             self.peers.remove(&peer);
             self.syncing.link_gone(&peer);
+            self.mailbox_down(&peer);
             self.account.told.remove(&peer);
             self.pause_fetches(now, peer);
         }

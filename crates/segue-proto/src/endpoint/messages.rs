@@ -22,6 +22,9 @@ impl Endpoint {
         if let Err(why) = self.confines(link, &message) {
             return self.end_link(now, link, why.code, Some(why.clause));
         }
+        if let Err(violation) = self.mailbox_may(&from, &message) {
+            return self.out.event(Event::Violation { peer: from, session: None, violation });
+        }
         match message {
             Message::Link(message) => self.on_link(now, link, from, message),
             Message::LinkOk(message) => self.on_link_ok(now, link, from, &message),
@@ -43,6 +46,10 @@ impl Endpoint {
             Message::Ops(ops) => self.on_ops(now, from, ops),
             Message::Parts(parts) => self.on_parts(now, from, parts),
             Message::Mark(mark) => self.on_mark(now, from, &mark),
+            Message::Key(key) => self.on_key(now, from, key),
+            Message::Envelopes(envelopes) => self.on_envelopes(now, from, envelopes),
+            Message::PutOk(done) => self.on_put_ok(now, from, done.req),
+            request @ (Message::Put(_) | Message::Fetch(_) | Message::Watch(_)) => self.on_request(now, from, request),
             Message::Decline(Decline { session, subject, code, .. }) => {
                 self.step(now, session, |session, ctx| session.on_decline(ctx, from, subject, code.into()));
             }
@@ -92,6 +99,9 @@ impl Endpoint {
         let code: Code = error.code.into();
         let session = error.session.get().copied();
         self.out.event(Event::Refused { peer: from, session, code });
+        if self.mailbox_refused(now, from, error.req, error.retry_after_ms) {
+            return;
+        }
         if self.fetch_refused(now, from, error.req, code) {
             return;
         }
@@ -196,7 +206,7 @@ impl Endpoint {
         Ok(Some(ProvenGrant { req: grant.req, want, record, end, ops: grant.ops.into_vec() }))
     }
 
-    fn on_head(&mut self, now: Instant, from: DeviceId, head: Head) {
+    pub(super) fn on_head(&mut self, now: Instant, from: DeviceId, head: Head) {
         let Head { session, records, more, ack, .. } = head;
         let mut proven = Vec::new();
         for record in records.into_vec() {

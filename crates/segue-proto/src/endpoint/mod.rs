@@ -8,6 +8,7 @@ mod bulk;
 mod commands;
 mod linking;
 mod links;
+mod mailbox;
 mod messages;
 mod outputs;
 mod restore;
@@ -28,11 +29,13 @@ use crate::link::Link;
 use crate::wire::{DeviceId, Hash, Message, Nonce, Proven, Record, SessionId, Sig};
 
 pub use bulk::{Incoming, Search, Serve, Served};
+pub use mailbox::{Hosted, Ticket, UnwrapId, UnwrapRequest};
 pub use outputs::{SignId, SignRequest};
 pub use restore::OpenError;
 
 use account::Account;
 use bulk::Bulk;
+use mailbox::Mailboxes;
 use outputs::Outputs;
 use session_data::SessionData;
 use syncing::Syncing;
@@ -60,6 +63,7 @@ pub struct Endpoint {
     account: Account,
     bulk: Bulk,
     syncing: Syncing,
+    mailboxes: Mailboxes,
     out: Outputs,
     last: Lsn,
     durable: Lsn,
@@ -148,7 +152,7 @@ impl Endpoint {
             self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
         } else if let Some(birth) = self.births.remove(&id) {
             self.on_birth(now, birth, sig);
-        } else {
+        } else if !self.on_mailbox_signed(now, id, sig) {
             self.on_entry_signed(now, id, sig);
         }
     }
@@ -174,6 +178,7 @@ impl Endpoint {
         if self.syncing.next_timeout().is_some_and(|at| at <= now) {
             self.time_sync(now);
         }
+        self.time_mailboxes(now);
     }
 }
 
@@ -221,6 +226,7 @@ impl Endpoint {
         let sessions = self.sessions.values().filter_map(Session::next_timeout);
         let wishes = self.wishes.values().map(|wish| wish.deadline);
         let sync = self.next_unanswered().into_iter().chain(self.syncing.next_timeout());
+        let sync = sync.chain(self.mailboxes.next_timeout());
         links.chain(sessions).chain(wishes).chain(self.next_linking()).chain(sync).min()
     }
 }
@@ -363,6 +369,7 @@ impl Endpoint {
         if wrote {
             self.sync_session(now, id);
             self.pump_session(now, id);
+            self.put_session(now, id);
         }
     }
 
@@ -398,6 +405,7 @@ impl Endpoint {
         self.sessions.insert(id, session);
         let lsn = self.commit(fx.writes, false);
         self.sync_session(now, id);
+        self.pump_mailboxes(now);
         self.out.event_after(lsn, self.durable, Event::Created { session: id });
     }
 

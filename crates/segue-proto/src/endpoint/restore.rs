@@ -77,6 +77,7 @@ impl Endpoint {
             account: super::account::Account::default(),
             bulk: Bulk::default(),
             syncing: Syncing::default(),
+            mailboxes: super::mailbox::Mailboxes::default(),
             out: Outputs::default(),
             last,
             durable: last,
@@ -93,6 +94,9 @@ impl Endpoint {
                 endpoint.restored = true;
             } else if crate::account::keys::split(&key).is_some() {
                 account.push(value);
+            } else if key.first() == Some(&super::mailbox::keys::PREFIX) {
+                let book = &mut endpoint.mailboxes.book;
+                book.restore(&key, &value).ok_or_else(|| corrupt("the entry", &key))?;
             } else {
                 let (session, letter, rest) = keys::split(&key).ok_or_else(|| corrupt("an unknown key", &key))?;
                 sessions

@@ -11,7 +11,7 @@ use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
 use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SYNC_WINDOW};
-use crate::sync::{Feed, Inbound, Outbound};
+use crate::sync::{FedOp, Feed, Inbound, Outbound};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
 use crate::{Rules, Violation};
@@ -124,6 +124,7 @@ impl Endpoint {
                 if sync.follows.get(&session).is_none_or(|follow| !follow.answered) {
                     self.ask_since(now, from, session);
                 }
+                self.tell_keys(now, from, session);
             }
         }
         self.pump_sync(now, from);
@@ -146,7 +147,19 @@ impl Endpoint {
             Err(why) => return self.break_off(now, from, session, why),
         };
         let Some(session) = session.filter(|session| self.takes_part(now, from, *session)) else { return };
-        let taken = self.step(now, session, |session, ctx| {
+        let taken = self.take_ops(now, from, session, ops);
+        self.taken(now, from, session, taken);
+    }
+
+    /// Takes ops in that came from a device, or by a mailbox.
+    pub(super) fn take_ops(
+        &mut self,
+        now: Instant,
+        from: DeviceId,
+        session: SessionId,
+        ops: Vec<FedOp>,
+    ) -> Option<Result<(), Violation>> {
+        self.step(now, session, |session, ctx| {
             let mut changed = BTreeSet::new();
             let taken = ops.into_iter().try_for_each(|op| {
                 let part = op.part;
@@ -158,8 +171,7 @@ impl Endpoint {
             // What came before the one that was refused stays.
             tell_changed(session, ctx, changed);
             taken
-        });
-        self.taken(now, from, session, taken);
+        })
     }
 
     pub(super) fn on_parts(&mut self, now: Instant, from: DeviceId, parts: Parts) {
@@ -167,7 +179,13 @@ impl Endpoint {
         if !self.takes_part(now, from, session) {
             return;
         }
-        let taken = self.step(now, session, |session, ctx| {
+        let taken = self.take_parts(now, from, &parts);
+        self.taken(now, from, session, taken);
+    }
+
+    /// Takes parts in that came from a device, or by a mailbox.
+    pub(super) fn take_parts(&mut self, now: Instant, from: DeviceId, parts: &Parts) -> Option<Result<(), Violation>> {
+        self.step(now, parts.session, |session, ctx| {
             let mut changed = BTreeSet::new();
             let taken = parts.parts.iter().try_for_each(|bytes| {
                 let part: Part = decode(ctx.rules, bytes)?;
@@ -180,8 +198,7 @@ impl Endpoint {
             });
             tell_changed(session, ctx, changed);
             taken
-        });
-        self.taken(now, from, session, taken);
+        })
     }
 
     pub(super) fn on_mark(&mut self, now: Instant, from: DeviceId, mark: &Mark) {
@@ -301,14 +318,23 @@ impl Endpoint {
     fn taken(&mut self, now: Instant, from: DeviceId, session: SessionId, taken: Option<Result<(), Violation>>) {
         match taken {
             Some(Err(why)) => self.break_off(now, from, Some(session), why),
-            Some(Ok(())) => {
-                let awaited = self.sessions.get_mut(&session).and_then(|session| session.holdings.take_awaited());
-                if let Some((manifest, hash)) = awaited {
-                    self.stage(now, session, manifest, hash);
-                }
-            }
+            Some(Ok(())) => self.stage_awaited(now, session),
             None => {}
         }
+    }
+
+    /// What came may be what a manifest waited for.
+    pub(super) fn stage_awaited(&mut self, now: Instant, session: SessionId) {
+        let awaited = self.sessions.get_mut(&session).and_then(|session| session.holdings.take_awaited());
+        if let Some((manifest, hash)) = awaited {
+            self.stage(now, session, manifest, hash);
+        }
+    }
+
+    /// The linked devices that follow a session.
+    pub(super) fn following(&self, session: &SessionId) -> Vec<DeviceId> {
+        let feeds = self.syncing.peers.iter().filter(|(_, sync)| sync.feeds.contains_key(session));
+        feeds.map(|(peer, _)| *peer).collect()
     }
 
     /// What a peer sent of a session can't be taken in: no position of its log is held from here on.

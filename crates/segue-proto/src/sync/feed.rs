@@ -75,6 +75,12 @@ impl Feed {
         self.flight.iter().map(|(_, bytes)| bytes).sum()
     }
 
+    /// The position up to which everything was handed out, and whether nothing follows it.
+    pub fn position(&self, changes: &Changes) -> (u64, bool) {
+        let drained = changes.after(self.sent.0, self.sent.1).next().is_none();
+        (if drained { changes.last() } else { self.sent.0.saturating_sub(1) }, drained)
+    }
+
     /// When the next MARK is due.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.mark_at
@@ -111,8 +117,7 @@ impl Feed {
     /// after the last op, so that a key typed doesn't cost one.
     pub fn mark(&mut self, now: Instant, changes: &Changes, state: &State, much: bool) -> Option<Message> {
         let due = self.mark_at.is_some_and(|at| at <= now);
-        let drained = changes.after(self.sent.0, self.sent.1).next().is_none();
-        let at = if drained { changes.last() } else { self.sent.0.saturating_sub(1) };
+        let (at, drained) = self.position(changes);
         let first = self.marked.is_none() && drained;
         if self.marked.is_some_and(|marked| at <= marked) || !drained && at == 0 {
             self.mark_at = None;

@@ -123,6 +123,10 @@ ids! {
     Sig: 64,
     /// Sixteen random bytes.
     Nonce: 16,
+    /// A content key's id: the first 16 bytes of a hash of it.
+    KeyId: 16,
+    /// A box of a mailbox: a hash of a content key, or of a device.
+    BoxId: 32,
     /// An error code, big-endian.
     CodeBytes: 2,
     /// A hybrid logical clock: 48 bits of milliseconds, 16 bits of counter, big-endian.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::codec::{Blob, List, Opt, Text, decode, encode_into};
 use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
+use super::mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
 use super::objects::{Final, Held, Offer, Record, Want};
 use super::roster::{Cut, CutHead, CutTip, Founding, RosterEntry};
 use super::schema::{Describe, Struct, wire};
@@ -509,6 +510,12 @@ messages! {
     0x42 DECLINE Decline(Decline) V1_7 Control "handoff",
     0x44 CANCEL  Cancel(Cancel)   V1_7 Control "handoff",
     0x50 RANGES  Ranges(Ranges)   V2   Control "transfer",
+    0x60 PUT     Put(Put)         V1_4 Control "service",
+    0x62 PUT_OK  PutOk(PutOk)     V1_4 Control "service",
+    0x64 FETCH   Fetch(Fetch)     V1_4 Control "service",
+    0x66 ENVELOPES Envelopes(Envelopes) V1_4 Control "service",
+    0x68 WATCH   Watch(Watch)     V1_4 Control "service",
+    0x6a KEY     Key(KeyMsg)      V1_4 Control "service",
 }
 
 /// The structures inside payloads, and the bodies of signed objects, described.
@@ -534,6 +541,9 @@ pub fn parts() -> Vec<Struct> {
         CutTip::describe(),
         CutHead::describe(),
         crate::account::Invite::describe(),
+        Letter::describe(),
+        Sealed::describe(),
+        Invitation::describe(),
     ]
 }
 

@@ -4,6 +4,7 @@ pub mod codec;
 pub mod frame;
 pub mod hash;
 mod ids;
+mod mailbox;
 mod messages;
 mod objects;
 mod roster;
@@ -12,7 +13,8 @@ mod signed;
 pub mod text;
 
 pub use codec::{Blob, List, Opt, Text};
-pub use ids::{ActorId, CodeBytes, DeviceId, Fixed, Hash, Hlc, Nonce, PartId, SessionId, Sig};
+pub use ids::{ActorId, BoxId, CodeBytes, DeviceId, Fixed, Hash, Hlc, KeyId, Nonce, PartId, SessionId, Sig};
+pub use mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
 pub use messages::{
     Ack, Announced, Auth, BriefDep, BriefOp, Bytes, Cancel, Decline, Error, Ext, Exts, Get, Goaway, Grant, Have, Head,
     Hello, LinkMsg, LinkOk, Mark, Message, MessageRow, OfferMsg, Op, Ops, Parts, Ping, Place, Range, Ranges, RosterMsg,

@@ -1,7 +1,7 @@
 //! Carrying out what the core says.
 
 use segue_proto::wire::{DeviceId, sign_message};
-use segue_proto::{Code, Event as Said, Generation, Instant, LinkId, Lsn};
+use segue_proto::{Code, Event as Said, Generation, Instant, LinkId, Lsn, seal};
 
 use super::Driver;
 use super::link::Link;
@@ -18,6 +18,7 @@ impl Driver {
             let mut again = self.flush_signatures();
             again |= self.flush_journal();
             again |= self.flush_bulk();
+            self.flush_hosted();
             self.flush_links();
             // Events first: that a link is there must be heard before that it goes.
             while let Some(event) = self.core.poll_event() {
@@ -58,7 +59,22 @@ impl Driver {
             self.core.handle_signed(now, request.id, sig);
             again = true;
         }
+        while let Some(request) = self.core.poll_unwrap() {
+            let plain = seal::unwrap(&self.key, &request.wrapped);
+            let now = self.now();
+            self.core.handle_unwrapped(now, request.id, plain);
+            again = true;
+        }
         again
+    }
+
+    fn flush_hosted(&mut self) {
+        while let Some(hosted) = self.core.poll_hosted() {
+            // A host that ended has said why: the node halts.
+            if let Some(host) = &self.host {
+                let _ = host.send(hosted);
+            }
+        }
     }
 
     fn flush_journal(&mut self) -> bool {
@@ -209,6 +225,10 @@ impl Driver {
                 self.waits.caught_up(session, peer);
                 self.settle_session(session);
                 Event::Synced { session, peer }
+            }
+            Said::Exchanged { mailbox } => {
+                self.waits.exchanged(mailbox);
+                Event::Exchanged { mailbox }
             }
             Said::Progress { session, done, total } => Event::Progress { session, done, total },
             Said::Data { session, root } => Event::Data { session, root },

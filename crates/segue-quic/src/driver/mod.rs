@@ -28,6 +28,7 @@ use tokio::time::{Instant as Clock, Sleep};
 use crate::bulk::Shared;
 use crate::conflicts::Strategy;
 use crate::event::{Event, Queue};
+use crate::mailbox::ToHost;
 use crate::node::Request;
 use crate::stats::Stats;
 use crate::transport;
@@ -91,6 +92,8 @@ pub(crate) struct Driver {
     pub(crate) strategy: Arc<dyn Strategy>,
     pub(crate) tasks: JoinSet<()>,
     key: SigningKey,
+    /// The mailbox that this node hosts.
+    host: Option<ToHost>,
     origin: Clock,
     endpoint: quinn::Endpoint,
     log: Log,
@@ -121,6 +124,7 @@ pub(crate) struct Parts {
     pub(crate) core: Endpoint,
     pub(crate) shared: Shared,
     pub(crate) key: SigningKey,
+    pub(crate) host: Option<ToHost>,
     pub(crate) origin: Clock,
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) log: Log,
@@ -143,6 +147,7 @@ impl Driver {
             strategy: parts.strategy,
             tasks,
             key: parts.key,
+            host: parts.host,
             origin: parts.origin,
             endpoint: parts.endpoint,
             log: parts.log,
@@ -168,12 +173,12 @@ impl Driver {
         self.flush();
         self.core.sessions().into_iter().for_each(|session| self.settle_session(session));
         std::future::poll_fn(|cx| self.poll(cx)).await;
-        let Driver { endpoint, tasks, links, log, shared, events, stopping, inbox, mut waits, .. } = self;
+        let Driver { endpoint, tasks, links, log, shared, events, stopping, inbox, host, mut waits, .. } = self;
         let code = if stopping.is_some() { Code::LINK_SHUTDOWN } else { Code::LINK_LOST };
         waits.stopped();
         endpoint.close(transport::close_code(code), code.name().as_bytes());
         // Without an inbox the tasks on blocking threads have nobody to tell, and end.
-        drop((tasks, links, shared, inbox));
+        drop((tasks, links, shared, inbox, host));
         if stopping.is_some() {
             let _ = tokio::time::timeout(SHUTDOWN, endpoint.wait_idle()).await;
         }

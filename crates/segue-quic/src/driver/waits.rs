@@ -38,6 +38,7 @@ pub(crate) struct Waits {
     reached: Lsn,
     changes: Vec<(Change, SessionId, Tell)>,
     linked: Vec<(DeviceId, oneshot::Sender<()>)>,
+    exchanges: Vec<(DeviceId, oneshot::Sender<()>)>,
     /// Sessions that are being given to a device that asked for them.
     given: Vec<Given>,
     accounts: Vec<oneshot::Sender<Hash>>,
@@ -191,6 +192,21 @@ impl Waits {
         self.linked.retain(|(_, tell)| !tell.is_closed());
         self.linked.push((device, tell));
         told
+    }
+
+    /// Waits until all is exchanged with a mailbox.
+    pub(crate) fn exchange(&mut self, mailbox: DeviceId) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        self.exchanges.retain(|(_, tell)| !tell.is_closed());
+        self.exchanges.push((mailbox, tell));
+        told
+    }
+
+    /// All is exchanged with a mailbox.
+    pub(crate) fn exchanged(&mut self, mailbox: DeviceId) {
+        for (_, tell) in self.exchanges.extract_if(.., |(wanted, _)| *wanted == mailbox) {
+            let _ = tell.send(());
+        }
     }
 
     /// A handoff ended.

@@ -5,6 +5,7 @@ mod handoff;
 mod hostile;
 mod large;
 mod links;
+mod mailbox;
 mod raw;
 mod restart;
 mod three;

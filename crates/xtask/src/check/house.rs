@@ -4,8 +4,8 @@ use crate::problem::Problem;
 use crate::tree::{File, Tree};
 
 /// The names that spec, core, suite and vectors share.
-pub(crate) const CHAPTERS: [&str; 8] =
-    ["wire", "link", "account", "data", "sync", "handoff", "transfer", "generations"];
+pub(crate) const CHAPTERS: [&str; 9] =
+    ["wire", "link", "account", "data", "sync", "handoff", "transfer", "service", "generations"];
 
 /// Checks names and lengths.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {

@@ -9,6 +9,7 @@ mod generations;
 mod handoff;
 mod link;
 mod meet;
+mod service;
 mod sync;
 mod transfer;
 mod wire;
@@ -29,6 +30,7 @@ pub(crate) fn all() -> (Vec<Vector>, Vec<Problem>) {
     sync::add(&mut book);
     handoff::add(&mut book);
     transfer::add(&mut book);
+    service::add(&mut book);
     generations::add(&mut book);
     book.close()
 }

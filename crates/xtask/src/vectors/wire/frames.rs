@@ -10,7 +10,7 @@ use crate::vectors::byhand::{self, unhex};
 use crate::vectors::cast::{NOTES_CONTENT, list, photo, story};
 use crate::vectors::form::{Book, Vector, bytes};
 use crate::vectors::meet::{Met, greeting, meet};
-use crate::vectors::{account, handoff, link, sync};
+use crate::vectors::{account, handoff, link, service, sync};
 
 /// Adds the vectors.
 pub(crate) fn add(book: &mut Book) {
@@ -145,7 +145,8 @@ fn messages(book: &mut Book) {
             Cancel { session, subject: story.offer.id(), code: code(Code::HO_CANCELLED), ext }.into(),
         ),
     ];
-    let messages: Vec<_> = messages.into_iter().chain(account::messages()).chain(sync::messages()).collect();
+    let messages: Vec<_> =
+        messages.into_iter().chain(account::messages()).chain(sync::messages()).chain(service::messages()).collect();
     let missing =
         Message::TABLE.iter().filter(|row| !messages.iter().any(|(_, _, message)| message.row().name == row.name));
     assert_eq!(missing.map(|row| row.name).collect::<Vec<_>>(), [""; 0], "every message has a vector");

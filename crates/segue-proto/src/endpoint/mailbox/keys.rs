@@ -1,0 +1,154 @@
+//! What the journal keeps of mailboxes: `m` ‖ one letter ‖ the rest.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::journal::Write;
+use crate::seal::ContentKey;
+use crate::wire::{BoxId, DeviceId, Hash, KeyId, Nonce, SessionId};
+
+/// What every key of a mailbox starts with.
+pub(in crate::endpoint) const PREFIX: u8 = b'm';
+/// The content keys, by session and id.
+const KEY: u8 = b'k';
+/// Up to which offset a box was fetched, by mailbox and box.
+const FETCHED: u8 = b'f';
+/// What was put into a box, by mailbox and box.
+const PUT: u8 = b'p';
+/// Who was invited, by mailbox, session, key and device.
+const TOLD: u8 = b't';
+
+/// A content key of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::endpoint) struct HeldKey {
+    pub(in crate::endpoint) epoch: u32,
+    pub(in crate::endpoint) key: ContentKey,
+    /// The devices that its maker knew to be revoked.
+    pub(in crate::endpoint) without: BTreeSet<DeviceId>,
+}
+
+/// What was fetched of a box.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::endpoint) struct Fetched {
+    pub(in crate::endpoint) at: u64,
+    /// The number of the last letter of each device.
+    pub(in crate::endpoint) counts: BTreeMap<DeviceId, u64>,
+}
+
+/// What was put into a box.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::endpoint) struct PutAt {
+    /// The own log of changes, and the position in it up to which everything is in the box.
+    pub(in crate::endpoint) log: Option<Nonce>,
+    pub(in crate::endpoint) at: u64,
+    /// How many letters that took.
+    pub(in crate::endpoint) count: u64,
+    /// The head that is in the box.
+    pub(in crate::endpoint) head: Option<Hash>,
+}
+
+/// Everything that the journal holds of mailboxes.
+#[derive(Clone, Debug, Default)]
+pub(in crate::endpoint) struct Book {
+    pub(in crate::endpoint) keys: BTreeMap<SessionId, BTreeMap<KeyId, HeldKey>>,
+    pub(in crate::endpoint) fetched: BTreeMap<(DeviceId, BoxId), Fetched>,
+    pub(in crate::endpoint) puts: BTreeMap<(DeviceId, BoxId), PutAt>,
+    pub(in crate::endpoint) told: BTreeSet<(DeviceId, SessionId, KeyId, DeviceId)>,
+}
+
+impl Book {
+    /// Takes an entry of the journal in; none if it isn't one.
+    pub(in crate::endpoint) fn restore(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (letter, rest) = key.strip_prefix(&[PREFIX])?.split_first()?;
+        match *letter {
+            KEY => {
+                let (session, id) = rest.split_first_chunk::<16>()?;
+                let (epoch, rest) = value.split_first_chunk::<4>()?;
+                let (key, without) = rest.split_first_chunk::<32>()?;
+                let without =
+                    without.chunks(32).map(|id| Some(DeviceId::new(*id.first_chunk()?))).collect::<Option<_>>()?;
+                let held = HeldKey { epoch: u32::from_be_bytes(*epoch), key: ContentKey::new(*key), without };
+                let id = KeyId::new(id.try_into().ok()?);
+                self.keys.entry(SessionId::new(*session)).or_default().insert(id, held);
+            }
+            FETCHED => {
+                let (at, counts) = value.split_first_chunk::<8>()?;
+                let count = |bytes: &[u8]| {
+                    let (device, count) = bytes.split_first_chunk::<32>()?;
+                    Some((DeviceId::new(*device), u64::from_be_bytes(count.try_into().ok()?)))
+                };
+                let counts = counts.chunks(40).map(count).collect::<Option<_>>()?;
+                self.fetched.insert(place(rest)?, Fetched { at: u64::from_be_bytes(*at), counts });
+            }
+            PUT => {
+                let (log, rest_of) = value.split_first_chunk::<16>()?;
+                let (at, rest_of) = rest_of.split_first_chunk::<8>()?;
+                let (count, head) = rest_of.split_first_chunk::<8>()?;
+                let put = PutAt {
+                    log: Some(Nonce::new(*log)),
+                    at: u64::from_be_bytes(*at),
+                    count: u64::from_be_bytes(*count),
+                    head: Hash::new(head.try_into().ok()?).some(),
+                };
+                self.puts.insert(place(rest)?, put);
+            }
+            TOLD => {
+                let (service, rest) = rest.split_first_chunk::<32>()?;
+                let (session, rest) = rest.split_first_chunk::<16>()?;
+                let (key, device) = rest.split_first_chunk::<16>()?;
+                let (service, device) = (DeviceId::new(*service), DeviceId::new(device.try_into().ok()?));
+                self.told.insert((service, SessionId::new(*session), KeyId::new(*key), device));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    pub(in crate::endpoint) fn keep_key(&mut self, session: SessionId, held: HeldKey) -> Write {
+        let id = held.key.id();
+        let without = held.without.iter().flat_map(|device| *device.as_bytes());
+        let value = held.epoch.to_be_bytes().into_iter().chain(*held.key.as_bytes()).chain(without).collect();
+        let key = [&[PREFIX, KEY], session.as_bytes().as_slice(), id.as_bytes()].concat();
+        self.keys.entry(session).or_default().insert(id, held);
+        Write { key, value: Some(value) }
+    }
+
+    pub(in crate::endpoint) fn keep_fetched(&mut self, service: DeviceId, of: BoxId, fetched: Fetched) -> Write {
+        let counts = fetched
+            .counts
+            .iter()
+            .flat_map(|(device, count)| [device.as_bytes().as_slice(), &count.to_be_bytes()].concat());
+        let value: Vec<u8> = fetched.at.to_be_bytes().into_iter().chain(counts).collect();
+        self.fetched.insert((service, of), fetched);
+        Write { key: box_key(FETCHED, &service, &of), value: Some(value) }
+    }
+
+    pub(in crate::endpoint) fn keep_put(&mut self, service: DeviceId, to: BoxId, put: PutAt) -> Write {
+        let (log, head) = (put.log.unwrap_or(Nonce::ZERO), put.head.unwrap_or(Hash::ZERO));
+        let numbers = [put.at.to_be_bytes(), put.count.to_be_bytes()].concat();
+        let value = [log.as_bytes().as_slice(), &numbers, head.as_bytes()].concat();
+        self.puts.insert((service, to), put);
+        Write { key: box_key(PUT, &service, &to), value: Some(value) }
+    }
+
+    pub(in crate::endpoint) fn keep_told(
+        &mut self,
+        service: DeviceId,
+        session: SessionId,
+        key: KeyId,
+        device: DeviceId,
+    ) -> Write {
+        self.told.insert((service, session, key, device));
+        let place = [service.as_bytes().as_slice(), session.as_bytes(), key.as_bytes(), device.as_bytes()].concat();
+        Write { key: [&[PREFIX, TOLD], place.as_slice()].concat(), value: Some(Vec::new()) }
+    }
+}
+
+fn box_key(letter: u8, service: &DeviceId, of: &BoxId) -> Vec<u8> {
+    [&[PREFIX, letter], service.as_bytes().as_slice(), of.as_bytes()].concat()
+}
+
+fn place(rest: &[u8]) -> Option<(DeviceId, BoxId)> {
+    let (service, of) = rest.split_first_chunk::<32>()?;
+    Some((DeviceId::new(*service), BoxId::new(of.try_into().ok()?)))
+}

@@ -1,0 +1,425 @@
+//! Mailboxes that this device uses: what is put into their boxes, and what is taken from them.
+
+mod host;
+mod invite;
+pub(super) mod keys;
+mod put;
+mod take;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use super::Endpoint;
+use super::outputs::SignId;
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::errors::UsageError;
+use crate::event::Event;
+use crate::limits::{MAILBOX_WINDOW, QUOTA_DELAY};
+use crate::seal::{self, Wrapped};
+use crate::wire::{
+    BoxId, DeviceId, Envelopes, Exts, Fetch, Hash, Invitation, KeyId, Letter, Message, SessionId, Watch,
+};
+use crate::{Code, Violation};
+
+pub use host::{Hosted, Ticket};
+
+use keys::{Book, Fetched, PutAt};
+use put::Putting;
+
+/// Names an envelope that is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnwrapId(pub u64);
+
+/// Asks for an envelope to be opened with the device's key: see [`seal::unwrap`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnwrapRequest {
+    /// Names it in the answer.
+    pub id: UnwrapId,
+    /// The envelope.
+    pub wrapped: Wrapped,
+}
+
+/// All that concerns mailboxes.
+#[derive(Debug, Default)]
+pub(super) struct Mailboxes {
+    pub(super) book: Book,
+    used: BTreeMap<DeviceId, Mailbox>,
+    signing: BTreeMap<SignId, Signing>,
+    unwraps: VecDeque<UnwrapRequest>,
+    /// The mailboxes whose envelopes are being opened.
+    unwrapping: BTreeMap<UnwrapId, DeviceId>,
+    unwrapped: u64,
+    /// The keys that linked devices were sent.
+    sent_keys: BTreeSet<(DeviceId, SessionId, KeyId)>,
+    host: host::Host,
+}
+
+/// A mailbox, while it is linked.
+#[derive(Debug, Default)]
+struct Mailbox {
+    asks: BTreeMap<u32, Ask>,
+    /// The boxes that were asked for; `true` once all that was in them is here.
+    boxes: BTreeMap<BoxId, bool>,
+    puts: BTreeMap<SessionId, Putting>,
+    /// What was put since the link is there: it needn't be opened when it comes back.
+    own: BTreeSet<Hash>,
+    /// Invitations that are being signed.
+    inviting: BTreeSet<(SessionId, DeviceId)>,
+    /// Envelopes of the inbox that are being opened: their number, and the offset behind them.
+    opening: Option<(usize, u64)>,
+    /// Nothing is put until then.
+    rests: Option<Instant>,
+    /// The application was told that all is exchanged.
+    told: bool,
+}
+
+/// A request to a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Fetch(BoxId),
+    Watch(BoxId),
+    Letter(SessionId, BoxId, PutAt),
+    Invitation(SessionId, KeyId, DeviceId),
+}
+
+/// What waits for a signature.
+#[derive(Clone, Debug)]
+enum Signing {
+    Letter { service: DeviceId, letter: Letter, frames: Vec<u8>, next: PutAt },
+    Invitation { service: DeviceId, invitation: Invitation },
+}
+
+impl Mailbox {
+    /// Whether no further request may be sent.
+    fn is_full(&self) -> bool {
+        let asks = self.asks.values().filter(|ask| !matches!(ask, Ask::Watch(_))).count();
+        asks + self.puts.values().filter(|put| put.signing).count() + self.inviting.len() >= MAILBOX_WINDOW
+    }
+
+    fn is_quiet(&self) -> bool {
+        let watches = self.asks.values().all(|ask| matches!(ask, Ask::Watch(_)));
+        watches && self.inviting.is_empty() && self.opening.is_none() && self.boxes.values().all(|caught_up| *caught_up)
+    }
+}
+
+impl Mailboxes {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.used.values().filter_map(|mailbox| mailbox.rests).min()
+    }
+}
+
+/// Commands.
+impl Endpoint {
+    /// Uses a device as mailbox from now on, whenever it has a link: what this device's sessions hold is put there,
+    /// sealed, and what other devices put there is taken in. The device isn't trusted with anything else. Not journaled;
+    /// tell it at every open.
+    ///
+    /// Errors: `SelfTarget`, `Revoked`.
+    pub fn use_mailbox(&mut self, now: Instant, service: DeviceId) -> Result<(), UsageError> {
+        self.running()?;
+        if service == self.config.device {
+            return Err(UsageError::SelfTarget);
+        }
+        self.not_revoked(&service)?;
+        self.mailboxes.used.entry(service).or_default();
+        self.pump_mailbox(now, service);
+        Ok(())
+    }
+
+    /// Uses a device as mailbox no longer. What is in it stays there.
+    pub fn leave_mailbox(&mut self, service: &DeviceId) {
+        self.mailboxes.used.remove(service);
+    }
+
+    /// An envelope that [`Endpoint::poll_unwrap`] asked to be opened: what it holds, or nothing if it doesn't open.
+    pub fn handle_unwrapped(&mut self, now: Instant, id: UnwrapId, plain: Option<Vec<u8>>) {
+        let Some(service) = self.mailboxes.unwrapping.remove(&id) else { return };
+        self.on_invitation(now, service, plain);
+        let inbox = seal::inbox(&self.config.device);
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        mailbox.opening = mailbox.opening.map(|(left, upto)| (left.saturating_sub(1), upto));
+        if let Some((0, upto)) = mailbox.opening {
+            mailbox.opening = None;
+            self.fetched(now, service, inbox, upto, BTreeMap::new());
+        }
+    }
+
+    /// The next envelope to open with the device's key.
+    pub fn poll_unwrap(&mut self) -> Option<UnwrapRequest> {
+        self.mailboxes.unwraps.pop_front()
+    }
+}
+
+/// Queries.
+impl Endpoint {
+    /// Whether all that this device has is in a mailbox that it uses, and all that was there is here, as far as both
+    /// know.
+    pub fn is_exchanged(&self, service: &DeviceId) -> bool {
+        let Some(mailbox) = self.mailboxes.used.get(service).filter(|_| self.peers.contains_key(service)) else {
+            return false;
+        };
+        let boxes = self.boxes();
+        mailbox.is_quiet()
+            && boxes.iter().all(|(of, _)| mailbox.boxes.contains_key(of))
+            && self.sessions.iter().filter(|(_, s)| s.is_kept()).all(|(id, _)| self.is_put(service, id))
+            && self.uninvited(service).is_empty()
+    }
+}
+
+/// Steps.
+impl Endpoint {
+    pub(super) fn is_mailbox(&self, device: &DeviceId) -> bool {
+        self.mailboxes.used.contains_key(device)
+    }
+
+    /// Whether a message of a device is one that it may send: a mailbox that is nothing else answers, and no more
+    /// (SERVICE-PEER-1).
+    pub(super) fn mailbox_may(&self, from: &DeviceId, message: &Message) -> Result<(), Violation> {
+        let member = || self.sessions.values().any(|s| s.is_kept() && s.chain().is_member(from));
+        let answer = matches!(message, Message::PutOk(_) | Message::Envelopes(_) | Message::Error(_));
+        let fine = answer || !self.is_mailbox(from) || self.vouches(from) || member();
+        self.config.rules.ensure(Clause::SERVICE_PEER_1, fine, Code::WIRE_STATE)
+    }
+
+    pub(super) fn mailbox_down(&mut self, device: &DeviceId) {
+        self.mailboxes.sent_keys.retain(|(peer, ..)| peer != device);
+        self.mailboxes.host.gone(device);
+        if let Some(mailbox) = self.mailboxes.used.get_mut(device) {
+            *mailbox = Mailbox::default();
+            self.mailboxes.signing.retain(|_, signing| signing.service() != device);
+            self.mailboxes.unwrapping.retain(|_, service| service != device);
+        }
+    }
+
+    /// Asks a mailbox for what may be there, and puts what isn't there, as far as there is room.
+    pub(super) fn pump_mailbox(&mut self, now: Instant, service: DeviceId) {
+        if self.halted || !self.is_mailbox(&service) || !self.peers.contains_key(&service) {
+            return;
+        }
+        for (of, _) in self.boxes() {
+            self.fetch(now, service, of);
+        }
+        let kept: Vec<_> = self.sessions.iter().filter(|(_, s)| s.is_kept()).map(|(id, _)| *id).collect();
+        for id in kept {
+            self.pump_put(now, service, id);
+        }
+        self.pump_invitations(service);
+        self.tell_exchanged(&service);
+    }
+
+    pub(super) fn pump_mailboxes(&mut self, now: Instant) {
+        let used: Vec<_> = self.mailboxes.used.keys().copied().collect();
+        used.into_iter().for_each(|service| self.pump_mailbox(now, service));
+    }
+
+    /// A session changed.
+    pub(super) fn put_session(&mut self, now: Instant, session: SessionId) {
+        let used: Vec<_> = self.mailboxes.used.keys().copied().collect();
+        for service in used {
+            self.pump_put(now, service, session);
+        }
+    }
+
+    pub(super) fn time_mailboxes(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        for (service, mailbox) in &mut self.mailboxes.used {
+            if mailbox.rests.is_some_and(|at| at <= now) {
+                mailbox.rests = None;
+                due.push(*service);
+            }
+        }
+        due.into_iter().for_each(|service| self.pump_mailbox(now, service));
+    }
+
+    /// A signature was made for a mailbox; false if it wasn't one of these.
+    pub(super) fn on_mailbox_signed(&mut self, now: Instant, id: SignId, sig: crate::wire::Sig) -> bool {
+        match self.mailboxes.signing.remove(&id) {
+            Some(Signing::Letter { service, letter, frames, next }) => {
+                self.letter_signed(now, service, letter, frames, next, sig);
+            }
+            Some(Signing::Invitation { service, invitation }) => {
+                self.invitation_signed(now, service, invitation, sig);
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// An error in answer to a request to a mailbox; false if it was another's.
+    pub(super) fn mailbox_refused(&mut self, now: Instant, from: DeviceId, req: u32, retry_after_ms: u32) -> bool {
+        let Some(mailbox) = self.mailboxes.used.get_mut(&from) else { return false };
+        let Some(ask) = mailbox.asks.remove(&req) else { return false };
+        let pause = match retry_after_ms {
+            0 => QUOTA_DELAY,
+            ms => u64::from(ms).saturating_mul(1_000).min(QUOTA_DELAY),
+        };
+        mailbox.rests = Some(now.after(pause));
+        mailbox.told = false;
+        match ask {
+            // What wasn't put is put together anew, from where all was put before.
+            Ask::Letter(session, ..) => drop(mailbox.puts.remove(&session)),
+            Ask::Fetch(of) | Ask::Watch(of) => drop(mailbox.boxes.remove(&of)),
+            Ask::Invitation(..) => {}
+        }
+        true
+    }
+
+    /// The boxes in which something may be for this device, with their sessions and keys.
+    fn boxes(&self) -> Vec<(BoxId, Option<(SessionId, KeyId)>)> {
+        let kept = |id: &SessionId| self.sessions.get(id).is_some_and(|session| session.is_kept());
+        let wanted = self.mailboxes.book.keys.iter().filter(|(id, _)| kept(id) || self.config.follow);
+        let of =
+            wanted.flat_map(|(id, keys)| keys.iter().map(|(key, held)| (held.key.session_box(id), Some((*id, *key)))));
+        core::iter::once((seal::inbox(&self.config.device), None)).chain(of).collect()
+    }
+
+    fn fetch(&mut self, now: Instant, service: DeviceId, of: BoxId) {
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        if mailbox.boxes.contains_key(&of) || mailbox.is_full() || mailbox.rests.is_some() {
+            return;
+        }
+        mailbox.boxes.insert(of, false);
+        self.ask(now, service, Ask::Fetch(of));
+    }
+
+    /// Asks for what follows in a box, now or once it comes.
+    fn ask(&mut self, now: Instant, service: DeviceId, ask: Ask) {
+        let req = self.fresh.request();
+        let after = |of: &BoxId| self.mailboxes.book.fetched.get(&(service, *of)).map_or(0, |fetched| fetched.at);
+        let message: Message = match &ask {
+            Ask::Fetch(of) => Fetch { req, of: *of, after: after(of), ext: Exts::empty() }.into(),
+            Ask::Watch(of) => Watch { req, of: *of, after: after(of), ext: Exts::empty() }.into(),
+            Ask::Letter(..) | Ask::Invitation(..) => return,
+        };
+        if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
+            mailbox.told &= matches!(ask, Ask::Watch(_));
+            mailbox.asks.insert(req, ask);
+        }
+        self.send(now, service, self.durable, &message);
+    }
+
+    /// All of a box up to an offset is here; the rest is asked for (SERVICE-FETCH-1).
+    fn fetched(&mut self, now: Instant, service: DeviceId, of: BoxId, upto: u64, counts: BTreeMap<DeviceId, u64>) {
+        let mut fetched = self.mailboxes.book.fetched.get(&(service, of)).cloned().unwrap_or_default();
+        fetched.at = upto;
+        for (device, count) in counts {
+            let last = fetched.counts.entry(device).or_default();
+            *last = count.max(*last);
+        }
+        let write = self.mailboxes.book.keep_fetched(service, of, fetched);
+        self.commit(alloc::vec![write], false);
+        self.ask(now, service, Ask::Fetch(of));
+    }
+
+    /// Everything that was in a box is here.
+    fn caught_up(&mut self, now: Instant, service: DeviceId, of: BoxId) {
+        if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
+            mailbox.boxes.insert(of, true);
+        }
+        self.ask(now, service, Ask::Watch(of));
+        self.pump_mailbox(now, service);
+    }
+
+    fn tell_exchanged(&mut self, service: &DeviceId) {
+        let told = self.mailboxes.used.get(service).is_none_or(|mailbox| mailbox.told);
+        if told || !self.is_exchanged(service) {
+            return;
+        }
+        if let Some(mailbox) = self.mailboxes.used.get_mut(service) {
+            mailbox.told = true;
+        }
+        self.out.event_after(self.last, self.durable, Event::Exchanged { mailbox: *service });
+    }
+}
+
+impl Signing {
+    fn service(&self) -> &DeviceId {
+        match self {
+            Signing::Letter { service, .. } | Signing::Invitation { service, .. } => service,
+        }
+    }
+}
+
+/// ENVELOPES and PUT_OK.
+impl Endpoint {
+    pub(super) fn on_envelopes(&mut self, now: Instant, from: DeviceId, message: Envelopes) {
+        let Envelopes { req, first, last, envelopes, .. } = message;
+        let Some(mailbox) = self.mailboxes.used.get_mut(&from) else { return };
+        let of = match mailbox.asks.get(&req) {
+            Some(Ask::Fetch(of) | Ask::Watch(of)) => *of,
+            _ => return,
+        };
+        let watched = matches!(mailbox.asks.remove(&req), Some(Ask::Watch(_)));
+        let Some((_, of_key)) = self.boxes().into_iter().find(|(known, _)| *known == of) else { return };
+        let at = self.mailboxes.book.fetched.get(&(from, of)).map_or(0, |fetched| fetched.at);
+        if last < at && self.config.rules.keeps(Clause::SERVICE_BACK_1) {
+            return self.fell_back(now, from, of, of_key.map(|(session, _)| session));
+        }
+        if let Some(mailbox) = self.mailboxes.used.get_mut(&from) {
+            mailbox.boxes.insert(of, false);
+            mailbox.told = false;
+        }
+        if envelopes.is_empty() {
+            return match last > at {
+                // A WATCH says only that there is more than it can hold.
+                true if watched => self.ask(now, from, Ask::Fetch(of)),
+                true => self.bad_fetch(from, of_key),
+                false => self.caught_up(now, from, of),
+            };
+        }
+        let upto = at.saturating_add(envelopes.len() as u64);
+        let follows = first == at.saturating_add(1) && last >= upto;
+        if !follows && self.config.rules.keeps(Clause::SERVICE_FETCH_2) {
+            return self.bad_fetch(from, of_key);
+        }
+        match of_key {
+            Some((session, key)) => {
+                let counts = self.take_envelopes(now, from, of, (session, key), envelopes.into_vec());
+                self.fetched(now, from, of, upto, counts);
+            }
+            None => self.open_inbox(from, upto, envelopes.into_vec().into_iter().map(|it| it.into_vec())),
+        }
+    }
+
+    pub(super) fn on_put_ok(&mut self, now: Instant, from: DeviceId, req: u32) {
+        let Some(mailbox) = self.mailboxes.used.get_mut(&from) else { return };
+        let write = match mailbox.asks.get(&req) {
+            Some(Ask::Letter(session, to, next)) => {
+                if let Some(putting) = mailbox.puts.get_mut(session) {
+                    putting.is_put(*next);
+                }
+                self.mailboxes.book.keep_put(from, *to, *next)
+            }
+            Some(Ask::Invitation(session, key, device)) => self.mailboxes.book.keep_told(from, *session, *key, *device),
+            _ => return,
+        };
+        mailbox.asks.remove(&req);
+        self.commit(alloc::vec![write], false);
+        self.pump_mailbox(now, from);
+    }
+
+    /// A mailbox holds less of a box than this device fetched: what was there isn't any more, so that it is put again
+    /// (SERVICE-BACK-1).
+    fn fell_back(&mut self, now: Instant, service: DeviceId, of: BoxId, session: Option<SessionId>) {
+        let violation = Violation::new(Code::SERVICE_LOST, Clause::SERVICE_BACK_1);
+        self.out.event(Event::Violation { peer: service, session, violation });
+        let fetched = Fetched { at: 0, ..self.mailboxes.book.fetched.get(&(service, of)).cloned().unwrap_or_default() };
+        let mut writes = alloc::vec![self.mailboxes.book.keep_fetched(service, of, fetched)];
+        if let Some(put) = self.mailboxes.book.puts.get(&(service, of)).copied() {
+            let again = PutAt { count: put.count, ..PutAt::default() };
+            writes.push(self.mailboxes.book.keep_put(service, of, again));
+        }
+        self.commit(writes, false);
+        if let (Some(session), Some(mailbox)) = (session, self.mailboxes.used.get_mut(&service)) {
+            mailbox.puts.remove(&session);
+        }
+        self.ask(now, service, Ask::Fetch(of));
+    }
+
+    /// A mailbox gave what wasn't asked for: the box is left alone while this link lasts.
+    fn bad_fetch(&mut self, service: DeviceId, of: Option<(SessionId, KeyId)>) {
+        let violation = Violation::new(Code::SERVICE_FETCH, Clause::SERVICE_FETCH_2);
+        self.out.event(Event::Violation { peer: service, session: of.map(|(session, _)| session), violation });
+    }
+}

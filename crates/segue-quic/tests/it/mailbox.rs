@@ -1,0 +1,66 @@
+//! Nodes that are never online together, and a node that hosts their mailbox.
+
+use segue_quic::{Builder, Hosted, Instant, MailboxHost, Message, Node, SessionId, Ticket};
+use segue_service::{Quota, Service, Store};
+
+use crate::util::*;
+
+struct Host(Service<Store>);
+
+impl MailboxHost for Host {
+    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Vec<(Ticket, Message)>, String> {
+        self.0.handle(now, came).map_err(|failed| failed.to_string())
+    }
+}
+
+/// A host on a directory. The devices neither trust it nor does it trust them.
+async fn serve(dir: &std::path::Path) -> Node {
+    let store = Store::open(&dir.join("box")).unwrap();
+    let host = Host(Service::new(store, Quota::default()));
+    let builder =
+        Node::builder().state_dir(dir.join("host")).witness(dir.join("witness")).key(key(9)).listen(loopback());
+    builder.accept_unknown(true).host_mailbox(host).open().await.unwrap()
+}
+
+/// A device comes online, exchanges everything with the mailbox, does something, exchanges that, and goes.
+async fn visit<T>(builder: Builder, host: &Node, act: impl AsyncFnOnce(&Node) -> T) -> T {
+    let node = builder.follow(true).open().await.unwrap();
+    node.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
+    within("the exchange", node.exchanged(host.device())).await.unwrap();
+    let done = act(&node).await;
+    within("the exchange", node.exchanged(host.device())).await.unwrap();
+    node.shutdown().await;
+    done
+}
+
+async fn root(node: &Node, session: SessionId) -> segue_quic::Hash {
+    node.session(session).await.unwrap().unwrap().root
+}
+
+#[tokio::test]
+async fn devices_that_are_never_online_together_converge_while_the_host_is_killed_in_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = serve(dir.path()).await;
+    let (session, first) = visit(disk(1, dir.path()), &host, async |node| {
+        let session = node.create_session("notes", &[id(2)]).await.unwrap();
+        node.write_view(session, "line 7").await.unwrap();
+        node.write_bytes(session, "a.txt", "content").await.unwrap();
+        (session, root(node, session).await)
+    })
+    .await;
+    host.abort().await;
+    let host = serve(dir.path()).await;
+    let second = visit(disk(2, dir.path()), &host, async |node| {
+        assert_eq!(root(node, session).await, first);
+        assert_eq!(node.view(session).await.unwrap().as_deref(), Some(b"line 7".as_slice()));
+        node.write_bytes(session, "b.txt", "more").await.unwrap();
+        root(node, session).await
+    })
+    .await;
+    host.abort().await;
+    let host = serve(dir.path()).await;
+    let third = visit(disk(1, dir.path()), &host, async |node| root(node, session).await).await;
+    assert_ne!(first, second);
+    assert_eq!(second, third);
+    host.shutdown().await;
+}

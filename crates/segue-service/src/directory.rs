@@ -1,0 +1,99 @@
+//! What a service keeps, behind an interface: an embedded store is one, the engine of a cluster may be another.
+
+use std::fmt;
+
+use segue_proto::Rules;
+use segue_proto::wire::{BoxId, DeviceId, Hash};
+
+use crate::quota::Quota;
+
+/// An envelope that is to be put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The device that puts it, which it counts against.
+    pub by: DeviceId,
+    /// The box.
+    pub to: BoxId,
+    /// The envelope.
+    pub envelope: Vec<u8>,
+}
+
+impl Append {
+    /// The envelope's id.
+    pub fn id(&self) -> Hash {
+        segue_proto::wire::hash::blob_id(&self.envelope)
+    }
+}
+
+/// Why an envelope has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Its box is full.
+    Box,
+    /// Its device's share is used up.
+    Device,
+    /// The mailbox is full.
+    Mailbox,
+}
+
+/// Envelopes of a box, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The offset of the first; 0 if there are none.
+    pub first: u64,
+    /// The offset of the last envelope in the box; 0 if it is empty.
+    pub last: u64,
+    /// The envelopes.
+    pub envelopes: Vec<Vec<u8>>,
+}
+
+/// How much of a box is wanted at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The bytes, with three for each envelope's length.
+    pub bytes: usize,
+    /// The envelopes.
+    pub envelopes: usize,
+}
+
+impl Room {
+    /// Takes room for an envelope; false if there isn't any.
+    pub(crate) fn take(&mut self, envelope: usize) -> bool {
+        match (self.bytes.checked_sub(envelope + 3), self.envelopes.checked_sub(1)) {
+            (Some(bytes), Some(envelopes)) => {
+                *self = Room { bytes, envelopes };
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The directory can't go on: what it was given last may or may not be durable.
+#[derive(Debug)]
+pub struct Failed(pub String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the mailbox's store failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Boxes of envelopes with offsets. The model test in `tests/it/model.rs` states what every one must do.
+pub trait Directory: Send {
+    /// Puts envelopes, in order; the offset of each, from 1 in each box without gaps. One that its box holds already has
+    /// the offset that it has (SERVICE-HOST-1). What has no room changes nothing (SERVICE-HOST-3). When this returns,
+    /// all of it is durable (SERVICE-HOST-2).
+    ///
+    /// # Errors
+    /// The directory failed as a whole, and takes nothing any more.
+    fn append(&mut self, rules: Rules, batch: &[Append], quota: &Quota) -> Result<Vec<Result<u64, Full>>, Failed>;
+
+    /// The envelopes of a box behind an offset, as far as there is room.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn fetch(&self, of: &BoxId, after: u64, room: Room) -> Result<Page, Failed>;
+}

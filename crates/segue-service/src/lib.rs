@@ -1,0 +1,18 @@
+//! Segue's synchronization service in its first form: a mailbox of sealed envelopes (spec chapter `service`).
+//!
+//! Devices that are never online together put envelopes into boxes and fetch them from there. The service can neither
+//! read nor forge them. [`Service`] does no I/O of its own: it takes what an endpoint is asked
+//! ([`segue_proto::Endpoint::poll_hosted`]) and gives answers. What it keeps stands in a [`Directory`].
+#![forbid(unsafe_code)]
+
+mod directory;
+mod memory;
+mod quota;
+mod service;
+mod store;
+
+pub use directory::{Append, Directory, Failed, Full, Page, Room};
+pub use memory::Memory;
+pub use quota::Quota;
+pub use service::{Counts, Service};
+pub use store::Store;

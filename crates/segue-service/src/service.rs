@@ -1,0 +1,216 @@
+//! The service: requests in, answers out.
+
+use std::collections::BTreeMap;
+
+use segue_proto::limits::{MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
+use segue_proto::wire::{Blob, BoxId, DeviceId, Envelopes, Error, Exts, Fetch, List, Message, Put, PutOk, Watch};
+use segue_proto::{Code, Hosted, Instant, Outcome, Rules, Ticket};
+
+use crate::directory::{Append, Directory, Failed, Page, Room};
+use crate::quota::{Pace, Quota};
+
+/// A mailbox. It reads no clock and has no links: an endpoint that hosts it brings the requests and takes the answers.
+#[derive(Debug)]
+pub struct Service<D> {
+    directory: D,
+    quota: Quota,
+    rules: Rules,
+    pace: Pace,
+    watches: BTreeMap<BoxId, Vec<Waiting>>,
+    watching: BTreeMap<DeviceId, usize>,
+    counts: Counts,
+}
+
+/// What a service did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Envelopes that were put.
+    pub put: u64,
+    /// Envelopes that were refused for want of room, or because they came too fast.
+    pub refused: u64,
+    /// Envelopes that were given out.
+    pub given: u64,
+}
+
+/// A WATCH that nothing has answered.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    device: DeviceId,
+    req: u32,
+    after: u64,
+}
+
+/// Answers, each with the request that it is for.
+type Answers = Vec<(Ticket, Message)>;
+
+impl<D: Directory> Service<D> {
+    /// A service on a directory.
+    pub fn new(directory: D, quota: Quota) -> Self {
+        Service {
+            directory,
+            quota,
+            rules: Rules::ALL,
+            pace: Pace::default(),
+            watches: BTreeMap::new(),
+            watching: BTreeMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Keeps other clauses than all, for tests.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Service { rules, ..self }
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &D {
+        &self.directory
+    }
+
+    /// Its directory, to be looked after.
+    pub fn directory_mut(&mut self) -> &mut D {
+        &mut self.directory
+    }
+
+    /// What it did so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Answers what came meanwhile. The envelopes among it are put in one batch, so that many cost one sync.
+    ///
+    /// # Errors
+    /// The directory failed: nothing of this is answered, and the service must end.
+    pub fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Answers, Failed> {
+        let (mut puts, mut asks, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for hosted in came {
+            match hosted {
+                Hosted::Request { ticket, from, message } => match message {
+                    Message::Put(put) => puts.extend(self.admit(now, ticket, from, put, &mut answers)),
+                    Message::Fetch(fetch) => asks.push((ticket, fetch)),
+                    Message::Watch(watch) => self.watch(ticket, from, &watch, &mut answers)?,
+                    _ => {}
+                },
+                // What it put is put all the same: its PUT_OK is lost, and it puts again what is there already.
+                Hosted::Gone(device) => self.forget(&device),
+            }
+        }
+        self.put(puts, &mut answers)?;
+        for (ticket, Fetch { req, of, after, .. }) in asks {
+            let page = self.directory.fetch(&of, after, FETCH_ROOM)?;
+            answers.push((ticket, self.envelopes(req, page)));
+        }
+        Ok(answers)
+    }
+
+    /// A PUT that doesn't come too fast, as what is to be appended.
+    fn admit(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        by: DeviceId,
+        put: Put,
+        answers: &mut Answers,
+    ) -> Option<((Ticket, u32), Append)> {
+        let Put { req, to, envelope, .. } = put;
+        if let Err(wait) = self.pace.take(now, &self.quota, by, envelope.len() as u64) {
+            self.counts.refused += 1;
+            answers.push((ticket, error(req, Code::LIMIT_QUOTA, wait)));
+            return None;
+        }
+        Some(((ticket, req), Append { by, to, envelope: envelope.into_vec() }))
+    }
+
+    fn put(&mut self, puts: Vec<((Ticket, u32), Append)>, answers: &mut Answers) -> Result<(), Failed> {
+        if puts.is_empty() {
+            return Ok(());
+        }
+        let (reqs, batch): (Vec<_>, Vec<_>) = puts.into_iter().unzip();
+        let outcomes = self.directory.append(self.rules, &batch, &self.quota)?;
+        let mut changed = Vec::new();
+        for (((ticket, req), append), outcome) in reqs.into_iter().zip(&batch).zip(outcomes) {
+            let answer = match outcome {
+                Ok(offset) => {
+                    self.counts.put += 1;
+                    changed.push(append.to);
+                    PutOk { req, offset, ext: Exts::empty() }.into()
+                }
+                Err(_) => {
+                    self.counts.refused += 1;
+                    error(req, Code::LIMIT_QUOTA, 0)
+                }
+            };
+            answers.push((ticket, answer));
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        changed.into_iter().try_for_each(|of| self.wake(&of, answers))
+    }
+
+    /// A WATCH: answered now if something is there, else once it comes.
+    fn watch(&mut self, ticket: Ticket, device: DeviceId, watch: &Watch, answers: &mut Answers) -> Result<(), Failed> {
+        let Watch { req, of, after, .. } = *watch;
+        let count = self.watching.entry(device).or_default();
+        if *count >= MAX_WATCHES {
+            answers.push((ticket, error(req, Code::LIMIT_REQUESTS, 0)));
+            return Ok(());
+        }
+        *count += 1;
+        self.watches.entry(of).or_default().push(Waiting { ticket, device, req, after });
+        self.wake(&of, answers)
+    }
+
+    /// Answers the WATCHes of a box for whom something is there.
+    fn wake(&mut self, of: &BoxId, answers: &mut Answers) -> Result<(), Failed> {
+        let Some(waiting) = self.watches.remove(of) else { return Ok(()) };
+        let mut still = Vec::new();
+        for watch in waiting {
+            let page = self.directory.fetch(of, watch.after, WATCH_ROOM)?;
+            // Fewer than the watcher fetched: it is told at once, and puts anew what is lost.
+            if page.last == watch.after {
+                still.push(watch);
+                continue;
+            }
+            self.unwatch(&watch.device);
+            answers.push((watch.ticket, self.envelopes(watch.req, page)));
+        }
+        if !still.is_empty() {
+            self.watches.insert(*of, still);
+        }
+        Ok(())
+    }
+
+    fn unwatch(&mut self, device: &DeviceId) {
+        if let Some(count) = self.watching.get_mut(device) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn forget(&mut self, device: &DeviceId) {
+        if self.watching.remove(device).is_some() {
+            for waiting in self.watches.values_mut() {
+                waiting.retain(|watch| watch.device != *device);
+            }
+            self.watches.retain(|_, waiting| !waiting.is_empty());
+        }
+    }
+
+    fn envelopes(&mut self, req: u32, page: Page) -> Message {
+        let Page { first, last, envelopes } = page;
+        self.counts.given += envelopes.len() as u64;
+        let envelopes = envelopes.into_iter().filter_map(Blob::new).collect();
+        Envelopes { req, first, last, envelopes: List::new(envelopes).unwrap_or_default(), ext: Exts::empty() }.into()
+    }
+}
+
+/// What an ENVELOPES holds: a frame, less its own fields.
+const FETCH_ROOM: Room = Room { bytes: MAX_FRAME - 64, envelopes: MAX_ENVELOPES };
+/// What answers a WATCH.
+const WATCH_ROOM: Room = Room { bytes: WATCH_BYTES, envelopes: MAX_ENVELOPES };
+
+fn error(req: u32, code: Code, retry_after_ms: u32) -> Message {
+    let definite = code.outcome() == Outcome::Definite;
+    Error { req, session: None.into(), code: code.into(), definite, retry_after_ms, ext: Exts::empty() }.into()
+}

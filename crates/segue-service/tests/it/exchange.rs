@@ -1,0 +1,132 @@
+//! Devices that are never online together.
+
+use segue_proto::{Clause, Event, Rules};
+use segue_service::Quota;
+
+use crate::util::{LOG, OPAQUE, REGISTER, World};
+
+#[test]
+fn two_devices_that_never_meet_converge_on_every_kind() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    world.write(1, session, 1, REGISTER, b"a title");
+    world.write(1, session, 2, LOG, b"first line");
+    world.write(1, session, 3, OPAQUE, b"\x01\x02");
+    world.write(1, session, 4, 5, b"exclusive");
+    world.visit(1);
+    world.visit(2);
+    assert_eq!(world.root(2, session), world.root(1, session));
+    assert_eq!(world.devices[2].core.session(&session).unwrap().name, "notes");
+    world.write(2, session, 1, REGISTER, b"a better title");
+    world.write(2, session, 2, LOG, b"second line");
+    for _ in 0..500 {
+        world.write(2, session, 3, OPAQUE, &[7; 300]);
+    }
+    world.visit(2);
+    world.visit(1);
+    assert_eq!(world.root(2, session), world.root(1, session));
+    assert!(world.broken(1).is_empty() && world.broken(2).is_empty(), "{:?} {:?}", world.broken(1), world.broken(2));
+}
+
+#[test]
+fn what_is_typed_while_both_watch_arrives_at_once() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    world.link(1, 0);
+    world.link(2, 0);
+    for at in 0..20u8 {
+        world.write(1 + usize::from(at % 2), session, 2, LOG, &[at]);
+        assert_eq!(world.root(1, session), world.root(2, session), "after op {at}");
+    }
+    let exchanged = |event: &Event| matches!(event, Event::Exchanged { .. });
+    assert!(world.devices[2].events.iter().any(exchanged));
+}
+
+#[test]
+fn nothing_is_put_twice_and_a_restart_goes_on() {
+    let mut world = World::new(3, Quota::default());
+    let session = world.session(&[2, 3]);
+    world.write(1, session, 2, LOG, b"one");
+    world.visit(1);
+    world.visit(2);
+    let put = world.service.counts().put;
+    for at in [1, 2, 1, 2] {
+        world.restart(at);
+        world.visit(at);
+    }
+    assert_eq!(world.service.counts().put, put, "what came from the mailbox, and what is there, isn't put again");
+    world.write(2, session, 2, LOG, b"two");
+    world.restart(2);
+    world.visit(2);
+    // The third invites nobody anew: 1 and 2 did.
+    world.visit(3);
+    world.visit(1);
+    assert_eq!(world.root(3, session), world.root(1, session));
+    assert_eq!(world.root(2, session), world.root(1, session));
+}
+
+#[test]
+fn many_values_and_large_parts_take_several_letters() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    for part in 0..40 {
+        world.write(1, session, part, REGISTER, &[part; 16_000]);
+    }
+    world.visit(1);
+    world.visit(2);
+    assert_eq!(world.root(2, session), world.root(1, session));
+}
+
+#[test]
+fn keys_also_travel_over_links() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    world.write(1, session, 2, LOG, b"one");
+    world.link(1, 2);
+    world.unlink(1);
+    assert_eq!(world.root(2, session), world.root(1, session));
+    world.write(1, session, 2, LOG, b"two");
+    world.visit(1);
+    world.write(2, session, 2, LOG, b"three");
+    world.visit(2);
+    world.visit(1);
+    assert_eq!(world.root(2, session), world.root(1, session));
+}
+
+#[test]
+fn a_mailbox_that_lost_everything_is_given_it_again() {
+    let mut world = World::new(3, Quota::default());
+    let session = world.session(&[2, 3]);
+    world.write(1, session, 2, LOG, b"one");
+    world.visit(1);
+    world.visit(2);
+    *world.directory() = Default::default();
+    world.visit(2);
+    assert!(world.broken(2).contains(&Clause::SERVICE_BACK_1));
+    world.write(2, session, 2, LOG, b"two");
+    world.visit(2);
+    world.visit(1);
+    assert_eq!(world.root(2, session), world.root(1, session));
+}
+
+/// Whether the directory's memory holds these bytes anywhere.
+fn finds(world: &mut World, canary: &[u8]) -> bool {
+    world.directory().seen.iter().any(|append| append.envelope.windows(canary.len()).any(|bytes| bytes == canary))
+}
+
+fn canary(rules: Rules) -> bool {
+    let mut world = World::with_rules(2, Quota::default(), rules);
+    let session = world.session(&[2]);
+    world.write(1, session, 1, REGISTER, b"the canary sings");
+    world.write(1, session, 2, LOG, b"the canary sings");
+    world.visit(1);
+    world.visit(2);
+    assert_eq!(world.root(2, session), world.root(1, session));
+    finds(&mut world, b"the canary sings")
+}
+
+#[test]
+fn service_seal_1_what_a_session_holds_is_not_found_in_the_mailbox() {
+    assert!(!canary(Rules::ALL));
+    assert!(canary(Rules::without(Clause::SERVICE_SEAL_1)), "the search finds what isn't sealed");
+}

@@ -1,0 +1,8 @@
+//! The integration tests: one binary.
+
+mod exchange;
+mod hostile;
+mod model;
+mod quota;
+mod revoked;
+mod util;

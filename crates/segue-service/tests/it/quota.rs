@@ -1,0 +1,64 @@
+//! Mailboxes that are full.
+
+use segue_proto::{Code, Event};
+use segue_service::Quota;
+
+use crate::util::{LOG, World};
+
+fn refused(world: &World, at: usize) -> bool {
+    world.devices[at].events.iter().any(|event| matches!(event, Event::Refused { code: Code::LIMIT_QUOTA, .. }))
+}
+
+#[test]
+fn service_host_3_a_full_box_refuses_and_loses_nothing() {
+    let mut world = World::new(2, Quota { box_bytes: 8_000, ..Quota::default() });
+    let session = world.session(&[2]);
+    world.link(1, 0);
+    for at in 0..40u8 {
+        world.write(1, session, 2, LOG, &[at; 400]);
+    }
+    assert!(refused(&world, 1));
+    let (put, root) = (world.service.counts().put, world.root(1, session));
+    world.unlink(1);
+    world.link(2, 0);
+    assert!(world.root(2, session).is_some(), "what was put before is there");
+    assert_ne!(world.root(2, session), root);
+    world.unlink(2);
+    // The device keeps what it couldn't put, and a link brings it.
+    world.link(1, 2);
+    assert_eq!(world.root(2, session), root);
+    assert!(world.service.counts().put >= put);
+}
+
+#[test]
+fn what_is_refused_for_now_is_put_later() {
+    let mut world = World::new(2, Quota { rate: 100, burst: 4_000, ..Quota::default() });
+    let session = world.session(&[2]);
+    world.link(1, 0);
+    for at in 0..40u8 {
+        world.write(1, session, 2, LOG, &[at; 200]);
+    }
+    assert!(refused(&world, 1));
+    for _ in 0..60 {
+        world.wait(10);
+    }
+    world.unlink(1);
+    world.visit(2);
+    assert_eq!(world.root(2, session), world.root(1, session));
+}
+
+#[test]
+fn a_device_that_uses_its_share_up_takes_nothing_from_others() {
+    let mut world = World::new(3, Quota { device_envelopes: 4, ..Quota::default() });
+    let session = world.session(&[2, 3]);
+    world.link(1, 0);
+    for at in 0..10u8 {
+        world.write(1, session, 2, LOG, &[at]);
+    }
+    assert!(refused(&world, 1));
+    world.unlink(1);
+    world.visit(2);
+    world.write(2, session, 2, LOG, b"mine");
+    world.link(2, 0);
+    assert!(!refused(&world, 2));
+}

@@ -1,0 +1,271 @@
+//! Whole devices and a service, joined by links that are function calls.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ed25519_dalek::SigningKey;
+use segue_proto::wire::{DeviceId, PartId, SessionId, sign_message};
+use segue_proto::{
+    Clause, Config, Continuity, Endpoint, Event, Hosted, Instant, LinkId, Lsn, Role, Rules, Ticket, seal,
+};
+use segue_service::{Append, Directory, Failed, Full, Memory, Page, Quota, Room, Service};
+
+pub(crate) const LOG: u16 = 2;
+pub(crate) const REGISTER: u16 = 1;
+pub(crate) const OPAQUE: u16 = 4;
+
+/// What a directory does to what is asked of it, between its store and the service.
+pub(crate) type Meddler = Box<dyn Fn(Page) -> Page + Send>;
+
+/// A directory with an operator who meddles.
+#[derive(Default)]
+pub(crate) struct Hostile {
+    pub(crate) memory: Memory,
+    pub(crate) meddler: Option<Meddler>,
+    /// Everything that was ever put.
+    pub(crate) seen: Vec<Append>,
+}
+
+impl Directory for Hostile {
+    fn append(&mut self, rules: Rules, batch: &[Append], quota: &Quota) -> Result<Vec<Result<u64, Full>>, Failed> {
+        self.seen.extend(batch.to_vec());
+        self.memory.append(rules, batch, quota)
+    }
+
+    fn fetch(&self, of: &segue_proto::wire::BoxId, after: u64, room: Room) -> Result<Page, Failed> {
+        let page = self.memory.fetch(of, after, room)?;
+        Ok(match &self.meddler {
+            Some(meddler) => meddler(page),
+            None => page,
+        })
+    }
+}
+
+pub(crate) struct Device {
+    pub(crate) core: Endpoint,
+    pub(crate) id: DeviceId,
+    key: SigningKey,
+    rules: Rules,
+    journal: BTreeMap<Vec<u8>, Vec<u8>>,
+    lsn: Lsn,
+    pub(crate) events: Vec<Event>,
+    starts: u8,
+}
+
+fn config(id: DeviceId, rules: Rules) -> Config {
+    Config { follow: true, rules, ..Config::new(id) }
+}
+
+impl Device {
+    fn new(seed: u8, rules: Rules) -> Device {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let id = DeviceId::new(key.verifying_key().to_bytes());
+        let start = Instant::from_micros(1_000_000);
+        let core = Endpoint::open(config(id, rules), [], Lsn(0), Continuity::Proven, [seed; 32], start).unwrap();
+        Device { core, id, key, rules, journal: BTreeMap::new(), lsn: Lsn(0), events: Vec::new(), starts: 0 }
+    }
+}
+
+/// Devices by number; number 0 hosts the mailbox.
+pub(crate) struct World {
+    pub(crate) devices: Vec<Device>,
+    pub(crate) service: Service<Hostile>,
+    links: BTreeMap<LinkId, (usize, usize)>,
+    hosted: VecDeque<Hosted>,
+    next: u64,
+    pub(crate) now: Instant,
+}
+
+impl World {
+    /// A host and `count` devices that vouch for one another.
+    pub(crate) fn new(count: usize, quota: Quota) -> World {
+        World::with_rules(count, quota, Rules::ALL)
+    }
+
+    pub(crate) fn with_rules(count: usize, quota: Quota, rules: Rules) -> World {
+        let mut devices: Vec<Device> = (0..=count).map(|at| Device::new(at as u8 + 1, rules)).collect();
+        let host = SigningKey::from_bytes(&[1; 32]);
+        let id = DeviceId::new(host.verifying_key().to_bytes());
+        let config = Config { accept_unknown: true, ..Config::new(id) };
+        let start = Instant::from_micros(1_000_000);
+        devices[0].core = Endpoint::open(config, [], Lsn(0), Continuity::Proven, [1; 32], start).unwrap();
+        devices[0].core.host_mailbox();
+        let service = Service::new(Hostile::default(), quota).with_rules(rules);
+        let (links, hosted) = (BTreeMap::new(), VecDeque::new());
+        let mut world = World { devices, service, links, hosted, next: 1, now: start };
+        for at in 1..=count {
+            world.introduce(at);
+        }
+        world.settle();
+        world
+    }
+
+    /// The device vouches for the others, and uses the mailbox.
+    fn introduce(&mut self, at: usize) {
+        let ids: Vec<_> = self.devices.iter().map(|device| device.id).collect();
+        for (other, id) in ids.iter().enumerate().filter(|(other, _)| *other != at) {
+            match other {
+                0 => self.devices[at].core.use_mailbox(self.now, *id).unwrap(),
+                _ => self.devices[at].core.trust(*id),
+            }
+        }
+    }
+
+    /// Starts a device again, from what its journal holds.
+    pub(crate) fn restart(&mut self, at: usize) {
+        self.unlink(at);
+        let device = &mut self.devices[at];
+        device.starts += 1;
+        let entries = device.journal.clone();
+        let entropy = [100 + 16 * at as u8 + device.starts; 32];
+        let config = config(device.id, device.rules);
+        device.core = Endpoint::open(config, entries, device.lsn, Continuity::Proven, entropy, self.now).unwrap();
+        self.introduce(at);
+        self.settle();
+    }
+
+    /// Links two devices, and lets them say what they have to.
+    pub(crate) fn link(&mut self, a: usize, b: usize) {
+        let link = LinkId(self.next);
+        self.next += 1;
+        let binding = [self.next as u8; 32];
+        self.links.insert(link, (a, b));
+        let (now, expect) = (self.now, self.devices[b].id);
+        self.devices[a].core.handle_link_up(now, link, Role::Initiator, binding, Some(expect));
+        self.devices[b].core.handle_link_up(now, link, Role::Responder, binding, None);
+        self.settle();
+    }
+
+    /// Ends all links of a device.
+    pub(crate) fn unlink(&mut self, at: usize) {
+        let gone: Vec<_> =
+            self.links.iter().filter(|(_, (a, b))| *a == at || *b == at).map(|(id, l)| (*id, *l)).collect();
+        for (link, (a, b)) in gone {
+            self.links.remove(&link);
+            self.devices[a].core.handle_link_down(self.now, link);
+            self.devices[b].core.handle_link_down(self.now, link);
+        }
+        self.settle();
+    }
+
+    /// A device comes online by itself, exchanges everything with the mailbox, and goes.
+    pub(crate) fn visit(&mut self, at: usize) {
+        self.link(at, 0);
+        let host = self.devices[0].id;
+        assert!(self.devices[at].core.is_exchanged(&host), "device {at} has exchanged: {:?}", self.devices[at].events);
+        self.unlink(at);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&mut self, seconds: u64) {
+        self.now = self.now.after(seconds * 1_000_000);
+        for device in &mut self.devices {
+            device.core.handle_timeout(self.now);
+        }
+        self.settle();
+    }
+
+    /// Carries out what everybody has to say, until nobody has.
+    pub(crate) fn settle(&mut self) {
+        let mut again = true;
+        while again {
+            again = false;
+            for at in 0..self.devices.len() {
+                again |= self.poll(at);
+            }
+            again |= self.serve();
+        }
+    }
+
+    fn poll(&mut self, at: usize) -> bool {
+        let (now, mut again) = (self.now, false);
+        let device = &mut self.devices[at];
+        while let Some(request) = device.core.poll_sign() {
+            device.core.handle_signed(now, request.id, sign_message(&request.message, &device.key));
+            again = true;
+        }
+        while let Some(request) = device.core.poll_unwrap() {
+            device.core.handle_unwrapped(now, request.id, seal::unwrap(&device.key, &request.wrapped));
+            again = true;
+        }
+        while let Some(batch) = device.core.poll_journal() {
+            for write in batch.writes {
+                match write.value {
+                    Some(value) => drop(device.journal.insert(write.key, value)),
+                    None => drop(device.journal.remove(&write.key)),
+                }
+            }
+            device.lsn = batch.lsn;
+            device.core.handle_durable(now, batch.lsn);
+            again = true;
+        }
+        while let Some(hosted) = device.core.poll_hosted() {
+            self.hosted.push_back(hosted);
+            again = true;
+        }
+        while let Some(event) = device.core.poll_event() {
+            device.events.push(event);
+        }
+        while let Some((link, _)) = device.core.poll_close() {
+            device.core.handle_link_down(now, link);
+            self.links.remove(&link);
+        }
+        let links: Vec<_> = self.links.iter().map(|(id, ends)| (*id, *ends)).collect();
+        for (link, (a, b)) in links.into_iter().filter(|(_, (a, b))| *a == at || *b == at) {
+            let mut bytes = Vec::new();
+            if self.devices[at].core.poll_transmit(link, &mut bytes) {
+                self.devices[if a == at { b } else { a }].core.handle_bytes(now, link, &bytes);
+                again = true;
+            }
+        }
+        again
+    }
+
+    fn serve(&mut self) -> bool {
+        if self.hosted.is_empty() {
+            return false;
+        }
+        let answers: Vec<(Ticket, _)> = self.service.handle(self.now, self.hosted.drain(..).collect()).unwrap();
+        for (ticket, answer) in answers {
+            self.devices[0].core.answer_hosted(self.now, ticket, &answer);
+        }
+        true
+    }
+
+    /// Device 1 makes a session, of which the devices are members.
+    pub(crate) fn session(&mut self, members: &[usize]) -> SessionId {
+        let members: Vec<_> = members.iter().map(|at| self.devices[*at].id).collect();
+        let session = self.devices[1].core.create_session(self.now, "notes", &members).unwrap();
+        self.settle();
+        session
+    }
+
+    pub(crate) fn write(&mut self, at: usize, session: SessionId, part: u8, kind: u16, body: &[u8]) {
+        let part = PartId::new([part; 16]);
+        self.devices[at].core.write(self.now, 1_700_000_000_000, session, part, kind, body.to_vec()).unwrap();
+        self.settle();
+    }
+
+    pub(crate) fn root(&self, at: usize, session: SessionId) -> Option<segue_proto::wire::Hash> {
+        self.devices[at].core.session(&session).map(|view| view.root)
+    }
+
+    /// The clauses that a device reported as broken.
+    pub(crate) fn broken(&self, at: usize) -> Vec<Clause> {
+        let broken = |event: &Event| match event {
+            Event::Violation { violation, .. } => Some(violation.clause),
+            _ => None,
+        };
+        self.devices[at].events.iter().filter_map(broken).collect()
+    }
+
+    /// Sets what the operator does.
+    pub(crate) fn meddle(&mut self, meddler: impl Fn(Page) -> Page + Send + 'static) {
+        let mut directory = std::mem::take(self.directory());
+        directory.meddler = Some(Box::new(meddler));
+        *self.directory() = directory;
+    }
+
+    pub(crate) fn directory(&mut self) -> &mut Hostile {
+        self.service.directory_mut()
+    }
+}

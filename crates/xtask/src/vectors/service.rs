@@ -1,0 +1,183 @@
+//! Chapter service: what follows from a content key, letters in their envelopes, wrapping.
+
+use segue_proto::Rules;
+use segue_proto::seal::{self, ContentKey, Wrapped};
+use segue_proto::wire::codec::{Blob, encode};
+use segue_proto::wire::hash::blob_id;
+use segue_proto::wire::{
+    DeviceId, Envelopes, Fetch, Invitation, KeyMsg, Letter, List, Message, Put, PutOk, Sealed, Signed, Text, Watch,
+};
+
+use super::byhand;
+use super::cast::{LAPTOP, PHONE, STRANGER, TABLET, list, story};
+use super::form::{Book, Vector, bytes};
+use super::sync::diary;
+use super::wire::{sign, signed};
+
+/// Adds the chapter's vectors.
+pub(crate) fn add(book: &mut Book) {
+    keys(book);
+    letters(book);
+    wraps(book);
+}
+
+const KEY: ContentKey = ContentKey::new([0x81; 32]);
+const NONCE: [u8; 24] = [0x82; 24];
+const EPHEMERAL: [u8; 32] = [0x83; 32];
+
+fn keys(book: &mut Book) {
+    let session = story().session;
+    let id: [u8; 16] = std::array::from_fn(|at| byhand::hash("segue/1 key", KEY.as_bytes())[at]);
+    let place = byhand::hash("segue/1 box", &[KEY.as_bytes().as_slice(), session.as_bytes()].concat());
+    let sealing = byhand::hash("segue/1 seal", KEY.as_bytes());
+    let vector = Vector::valid("service", "content-key", "content-key", "What follows from a content key.")
+        .clause("SERVICE-SEAL-1")
+        .input("key", bytes(KEY.as_bytes()))
+        .input("session", bytes(session.as_bytes()))
+        .expect("id", bytes(id))
+        .expect("box", bytes(place))
+        .expect("seal", bytes(sealing));
+    book.same(&vector, "the id", *KEY.id().as_bytes(), id);
+    book.same(&vector, "the box", *KEY.session_box(&session).as_bytes(), place);
+    book.same(&vector, "the AEAD's key", KEY.sealing_key(), sealing);
+    book.add(vector.shown());
+    let inbox = byhand::hash("segue/1 inbox", PHONE.id().as_bytes());
+    let vector = Vector::valid("service", "inbox", "inbox", "The phone's inbox.")
+        .clause("SERVICE-INVITE-1")
+        .input("device", bytes(PHONE.id().as_bytes()))
+        .expect("box", bytes(inbox));
+    book.same(&vector, "the box", *seal::inbox(&PHONE.id()).as_bytes(), inbox);
+    book.add(vector.shown());
+}
+
+/// The laptop's first letter: the title of the diary.
+fn letter() -> (Letter, Vec<u8>) {
+    let (diary, session) = (diary(), story().session);
+    let frames: Vec<u8> = diary.feed().iter().flat_map(Message::to_frame).collect();
+    let to = KEY.session_box(&session);
+    (Letter { from: LAPTOP.id(), session, to, count: 1, frames: blob_id(&frames) }, frames)
+}
+
+fn envelope() -> Vec<u8> {
+    let (letter, frames) = letter();
+    let to = letter.to;
+    let sealed = Sealed { letter: Signed::sign(&letter, &LAPTOP.key()), frames: blob(frames) };
+    seal::seal(Rules::ALL, &KEY, &to, &NONCE, &encode(&sealed))
+}
+
+fn letters(book: &mut Book) {
+    let (letter, frames) = letter();
+    let what = "The laptop's letter: all of the diary.";
+    let vector = sign(book, "service", "letter", what, &letter, LAPTOP);
+    book.add(vector.clause("SERVICE-SIGN-1").input("frames", bytes(&frames)));
+    let to = letter.to;
+    let object = Signed::sign(&letter, &LAPTOP.key());
+    let plain = encode(&Sealed { letter: object.clone(), frames: blob(frames) });
+    let (head, envelope) = ([&[1], KEY.id().as_bytes().as_slice()].concat(), envelope());
+    let vector = Vector::valid("service", "seal", "envelope", "The same letter in its envelope.")
+        .clause("SERVICE-SEAL-1")
+        .input("key", bytes(KEY.as_bytes()))
+        .input("box", bytes(to.as_bytes()))
+        .input("nonce", bytes(NONCE))
+        .input("plain", bytes(&plain))
+        .step("letter", signed(&object))
+        .step("seal", bytes(KEY.sealing_key()))
+        .step("aad", bytes([to.as_bytes().as_slice(), &head].concat()))
+        .expect("envelope", bytes(&envelope))
+        .expect("id", bytes(blob_id(&envelope).as_bytes()));
+    book.same(&vector, "what is opened", seal::open(Rules::ALL, &KEY, &to, &envelope), Ok(plain));
+    book.add(vector);
+    let (mut changed, mut other) = (envelope.clone(), envelope.clone());
+    changed.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    other.get_mut(1).into_iter().for_each(|byte| *byte ^= 1);
+    let cut = envelope.get(..envelope.len() - 1).unwrap_or_default().to_vec();
+    let bare = [head.as_slice(), &NONCE].concat();
+    let elsewhere = seal::inbox(&PHONE.id());
+    for (name, what, at, envelope) in [
+        ("envelope-changed", "One bit of it was changed.", to, changed),
+        ("envelope-cut", "Its last byte is missing.", to, cut),
+        ("envelope-moved", "It was found in another box.", elsewhere, envelope),
+        ("envelope-other-key", "It names another key.", to, other),
+        ("envelope-bare", "It ends before its ciphertext.", to, bare),
+    ] {
+        let vector = Vector::invalid("service", "seal", name, what, ("SERVICE-SEAL-2", "SERVICE_ENVELOPE"))
+            .input("key", bytes(KEY.as_bytes()))
+            .input("box", bytes(at.as_bytes()))
+            .input("envelope", bytes(&envelope));
+        book.refuse(vector, seal::open(Rules::ALL, &KEY, &at, &envelope));
+    }
+}
+
+fn invitation() -> Invitation {
+    Invitation {
+        from: LAPTOP.id(),
+        to: PHONE.id(),
+        session: story().session,
+        name: Text::new("Holiday").unwrap_or_default(),
+        epoch: 1,
+        key: KEY,
+        without: list(vec![STRANGER.id()]),
+    }
+}
+
+fn wraps(book: &mut Book) {
+    let what = "The laptop invites the phone, under a key that a revoked device doesn't have.";
+    let vector = sign(book, "service", "invitation", what, &invitation(), LAPTOP);
+    book.add(vector.clause("SERVICE-INVITE-1").shown());
+    let plain = encode(&Signed::sign(&invitation(), &LAPTOP.key()));
+    let device = PHONE.id();
+    let envelope = seal::wrap(&device, EPHEMERAL, &plain).unwrap_or_default();
+    let public = PHONE.key().verifying_key().to_montgomery();
+    let vector = Vector::valid("service", "wrap", "wrap", "The invitation, wrapped for the phone.")
+        .clause("SERVICE-INVITE-1")
+        .input("device", bytes(device.as_bytes()))
+        .input("secret", bytes(PHONE.secret))
+        .input("ikm", bytes(EPHEMERAL))
+        .input("plain", bytes(&plain))
+        .step("public", bytes(public.as_bytes()))
+        .step("private", bytes(PHONE.key().to_scalar_bytes()))
+        .step("info", bytes(b"segue/1 wrap"))
+        .step("aad", bytes(seal::inbox(&device).as_bytes()))
+        .step("enc", bytes(envelope.get(1..33).unwrap_or_default()))
+        .expect("envelope", bytes(&envelope));
+    let opened = |device: DeviceId, key: &ed25519_dalek::SigningKey, envelope: &[u8]| {
+        seal::unwrap(key, &Wrapped { device, envelope: envelope.to_vec() })
+    };
+    book.same(&vector, "what is opened", opened(device, &PHONE.key(), &envelope), Some(plain));
+    book.same(&vector, "what another opens", opened(TABLET.id(), &TABLET.key(), &envelope), None);
+    book.add(vector.shown());
+}
+
+/// The messages of the chapter.
+pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
+    let (to, ext) = (KEY.session_box(&story().session), List::empty());
+    let session = story().session;
+    let envelopes = list(vec![blob(envelope())]);
+    let without = list(vec![STRANGER.id()]);
+    vec![
+        ("put", "The laptop's letter, for the mailbox.", {
+            Put { req: 3, to, envelope: blob(envelope()), ext: ext.clone() }.into()
+        }),
+        ("put-ok", "It is the first in its box.", PutOk { req: 3, offset: 1, ext: ext.clone() }.into()),
+        (
+            "fetch",
+            "The phone asks for all that is in the box.",
+            Fetch { req: 4, of: to, after: 0, ext: ext.clone() }.into(),
+        ),
+        (
+            "envelopes",
+            "There is one envelope.",
+            Envelopes { req: 4, first: 1, last: 1, envelopes, ext: ext.clone() }.into(),
+        ),
+        ("watch", "It asks for what comes then.", Watch { req: 5, of: to, after: 1, ext: ext.clone() }.into()),
+        (
+            "key",
+            "The laptop gives the phone a content key.",
+            KeyMsg { session, epoch: 1, key: KEY, without, ext }.into(),
+        ),
+    ]
+}
+
+fn blob<const MAX: usize>(content: Vec<u8>) -> Blob<MAX> {
+    Blob::new(content).unwrap_or_default()
+}
