@@ -86,6 +86,17 @@ pub(crate) enum Command {
     /// Its links end at once, nothing is handed to it any more, and sessions that it owns are taken over by this device
     /// if it is a member of them. The other devices are told when they meet.
     Revoke(Revoke),
+    /// Host a mailbox: devices that are never online together leave what they changed there, sealed
+    ///
+    /// It can neither read nor forge what it keeps; it can delay and hide it. Devices use it with --mailbox ADDR
+    /// --mailbox-device ID. Ctrl-C ends it in good order; killed, it has lost nothing that it confirmed.
+    #[command(after_help = EXIT_CODES)]
+    Serve(Serve),
+    /// Exchange everything with a mailbox, and end: what this device changed, and what others left there
+    ///
+    /// Takes sessions that devices of the account, or those named with --from, invite this one to.
+    #[command(after_help = EXIT_CODES)]
+    Sync(Sync),
     /// Tell which sessions there are, who owns them since when, and by which chain of records
     Owner(Owner),
 }
@@ -195,6 +206,53 @@ pub(crate) struct Receive {
     /// End once one session was received, or given away, and both sides know
     #[arg(long)]
     pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
+}
+
+/// A mailbox to use.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mailbox {
+    /// Use the mailbox at this address: host or address, and port
+    #[arg(long, value_name = "ADDR", value_parser = address, requires = "mailbox_device")]
+    pub(crate) mailbox: Option<String>,
+    /// The mailbox's device id, as its `segue serve` prints it
+    #[arg(long, value_name = "ID", requires = "mailbox")]
+    pub(crate) mailbox_device: Option<Who>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Serve this device alone, by its id; may be repeated. Without it any device may use the mailbox
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) only: Vec<Who>,
+    /// Keep at most so many bytes in all [default: 64 GiB]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) space: Option<u64>,
+    /// Keep at most so many bytes of one session [default: 256 MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) box_space: Option<u64>,
+    /// Take at most so many bytes of one device [default: 1 GiB]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) device_space: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sync {
+    #[command(flatten)]
+    pub(crate) state: State,
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
+    /// Vouch for this device, by its id or its name in the account: take sessions that it invites to; may be repeated
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) from: Vec<Who>,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
 }
 
 #[derive(Debug, clap::Args)]

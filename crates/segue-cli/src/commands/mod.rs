@@ -9,6 +9,8 @@ mod link;
 mod pull;
 mod receive;
 mod send;
+mod serve;
+mod sync;
 
 use crate::args::Command;
 use crate::failure::{Exit, Failure};
@@ -27,6 +29,8 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Link(args) => link::run(args).await,
         Command::Devices(args) => devices::list(&args).await,
         Command::Revoke(args) => devices::revoke(&args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Sync(args) => sync::run(args).await,
         Command::Owner(args) => owner::run(&args).await,
         Command::Certify(_) | Command::Adapter(_) | Command::Id(_) => Ok(Exit::Usage),
     }

@@ -5,6 +5,7 @@ mod changes;
 mod edit;
 mod handoff;
 mod kill;
+mod mailbox;
 mod pending;
 mod pty;
 mod suite;

@@ -36,6 +36,10 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
         device.close().await;
         return Err(failure);
     }
+    if let Err(failure) = crate::commands::sync::start(&device.node, &mut args.mailbox).await {
+        device.close().await;
+        return Err(failure);
+    }
     say(format_args!("listening on {}", device.node.local_addr().unwrap_or(args.listen)));
     say(format_args!("device {}", device.node.device()));
     let mut receiver = Receiver::new(device, args, into);

@@ -1,0 +1,77 @@
+//! `segue sync`: exchanges everything with a mailbox.
+
+use crate::args::{Mailbox, Sync};
+use crate::device::{Device, resolve};
+use crate::failure::{Exit, Failure};
+use crate::terminal::{note, say};
+use crate::who::Who;
+
+use segue_quic::{DeviceId, Event, Node};
+
+/// Runs until everything is exchanged.
+pub(crate) async fn run(mut args: Sync) -> Result<Exit, Failure> {
+    let device = Device::open(&args.state, |builder| {
+        args.from.iter().filter_map(Who::known).fold(builder.follow(true), segue_quic::Builder::trust)
+    });
+    let device = device.await?;
+    let done = exchange(&device, &mut args).await;
+    device.close().await;
+    done.map(|()| Exit::Resolved)
+}
+
+async fn exchange(device: &Device, args: &mut Sync) -> Result<(), Failure> {
+    for who in &mut args.from {
+        who.look_up(&device.node).await?;
+        device.node.trust(who.id()).await?;
+    }
+    let mailbox = start(&device.node, &mut args.mailbox).await?;
+    let Some(mailbox) = mailbox else {
+        return Err(Failure::usage("name the mailbox: --mailbox ADDR --mailbox-device ID"));
+    };
+    let exchanged = async {
+        tokio::select! {
+            done = device.node.exchanged(mailbox) => done.map_err(Failure::from),
+            failure = trouble(&device.node) => Err(failure),
+        }
+    };
+    let patience = args.patience.timeout;
+    match tokio::time::timeout(patience, exchanged).await {
+        Ok(done) => done?,
+        Err(_) => {
+            let secs = patience.as_secs();
+            return Err(Failure::failed(format!("not all was exchanged within {secs} s; the same command goes on")));
+        }
+    }
+    let sessions = device.node.sessions().await?;
+    say(format_args!("exchanged {} sessions with mailbox {mailbox}", sessions.len()));
+    for view in sessions {
+        say(format_args!("session {} {:?} root {}", view.id, view.name, view.root));
+    }
+    Ok(())
+}
+
+/// Uses the mailbox that the command line names, if it names one.
+pub(crate) async fn start(node: &Node, mailbox: &mut Mailbox) -> Result<Option<DeviceId>, Failure> {
+    let (Some(address), Some(who)) = (&mailbox.mailbox, &mut mailbox.mailbox_device) else { return Ok(None) };
+    who.look_up(node).await?;
+    node.use_mailbox(resolve(address).await?, who.id()).await?;
+    Ok(Some(who.id()))
+}
+
+/// Tells what goes wrong, until nothing can go right any more.
+async fn trouble(node: &Node) -> Failure {
+    loop {
+        match node.next_event().await {
+            Some(Event::Refused { peer, code, clause, .. }) => {
+                let clause = clause.map(|clause| format!(" ({clause})")).unwrap_or_default();
+                note(format_args!("device {peer}: {}{clause}", code.meaning()));
+            }
+            Some(Event::Unlinked { peer: Some(peer), code, .. }) => {
+                note(format_args!("no link with {peer}: {}; dialling again", code.meaning()));
+            }
+            Some(Event::Halted { text }) => return Failure::failed(text),
+            Some(_) => {}
+            None => return segue_quic::Error::Stopped.into(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A mailbox as a process, and devices that are never online together.
+
+use std::fs;
+
+use crate::util::*;
+
+/// Starts a mailbox, and waits until it listens; its device id.
+fn serve(lab: &Lab, addr: &str) -> (Running, String) {
+    let mut running = lab.start(&format!("serve --state box --listen {addr}"));
+    running.addr = running.until("listening on ").split_off("listening on ".len());
+    let id = running.until("device ").split_off("device ".len());
+    (running, id)
+}
+
+/// Exchanges everything of a device with the mailbox; the roots of its sessions.
+fn sync(lab: &Lab, state: &str, from: &str, (mailbox, id): (&Running, &str)) -> Vec<String> {
+    let at = &mailbox.addr;
+    let done = lab.run(&format!("sync --state {state} --mailbox {at} --mailbox-device {id} --from {from}")).exits(0);
+    done.out.lines().filter(|line| line.starts_with("session ")).map(str::to_owned).collect()
+}
+
+/// Makes a session on a device: nobody is there to hand it to.
+fn session(lab: &Lab, state: &str, name: &str, view: &str, other: &str) {
+    let send = format!("send --state {state} {name} --to 127.0.0.1:9 --device {other} --timeout 1 --view {view}");
+    lab.run(&send).exits(1);
+}
+
+/// Whether these bytes stand in any file of a directory.
+fn finds(lab: &Lab, dir: &str, canary: &str) -> bool {
+    let files = read_tree(&lab.path(dir)).into_values().flatten();
+    files.into_iter().any(|(_, bytes)| bytes.windows(canary.len()).any(|found| found == canary.as_bytes()))
+}
+
+#[test]
+fn two_devices_that_are_never_online_together_converge_though_the_mailbox_is_killed() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 3, 3_000);
+    session(&lab, "a", "notes", "the-canary-sings", &b);
+    let (mut mailbox, id) = serve(&lab, "127.0.0.1:0");
+    let at_a = sync(&lab, "a", &b, (&mailbox, &id));
+    mailbox.kill();
+    let addr = mailbox.addr.clone();
+    let (mut mailbox, same) = serve(&lab, &addr);
+    assert_eq!(id, same);
+    let at_b = sync(&lab, "b", &a, (&mailbox, &id));
+    assert_eq!(at_a, at_b);
+    assert_eq!(at_b.len(), 1);
+    // The other way, and by now both know the key.
+    fs::create_dir(lab.path("more")).unwrap();
+    fs::write(lab.path("more/a file"), "x").unwrap();
+    session(&lab, "b", "more", "there", &a);
+    let at_b = sync(&lab, "b", &a, (&mailbox, &id));
+    mailbox.kill();
+    let (mailbox, _) = serve(&lab, &addr);
+    let at_a = sync(&lab, "a", &b, (&mailbox, &id));
+    assert_eq!(at_a, at_b);
+    assert_eq!(at_a.len(), 2);
+    mailbox.interrupt();
+    mailbox.end().exits(0);
+    assert!(finds(&lab, "a", "the-canary-sings") && finds(&lab, "b", "the-canary-sings"));
+    assert!(!finds(&lab, "box", "the-canary-sings"));
+}
+
+#[test]
+fn a_mailbox_for_some_refuses_others() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    let mut mailbox = lab.start(&format!("serve --state box --listen 127.0.0.1:0 --only {a}"));
+    let addr = mailbox.until("listening on ").split_off("listening on ".len());
+    let id = mailbox.until("device ").split_off("device ".len());
+    let sync =
+        |state: &str| lab.run(&format!("sync --state {state} --mailbox {addr} --mailbox-device {id} --timeout 2"));
+    sync("a").exits(0).says("exchanged 0 sessions");
+    sync("b").exits(1).says("the same command goes on");
+    assert!(b != a);
+}
+
+#[test]
+fn a_device_that_hosts_no_mailbox_says_so() {
+    let lab = Lab::new();
+    let id = lab.id("b");
+    let receiver = lab.receive("b", "--into out");
+    lab.id("a");
+    let addr = &receiver.addr;
+    lab.run(&format!("sync --state a --mailbox {addr} --mailbox-device {id} --timeout 2"))
+        .exits(1)
+        .says("hosts no mailbox");
+    lab.run(&format!("sync --state a --mailbox {addr}")).exits(2);
+    lab.run("serve --state a").exits(2);
+}
