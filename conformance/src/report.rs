@@ -213,7 +213,7 @@ pub fn exclusions() -> BTreeMap<String, String> {
     rows.chain(transport).chain(tier).collect()
 }
 
-const CHAPTERS: [&str; 12] = [
+const CHAPTERS: [&str; 13] = [
     include_str!("../../spec/02-wire.md"),
     include_str!("../../spec/03-link.md"),
     include_str!("../../spec/04-account.md"),
@@ -221,6 +221,7 @@ const CHAPTERS: [&str; 12] = [
     include_str!("../../spec/06-sync.md"),
     include_str!("../../spec/07-handoff.md"),
     include_str!("../../spec/08-transfer.md"),
+    include_str!("../../spec/09-service.md"),
     include_str!("../../spec/10-generations.md"),
     include_str!("../../spec/11-limits.md"),
     include_str!("../../spec/12-errors.md"),

@@ -89,7 +89,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 23] = [
+pub const COMMANDS: [&str; 25] = [
     "trust",
     "distrust",
     "create",
@@ -113,4 +113,6 @@ pub const COMMANDS: [&str; 23] = [
     "accept-link",
     "confirm-link",
     "revoke",
+    "use-mailbox",
+    "host-mailbox",
 ];

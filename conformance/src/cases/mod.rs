@@ -8,6 +8,7 @@ mod generations;
 mod handoff;
 mod link;
 mod scene;
+mod service;
 mod sync;
 mod transfer;
 mod wire;
@@ -147,6 +148,7 @@ pub fn all() -> Vec<Case> {
         .chain(transfer::chapters())
         .chain([data::CASES])
         .chain(sync::chapters())
+        .chain(service::chapters())
         .flatten()
         .copied()
         .collect()

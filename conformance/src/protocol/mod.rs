@@ -52,6 +52,8 @@ tagged! { Command {
     AcceptLink = "accept-link" { invite }
     ConfirmLink = "confirm-link" { device, yes }
     Revoke = "revoke" { device }
+    UseMailbox = "use-mailbox" { mailbox }
+    HostMailbox = "host-mailbox" { box_envelopes, box_bytes, device_bytes, bytes }
 } }
 
 tagged! { Event {

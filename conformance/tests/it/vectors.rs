@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use segue_conformance::report::requirements;
 use segue_proto::data::{Entry, Manifest, check_path};
+use segue_proto::seal::{self, ContentKey};
 use segue_proto::wire::frame::Framer;
-use segue_proto::wire::{Message, SessionId};
+use segue_proto::wire::{BoxId, Message, SessionId};
 use segue_proto::{Code, Rules, Violation};
 use serde_json::Value;
 
-const CHAPTERS: [&str; 8] = ["wire", "link", "account", "generations", "handoff", "transfer", "data", "sync"];
+const CHAPTERS: [&str; 9] =
+    ["wire", "link", "account", "generations", "handoff", "transfer", "data", "sync", "service"];
 
 fn files(chapter: &str, class: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(chapter).join(class);
@@ -42,8 +44,21 @@ fn decode(vector: &Value) -> Option<Result<(), Violation>> {
             let path = input["path"]["text"].as_str()?;
             Some(check_path(Rules::ALL, path))
         }
+        "seal" => Some(seal(vector)),
         _ => None,
     }
+}
+
+/// What opening an envelope says; sealing what it holds gives it again.
+fn seal(vector: &Value) -> Result<(), Violation> {
+    let (input, array) = (&vector["input"], |value: &Value| bytes(value).try_into().unwrap_or([0; 32]));
+    let (key, at) = (ContentKey::new(array(&input["key"])), BoxId::new(array(&input["box"])));
+    if let (Ok(nonce), plain) = (bytes(&input["nonce"]).try_into(), bytes(&input["plain"])) {
+        let sealed = seal::seal(Rules::ALL, &key, &at, &nonce, &plain);
+        assert_eq!(sealed, bytes(&vector["expected"]["envelope"]), "{}", vector["name"]);
+        return seal::open(Rules::ALL, &key, &at, &sealed).map(|_| ());
+    }
+    seal::open(Rules::ALL, &key, &at, &bytes(&input["envelope"])).map(|_| ())
 }
 
 fn frame(bytes: &[u8]) -> Result<(), Violation> {

@@ -157,6 +157,8 @@ limits! {
     MAX_KEYS: usize = 64, "keys", "one a member, at a revocation that all learn of apart";
     /// The revoked devices that a content key names.
     MAX_WITHOUT: usize = 64, "devices", "as many as members; beyond that the ones named are the smallest";
+    /// What an envelope counts beside its own bytes: it bounds boxes, too, for each has one at least.
+    ENVELOPE_COST: u64 = 256, "bytes", "what redb keeps of an empty one: its place, its id, its box";
     /// The envelopes in a box.
     BOX_ENVELOPES: u64 = 1_048_576, "envelopes", "an hour of typing a day, an envelope a second, for most of a year; guess";
     /// The bytes in a box.

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Message};
-use segue_proto::{Hosted, Instant, Ticket};
+use segue_proto::{Hosted, Instant, Lsn, Ticket};
 use tokio::time::Instant as Clock;
 
 use crate::driver::{Driver, Input};
@@ -103,7 +103,8 @@ impl Driver {
     fn answer_hosted(&mut self, answers: Vec<(Ticket, Message)>) {
         let now = self.now();
         for (ticket, answer) in answers {
-            self.core.answer_hosted(now, ticket, &answer);
+            // What it says is durable: the host has a store of its own.
+            self.core.answer_hosted(now, ticket, Lsn::default(), &answer);
         }
     }
 }

@@ -6,13 +6,17 @@
 #![forbid(unsafe_code)]
 
 mod directory;
+mod journaled;
 mod memory;
 mod quota;
 mod service;
+#[cfg(feature = "redb")]
 mod store;
 
 pub use directory::{Append, Directory, Failed, Full, Page, Room};
+pub use journaled::Journaled;
 pub use memory::Memory;
 pub use quota::Quota;
 pub use service::{Counts, Service};
+#[cfg(feature = "redb")]
 pub use store::Store;

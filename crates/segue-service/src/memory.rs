@@ -53,13 +53,25 @@ impl Memory {
         if rules.keeps(Clause::SERVICE_HOST_3) {
             room?;
         }
+        Ok(self.load(append.clone()))
+    }
+
+    /// Puts an envelope whatever there is; its offset.
+    pub(crate) fn load(&mut self, append: Append) -> u64 {
+        let (id, len) = (append.id(), append.envelope.len());
         let kept = self.boxes.entry(append.to).or_default();
-        kept.envelopes.push(append.envelope.clone());
+        kept.used = kept.used.with(len);
+        kept.envelopes.push(append.envelope);
         let offset = kept.envelopes.len() as u64;
         kept.ids.insert(id, offset);
-        kept.used = of_box;
-        self.devices.insert(append.by, of_device);
-        self.all = all;
-        Ok(offset)
+        let device = self.devices.entry(append.by).or_default();
+        *device = device.with(len);
+        self.all = self.all.with(len);
+        offset
+    }
+
+    /// The offset of the last envelope in a box.
+    pub(crate) fn last(&self, of: &BoxId) -> u64 {
+        self.boxes.get(of).map_or(0, |kept| kept.envelopes.len() as u64)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use segue_proto::Instant;
 use segue_proto::limits::{
-    BOX_BYTES, BOX_ENVELOPES, DEVICE_BYTES, DEVICE_ENVELOPES, MAILBOX_BYTES, PUT_BURST, PUT_RATE,
+    BOX_BYTES, BOX_ENVELOPES, DEVICE_BYTES, DEVICE_ENVELOPES, ENVELOPE_COST, MAILBOX_BYTES, PUT_BURST, PUT_RATE,
 };
 use segue_proto::wire::DeviceId;
 
@@ -52,7 +52,8 @@ pub(crate) struct Used {
 
 impl Used {
     pub(crate) fn with(self, len: usize) -> Used {
-        Used { bytes: self.bytes.saturating_add(len as u64), envelopes: self.envelopes.saturating_add(1) }
+        let cost = (len as u64).saturating_add(ENVELOPE_COST);
+        Used { bytes: self.bytes.saturating_add(cost), envelopes: self.envelopes.saturating_add(1) }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use segue_proto::limits::{MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
+use segue_proto::limits::{ENVELOPE_COST, MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
 use segue_proto::wire::{Blob, BoxId, DeviceId, Envelopes, Error, Exts, Fetch, List, Message, Put, PutOk, Watch};
-use segue_proto::{Code, Hosted, Instant, Outcome, Rules, Ticket};
+use segue_proto::{Clause, Code, Hosted, Instant, Outcome, Rules, Ticket};
 
 use crate::directory::{Append, Directory, Failed, Page, Room};
 use crate::quota::{Pace, Quota};
@@ -74,6 +74,11 @@ impl<D: Directory> Service<D> {
         &mut self.directory
     }
 
+    /// Gives its directory back.
+    pub fn into_directory(self) -> D {
+        self.directory
+    }
+
     /// What it did so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -99,6 +104,7 @@ impl<D: Directory> Service<D> {
         }
         self.put(puts, &mut answers)?;
         for (ticket, Fetch { req, of, after, .. }) in asks {
+            let after = if self.rules.keeps(Clause::SERVICE_HOST_5) { after } else { 0 };
             let page = self.directory.fetch(&of, after, FETCH_ROOM)?;
             answers.push((ticket, self.envelopes(req, page)));
         }
@@ -115,7 +121,7 @@ impl<D: Directory> Service<D> {
         answers: &mut Answers,
     ) -> Option<((Ticket, u32), Append)> {
         let Put { req, to, envelope, .. } = put;
-        if let Err(wait) = self.pace.take(now, &self.quota, by, envelope.len() as u64) {
+        if let Err(wait) = self.pace.take(now, &self.quota, by, envelope.len() as u64 + ENVELOPE_COST) {
             self.counts.refused += 1;
             answers.push((ticket, error(req, Code::LIMIT_QUOTA, wait)));
             return None;
@@ -146,6 +152,7 @@ impl<D: Directory> Service<D> {
         }
         changed.sort_unstable();
         changed.dedup();
+        changed.retain(|_| self.rules.keeps(Clause::SERVICE_HOST_6));
         changed.into_iter().try_for_each(|of| self.wake(&of, answers))
     }
 

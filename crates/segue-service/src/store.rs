@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use segue_proto::wire::BoxId;
 use segue_proto::{Clause, Rules};
 
@@ -53,7 +53,10 @@ impl Store {
 
 impl Directory for Store {
     fn append(&mut self, rules: Rules, batch: &[Append], quota: &Quota) -> Result<Vec<Result<u64, Full>>, Failed> {
-        let transaction = self.db.begin_write().map_err(failed)?;
+        let mut transaction = self.db.begin_write().map_err(failed)?;
+        if !rules.keeps(Clause::SERVICE_HOST_2) {
+            transaction.set_durability(Durability::None).map_err(failed)?;
+        }
         let outcomes = {
             let mut tables = Tables::open(&transaction)?;
             batch.iter().map(|append| tables.put(rules, append, quota)).collect::<Result<_, _>>()?

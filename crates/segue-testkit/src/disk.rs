@@ -74,6 +74,16 @@ impl Disk {
         Mark(self.log.len())
     }
 
+    /// Begins a sync of so much of what is written: batches and chunks, in order.
+    pub fn begin_sync_of(&self, written: usize) -> Mark {
+        Mark(self.log.len().min(written))
+    }
+
+    /// How much is written and not synced: batches and chunks.
+    pub fn written(&self) -> usize {
+        self.log.len()
+    }
+
     /// Ends a sync: the last batch that is durable now.
     pub fn end_sync(&mut self, mark: Mark) -> Lsn {
         for entry in self.log.drain(..mark.0.min(self.log.len())) {

@@ -3,7 +3,7 @@
 mod linking;
 mod revoke;
 mod roster;
-mod scene;
+pub(super) mod scene;
 
 use super::Case;
 

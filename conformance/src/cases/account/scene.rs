@@ -196,7 +196,7 @@ pub(super) fn resolved(lab: &mut Lab, peer: &Peer, account: Option<Hash>) -> Don
 }
 
 /// The subject started an account.
-pub(super) fn founded(lab: &mut Lab) -> Done<Hash> {
+pub(in crate::cases) fn founded(lab: &mut Lab) -> Done<Hash> {
     lab.boot()?;
     lab.must(Command::CreateAccount { name: "subject".into() })?;
     lab.event("the event account-created", |event| match event {
@@ -253,7 +253,7 @@ pub(super) fn links(lab: &mut Lab) -> Done<(Peer, LinkId, Family)> {
 }
 
 /// The subject links a further peer; the entries that it sends.
-pub(super) fn links_another(lab: &mut Lab, account: Hash) -> Done<(Peer, LinkId, Vec<Signed<RosterEntry>>)> {
+pub(in crate::cases) fn links_another(lab: &mut Lab, account: Hash) -> Done<(Peer, LinkId, Vec<Signed<RosterEntry>>)> {
     let (peer, link, secret) = scans(lab)?;
     confirm(lab, &peer)?;
     take_link(lab, &peer, link, &secret, true, true)?;

@@ -3,7 +3,7 @@
 mod hold;
 mod ops;
 mod parts;
-mod scene;
+pub(super) mod scene;
 mod since;
 
 use super::{Case, Part};

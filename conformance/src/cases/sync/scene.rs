@@ -201,7 +201,7 @@ impl Fed {
 }
 
 /// A SINCE of the peer.
-pub(super) fn since(lab: &mut Lab, link: LinkId, session: SessionId, log: Nonce, at: u64) {
+pub(in crate::cases) fn since(lab: &mut Lab, link: LinkId, session: SessionId, log: Nonce, at: u64) {
     lab.send(link, Since { session, log, at, own: LOG, ext: Exts::empty() });
 }
 

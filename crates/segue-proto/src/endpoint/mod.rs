@@ -128,6 +128,7 @@ impl Endpoint {
         if !self.halted {
             self.durable = self.durable.max(upto.min(self.last));
             self.out.release_events(self.durable);
+            self.mailboxes.durable(self.durable);
         }
     }
 

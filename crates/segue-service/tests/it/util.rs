@@ -226,7 +226,7 @@ impl World {
         }
         let answers: Vec<(Ticket, _)> = self.service.handle(self.now, self.hosted.drain(..).collect()).unwrap();
         for (ticket, answer) in answers {
-            self.devices[0].core.answer_hosted(self.now, ticket, &answer);
+            self.devices[0].core.answer_hosted(self.now, ticket, Lsn::default(), &answer);
         }
         true
     }

@@ -10,8 +10,9 @@ use segue_proto::wire::frame::Framer;
 use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, SessionId};
 use segue_proto::{
     Accepted, BulkEnd, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served,
-    SessionView, UsageError,
+    SessionView, UsageError, seal,
 };
+use segue_service::{Journaled, Quota, Service};
 
 use super::{
     AccountState, BulkOut, ChunkOut, Command, Contents, Device, Input, Inspect, Outputs, Refusal, Reply, SessionState,
@@ -29,6 +30,8 @@ pub struct LocalDevice {
     /// The blobs that were found whole, so that `inspect` hashes each only once.
     whole: BTreeSet<Hash>,
     links: BTreeMap<LinkId, Streams>,
+    /// The mailbox that it hosts.
+    service: Option<Service<Journaled>>,
 }
 
 /// The unidirectional streams of a link.
@@ -75,6 +78,7 @@ impl LocalDevice {
             blobs,
             whole: BTreeSet::new(),
             links: BTreeMap::new(),
+            service: None,
         };
         for trusted in setup.trusted {
             device.endpoint.trust(trusted);
@@ -183,6 +187,17 @@ impl LocalDevice {
             }
             Command::ConfirmLink { device, yes } => core.confirm_link(now, wall_ms, device, yes)?,
             Command::Revoke { device } => core.revoke(wall_ms, device)?,
+            Command::UseMailbox { mailbox } => core.use_mailbox(now, mailbox)?,
+            Command::HostMailbox { box_envelopes, box_bytes, device_bytes, bytes } => {
+                let usual = Quota::default();
+                self.host(Quota {
+                    box_envelopes: box_envelopes.unwrap_or(usual.box_envelopes),
+                    box_bytes: box_bytes.unwrap_or(usual.box_bytes),
+                    device_bytes: device_bytes.unwrap_or(usual.device_bytes),
+                    bytes: bytes.unwrap_or(usual.bytes),
+                    ..usual
+                });
+            }
         }
         Ok(Reply::Done)
     }
@@ -196,6 +211,12 @@ impl LocalDevice {
                 let sig = wire::sign_message(&request.message, &self.key);
                 self.endpoint.handle_signed(now, request.id, sig);
             }
+            while let Some(request) = self.endpoint.poll_unwrap() {
+                quiet = false;
+                let plain = seal::unwrap(&self.key, &request.wrapped);
+                self.endpoint.handle_unwrapped(now, request.id, plain);
+            }
+            quiet &= !self.serve_mailbox(now);
             while let Some(search) = self.endpoint.poll_search() {
                 quiet = false;
                 self.search(now, &search);
@@ -224,6 +245,37 @@ impl LocalDevice {
     fn link_down(&mut self, now: Instant, link: LinkId) {
         self.links.remove(&link);
         self.endpoint.handle_link_down(now, link);
+    }
+}
+
+/// The mailbox that it hosts.
+impl LocalDevice {
+    fn host(&mut self, quota: Quota) {
+        let before = self.service.take();
+        let directory = match before {
+            Some(service) => Ok(service.into_directory()),
+            None => Journaled::load(self.endpoint.take_hosted()),
+        };
+        // The journal holds nothing else under these keys.
+        let directory = directory.unwrap_or_default();
+        self.service = Some(Service::new(directory, quota).with_rules(self.rules));
+        self.endpoint.host_mailbox();
+    }
+
+    /// Answers what the mailbox was asked; whether it was.
+    fn serve_mailbox(&mut self, now: Instant) -> bool {
+        let Some(service) = &mut self.service else { return false };
+        let came: Vec<_> = std::iter::from_fn(|| self.endpoint.poll_hosted()).collect();
+        if came.is_empty() {
+            return false;
+        }
+        // This directory keeps nothing by itself, so that nothing can fail.
+        let answers = service.handle(now, came).unwrap_or_default();
+        let after = self.endpoint.keep_hosted(service.directory_mut().take_entries());
+        for (ticket, answer) in answers {
+            self.endpoint.answer_hosted(now, ticket, after, &answer);
+        }
+        true
     }
 }
 

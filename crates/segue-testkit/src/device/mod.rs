@@ -323,6 +323,29 @@ pub enum Command {
         /// The device.
         device: DeviceId,
     },
+    /// Uses a device as mailbox, whenever it has a link, until the device stops.
+    UseMailbox {
+        /// The device.
+        mailbox: DeviceId,
+    },
+    /// Hosts a mailbox from now on, until the device stops. What it keeps outlasts that. A bound that isn't named is as
+    /// the spec says.
+    HostMailbox {
+        /// The envelopes in a box.
+        box_envelopes: Option<u64>,
+        /// The bytes in a box.
+        box_bytes: Option<u64>,
+        /// The bytes that a device may put.
+        device_bytes: Option<u64>,
+        /// The bytes in all.
+        bytes: Option<u64>,
+    },
+}
+
+impl Command {
+    /// Hosts a mailbox with the bounds of the spec.
+    pub const HOST: Command =
+        Command::HostMailbox { box_envelopes: None, box_bytes: None, device_bytes: None, bytes: None };
 }
 
 /// What a command gave.

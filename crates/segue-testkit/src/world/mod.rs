@@ -219,6 +219,10 @@ impl<D: Device> World<D> {
         if let Command::Distrust { device } = &command {
             self.nodes[node].setup.trusted.retain(|trusted| trusted != device);
         }
+        let standing = matches!(command, Command::UseMailbox { .. } | Command::HostMailbox { .. });
+        if standing && reply.is_ok() && !self.nodes[node].standing.contains(&command) {
+            self.nodes[node].standing.push(command.clone());
+        }
         if let Ok(reply) = &reply {
             self.oracle.commanded(now, node, self.nodes[node].boot, &command, reply);
         }

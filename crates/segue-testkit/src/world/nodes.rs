@@ -20,6 +20,8 @@ pub(super) struct Node<D> {
     pub(super) name: String,
     pub(super) id: DeviceId,
     pub(super) setup: Setup,
+    /// What its application says again at every start.
+    pub(super) standing: Vec<Command>,
     pub(super) device: Option<D>,
     /// How often it started; tells what was meant for an earlier run of it.
     pub(super) boot: u32,
@@ -41,6 +43,7 @@ impl<D> Node<D> {
             name: name(at),
             id: setup.device(),
             setup,
+            standing: Vec::new(),
             device: None,
             boot: 0,
             disk: Disk::default(),
@@ -203,6 +206,10 @@ impl<D: Device> World<D> {
                 self.nodes[node].device = Some(device);
                 self.look(node);
                 self.absorb(node, outputs, Edge::Write);
+                for command in self.nodes[node].standing.clone() {
+                    // Refused if it crashed again meanwhile, and then it is said at the next start.
+                    let _ = self.command(node, command);
+                }
             }
             Err(why) => self.oracle.unopened(self.now, node, &why),
         }

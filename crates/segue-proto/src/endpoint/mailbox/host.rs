@@ -1,8 +1,11 @@
 //! Hosting a mailbox: requests of other devices are handed to whoever keeps its boxes.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 
+use super::keys;
 use crate::Code;
+use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::endpoint::Endpoint;
 use crate::journal::Lsn;
@@ -35,8 +38,10 @@ pub enum Hosted {
 pub(super) struct Host {
     on: bool,
     queue: VecDeque<Hosted>,
-    /// The requests that weren't answered yet, with whether they are answered at once.
-    open: BTreeMap<Ticket, (DeviceId, bool)>,
+    /// The requests whose answer hasn't left yet.
+    open: BTreeMap<Ticket, Open>,
+    /// Those whose answer waits until what it says is durable.
+    leaving: VecDeque<(Lsn, Ticket)>,
     /// How many of them are each device's: PUTs and FETCHes, and WATCHes.
     counts: BTreeMap<DeviceId, [usize; 2]>,
     /// How many of them are PUTs and FETCHes.
@@ -44,14 +49,39 @@ pub(super) struct Host {
     tickets: u64,
 }
 
+/// A request.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    from: DeviceId,
+    /// Whether it is answered at once, and not when something comes.
+    at_once: bool,
+    answered: bool,
+}
+
 impl Host {
     pub(super) fn gone(&mut self, device: &DeviceId) {
         if self.on {
             let [at_once, _] = self.counts.remove(device).unwrap_or_default();
             self.at_once = self.at_once.saturating_sub(at_once);
-            self.open.retain(|_, (of, _)| of != device);
+            self.open.retain(|_, open| open.from != *device);
             self.queue.push_back(Hosted::Gone(*device));
         }
+    }
+
+    /// Answers that waited leave.
+    pub(super) fn durable(&mut self, upto: Lsn) {
+        while self.leaving.front().is_some_and(|(lsn, _)| *lsn <= upto) {
+            self.leaving.pop_front().into_iter().for_each(|(_, ticket)| self.close(ticket));
+        }
+    }
+
+    /// The answer to a request is on its way.
+    fn close(&mut self, ticket: Ticket) {
+        let Some(Open { from, at_once, .. }) = self.open.remove(&ticket) else { return };
+        if let Some(count) = self.counts.get_mut(&from).and_then(|counts| counts.get_mut(usize::from(!at_once))) {
+            *count = count.saturating_sub(1);
+        }
+        self.at_once = self.at_once.saturating_sub(usize::from(at_once));
     }
 }
 
@@ -69,17 +99,33 @@ impl Endpoint {
         self.mailboxes.host.queue.pop_front()
     }
 
-    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES or ERROR. It is dropped if the device has no
-    /// longer the link on which it asked.
-    pub fn answer_hosted(&mut self, now: Instant, ticket: Ticket, answer: &Message) {
+    /// Keeps entries for the host in the journal of this device, for a mailbox that has no store of its own. An answer
+    /// that tells of them leaves after the LSN that this returns.
+    pub fn keep_hosted(&mut self, entries: Vec<(Vec<u8>, Vec<u8>)>) -> Lsn {
+        let writes = entries.into_iter().map(|(key, value)| keys::hosted(&key, value)).collect();
+        self.commit(writes, false)
+    }
+
+    /// What [`Endpoint::keep_hosted`] kept before this device was opened, ascending by key. It is given once.
+    pub fn take_hosted(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        core::mem::take(&mut self.mailboxes.book.hosted)
+    }
+
+    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES or ERROR. It leaves once `after` is durable
+    /// (SERVICE-HOST-2): the last LSN of [`Endpoint::keep_hosted`], or the zeroth if the host made it durable itself. It
+    /// is dropped if the device has no longer the link on which it asked.
+    pub fn answer_hosted(&mut self, now: Instant, ticket: Ticket, after: Lsn, answer: &Message) {
+        let after = if self.config.rules.keeps(Clause::SERVICE_HOST_2) { after } else { Lsn::default() };
         let host = &mut self.mailboxes.host;
-        if let Some((to, at_once)) = host.open.remove(&ticket) {
-            if let Some(count) = host.counts.get_mut(&to).and_then(|counts| counts.get_mut(usize::from(!at_once))) {
-                *count = count.saturating_sub(1);
-            }
-            host.at_once = host.at_once.saturating_sub(usize::from(at_once));
-            self.send(now, to, Lsn::default(), answer);
+        let Some(open) = host.open.get_mut(&ticket).filter(|open| !open.answered) else { return };
+        open.answered = true;
+        let to = open.from;
+        if after <= self.durable {
+            host.close(ticket);
+        } else {
+            host.leaving.push_back((after, ticket));
         }
+        self.send(now, to, after, answer);
     }
 
     pub(in crate::endpoint) fn on_request(&mut self, now: Instant, from: DeviceId, message: Message) {
@@ -90,23 +136,28 @@ impl Endpoint {
             _ => return,
         };
         if !self.mailboxes.host.on {
-            return self.refuse(now, from, req, None, Code::SERVICE_NONE);
+            if self.config.rules.keeps(Clause::SERVICE_NONE_1) {
+                self.refuse(now, from, req, None, Code::SERVICE_NONE);
+            }
+            return;
+        }
+        let host = &self.mailboxes.host;
+        let [asks, watches] = host.counts.get(&from).copied().unwrap_or_default();
+        // Twice the window that devices keep to, whose answers may be on their way.
+        let room = match waits {
+            true => asks < 2 * MAILBOX_WINDOW && host.at_once < MAX_OPEN,
+            false => watches < MAX_WATCHES,
+        };
+        if let Err(why) = self.config.rules.ensure(Clause::SERVICE_HOST_4, room, Code::LIMIT_REQUESTS) {
+            return self.refuse_for(now, from, req, None, why);
         }
         let host = &mut self.mailboxes.host;
         let [asks, watches] = host.counts.entry(from).or_default();
-        // Twice the window that devices keep to, whose answers may be on their way (SERVICE-HOST-4).
-        let room = match waits {
-            true => *asks < 2 * MAILBOX_WINDOW && host.at_once < MAX_OPEN,
-            false => *watches < MAX_WATCHES,
-        };
-        if !room {
-            return self.refuse(now, from, req, None, Code::LIMIT_REQUESTS);
-        }
         *if waits { asks } else { watches } += 1;
         host.at_once += usize::from(waits);
         host.tickets += 1;
         let ticket = Ticket(host.tickets);
-        host.open.insert(ticket, (from, waits));
+        host.open.insert(ticket, Open { from, at_once: waits, answered: false });
         host.queue.push_back(Hosted::Request { ticket, from, message });
     }
 }

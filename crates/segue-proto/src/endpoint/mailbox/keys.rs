@@ -18,6 +18,9 @@ const PUT: u8 = b'p';
 /// Who was invited, by mailbox, session, key and device.
 const TOLD: u8 = b't';
 
+/// What the host of a mailbox keeps here, by its own keys.
+const HOSTED: u8 = b'h';
+
 /// A content key of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::endpoint) struct HeldKey {
@@ -54,6 +57,7 @@ pub(in crate::endpoint) struct Book {
     pub(in crate::endpoint) fetched: BTreeMap<(DeviceId, BoxId), Fetched>,
     pub(in crate::endpoint) puts: BTreeMap<(DeviceId, BoxId), PutAt>,
     pub(in crate::endpoint) told: BTreeSet<(DeviceId, SessionId, KeyId, DeviceId)>,
+    pub(in crate::endpoint) hosted: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Book {
@@ -99,6 +103,7 @@ impl Book {
                 let (service, device) = (DeviceId::new(*service), DeviceId::new(device.try_into().ok()?));
                 self.told.insert((service, SessionId::new(*session), KeyId::new(*key), device));
             }
+            HOSTED => self.hosted.push((rest.to_vec(), value.to_vec())),
             _ => return None,
         }
         Some(())
@@ -142,6 +147,11 @@ impl Book {
         let place = [service.as_bytes().as_slice(), session.as_bytes(), key.as_bytes(), device.as_bytes()].concat();
         Write { key: [&[PREFIX, TOLD], place.as_slice()].concat(), value: Some(Vec::new()) }
     }
+}
+
+/// An entry of the host.
+pub(super) fn hosted(key: &[u8], value: Vec<u8>) -> Write {
+    Write { key: [&[PREFIX, HOSTED], key].concat(), value: Some(value) }
 }
 
 fn box_key(letter: u8, service: &DeviceId, of: &BoxId) -> Vec<u8> {

@@ -15,6 +15,7 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::errors::UsageError;
 use crate::event::Event;
+use crate::journal::Lsn;
 use crate::limits::{MAILBOX_WINDOW, QUOTA_DELAY};
 use crate::seal::{self, Wrapped};
 use crate::wire::{
@@ -104,6 +105,10 @@ impl Mailbox {
 }
 
 impl Mailboxes {
+    pub(super) fn durable(&mut self, upto: Lsn) {
+        self.host.durable(upto);
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.used.values().filter_map(|mailbox| mailbox.rests).min()
     }
@@ -257,6 +262,11 @@ impl Endpoint {
         mailbox.rests = Some(now.after(pause));
         mailbox.told = false;
         match ask {
+            Ask::Letter(session, to, next) if !self.config.rules.keeps(Clause::SERVICE_PUT_3) => {
+                mailbox.puts.get_mut(&session).into_iter().for_each(|putting| putting.is_put(next));
+                let write = self.mailboxes.book.keep_put(from, to, next);
+                self.commit(alloc::vec![write], false);
+            }
             // What wasn't put is put together anew, from where all was put before.
             Ask::Letter(session, ..) => drop(mailbox.puts.remove(&session)),
             Ask::Fetch(of) | Ask::Watch(of) => drop(mailbox.boxes.remove(&of)),
@@ -372,6 +382,11 @@ impl Endpoint {
         let follows = first == at.saturating_add(1) && last >= upto;
         if !follows && self.config.rules.keeps(Clause::SERVICE_FETCH_2) {
             return self.bad_fetch(from, of_key);
+        }
+        if !self.config.rules.keeps(Clause::SERVICE_FETCH_1) {
+            let early = self.mailboxes.book.fetched.get(&(from, of)).cloned().unwrap_or_default();
+            let write = self.mailboxes.book.keep_fetched(from, of, Fetched { at: upto, ..early });
+            self.commit(alloc::vec![write], false);
         }
         match of_key {
             Some((session, key)) => {

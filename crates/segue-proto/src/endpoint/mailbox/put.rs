@@ -214,7 +214,8 @@ impl Endpoint {
         let log = session.holdings.changes().name();
         let stored = self.mailboxes.book.puts.get(&(service, to)).copied().unwrap_or_default();
         // Positions of another log say nothing; the letters are numbered on.
-        let stored = if stored.log == Some(log) { stored } else { PutAt { count: stored.count, ..PutAt::default() } };
+        let goes_on = stored.log == Some(log) && self.config.rules.keeps(Clause::SERVICE_PUT_2);
+        let stored = if goes_on { stored } else { PutAt { count: stored.count, ..PutAt::default() } };
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         if mailbox.boxes.get(&to) != Some(&true) || mailbox.rests.is_some() || mailbox.is_full() {
             return;

@@ -1,0 +1,16 @@
+//! Chapter service: the subject uses a mailbox, and hosts one.
+
+mod host;
+mod keys;
+mod put;
+mod scene;
+mod take;
+
+use super::{Case, Part};
+
+/// The subject uses a mailbox, or is one: either way it is one end of a link.
+const E: Part = Part::End;
+
+pub(super) fn chapters() -> [&'static [Case]; 4] {
+    [host::CASES, put::CASES, take::CASES, keys::CASES]
+}

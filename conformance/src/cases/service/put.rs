@@ -1,0 +1,170 @@
+//! What a subject puts into a mailbox.
+
+use segue_proto::data::PartKind;
+use segue_proto::wire::{Error, Exts, Have, Message};
+use segue_proto::{Code, Event};
+use segue_testkit::device::Command;
+
+use super::E;
+use super::scene::{CANARY, USES, owning, read_box, reported, shared, write};
+use crate::cases::{Case, refused, works};
+use crate::lab::{Done, Lab, ensure};
+
+pub(super) const CASES: &[Case] = &[
+    works("service/put/everything", &["SERVICE-SEAL-1", "SERVICE-INVITE-1"], E, |lab| shared(lab).map(|_| ()))
+        .needs(USES),
+    works("service/put/log-and-register", &["SERVICE-SEAL-1", "SYNC-STRAND-1"], E, |lab| {
+        let mut shared = shared(lab)?;
+        let part = segue_proto::data::named_part(&shared.session, PartKind::Log, "diary");
+        for at in 0..3u8 {
+            let (session, kind) = (shared.session, PartKind::Log.number());
+            lab.must(Command::Write { session, part, kind, body: vec![at; 9], resolves: false })?;
+        }
+        shared.mailbox.serve(lab)?;
+        puts_all(lab, &shared)
+    })
+    .needs(USES),
+    works("service/seal/nothing-in-clear", &["SERVICE-SEAL-1"], E, |lab| {
+        let shared = shared(lab)?;
+        let clear = [CANARY, b"notes", shared.session.as_bytes().as_slice(), shared.key.as_bytes()];
+        let found = |envelope: &Vec<u8>| clear.iter().any(|word| envelope.windows(word.len()).any(|it| it == *word));
+        let all = shared.mailbox.boxes.values().flatten();
+        ensure(!all.clone().any(found), "envelopes that tell nothing", "a word of the session in clear")?;
+        ensure(all.count() > 1, "a letter and an invitation", "less")
+    })
+    .needs(USES),
+    works("service/seal/a-nonce-once", &["SERVICE-SEAL-1"], E, |lab| {
+        let mut shared = shared(lab)?;
+        for at in 0..6u8 {
+            lab.must(write(shared.session, &[at; 20]))?;
+            shared.mailbox.serve(lab)?;
+        }
+        let mut nonces: Vec<_> = shared.mailbox.held(&shared.at()).iter().map(|it| it.get(17..41)).collect();
+        let count = nonces.len();
+        nonces.sort_unstable();
+        nonces.dedup();
+        ensure(nonces.len() == count && count > 6, "a nonce each", format!("{} of {count}", nonces.len()))
+    })
+    .needs(USES),
+    works("service/put/leaves-when-durable", &["SERVICE-PUT-1"], E, |lab| {
+        let mut shared = shared(lab)?;
+        lab.syncs = false;
+        lab.must(write(shared.session, b"two"))?;
+        lab.none(shared.mailbox.link, "PUT before what it tells is durable", is_put)?;
+        lab.sync();
+        lab.syncs = true;
+        shared.mailbox.serve(lab)?;
+        puts_all(lab, &shared)
+    })
+    .needs(USES),
+    works("service/put/not-again", &["SERVICE-PUT-2"], E, |lab| {
+        let mut shared = shared(lab)?;
+        let before = shared.mailbox.held(&shared.at()).len();
+        shared.mailbox.reboot(lab)?;
+        shared.mailbox.serve(lab)?;
+        let after = shared.mailbox.held(&shared.at()).len();
+        ensure(after == before, "nothing that is there already", format!("{} letters more", after - before))?;
+        lab.must(write(shared.session, b"two"))?;
+        shared.mailbox.serve(lab)?;
+        puts_all(lab, &shared)
+    })
+    .needs(USES),
+    works("service/put/not-what-was-found-there", &["SERVICE-PUT-2"], E, |lab| {
+        let mut shared = shared(lab)?;
+        shared.goes_on(lab, b"theirs")?;
+        let before = shared.mailbox.held(&shared.at()).len();
+        shared.mailbox.reboot(lab)?;
+        shared.mailbox.serve(lab)?;
+        let after = shared.mailbox.held(&shared.at()).len();
+        ensure(after == before, "nothing that it found there", format!("{} letters more", after - before))
+    })
+    .needs(USES),
+    works("service/put/after-a-lost-answer", &["SERVICE-PUT-1"], E, |lab| {
+        let mut shared = shared(lab)?;
+        lab.must(write(shared.session, b"two"))?;
+        // The envelope came, and the subject never heard of it.
+        lab.take(shared.mailbox.link, "PUT", |message| is_put(message).then_some(()))?;
+        shared.mailbox.reboot(lab)?;
+        shared.mailbox.serve(lab)?;
+        puts_all(lab, &shared)
+    })
+    .needs(USES),
+    refused("service/put/refused-for-want-of-room", &["SERVICE-PUT-3"], E, puts_more, |lab| {
+        let mut shared = shared(lab)?;
+        lab.must(write(shared.session, b"two"))?;
+        let req = lab.take(shared.mailbox.link, "PUT", |message| match message {
+            Message::Put(put) => Some(put.req),
+            _ => None,
+        })?;
+        let (session, code, ext) = (None.into(), Code::LIMIT_QUOTA.into(), Exts::empty());
+        lab.send(shared.mailbox.link, Error { req, session, code, definite: true, retry_after_ms: 5_000, ext });
+        lab.none(shared.mailbox.link, "PUT before its time", is_put)?;
+        lab.event("the event refused", |event| match event {
+            Event::Refused { code: Code::LIMIT_QUOTA, .. } => Some(()),
+            _ => None,
+        })?;
+        lab.pass(5_000_000);
+        shared.mailbox.serve(lab)?;
+        puts_all(lab, &shared)
+    })
+    .needs(USES),
+    works("service/put/told-when-all-is-exchanged", &["SERVICE-PUT-1"], E, |lab| {
+        let (_, _, mut mailbox) = owning(lab)?;
+        let exchanged = |event: &Event| matches!(event, Event::Exchanged { .. });
+        lab.no_event("word that all is exchanged before it is", exchanged)?;
+        mailbox.serve(lab)?;
+        lab.event("the event exchanged", |event| exchanged(event).then_some(()))
+    })
+    .needs(USES),
+    works("service/back/everything-anew", &["SERVICE-BACK-1"], E, |lab| {
+        let mut shared = shared(lab)?;
+        shared.mailbox.boxes.clear();
+        shared.mailbox.reboot(lab)?;
+        shared.mailbox.serve(lab)?;
+        reported(lab, Code::SERVICE_LOST)?;
+        ensure(!shared.mailbox.held(&shared.at()).is_empty(), "letters, put anew", "none")?;
+        // The numbers of the letters go on.
+        let of = shared.at();
+        let (first, _) = super::scene::open(&shared.key, &of, &shared.mailbox.held(&of)[0])?;
+        ensure(first.count > 1, "a letter's number that was never used", first.count)
+    })
+    .needs(USES),
+    refused("service/peer/asks", &["SERVICE-PEER-1"], E, puts_more, |lab| {
+        let mut shared = shared(lab)?;
+        lab.skip(shared.mailbox.link);
+        let have = Have {
+            req: 900,
+            session: shared.session,
+            head: segue_proto::wire::Hash::ZERO,
+            data: None.into(),
+            ext: Exts::empty(),
+        };
+        lab.send(shared.mailbox.link, have);
+        lab.none(shared.mailbox.link, "answer to what a mailbox may not ask", |message| {
+            matches!(message, Message::Error(_) | Message::Head(_) | Message::Have(_))
+        })?;
+        lab.must(write(shared.session, b"two"))?;
+        shared.mailbox.serve(lab)?;
+        puts_all(lab, &shared)
+    })
+    .needs(USES),
+];
+
+/// The subject writes more, and that is put.
+pub(super) fn puts_more(lab: &mut Lab) -> Done {
+    let mut shared = shared(lab)?;
+    lab.must(write(shared.session, b"two"))?;
+    shared.mailbox.serve(lab)?;
+    puts_all(lab, &shared)
+}
+
+/// The subject's letters hold all that it does.
+fn puts_all(lab: &mut Lab, shared: &super::scene::Shared) -> Done {
+    let (state, _) = read_box(&shared.mailbox, &shared.key, shared.session, lab.id())?;
+    let (root, known) = (state.root(), lab.known(shared.session)?.root);
+    ensure(root == known, "all of the subject's data in its letters", format!("the root {root:?}, not {known:?}"))
+}
+
+fn is_put(message: &Message) -> bool {
+    matches!(message, Message::Put(_))
+}
