@@ -234,7 +234,7 @@ pub(crate) struct Serve {
     /// Keep at most so many bytes in all [default: 64 GiB]
     #[arg(long, value_name = "BYTES")]
     pub(crate) space: Option<u64>,
-    /// Keep at most so many bytes of one session [default: 256 MiB]
+    /// Keep at most so many bytes in one box: a session's letters, or one file [default: 256 MiB]
     #[arg(long, value_name = "BYTES")]
     pub(crate) box_space: Option<u64>,
     /// Take at most so many bytes of one device [default: 1 GiB]

@@ -145,6 +145,14 @@ limits! {
     MAX_ENVELOPE: usize = 64_512, "bytes", "a frame, less the other fields of PUT and ENVELOPES";
     /// The envelopes in one ENVELOPES.
     MAX_ENVELOPES: usize = 256, "envelopes", "a frame of the smallest";
+    /// A piece of content in an envelope; the last of a content is shorter.
+    PIECE: usize = 61_440, "bytes", "the most whole KiB that a PUT holds sealed";
+    /// Content that goes by a mailbox; what is longer goes over links alone.
+    MAX_MAILED: u64 = 201_326_592, "bytes", "three quarters of BOX_BYTES";
+    /// The contents that a device takes from a mailbox at once.
+    MAX_TAKEN: usize = 64, "contents", "their plans stay below 64 MiB";
+    /// The bytes of content from a mailbox that wait to be stored.
+    TAKEN_WINDOW: usize = 4_194_304, "bytes", "one chunk of the longest";
     /// The room that a device leaves in an envelope for what isn't frames.
     ENVELOPE_ROOM: usize = 1_024, "bytes", "letter, signature, seal and a MARK with the longest name";
     /// The bytes of envelopes with which a WATCH is answered; of longer ones it says only that they are there.

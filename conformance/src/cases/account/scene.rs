@@ -71,7 +71,13 @@ impl Family {
 }
 
 /// The body of an entry.
-pub(super) fn entry(kind: EntryKind, account: Hash, parents: &[Hash], by: &Peer, device: DeviceId) -> RosterEntry {
+pub(in crate::cases) fn entry(
+    kind: EntryKind,
+    account: Hash,
+    parents: &[Hash],
+    by: &Peer,
+    device: DeviceId,
+) -> RosterEntry {
     let revoke = kind == EntryKind::Revoke;
     let mut parents = parents.to_vec();
     parents.sort_unstable();

@@ -1,8 +1,8 @@
 //! Content keys: who is given one, from whom one is taken, and what a revocation changes.
 
-use segue_proto::Code;
 use segue_proto::seal::{self, ContentKey};
-use segue_proto::wire::{DeviceId, Invitation, List, Message, Nonce, SessionId, Text};
+use segue_proto::wire::{DeviceId, Hash, Invitation, List, Message, Nonce, SessionId, Signed, Text};
+use segue_proto::{Code, Rules};
 use segue_testkit::device::Command;
 
 use super::E;
@@ -213,32 +213,38 @@ fn stage_letter(lab: &mut Lab, shared: &mut Shared) -> Done {
 }
 
 /// The subject's account has two devices besides, one of which is to be revoked, and a session that is in a mailbox.
-struct Family {
-    mailbox: Mailbox,
+pub(super) struct Family {
+    pub(super) mailbox: Mailbox,
     session: SessionId,
-    stay: Peer,
-    gone: Peer,
+    pub(super) stay: Peer,
+    pub(super) gone: Peer,
+    pub(super) account: Hash,
+    /// The ids of the account's entries.
+    pub(super) heads: Vec<Hash>,
     /// The first key.
     key: ContentKey,
 }
 
-fn family(lab: &mut Lab) -> Done<Family> {
+pub(super) fn family(lab: &mut Lab) -> Done<Family> {
     let account = founded(lab)?;
     let (stay, link, _) = links_another(lab, account)?;
     lab.link_down(link);
-    let (gone, link, _) = links_another(lab, account)?;
+    let (gone, link, entries) = links_another(lab, account)?;
+    // The entry that links the second cites all others.
+    let heads = entries.iter().filter(|entry| entry.open(Rules::ALL).is_ok_and(|it| it.device == gone.id));
+    let heads = heads.map(Signed::id).collect();
     lab.link_down(link);
     let session = create(lab, &stay)?;
     lab.must(write(session, CANARY))?;
     let mut mailbox = Mailbox::used(lab)?;
     mailbox.serve(lab)?;
     let key = invited(&mailbox, &gone, lab, session)?;
-    Ok(Family { mailbox, session, stay, gone, key })
+    Ok(Family { mailbox, session, stay, gone, account, heads, key })
 }
 
 impl Family {
     /// The subject revokes, and writes on.
-    fn revokes(&mut self, lab: &mut Lab) -> Done {
+    pub(super) fn revokes(&mut self, lab: &mut Lab) -> Done {
         lab.must(Command::Revoke { device: self.gone.id })?;
         lab.must(write(self.session, b"not for the revoked"))?;
         self.mailbox.serve(lab)
@@ -255,7 +261,7 @@ impl Family {
 
     /// A device of the account that puts under the first key: the one that is revoked, or the other.
     fn writer(self, lab: &mut Lab, gone: bool) -> Done<Shared> {
-        let Family { mailbox, session, stay, gone: other, key } = self;
+        let Family { mailbox, session, stay, gone: other, key, .. } = self;
         let (state, chain) = read_box(&mailbox, &key, session, lab.id())?;
         let mut book = Book::of(session, chain, &mut lab.rng);
         book.state = state;

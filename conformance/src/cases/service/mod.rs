@@ -1,5 +1,6 @@
 //! Chapter service: the subject uses a mailbox, and hosts one.
 
+mod content;
 mod host;
 mod keys;
 mod put;
@@ -11,6 +12,6 @@ use super::{Case, Part};
 /// The subject uses a mailbox, or is one: either way it is one end of a link.
 const E: Part = Part::End;
 
-pub(super) fn chapters() -> [&'static [Case]; 4] {
-    [host::CASES, put::CASES, take::CASES, keys::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 5] {
+    [host::CASES, put::CASES, take::CASES, keys::CASES, content::CASES]
 }

@@ -56,6 +56,12 @@ impl Mailbox {
         self.relink(lab)
     }
 
+    /// The link with the mailbox is lost.
+    pub(super) fn unlink(&mut self, lab: &mut Lab) {
+        lab.link_down(self.link);
+        self.watches.clear();
+    }
+
     /// The subject links the mailbox again, as a device that has just started.
     pub(super) fn relink(&mut self, lab: &mut Lab) -> Done {
         let peer = Peer { boot: Nonce::new(lab.rng.array()), ..self.peer.clone() };

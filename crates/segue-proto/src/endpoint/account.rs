@@ -373,7 +373,7 @@ impl Endpoint {
         let lacking: Vec<_> =
             roster.lacking(told.iter().chain(heads)).into_iter().map(|e| e.signed().clone()).collect();
         let own_heads = roster.heads();
-        let pages = paged(lacking);
+        let pages = paged(lacking, ROOM);
         let last = pages.len().saturating_sub(1);
         let pages: Vec<_> =
             pages.into_iter().enumerate().map(|(at, page)| self.roster_page(roster, page, at != last)).collect();
@@ -385,7 +385,7 @@ impl Endpoint {
         self.account.told.insert(to, own_heads);
     }
 
-    fn roster_page(&self, roster: &Roster, entries: Vec<Signed<RosterEntry>>, more: bool) -> RosterMsg {
+    pub(super) fn roster_page(&self, roster: &Roster, entries: Vec<Signed<RosterEntry>>, more: bool) -> RosterMsg {
         let mut heads = roster.heads();
         heads.truncate(MAX_ROSTER_HEADS);
         RosterMsg {
@@ -398,14 +398,14 @@ impl Endpoint {
     }
 }
 
-/// Entries, in as many frames as it takes; no page if there are none.
-fn paged(entries: Vec<Signed<RosterEntry>>) -> Vec<Vec<Signed<RosterEntry>>> {
+/// Entries, in pages that hold so many bytes of them; no page if there are none.
+pub(super) fn paged(entries: Vec<Signed<RosterEntry>>, room: usize) -> Vec<Vec<Signed<RosterEntry>>> {
     let mut pages: Vec<Vec<Signed<RosterEntry>>> = Vec::new();
     let mut size = 0;
     for entry in entries {
         let len = entry.body_bytes().len() + 66;
         match pages.last_mut() {
-            Some(page) if page.len() < MAX_ENTRIES && size + len <= ROOM => page.push(entry),
+            Some(page) if page.len() < MAX_ENTRIES && size + len <= room => page.push(entry),
             _ => {
                 size = 0;
                 pages.push(alloc::vec![entry]);

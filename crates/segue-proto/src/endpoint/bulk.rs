@@ -179,6 +179,7 @@ impl Endpoint {
         for (session, outcome) in done {
             self.after_fetch(now, session, outcome);
         }
+        self.mailed_chunk(now, &chunk);
     }
 
     /// A bulk stream ended.
@@ -208,6 +209,7 @@ impl Endpoint {
             download.fetch.on_searched(blob);
             self.pump(now, session);
         }
+        self.mailed_searched(now, session, blob);
     }
 
     /// The ranges of a request were sent, or couldn't be.
@@ -408,7 +410,11 @@ impl Endpoint {
     fn finish_fetch(&mut self, now: Instant, session: SessionId) {
         let Some(download) = self.bulk.downloads.remove(&session) else { return };
         let Some(Announced { manifest: hash, .. }) = download.data else {
-            return self.finish_contents(now, session, download);
+            self.finish_contents(now, session, download.fetch.got());
+            if let Some(data) = download.next {
+                self.fetch_announced(now, session, download.from, data);
+            }
+            return;
         };
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
         let held = self.sessions.get_mut(&session).and_then(|session| session.holdings.await_ops(manifest, hash));
@@ -418,8 +424,8 @@ impl Endpoint {
     }
 
     /// The content of what sync brought is here, as far as the peer had it.
-    fn finish_contents(&mut self, now: Instant, session: SessionId, download: Download) {
-        let (got, rules) = (download.fetch.got(), self.config.rules);
+    pub(super) fn finish_contents(&mut self, now: Instant, session: SessionId, got: BTreeSet<Hash>) {
+        let rules = self.config.rules;
         self.step(now, session, |session, ctx| {
             let writes = session.holdings.got(&got);
             ctx.fx.after_chunks = !writes.is_empty() && rules.keeps(Clause::TRANSFER_HAVE_1);
@@ -427,8 +433,10 @@ impl Endpoint {
             let root = session.holdings.state().map_or(Hash::ZERO, crate::data::State::root);
             ctx.event_when_durable(Event::Data { session: session.id(), root });
         });
-        let Some(data) = download.next else { return };
-        // What sync brought may be all that was announced meanwhile.
+    }
+
+    /// Fetches what was announced while content was fetched, unless sync brought all of it.
+    fn fetch_announced(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
         let held = self.step(now, session, |session, ctx| {
             let held = session.holdings.holds(&data.manifest);
             if held {
@@ -437,7 +445,7 @@ impl Endpoint {
             held
         });
         if held != Some(true) {
-            self.start_fetch(now, session, download.from, data);
+            self.start_fetch(now, session, from, data);
         }
     }
 

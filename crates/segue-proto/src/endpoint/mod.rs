@@ -29,7 +29,7 @@ use crate::link::Link;
 use crate::wire::{DeviceId, Hash, Message, Nonce, Proven, Record, SessionId, Sig};
 
 pub use bulk::{Incoming, Search, Serve, Served};
-pub use mailbox::{Hosted, Ticket, UnwrapId, UnwrapRequest};
+pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId, UnwrapRequest};
 pub use outputs::{SignId, SignRequest};
 pub use restore::OpenError;
 

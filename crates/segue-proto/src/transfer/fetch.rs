@@ -102,6 +102,11 @@ impl Fetch {
         }
     }
 
+    /// Whether something of a blob is missing that is looked for or asked for.
+    pub fn wants(&self, blob: &Hash) -> bool {
+        self.active.get(blob).is_some_and(|item| item.missing > 0)
+    }
+
     /// Tells, before anything else, which blobs the device holds complete and durable because its own data of the
     /// session names them: chunk lists too. They are neither looked for nor asked for.
     pub fn hold(&mut self, blobs: impl IntoIterator<Item = Hash>) {

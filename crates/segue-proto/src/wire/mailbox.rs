@@ -107,6 +107,14 @@ wire! {
         frames: Blob<MAX_ENVELOPE>,
     }
 
+    /// What an envelope in the box of a file's content holds, once it is open.
+    pub struct Piece {
+        /// Where it starts in the content.
+        offset: u64,
+        /// The bytes.
+        bytes: Blob<MAX_ENVELOPE>,
+    }
+
     /// Gives a content key to a device, in an envelope for it alone.
     pub struct Invitation {
         /// Who signs, and invites.

@@ -14,7 +14,7 @@ pub mod text;
 
 pub use codec::{Blob, List, Opt, Text};
 pub use ids::{ActorId, BoxId, CodeBytes, DeviceId, Fixed, Hash, Hlc, KeyId, Nonce, PartId, SessionId, Sig};
-pub use mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
+pub use mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Piece, Put, PutOk, Sealed, Watch};
 pub use messages::{
     Ack, Announced, Auth, BriefDep, BriefOp, Bytes, Cancel, Decline, Error, Ext, Exts, Get, Goaway, Grant, Have, Head,
     Hello, LinkMsg, LinkOk, Mark, Message, MessageRow, OfferMsg, Op, Ops, Parts, Ping, Place, Range, Ranges, RosterMsg,

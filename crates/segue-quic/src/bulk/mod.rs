@@ -2,6 +2,7 @@
 
 mod buffers;
 mod keep;
+pub(crate) mod mailed;
 pub(crate) mod receive;
 pub(crate) mod search;
 pub(crate) mod serve;

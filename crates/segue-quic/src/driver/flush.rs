@@ -6,7 +6,7 @@ use segue_proto::{Code, Event as Said, Generation, Instant, LinkId, Lsn, seal};
 use super::Driver;
 use super::link::Link;
 use super::waits::Change;
-use crate::bulk::{receive, search, serve};
+use crate::bulk::{mailed, receive, search, serve};
 use crate::event::Event;
 use crate::node::{Request, RequestKind};
 use crate::transport::{self, Windows};
@@ -111,6 +111,13 @@ impl Driver {
         }
         if !searches.is_empty() {
             self.tasks.spawn(search::search(searches, self.shared.clone()));
+        }
+        while let Some(request) = self.core.poll_content_read() {
+            self.tasks.spawn(mailed::read(request, self.shared.clone()));
+        }
+        let chunks: Vec<_> = std::iter::from_fn(|| self.core.poll_content_write()).collect();
+        if !chunks.is_empty() {
+            self.tasks.spawn(mailed::write(chunks, self.shared.clone()));
         }
         while let Some(request) = self.core.poll_serve() {
             let Some(link) = self.links.get(&request.link) else { continue };

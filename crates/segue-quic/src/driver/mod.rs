@@ -20,7 +20,7 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use segue_proto::transfer::{BulkEnd, Verified};
 use segue_proto::wire::{Bytes as Header, DeviceId, Hash, SessionId};
-use segue_proto::{Code, Endpoint, Incoming, Instant, LinkId, Served, Token, Violation};
+use segue_proto::{Code, ContentId, Endpoint, Incoming, Instant, LinkId, Served, Token, Violation};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant as Clock, Sleep};
@@ -67,6 +67,10 @@ pub(crate) enum Input {
     Broken { link: LinkId, violation: Violation },
     /// The device was searched for a blob.
     Searched { session: SessionId, blob: Hash },
+    /// A slice of content was read, to be put into a mailbox.
+    ContentRead { id: ContentId, bytes: Option<Vec<u8>> },
+    /// A chunk from a mailbox is stored; or not, if it doesn't count.
+    ContentWritten { id: ContentId, stored: bool },
     /// A request was served.
     Served { link: LinkId, req: u32, outcome: Served },
     /// The store failed; what it said.
@@ -381,6 +385,8 @@ impl Driver {
                 self.core.close_link(now, link, violation.code);
             }
             Input::Searched { session, blob } => self.core.handle_searched(now, session, blob),
+            Input::ContentRead { id, bytes } => self.core.handle_content_read(now, id, bytes),
+            Input::ContentWritten { id, stored } => self.core.handle_content_written(now, id, stored),
             Input::Served { link, req, outcome } => self.core.handle_served(now, link, req, outcome),
             Input::StoreFailed(text) => self.halt(text),
         }

@@ -33,6 +33,11 @@ async fn visit<T>(builder: Builder, host: &Node, act: impl AsyncFnOnce(&Node) ->
     done
 }
 
+/// Longer than many chunks.
+fn long() -> Vec<u8> {
+    (0..1_000_001u32).map(|at| (at % 253) as u8).collect()
+}
+
 async fn root(node: &Node, session: SessionId) -> segue_quic::Hash {
     node.session(session).await.unwrap().unwrap().root
 }
@@ -45,6 +50,7 @@ async fn devices_that_are_never_online_together_converge_while_the_host_is_kille
         let session = node.create_session("notes", &[id(2)]).await.unwrap();
         node.write_view(session, "line 7").await.unwrap();
         node.write_bytes(session, "a.txt", "content").await.unwrap();
+        node.write_bytes(session, "long", long()).await.unwrap();
         (session, root(node, session).await)
     })
     .await;
@@ -52,6 +58,8 @@ async fn devices_that_are_never_online_together_converge_while_the_host_is_kille
     let host = serve(dir.path()).await;
     let second = visit(disk(2, dir.path()), &host, async |node| {
         assert_eq!(root(node, session).await, first);
+        assert_eq!(node.read_file(session, "a.txt").await.unwrap(), b"content");
+        assert_eq!(node.read_file(session, "long").await.unwrap(), long());
         assert_eq!(node.view(session).await.unwrap().as_deref(), Some(b"line 7".as_slice()));
         node.write_bytes(session, "b.txt", "more").await.unwrap();
         root(node, session).await
@@ -59,7 +67,11 @@ async fn devices_that_are_never_online_together_converge_while_the_host_is_kille
     .await;
     host.abort().await;
     let host = serve(dir.path()).await;
-    let third = visit(disk(1, dir.path()), &host, async |node| root(node, session).await).await;
+    let third = visit(disk(1, dir.path()), &host, async |node| {
+        assert_eq!(node.read_file(session, "b.txt").await.unwrap(), b"more");
+        root(node, session).await
+    })
+    .await;
     assert_ne!(first, second);
     assert_eq!(second, third);
     host.shutdown().await;

@@ -1,5 +1,6 @@
 //! A device that is put out of the account.
 
+use segue_proto::wire::SessionId;
 use segue_proto::{Clause, Rules};
 use segue_service::Quota;
 
@@ -7,10 +8,9 @@ use crate::util::{LOG, World};
 
 const WALL: u64 = 1_700_000_000_000;
 
-/// Three devices of one account that have exchanged a session, of which the first puts the third out and writes on; what
-/// the third learns of that by the mailbox.
-fn learns(rules: Rules) -> bool {
-    let mut world = World::with_rules(3, Quota::default(), rules);
+/// Three devices of one account that have exchanged a session by the mailbox.
+fn family(rules: Rules) -> (World, SessionId) {
+    let mut world = World::with_rules(4, Quota::default(), rules);
     world.devices[1].core.create_account(WALL, "one", None).unwrap();
     world.settle();
     for at in [2, 3] {
@@ -29,10 +29,21 @@ fn learns(rules: Rules) -> bool {
         world.visit(at);
         assert_eq!(world.root(at, session), world.root(1, session), "device {at}");
     }
+    (world, session)
+}
+
+/// The first puts the third out and writes on.
+fn revoke(world: &mut World, session: SessionId) {
     let third = world.devices[3].id;
     world.devices[1].core.revoke(WALL, third).unwrap();
     world.settle();
     world.write(1, session, 2, LOG, b"not for the third");
+}
+
+/// What the third learns by the mailbox of what is written after it was put out.
+fn learns(rules: Rules) -> bool {
+    let (mut world, session) = family(rules);
+    revoke(&mut world, session);
     world.visit(1);
     world.visit(2);
     assert_eq!(world.root(2, session), world.root(1, session), "the second reads on");
@@ -45,4 +56,52 @@ fn service_key_1_service_key_3_what_is_put_after_a_revocation_is_not_for_the_rev
     assert!(!learns(Rules::ALL));
     assert!(learns(Rules::without(Clause::SERVICE_KEY_1)), "it is invited");
     assert!(learns(Rules::without(Clause::SERVICE_KEY_3)), "it has the key");
+}
+
+/// Whether the second, which meets nobody but the mailbox, knows that the third was put out.
+fn hears(rules: Rules) -> bool {
+    let (mut world, session) = family(rules);
+    revoke(&mut world, session);
+    world.visit(1);
+    // The third goes on putting under the key that it has.
+    world.write(3, session, 2, LOG, b"by the third");
+    world.link(3, 0);
+    world.unlink(3);
+    world.visit(2);
+    let third = world.devices[3].id;
+    let heard = world.devices[2].core.roster().is_some_and(|roster| roster.is_revoked(&third));
+    assert!(!heard || world.root(2, session) == world.root(1, session), "the third's word counts for nothing");
+    heard
+}
+
+#[test]
+fn service_roster_1_a_revocation_reaches_devices_that_meet_nobody() {
+    assert!(hears(Rules::ALL));
+    assert!(!hears(Rules::without(Clause::SERVICE_ROSTER_1)));
+}
+
+#[test]
+fn devices_linked_apart_learn_of_each_other_by_the_mailbox() {
+    let (mut world, _) = family(Rules::ALL);
+    // The second links a fourth, while the first is away.
+    let before = world.devices[1].core.roster().unwrap().standing().members.len();
+    let (now, second) = (world.now, world.devices[2].id);
+    let fourth = world.devices[4].id;
+    let invite = world.devices[4].core.invite(now, WALL, "fourth", &[]).unwrap();
+    world.devices[2].core.accept_link(now, &invite).unwrap();
+    world.link(2, 4);
+    world.devices[2].core.confirm_link(now, WALL, fourth, true).unwrap();
+    world.devices[4].core.confirm_link(now, WALL, second, true).unwrap();
+    world.settle();
+    world.unlink(4);
+    world.visit(2);
+    world.visit(1);
+    let roster = world.devices[1].core.roster().unwrap();
+    assert!(roster.is_member(&fourth) && roster.standing().members.len() == before + 1);
+    // What is told is told once.
+    let put = world.service.counts().put;
+    world.visit(2);
+    world.visit(1);
+    world.visit(2);
+    assert!(world.service.counts().put <= put + 2, "{} more", world.service.counts().put - put);
 }

@@ -217,6 +217,7 @@ impl LocalDevice {
                 self.endpoint.handle_unwrapped(now, request.id, plain);
             }
             quiet &= !self.serve_mailbox(now);
+            quiet &= !self.mail_content(now, out);
             while let Some(search) = self.endpoint.poll_search() {
                 quiet = false;
                 self.search(now, &search);
@@ -260,6 +261,22 @@ impl LocalDevice {
         let directory = directory.unwrap_or_default();
         self.service = Some(Service::new(directory, quota).with_rules(self.rules));
         self.endpoint.host_mailbox();
+    }
+
+    /// Reads and stores what goes by mailboxes; whether anything does.
+    fn mail_content(&mut self, now: Instant, out: &mut Outputs) -> bool {
+        let mut any = false;
+        while let Some(read) = self.endpoint.poll_content_read() {
+            any = true;
+            let bytes = self.content(&read.blob, read.offset, read.size as u64);
+            self.endpoint.handle_content_read(now, read.id, bytes);
+        }
+        while let Some(write) = self.endpoint.poll_content_write() {
+            any = true;
+            keep(&mut self.blobs, out, write.plan.blob(), write.chunk.chunk().offset, &write.bytes);
+            self.endpoint.handle_content_written(now, write.id, true);
+        }
+        any
     }
 
     /// Answers what the mailbox was asked; whether it was.

@@ -108,6 +108,22 @@ impl<D: Device> World<D> {
         self.queue.push(self.now, Happening::Dial(from, to));
     }
 
+    /// Keeps two devices linked no longer, and ends the links that they have: one of them goes offline.
+    pub fn unlink(&mut self, a: usize, b: usize) {
+        self.pairs.retain(|pair| *pair != (a, b) && *pair != (b, a));
+        self.cut(a, b);
+    }
+
+    /// A device itself, for tests that ask what no other device could be asked; nothing while it is down.
+    pub fn device(&self, node: usize) -> Option<&D> {
+        self.nodes[node].device.as_ref()
+    }
+
+    /// How often a device lost its power.
+    pub fn boot(&self, node: usize) -> u32 {
+        self.nodes[node].boot
+    }
+
     /// Keeps every two devices linked.
     pub fn link_all(&mut self) {
         for to in 0..self.nodes.len() {
@@ -315,6 +331,7 @@ impl<D: Device> World<D> {
             Happening::Arrive(packet) => self.arrive(packet),
             Happening::LinkUp(end) => self.link_up(end),
             Happening::LinkDown(end) => self.link_down(end),
+            Happening::Dial(from, to) if !self.pairs.contains(&(from, to)) => {}
             Happening::Dial(from, to) => self.dial(from, to),
             Happening::Heal(a, b) => self.heal(a, b),
             Happening::Synced { node, boot, mark } if self.nodes[node].boot == boot => self.synced(node, mark),

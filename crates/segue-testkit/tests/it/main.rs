@@ -4,6 +4,7 @@ mod account;
 mod determinism;
 mod faults;
 mod flights;
+mod mailbox;
 mod pairs;
 mod recovery;
 mod smoke;

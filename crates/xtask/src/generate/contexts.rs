@@ -43,8 +43,10 @@ contexts! {
     "segue/1 invite" "the sum behind an invitation: the first 4 bytes" "the encoding of the invitation",
     "segue/1 key" "the id of a content key: the first 16 bytes" "key 32",
     "segue/1 box" "the box of a session's envelopes under a content key" "key 32 ‖ session 16",
+    "segue/1 blob box" "the box of a content's pieces under a content key" "key 32 ‖ session 16 ‖ content 32",
+    "segue/1 piece" "the nonce of a piece: the first 24 bytes" "key 32 ‖ box 32 ‖ the Piece",
     "segue/1 seal" "the AEAD's key under a content key" "key 32",
-    "segue/1 inbox" "the box of a device's invitations" "device 32",
+    "segue/1 inbox" "the box of what is for one device" "device 32",
     "segue/1 letter" "the id of a letter" "the body",
     "segue/1 invitation" "the id of an invitation" "the body",
     "segue/1 sig auth" "the signature in AUTH" "hash 32 of `segue/1 auth`",
@@ -56,6 +58,7 @@ contexts! {
     "segue/1 sig letter" "the signature of a letter" "letter id 32",
     "segue/1 sig invitation" "the signature of an invitation" "invitation id 32",
     "segue/1 wrap" "the `info` of HPKE, for an invitation's envelope" "–",
+    "segue/1 wrap roster" "the `info` of HPKE, for an envelope with entries of the roster" "–",
     "segue/1 sig head" "the acknowledgement in HEAD" "record id 32",
 }
 

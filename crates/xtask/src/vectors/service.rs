@@ -5,7 +5,8 @@ use segue_proto::seal::{self, ContentKey, Wrapped};
 use segue_proto::wire::codec::{Blob, encode};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
-    DeviceId, Envelopes, Fetch, Invitation, KeyMsg, Letter, List, Message, Put, PutOk, Sealed, Signed, Text, Watch,
+    BoxId, DeviceId, Envelopes, Fetch, Invitation, KeyMsg, Letter, List, Message, Piece, Put, PutOk, Sealed, Signed,
+    Text, Watch,
 };
 
 use super::byhand;
@@ -41,6 +42,18 @@ fn keys(book: &mut Book) {
     book.same(&vector, "the box", *KEY.session_box(&session).as_bytes(), place);
     book.same(&vector, "the AEAD's key", KEY.sealing_key(), sealing);
     book.add(vector.shown());
+    let film = blob_id(b"a film");
+    let place =
+        byhand::hash("segue/1 blob box", &[KEY.as_bytes().as_slice(), session.as_bytes(), film.as_bytes()].concat());
+    let vector = Vector::valid("service", "blob-box", "blob-box", "Where the content of a file is kept.")
+        .clause("SERVICE-CONTENT-1")
+        .input("key", bytes(KEY.as_bytes()))
+        .input("session", bytes(session.as_bytes()))
+        .input("blob", bytes(film.as_bytes()))
+        .expect("box", bytes(place));
+    book.same(&vector, "the box", *KEY.blob_box(&session, &film).as_bytes(), place);
+    book.add(vector.shown());
+    piece(book, KEY.blob_box(&session, &film));
     let inbox = byhand::hash("segue/1 inbox", PHONE.id().as_bytes());
     let vector = Vector::valid("service", "inbox", "inbox", "The phone's inbox.")
         .clause("SERVICE-INVITE-1")
@@ -48,6 +61,33 @@ fn keys(book: &mut Book) {
         .expect("box", bytes(inbox));
     book.same(&vector, "the box", *seal::inbox(&PHONE.id()).as_bytes(), inbox);
     book.add(vector.shown());
+}
+
+fn piece(book: &mut Book, to: BoxId) {
+    let plain = encode(&Piece { offset: 0, bytes: blob(b"a film".to_vec()) });
+    let hashed = [KEY.as_bytes().as_slice(), to.as_bytes(), &plain].concat();
+    let nonce: [u8; 24] = std::array::from_fn(|at| byhand::hash("segue/1 piece", &hashed)[at]);
+    let envelope = seal::seal_piece(Rules::ALL, &KEY, &to, &plain);
+    let head = [&[3], KEY.id().as_bytes().as_slice()].concat();
+    let vector = Vector::valid("service", "piece", "piece", "The only piece of a short content, in its envelope.")
+        .clause("SERVICE-CONTENT-1")
+        .input("key", bytes(KEY.as_bytes()))
+        .input("box", bytes(to.as_bytes()))
+        .input("plain", bytes(&plain))
+        .step("nonce", bytes(nonce))
+        .step("aad", bytes([to.as_bytes().as_slice(), &head].concat()))
+        .expect("envelope", bytes(&envelope));
+    book.same(&vector, "the nonce", envelope.get(17..41), Some(nonce.as_slice()));
+    book.same(&vector, "what is opened", seal::open_piece(Rules::ALL, &KEY, &to, &envelope), Ok(plain));
+    book.add(vector.shown());
+    let letter = KEY.session_box(&story().session);
+    let what = "A letter isn't opened as a piece.";
+    let error = ("SERVICE-SEAL-2", "SERVICE_ENVELOPE");
+    let vector = Vector::invalid("service", "piece", "piece-of-a-letter", what, error)
+        .input("key", bytes(KEY.as_bytes()))
+        .input("box", bytes(letter.as_bytes()))
+        .input("envelope", bytes(self::envelope()));
+    book.refuse(vector, seal::open_piece(Rules::ALL, &KEY, &letter, &self::envelope()));
 }
 
 /// The laptop's first letter: the title of the diary.

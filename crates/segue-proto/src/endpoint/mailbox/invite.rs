@@ -95,8 +95,10 @@ impl Endpoint {
         for envelope in envelopes {
             self.mailboxes.unwrapped += 1;
             let id = UnwrapId(self.mailboxes.unwrapped);
-            self.mailboxes.unwraps.push_back(UnwrapRequest { id, wrapped: Wrapped { device, envelope } });
-            self.mailboxes.unwrapping.insert(id, service);
+            let wrapped = Wrapped { device, envelope };
+            let notice = wrapped.is_notice();
+            self.mailboxes.unwraps.push_back(UnwrapRequest { id, wrapped });
+            self.mailboxes.unwrapping.insert(id, (service, notice));
             count += 1;
         }
         if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {

@@ -18,6 +18,10 @@ const PUT: u8 = b'p';
 /// Who was invited, by mailbox, session, key and device.
 const TOLD: u8 = b't';
 
+/// What of content was put, by mailbox and box.
+const SHARED: u8 = b's';
+/// The heads of the roster below which a device was told everything, by mailbox and device.
+const ROSTER: u8 = b'r';
 /// What the host of a mailbox keeps here, by its own keys.
 const HOSTED: u8 = b'h';
 
@@ -57,6 +61,8 @@ pub(in crate::endpoint) struct Book {
     pub(in crate::endpoint) fetched: BTreeMap<(DeviceId, BoxId), Fetched>,
     pub(in crate::endpoint) puts: BTreeMap<(DeviceId, BoxId), PutAt>,
     pub(in crate::endpoint) told: BTreeSet<(DeviceId, SessionId, KeyId, DeviceId)>,
+    pub(in crate::endpoint) shared: BTreeSet<(DeviceId, BoxId)>,
+    pub(in crate::endpoint) roster: BTreeMap<(DeviceId, DeviceId), Vec<Hash>>,
     pub(in crate::endpoint) hosted: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -103,6 +109,14 @@ impl Book {
                 let (service, device) = (DeviceId::new(*service), DeviceId::new(device.try_into().ok()?));
                 self.told.insert((service, SessionId::new(*session), KeyId::new(*key), device));
             }
+            SHARED => {
+                self.shared.insert(place(rest)?);
+            }
+            ROSTER => {
+                let (service, device) = place(rest)?;
+                let heads = value.chunks(32).map(|id| Some(Hash::new(*id.first_chunk()?))).collect::<Option<_>>()?;
+                self.roster.insert((service, DeviceId::new(*device.as_bytes())), heads);
+            }
             HOSTED => self.hosted.push((rest.to_vec(), value.to_vec())),
             _ => return None,
         }
@@ -136,6 +150,28 @@ impl Book {
         Write { key: box_key(PUT, &service, &to), value: Some(value) }
     }
 
+    pub(in crate::endpoint) fn keep_shared(&mut self, service: DeviceId, to: BoxId) -> Write {
+        self.shared.insert((service, to));
+        Write { key: box_key(SHARED, &service, &to), value: Some(Vec::new()) }
+    }
+
+    pub(in crate::endpoint) fn keep_roster(&mut self, service: DeviceId, device: DeviceId, heads: Vec<Hash>) -> Write {
+        let value = heads.iter().flat_map(|head| *head.as_bytes()).collect();
+        self.roster.insert((service, device), heads);
+        Write { key: roster_key(&service, &device), value: Some(value) }
+    }
+
+    /// Content, invitations and entries of the roster that were put into a mailbox, which lost envelopes, may not be there
+    /// any more.
+    pub(in crate::endpoint) fn forget(&mut self, service: &DeviceId) -> Vec<Write> {
+        let shared = self.shared.extract_if(.., |(of, _)| of == service).map(|(of, to)| box_key(SHARED, &of, &to));
+        let roster = self.roster.extract_if(.., |(of, _), _| of == service);
+        let roster = roster.map(|((of, device), _)| roster_key(&of, &device));
+        let told = self.told.extract_if(.., |(of, ..)| of == service);
+        let told = told.map(|(of, session, key, device)| told_key(&of, &session, &key, &device));
+        shared.chain(roster).chain(told).map(|key| Write { key, value: None }).collect()
+    }
+
     pub(in crate::endpoint) fn keep_told(
         &mut self,
         service: DeviceId,
@@ -144,14 +180,22 @@ impl Book {
         device: DeviceId,
     ) -> Write {
         self.told.insert((service, session, key, device));
-        let place = [service.as_bytes().as_slice(), session.as_bytes(), key.as_bytes(), device.as_bytes()].concat();
-        Write { key: [&[PREFIX, TOLD], place.as_slice()].concat(), value: Some(Vec::new()) }
+        Write { key: told_key(&service, &session, &key, &device), value: Some(Vec::new()) }
     }
 }
 
 /// An entry of the host.
 pub(super) fn hosted(key: &[u8], value: Vec<u8>) -> Write {
     Write { key: [&[PREFIX, HOSTED], key].concat(), value: Some(value) }
+}
+
+fn roster_key(service: &DeviceId, device: &DeviceId) -> Vec<u8> {
+    [&[PREFIX, ROSTER], service.as_bytes().as_slice(), device.as_bytes()].concat()
+}
+
+fn told_key(service: &DeviceId, session: &SessionId, key: &KeyId, device: &DeviceId) -> Vec<u8> {
+    let place = [service.as_bytes().as_slice(), session.as_bytes(), key.as_bytes(), device.as_bytes()].concat();
+    [&[PREFIX, TOLD], place.as_slice()].concat()
 }
 
 fn box_key(letter: u8, service: &DeviceId, of: &BoxId) -> Vec<u8> {

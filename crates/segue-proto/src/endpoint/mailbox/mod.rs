@@ -1,9 +1,11 @@
 //! Mailboxes that this device uses: what is put into their boxes, and what is taken from them.
 
+mod content;
 mod host;
 mod invite;
 pub(super) mod keys;
 mod put;
+mod roster;
 mod take;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,10 +25,13 @@ use crate::wire::{
 };
 use crate::{Code, Violation};
 
+pub use content::{ContentId, ContentRead, ContentWrite};
 pub use host::{Hosted, Ticket};
 
+use content::{Giving, Taking, Works};
 use keys::{Book, Fetched, PutAt};
 use put::Putting;
+use roster::Telling;
 
 /// Names an envelope that is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,12 +53,13 @@ pub(super) struct Mailboxes {
     used: BTreeMap<DeviceId, Mailbox>,
     signing: BTreeMap<SignId, Signing>,
     unwraps: VecDeque<UnwrapRequest>,
-    /// The mailboxes whose envelopes are being opened.
-    unwrapping: BTreeMap<UnwrapId, DeviceId>,
+    /// The mailboxes whose envelopes are being opened, and whether they say to hold entries of the roster.
+    unwrapping: BTreeMap<UnwrapId, (DeviceId, bool)>,
     unwrapped: u64,
     /// The keys that linked devices were sent.
     sent_keys: BTreeSet<(DeviceId, SessionId, KeyId)>,
     host: host::Host,
+    works: Works,
 }
 
 /// A mailbox, while it is linked.
@@ -69,6 +75,12 @@ struct Mailbox {
     inviting: BTreeSet<(SessionId, DeviceId)>,
     /// Envelopes of the inbox that are being opened: their number, and the offset behind them.
     opening: Option<(usize, u64)>,
+    /// Devices that entries of the roster are being put for.
+    telling: BTreeMap<DeviceId, Telling>,
+    giving: Giving,
+    taking: Taking,
+    /// All that was in the inbox is here: a revocation is known before anything else is taken in, or put.
+    greeted: bool,
     /// Nothing is put until then.
     rests: Option<Instant>,
     /// The application was told that all is exchanged.
@@ -82,6 +94,35 @@ enum Ask {
     Watch(BoxId),
     Letter(SessionId, BoxId, PutAt),
     Invitation(SessionId, KeyId, DeviceId),
+    /// Entries of the roster, for a device.
+    Roster(DeviceId),
+    /// Whether the last piece of a content is there.
+    Probe(BoxId),
+    /// A piece of content that ends there.
+    Piece(BoxId, u64),
+}
+
+impl Ask {
+    fn is_of(&self, of: &BoxId) -> bool {
+        matches!(self, Ask::Fetch(it) | Ask::Watch(it) if it == of)
+    }
+}
+
+/// What a box is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Inbox,
+    Session(SessionId, KeyId),
+    Content((SessionId, Hash)),
+}
+
+impl Use {
+    fn session(self) -> Option<SessionId> {
+        match self {
+            Use::Inbox => None,
+            Use::Session(session, _) | Use::Content((session, _)) => Some(session),
+        }
+    }
 }
 
 /// What waits for a signature.
@@ -89,18 +130,21 @@ enum Ask {
 enum Signing {
     Letter { service: DeviceId, letter: Letter, frames: Vec<u8>, next: PutAt },
     Invitation { service: DeviceId, invitation: Invitation },
+    Roster { service: DeviceId, to: DeviceId, letter: Letter, frames: Vec<u8> },
 }
 
 impl Mailbox {
     /// Whether no further request may be sent.
     fn is_full(&self) -> bool {
         let asks = self.asks.values().filter(|ask| !matches!(ask, Ask::Watch(_))).count();
-        asks + self.puts.values().filter(|put| put.signing).count() + self.inviting.len() >= MAILBOX_WINDOW
+        let signing = self.puts.values().filter(|put| put.signing).count() + self.inviting.len() + self.telling.len();
+        asks + signing >= MAILBOX_WINDOW
     }
 
     fn is_quiet(&self) -> bool {
         let watches = self.asks.values().all(|ask| matches!(ask, Ask::Watch(_)));
-        watches && self.inviting.is_empty() && self.opening.is_none() && self.boxes.values().all(|caught_up| *caught_up)
+        let signing = !self.inviting.is_empty() || !self.telling.is_empty();
+        watches && !signing && self.opening.is_none() && self.boxes.values().all(|caught_up| *caught_up)
     }
 }
 
@@ -139,8 +183,11 @@ impl Endpoint {
 
     /// An envelope that [`Endpoint::poll_unwrap`] asked to be opened: what it holds, or nothing if it doesn't open.
     pub fn handle_unwrapped(&mut self, now: Instant, id: UnwrapId, plain: Option<Vec<u8>>) {
-        let Some(service) = self.mailboxes.unwrapping.remove(&id) else { return };
-        self.on_invitation(now, service, plain);
+        let Some((service, notice)) = self.mailboxes.unwrapping.remove(&id) else { return };
+        match notice {
+            true => self.on_notice(now, service, plain),
+            false => self.on_invitation(now, service, plain),
+        }
         let inbox = seal::inbox(&self.config.device);
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         mailbox.opening = mailbox.opening.map(|(left, upto)| (left.saturating_sub(1), upto));
@@ -164,11 +211,14 @@ impl Endpoint {
         let Some(mailbox) = self.mailboxes.used.get(service).filter(|_| self.peers.contains_key(service)) else {
             return false;
         };
-        let boxes = self.boxes();
+        let boxes = self.boxes(service);
         mailbox.is_quiet()
+            && mailbox.giving.is_done()
+            && mailbox.taking.is_quiet()
             && boxes.iter().all(|(of, _)| mailbox.boxes.contains_key(of))
             && self.sessions.iter().filter(|(_, s)| s.is_kept()).all(|(id, _)| self.is_put(service, id))
             && self.uninvited(service).is_empty()
+            && self.untold(service).is_empty()
     }
 }
 
@@ -193,7 +243,8 @@ impl Endpoint {
         if let Some(mailbox) = self.mailboxes.used.get_mut(device) {
             *mailbox = Mailbox::default();
             self.mailboxes.signing.retain(|_, signing| signing.service() != device);
-            self.mailboxes.unwrapping.retain(|_, service| service != device);
+            self.mailboxes.unwrapping.retain(|_, (service, _)| service != device);
+            self.mailboxes.works.gone(device);
         }
     }
 
@@ -202,7 +253,13 @@ impl Endpoint {
         if self.halted || !self.is_mailbox(&service) || !self.peers.contains_key(&service) {
             return;
         }
-        for (of, _) in self.boxes() {
+        self.fetch(now, service, seal::inbox(&self.config.device));
+        if self.mailboxes.used.get(&service).is_none_or(|mailbox| !mailbox.greeted) {
+            return;
+        }
+        self.pump_roster(service);
+        self.pump_gets(now, service);
+        for (of, _) in self.boxes(&service) {
             self.fetch(now, service, of);
         }
         let kept: Vec<_> = self.sessions.iter().filter(|(_, s)| s.is_kept()).map(|(id, _)| *id).collect();
@@ -210,6 +267,7 @@ impl Endpoint {
             self.pump_put(now, service, id);
         }
         self.pump_invitations(service);
+        self.pump_gifts(service);
         self.tell_exchanged(&service);
     }
 
@@ -223,6 +281,16 @@ impl Endpoint {
         let used: Vec<_> = self.mailboxes.used.keys().copied().collect();
         for service in used {
             self.pump_put(now, service, session);
+            if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
+                mailbox.giving.sweep();
+            }
+            // A mailbox without a link is told nothing, and asked for nothing.
+            let greeted = self.mailboxes.used.get(&service).is_some_and(|mailbox| mailbox.greeted);
+            if greeted && self.peers.contains_key(&service) {
+                self.pump_gets(now, service);
+                self.pump_gifts(service);
+                self.tell_exchanged(&service);
+            }
         }
     }
 
@@ -246,6 +314,9 @@ impl Endpoint {
             Some(Signing::Invitation { service, invitation }) => {
                 self.invitation_signed(now, service, invitation, sig);
             }
+            Some(Signing::Roster { service, to, letter, frames }) => {
+                self.notice_signed(now, service, to, letter, frames, sig);
+            }
             None => return false,
         }
         true
@@ -259,8 +330,12 @@ impl Endpoint {
             0 => QUOTA_DELAY,
             ms => u64::from(ms).saturating_mul(1_000).min(QUOTA_DELAY),
         };
-        mailbox.rests = Some(now.after(pause));
         mailbox.told = false;
+        // Content for which there is no room is left out: letters may find some.
+        let left = matches!(ask, Ask::Piece(..)) && retry_after_ms == 0;
+        if !left {
+            mailbox.rests = Some(now.after(pause));
+        }
         match ask {
             Ask::Letter(session, to, next) if !self.config.rules.keeps(Clause::SERVICE_PUT_3) => {
                 mailbox.puts.get_mut(&session).into_iter().for_each(|putting| putting.is_put(next));
@@ -271,17 +346,26 @@ impl Endpoint {
             Ask::Letter(session, ..) => drop(mailbox.puts.remove(&session)),
             Ask::Fetch(of) | Ask::Watch(of) => drop(mailbox.boxes.remove(&of)),
             Ask::Invitation(..) => {}
+            Ask::Roster(to) => self.told_page(from, to, false),
+            Ask::Probe(_) | Ask::Piece(..) => {
+                mailbox.giving.refused(!left);
+                if left {
+                    self.pump_mailbox(now, from);
+                }
+            }
         }
         true
     }
 
     /// The boxes in which something may be for this device, with their sessions and keys.
-    fn boxes(&self) -> Vec<(BoxId, Option<(SessionId, KeyId)>)> {
+    fn boxes(&self, service: &DeviceId) -> Vec<(BoxId, Use)> {
         let kept = |id: &SessionId| self.sessions.get(id).is_some_and(|session| session.is_kept());
         let wanted = self.mailboxes.book.keys.iter().filter(|(id, _)| kept(id) || self.config.follow);
-        let of =
-            wanted.flat_map(|(id, keys)| keys.iter().map(|(key, held)| (held.key.session_box(id), Some((*id, *key)))));
-        core::iter::once((seal::inbox(&self.config.device), None)).chain(of).collect()
+        let of = wanted
+            .flat_map(|(id, keys)| keys.iter().map(|(key, held)| (held.key.session_box(id), Use::Session(*id, *key))));
+        let content = self.mailboxes.used.get(service).into_iter().flat_map(|mailbox| mailbox.taking.boxes());
+        let content = content.map(|(of, id)| (of, Use::Content(id)));
+        core::iter::once((seal::inbox(&self.config.device), Use::Inbox)).chain(of).chain(content).collect()
     }
 
     fn fetch(&mut self, now: Instant, service: DeviceId, of: BoxId) {
@@ -296,17 +380,23 @@ impl Endpoint {
     /// Asks for what follows in a box, now or once it comes.
     fn ask(&mut self, now: Instant, service: DeviceId, ask: Ask) {
         let req = self.fresh.request();
-        let after = |of: &BoxId| self.mailboxes.book.fetched.get(&(service, *of)).map_or(0, |fetched| fetched.at);
+        let after = |of: &BoxId| self.looked_at(&service, of);
         let message: Message = match &ask {
             Ask::Fetch(of) => Fetch { req, of: *of, after: after(of), ext: Exts::empty() }.into(),
             Ask::Watch(of) => Watch { req, of: *of, after: after(of), ext: Exts::empty() }.into(),
-            Ask::Letter(..) | Ask::Invitation(..) => return,
+            _ => return,
         };
         if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
             mailbox.told &= matches!(ask, Ask::Watch(_));
             mailbox.asks.insert(req, ask);
         }
         self.send(now, service, self.durable, &message);
+    }
+
+    /// The offset up to which a box was fetched.
+    fn looked_at(&self, service: &DeviceId, of: &BoxId) -> u64 {
+        let content = self.mailboxes.used.get(service).and_then(|mailbox| mailbox.taking.at(of));
+        content.unwrap_or_else(|| self.mailboxes.book.fetched.get(&(*service, *of)).map_or(0, |fetched| fetched.at))
     }
 
     /// All of a box up to an offset is here; the rest is asked for (SERVICE-FETCH-1).
@@ -326,6 +416,7 @@ impl Endpoint {
     fn caught_up(&mut self, now: Instant, service: DeviceId, of: BoxId) {
         if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
             mailbox.boxes.insert(of, true);
+            mailbox.greeted |= of == seal::inbox(&self.config.device);
         }
         self.ask(now, service, Ask::Watch(of));
         self.pump_mailbox(now, service);
@@ -346,7 +437,9 @@ impl Endpoint {
 impl Signing {
     fn service(&self) -> &DeviceId {
         match self {
-            Signing::Letter { service, .. } | Signing::Invitation { service, .. } => service,
+            Signing::Letter { service, .. } | Signing::Invitation { service, .. } | Signing::Roster { service, .. } => {
+                service
+            }
         }
     }
 }
@@ -354,17 +447,21 @@ impl Signing {
 /// ENVELOPES and PUT_OK.
 impl Endpoint {
     pub(super) fn on_envelopes(&mut self, now: Instant, from: DeviceId, message: Envelopes) {
-        let Envelopes { req, first, last, envelopes, .. } = message;
         let Some(mailbox) = self.mailboxes.used.get_mut(&from) else { return };
-        let of = match mailbox.asks.get(&req) {
+        let of = match mailbox.asks.get(&message.req) {
             Some(Ask::Fetch(of) | Ask::Watch(of)) => *of,
+            Some(Ask::Probe(_)) => {
+                mailbox.asks.remove(&message.req);
+                return self.probed(now, from, &message);
+            }
             _ => return,
         };
+        let Envelopes { req, first, last, envelopes, .. } = message;
         let watched = matches!(mailbox.asks.remove(&req), Some(Ask::Watch(_)));
-        let Some((_, of_key)) = self.boxes().into_iter().find(|(known, _)| *known == of) else { return };
-        let at = self.mailboxes.book.fetched.get(&(from, of)).map_or(0, |fetched| fetched.at);
+        let Some((_, purpose)) = self.boxes(&from).into_iter().find(|(known, _)| *known == of) else { return };
+        let at = self.looked_at(&from, &of);
         if last < at && self.config.rules.keeps(Clause::SERVICE_BACK_1) {
-            return self.fell_back(now, from, of, of_key.map(|(session, _)| session));
+            return self.fell_back(now, from, of, purpose);
         }
         if let Some(mailbox) = self.mailboxes.used.get_mut(&from) {
             mailbox.boxes.insert(of, false);
@@ -374,26 +471,32 @@ impl Endpoint {
             return match last > at {
                 // A WATCH says only that there is more than it can hold.
                 true if watched => self.ask(now, from, Ask::Fetch(of)),
-                true => self.bad_fetch(from, of_key),
-                false => self.caught_up(now, from, of),
+                true => self.bad_fetch(now, from, purpose),
+                false => match purpose {
+                    Use::Content(id) if self.look_elsewhere(now, from, id) => {}
+                    _ => self.caught_up(now, from, of),
+                },
             };
         }
         let upto = at.saturating_add(envelopes.len() as u64);
         let follows = first == at.saturating_add(1) && last >= upto;
         if !follows && self.config.rules.keeps(Clause::SERVICE_FETCH_2) {
-            return self.bad_fetch(from, of_key);
+            return self.bad_fetch(now, from, purpose);
+        }
+        if let Use::Content(id) = purpose {
+            return self.take_pieces(now, from, id, upto, envelopes.into_vec());
         }
         if !self.config.rules.keeps(Clause::SERVICE_FETCH_1) {
             let early = self.mailboxes.book.fetched.get(&(from, of)).cloned().unwrap_or_default();
             let write = self.mailboxes.book.keep_fetched(from, of, Fetched { at: upto, ..early });
             self.commit(alloc::vec![write], false);
         }
-        match of_key {
-            Some((session, key)) => {
+        match purpose {
+            Use::Session(session, key) => {
                 let counts = self.take_envelopes(now, from, of, (session, key), envelopes.into_vec());
                 self.fetched(now, from, of, upto, counts);
             }
-            None => self.open_inbox(from, upto, envelopes.into_vec().into_iter().map(|it| it.into_vec())),
+            _ => self.open_inbox(from, upto, envelopes.into_vec().into_iter().map(|it| it.into_vec())),
         }
     }
 
@@ -407,6 +510,17 @@ impl Endpoint {
                 self.mailboxes.book.keep_put(from, *to, *next)
             }
             Some(Ask::Invitation(session, key, device)) => self.mailboxes.book.keep_told(from, *session, *key, *device),
+            Some(Ask::Piece(to, end)) => {
+                let (to, end) = (*to, *end);
+                mailbox.asks.remove(&req);
+                return self.piece_put(now, from, to, end);
+            }
+            Some(Ask::Roster(to)) => {
+                let to = *to;
+                mailbox.asks.remove(&req);
+                self.told_page(from, to, true);
+                return self.pump_mailbox(now, from);
+            }
             _ => return,
         };
         mailbox.asks.remove(&req);
@@ -416,7 +530,8 @@ impl Endpoint {
 
     /// A mailbox holds less of a box than this device fetched: what was there isn't any more, so that it is put again
     /// (SERVICE-BACK-1).
-    fn fell_back(&mut self, now: Instant, service: DeviceId, of: BoxId, session: Option<SessionId>) {
+    fn fell_back(&mut self, now: Instant, service: DeviceId, of: BoxId, purpose: Use) {
+        let session = purpose.session();
         let violation = Violation::new(Code::SERVICE_LOST, Clause::SERVICE_BACK_1);
         self.out.event(Event::Violation { peer: service, session, violation });
         let fetched = Fetched { at: 0, ..self.mailboxes.book.fetched.get(&(service, of)).cloned().unwrap_or_default() };
@@ -425,16 +540,26 @@ impl Endpoint {
             let again = PutAt { count: put.count, ..PutAt::default() };
             writes.push(self.mailboxes.book.keep_put(service, of, again));
         }
+        // What else was said to be there may be gone as well; what isn't costs its way once more.
+        writes.extend(self.mailboxes.book.forget(&service));
         self.commit(writes, false);
-        if let (Some(session), Some(mailbox)) = (session, self.mailboxes.used.get_mut(&service)) {
-            mailbox.puts.remove(&session);
+        if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
+            mailbox.giving.sweep();
+            if let Use::Content(id) = purpose {
+                mailbox.taking.restart(&id);
+            }
+            session.into_iter().for_each(|session| drop(mailbox.puts.remove(&session)));
         }
         self.ask(now, service, Ask::Fetch(of));
     }
 
     /// A mailbox gave what wasn't asked for: the box is left alone while this link lasts.
-    fn bad_fetch(&mut self, service: DeviceId, of: Option<(SessionId, KeyId)>) {
+    fn bad_fetch(&mut self, now: Instant, service: DeviceId, of: Use) {
         let violation = Violation::new(Code::SERVICE_FETCH, Clause::SERVICE_FETCH_2);
-        self.out.event(Event::Violation { peer: service, session: of.map(|(session, _)| session), violation });
+        self.out.event(Event::Violation { peer: service, session: of.session(), violation });
+        if let (Use::Inbox, Some(mailbox)) = (of, self.mailboxes.used.get_mut(&service)) {
+            mailbox.greeted = true;
+            self.pump_mailbox(now, service);
+        }
     }
 }

@@ -204,7 +204,8 @@ impl Endpoint {
     /// Puts the next letter of a session.
     pub(super) fn pump_put(&mut self, now: Instant, service: DeviceId, id: SessionId) {
         let kept = self.sessions.get(&id).is_some_and(Session::is_kept);
-        if !kept || !self.is_mailbox(&service) || !self.peers.contains_key(&service) {
+        let greeted = self.mailboxes.used.get(&service).is_some_and(|mailbox| mailbox.greeted);
+        if !kept || !greeted || !self.peers.contains_key(&service) {
             return;
         }
         let Some(key) = self.key_to_put(now, &service, id) else { return };
@@ -277,6 +278,8 @@ impl Endpoint {
     pub(super) fn keep_key(&mut self, now: Instant, session: SessionId, held: HeldKey) {
         let write = self.mailboxes.book.keep_key(session, held);
         self.commit(alloc::vec![write], false);
+        // Under another key all content is put anew.
+        self.mailboxes.used.values_mut().for_each(|mailbox| mailbox.giving.sweep());
         for peer in self.following(&session) {
             self.tell_keys(now, peer, session);
         }

@@ -72,6 +72,11 @@ impl SessionData {
         self.missing.values().filter(named).cloned()
     }
 
+    /// Whether content that the data names isn't here.
+    pub(in crate::endpoint) fn lacks(&self, blob: &Hash) -> bool {
+        self.missing.contains_key(blob)
+    }
+
     /// The blobs that the data names, chunk lists included, with their lengths in bytes; but for those of content that
     /// isn't here.
     pub(in crate::endpoint) fn held_blobs(&self) -> impl Iterator<Item = (Hash, u64)> {

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::clause::{Clause, Rules};
 use crate::wire::hash::Hasher;
 use crate::wire::schema::Shape;
-use crate::wire::{BoxId, DeviceId, Fixed, KeyId, SessionId};
+use crate::wire::{BoxId, DeviceId, Fixed, Hash, KeyId, SessionId};
 use crate::{Code, Violation};
 
-pub use wrap::{Wrapped, unwrap, wrap};
+pub use wrap::{Wrapped, unwrap, wrap, wrap_notice};
 
 /// The key under which what a session's devices put into a mailbox is sealed. Whoever has it reads all of that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,6 +48,12 @@ impl ContentKey {
         BoxId::new(*hash.as_bytes())
     }
 
+    /// The box in which the content of a session's file is kept under this key, in pieces; that of a chunk list, too.
+    pub fn blob_box(&self, session: &SessionId, blob: &Hash) -> BoxId {
+        let hash = Hasher::new("segue/1 blob box").bytes(self.as_bytes()).bytes(session.as_bytes());
+        BoxId::new(*hash.bytes(blob.as_bytes()).finish().as_bytes())
+    }
+
     /// What the AEAD is given: not the key itself, from which the names follow, too.
     pub fn sealing_key(&self) -> [u8; 32] {
         *Hasher::new("segue/1 seal").bytes(self.as_bytes()).finish().as_bytes()
@@ -74,7 +80,33 @@ pub fn inbox(device: &DeviceId) -> BoxId {
 
 /// Seals a letter for a box, under a nonce that is used once.
 pub fn seal(rules: Rules, key: &ContentKey, to: &BoxId, nonce: &[u8; 24], letter: &[u8]) -> Vec<u8> {
-    let head = header(key);
+    seal_as(rules, LETTER, key, to, nonce, letter)
+}
+
+/// Opens an envelope that was found in a box.
+///
+/// Errors: SERVICE-SEAL-2 if it isn't what a holder of the key sealed for this box.
+pub fn open(rules: Rules, key: &ContentKey, at: &BoxId, envelope: &[u8]) -> Result<Vec<u8>, Violation> {
+    open_as(rules, LETTER, key, at, envelope)
+}
+
+/// Seals a piece of content for its box. The nonce follows from what is sealed, so that whoever puts the same piece puts
+/// the same envelope, which a box holds once.
+pub fn seal_piece(rules: Rules, key: &ContentKey, to: &BoxId, piece: &[u8]) -> Vec<u8> {
+    let hash = Hasher::new("segue/1 piece").bytes(key.as_bytes()).bytes(to.as_bytes()).bytes(piece).finish();
+    let nonce = hash.as_bytes().first_chunk().copied().unwrap_or([0; 24]);
+    seal_as(rules, PIECE, key, to, &nonce, piece)
+}
+
+/// Opens a piece of content.
+///
+/// Errors: as [`open`].
+pub fn open_piece(rules: Rules, key: &ContentKey, at: &BoxId, envelope: &[u8]) -> Result<Vec<u8>, Violation> {
+    open_as(rules, PIECE, key, at, envelope)
+}
+
+fn seal_as(rules: Rules, form: u8, key: &ContentKey, to: &BoxId, nonce: &[u8; 24], letter: &[u8]) -> Vec<u8> {
+    let head = header(form, key);
     let aad = [to.as_bytes().as_slice(), &head].concat();
     let sealed = if rules.keeps(Clause::SERVICE_SEAL_1) {
         let cipher = XChaCha20Poly1305::new(&key.sealing_key().into());
@@ -86,12 +118,9 @@ pub fn seal(rules: Rules, key: &ContentKey, to: &BoxId, nonce: &[u8; 24], letter
     [head.as_slice(), nonce, &sealed].concat()
 }
 
-/// Opens an envelope that was found in a box.
-///
-/// Errors: SERVICE-SEAL-2 if it isn't what a holder of the key sealed for this box.
-pub fn open(rules: Rules, key: &ContentKey, at: &BoxId, envelope: &[u8]) -> Result<Vec<u8>, Violation> {
+fn open_as(rules: Rules, form: u8, key: &ContentKey, at: &BoxId, envelope: &[u8]) -> Result<Vec<u8>, Violation> {
     let bad = Violation::new(Code::SERVICE_ENVELOPE, Clause::SERVICE_SEAL_2);
-    let head = header(key);
+    let head = header(form, key);
     let rest = envelope.strip_prefix(head.as_slice()).ok_or(bad)?;
     let (nonce, sealed) = rest.split_first_chunk::<24>().ok_or(bad)?;
     if !rules.keeps(Clause::SERVICE_SEAL_1) {
@@ -115,14 +144,18 @@ pub fn open(rules: Rules, key: &ContentKey, at: &BoxId, envelope: &[u8]) -> Resu
 }
 
 /// What an envelope under this key starts with: its format, and the key's id.
-fn header(key: &ContentKey) -> Vec<u8> {
-    [&[LETTER], key.id().as_bytes().as_slice()].concat()
+fn header(form: u8, key: &ContentKey) -> Vec<u8> {
+    [&[form], key.id().as_bytes().as_slice()].concat()
 }
 
 /// An envelope that holds a letter.
 const LETTER: u8 = 1;
 /// An envelope that holds an invitation.
 const INVITATION: u8 = 2;
+/// An envelope that holds a piece of content.
+const PIECE: u8 = 3;
+/// An envelope that holds entries of the roster.
+const NOTICE: u8 = 4;
 /// The length of an authentication tag.
 const TAG: usize = 16;
 

@@ -10,7 +10,7 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 
-use super::{INVITATION, inbox};
+use super::{INVITATION, NOTICE, inbox};
 use crate::wire::DeviceId;
 
 type Suite = X25519HkdfSha256;
@@ -25,8 +25,24 @@ pub struct Wrapped {
     pub envelope: Vec<u8>,
 }
 
-/// Wraps bytes for a device; none if its id is no key of the curve. `seed` is fresh and used once.
+impl Wrapped {
+    /// Whether it says to hold entries of the roster, and not an invitation.
+    pub fn is_notice(&self) -> bool {
+        self.envelope.first() == Some(&NOTICE)
+    }
+}
+
+/// Wraps an invitation for a device; none if its id is no key of the curve. `seed` is fresh and used once.
 pub fn wrap(device: &DeviceId, seed: [u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
+    wrap_as(INVITATION, device, seed, plain)
+}
+
+/// Wraps entries of the roster for a device, as [`wrap`] does an invitation.
+pub fn wrap_notice(device: &DeviceId, seed: [u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
+    wrap_as(NOTICE, device, seed, plain)
+}
+
+fn wrap_as(form: u8, device: &DeviceId, seed: [u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
     let public = VerifyingKey::from_bytes(device.as_bytes()).ok()?.to_montgomery();
     let public = <Suite as Kem>::PublicKey::from_bytes(public.as_bytes()).ok()?;
     let mut random = Seed(Some(seed));
@@ -34,18 +50,19 @@ pub fn wrap(device: &DeviceId, seed: [u8; 32], plain: &[u8]) -> Option<Vec<u8>> 
     let (enc, sealed) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Suite>(
         &OpModeS::Base,
         &public,
-        INFO,
+        info(form)?,
         plain,
         to.as_bytes(),
         &mut random,
     )
     .ok()?;
-    Some([&[INVITATION], enc.to_bytes().as_slice(), &sealed].concat())
+    Some([&[form], enc.to_bytes().as_slice(), &sealed].concat())
 }
 
 /// Opens what was wrapped for the device of this key; none if it wasn't, or was changed.
 pub fn unwrap(key: &SigningKey, wrapped: &Wrapped) -> Option<Vec<u8>> {
-    let rest = wrapped.envelope.strip_prefix(&[INVITATION])?;
+    let (form, rest) = wrapped.envelope.split_first()?;
+    let info = info(*form)?;
     let (enc, sealed) = rest.split_first_chunk::<32>()?;
     let secret = <Suite as Kem>::PrivateKey::from_bytes(&key.to_scalar_bytes()).ok()?;
     let enc = <Suite as Kem>::EncappedKey::from_bytes(enc).ok()?;
@@ -53,14 +70,21 @@ pub fn unwrap(key: &SigningKey, wrapped: &Wrapped) -> Option<Vec<u8>> {
         &OpModeR::Base,
         &secret,
         &enc,
-        INFO,
+        info,
         sealed,
         inbox(&wrapped.device).as_bytes(),
     )
     .ok()
 }
 
-const INFO: &[u8] = b"segue/1 wrap";
+/// What HPKE is told of the form of an envelope, so that none passes for another.
+fn info(form: u8) -> Option<&'static [u8]> {
+    match form {
+        INVITATION => Some(b"segue/1 wrap"),
+        NOTICE => Some(b"segue/1 wrap roster"),
+        _ => None,
+    }
+}
 
 /// Gives HPKE the 32 bytes that it draws its ephemeral key from, once.
 struct Seed(Option<[u8; 32]>);

@@ -1,0 +1,213 @@
+//! What is put of content: each content that this device holds, one at a time, piece by piece.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::{ContentId, ContentRead};
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::data::Entry;
+use crate::endpoint::Endpoint;
+use crate::endpoint::mailbox::Ask;
+use crate::journal::Lsn;
+use crate::limits::{MAX_MAILED, PIECE};
+use crate::seal::{self, ContentKey};
+use crate::wire::codec::{Blob, encode};
+use crate::wire::{BoxId, DeviceId, Envelopes, Exts, Fetch, Hash, Piece, Put, SessionId};
+
+/// What a mailbox is given of content while it is linked.
+#[derive(Debug, Default)]
+pub(in crate::endpoint::mailbox) struct Giving {
+    /// The sessions' content was looked through, and what is to be put is in the queue.
+    swept: bool,
+    queue: VecDeque<Gift>,
+    now: Option<Gift>,
+    step: Step,
+    /// What was refused for want of room, or can't be read: not tried again while the link lasts.
+    left: Vec<BoxId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Gift {
+    session: SessionId,
+    key: ContentKey,
+    to: BoxId,
+    blob: Hash,
+    len: u64,
+}
+
+/// How far a content is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Step {
+    /// Its last piece is read, to see whether it is there.
+    #[default]
+    Last,
+    /// That piece is in the mailbox, if the answer holds this.
+    Probe(Vec<u8>),
+    /// Everything up to here is there.
+    At(u64),
+}
+
+impl Gift {
+    /// Where the last piece starts.
+    fn last(&self) -> u64 {
+        (self.len.saturating_sub(1) / PIECE as u64) * PIECE as u64
+    }
+
+    fn seal(&self, rules: crate::Rules, offset: u64, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let piece = Piece { offset, bytes: Blob::new(bytes)? };
+        Some(seal::seal_piece(rules, &self.key, &self.to, &encode(&piece)))
+    }
+}
+
+impl Giving {
+    pub(in crate::endpoint::mailbox) fn is_done(&self) -> bool {
+        self.swept && self.queue.is_empty() && self.now.is_none()
+    }
+
+    /// What is held may be another: it is looked through again.
+    pub(in crate::endpoint::mailbox) fn sweep(&mut self) {
+        self.swept = false;
+    }
+
+    /// What is being put is put together anew later, or left if there is no room for it.
+    pub(in crate::endpoint::mailbox) fn refused(&mut self, for_now: bool) {
+        if let Some(gift) = self.now.take() {
+            match for_now {
+                true => self.queue.push_front(gift),
+                false => self.left.push(gift.to),
+            }
+        }
+    }
+}
+
+impl Endpoint {
+    /// The next slice of content to be read, to be put into a mailbox.
+    pub fn poll_content_read(&mut self) -> Option<ContentRead> {
+        self.mailboxes.works.reads.pop_front()
+    }
+
+    /// What [`Endpoint::poll_content_read`] asked for; none if the content isn't there, or can't be read.
+    pub fn handle_content_read(&mut self, now: Instant, id: ContentId, bytes: Option<Vec<u8>>) {
+        let Some(service) = self.mailboxes.works.reading.remove(&id) else { return };
+        if self.give_read(now, service, bytes).is_none()
+            && let Some(mailbox) = self.mailboxes.used.get_mut(&service)
+        {
+            mailbox.giving.refused(false);
+            self.pump_mailbox(now, service);
+        }
+    }
+
+    /// Goes on putting content (SERVICE-CONTENT-1).
+    pub(in crate::endpoint::mailbox) fn pump_gifts(&mut self, service: DeviceId) {
+        if !self.config.rules.keeps(Clause::SERVICE_CONTENT_1) {
+            self.mailboxes.used.get_mut(&service).into_iter().for_each(|mailbox| mailbox.giving.swept = true);
+            return;
+        }
+        self.sweep_gifts(service);
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        if mailbox.giving.now.is_some() || mailbox.is_full() || mailbox.rests.is_some() {
+            return;
+        }
+        let Some(gift) = mailbox.giving.queue.pop_front() else { return };
+        mailbox.giving.now = Some(gift);
+        // A content of one piece is put at once: if it is there, it has an offset.
+        let one = gift.last() == 0;
+        mailbox.giving.step = if one { Step::At(0) } else { Step::Last };
+        mailbox.told = false;
+        self.read_gift(service, gift, if one { 0 } else { gift.last() });
+    }
+
+    fn sweep_gifts(&mut self, service: DeviceId) {
+        if self.mailboxes.used.get(&service).is_none_or(|mailbox| mailbox.giving.swept) {
+            return;
+        }
+        let mut queue = VecDeque::new();
+        for (id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept()) {
+            let Some(held) = self.best_key(id).filter(|held| self.is_good(held)) else { continue };
+            let Some(state) = session.holdings.state() else { continue };
+            let here = |entry: &Entry| entry.len > 0 && !session.holdings.lacks(&entry.blob);
+            for entry in state.parts().flat_map(|part| part.entries()).filter(here) {
+                let list = entry.chunks.get().map(|list| (list.hash, u64::from(list.len)));
+                for (blob, len) in list.into_iter().chain([(entry.blob, entry.len)]).filter(|_| entry.len <= MAX_MAILED)
+                {
+                    let to = held.key.blob_box(id, &blob);
+                    queue.push_back(Gift { session: *id, key: held.key, to, blob, len });
+                }
+            }
+        }
+        let shared = &self.mailboxes.book.shared;
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        let giving = &mut mailbox.giving;
+        let under_way = giving.now.map(|gift| gift.to);
+        queue.retain(|gift| {
+            !shared.contains(&(service, gift.to)) && !giving.left.contains(&gift.to) && under_way != Some(gift.to)
+        });
+        (giving.queue, giving.swept) = (queue, true);
+    }
+
+    fn read_gift(&mut self, service: DeviceId, gift: Gift, offset: u64) {
+        let Gift { session, blob, len, .. } = gift;
+        let size = usize::try_from(len.saturating_sub(offset)).unwrap_or(PIECE).min(PIECE);
+        let works = &mut self.mailboxes.works;
+        let id = works.next();
+        works.reads.push_back(ContentRead { id, session, blob, len, offset, size });
+        works.reading.insert(id, service);
+    }
+
+    fn give_read(&mut self, now: Instant, service: DeviceId, bytes: Option<Vec<u8>>) -> Option<()> {
+        let rules = self.config.rules;
+        let mailbox = self.mailboxes.used.get_mut(&service)?;
+        let gift = mailbox.giving.now?;
+        let bytes = bytes?;
+        let req = self.fresh.request();
+        match mailbox.giving.step {
+            Step::Last => {
+                mailbox.giving.step = Step::Probe(gift.seal(rules, gift.last(), bytes)?);
+                mailbox.asks.insert(req, Ask::Probe(gift.to));
+                let after = gift.last() / PIECE as u64;
+                self.send(now, service, self.durable, &Fetch { req, of: gift.to, after, ext: Exts::empty() }.into());
+            }
+            Step::At(at) => {
+                let end = at.saturating_add(bytes.len() as u64);
+                let envelope = Blob::new(gift.seal(rules, at, bytes)?)?;
+                mailbox.asks.insert(req, Ask::Piece(gift.to, end));
+                let put = Put { req, to: gift.to, envelope, ext: Exts::empty() };
+                self.send(now, service, Lsn::default(), &put.into());
+            }
+            Step::Probe(_) => {}
+        }
+        Some(())
+    }
+
+    /// Whether the last piece is there: then all were put before it.
+    pub(in crate::endpoint::mailbox) fn probed(&mut self, now: Instant, service: DeviceId, message: &Envelopes) {
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        let (Some(gift), Step::Probe(last)) = (mailbox.giving.now, &mailbox.giving.step) else { return };
+        if message.envelopes.iter().any(|envelope| envelope[..] == last[..]) {
+            return self.gave(now, service);
+        }
+        mailbox.giving.step = Step::At(0);
+        self.read_gift(service, gift, 0);
+    }
+
+    /// A piece is in the mailbox.
+    pub(in crate::endpoint::mailbox) fn piece_put(&mut self, now: Instant, service: DeviceId, to: BoxId, end: u64) {
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        let Some(gift) = mailbox.giving.now.filter(|gift| gift.to == to) else { return };
+        if end >= gift.len {
+            return self.gave(now, service);
+        }
+        mailbox.giving.step = Step::At(end);
+        self.read_gift(service, gift, end);
+    }
+
+    fn gave(&mut self, now: Instant, service: DeviceId) {
+        let gift = self.mailboxes.used.get_mut(&service).and_then(|mailbox| mailbox.giving.now.take());
+        if let Some(gift) = gift {
+            let write = self.mailboxes.book.keep_shared(service, gift.to);
+            self.commit(alloc::vec![write], false);
+        }
+        self.pump_mailbox(now, service);
+    }
+}

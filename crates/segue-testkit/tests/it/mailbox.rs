@@ -1,0 +1,206 @@
+//! Devices that are never online together, and a third that hosts their mailbox: with crashes of all of them, and links
+//! that lose, delay and die, all that was acknowledged arrives, files with their content.
+
+use std::collections::BTreeSet;
+
+use segue_proto::Lsn;
+use segue_proto::data::{PartKind, named_part};
+use segue_proto::wire::{PartId, SessionId};
+use segue_testkit::device::{Command, LocalDevice, Reply};
+use segue_testkit::flights::create;
+use segue_testkit::{Faults, Options, Rng, Span, World};
+
+const HOST: usize = 0;
+const SECOND: u64 = 1_000_000;
+/// More than any exchange takes once nothing goes wrong.
+const LONG: u64 = 600 * SECOND;
+const SEEDS: u64 = 400;
+
+/// Something that a user wrote.
+struct Written {
+    device: usize,
+    boot: u32,
+    lsn: Lsn,
+    what: What,
+    acknowledged: bool,
+}
+
+enum What {
+    /// An entry of the log, with this body.
+    Entry(Vec<u8>),
+    /// A file, with this path.
+    File(String),
+}
+
+struct Scene {
+    world: World<LocalDevice>,
+    rng: Rng,
+    session: SessionId,
+    written: Vec<Written>,
+    online: Option<usize>,
+}
+
+impl Scene {
+    /// A mailbox and two devices that vouch for each other and have never met.
+    fn new(seed: u64) -> Scene {
+        let mut world = World::local(Options::calm(seed, 1_000, 100));
+        world.add(3, |at, setup| {
+            setup.follow = true;
+            setup.accept_unknown = at == HOST;
+        });
+        let host = world.id(HOST);
+        world.command(HOST, Command::HOST).unwrap();
+        for at in 1..3 {
+            world.command(at, Command::Distrust { device: host }).unwrap();
+            world.command(at, Command::UseMailbox { mailbox: host }).unwrap();
+            let other = world.id(at);
+            world.command(HOST, Command::Distrust { device: other }).unwrap();
+        }
+        let session = create(&mut world, 1, &[2]);
+        world.run_for(SECOND);
+        Scene { world, rng: Rng::new(seed, "mailbox"), session, written: Vec::new(), online: None }
+    }
+
+    fn diary(&self) -> PartId {
+        named_part(&self.session, PartKind::Log, "diary")
+    }
+
+    /// One device goes, and another comes: the two are never online together.
+    fn turn(&mut self, next: Option<usize>) {
+        if let Some(before) = self.online.take() {
+            self.world.unlink(before, HOST);
+        }
+        if let Some(next) = next {
+            self.world.link(next, HOST);
+        }
+        self.online = next;
+    }
+
+    fn write(&mut self, device: usize, at: usize) {
+        let (session, part) = (self.session, self.diary());
+        let (what, command) = match self.rng.below(10) {
+            0..6 => {
+                let body = format!("entry {at} of {device}").into_bytes();
+                let kind = PartKind::Log.number();
+                (What::Entry(body.clone()), Command::Write { session, part, kind, body, resolves: false })
+            }
+            drawn => {
+                let len = if drawn == 9 { 60_000 + self.rng.below(140_000) as usize } else { 30 };
+                let path = format!("file {at} of {device}");
+                let content = path.bytes().cycle().take(len).collect();
+                (What::File(path.clone()), Command::WriteFile { session, path, content })
+            }
+        };
+        let boot = self.world.boot(device);
+        if let Ok(Reply::Written(lsn)) = self.world.command(device, command) {
+            self.written.push(Written { device, boot, lsn, what, acknowledged: false });
+        }
+    }
+
+    /// Lets time pass, and notes what was acknowledged to its user.
+    fn run(&mut self, micros: u64) {
+        let end = self.world.now().after(micros);
+        while self.world.now() < end {
+            self.world.run_for(end.since(self.world.now()).min(20_000));
+            for written in self.written.iter_mut().filter(|written| !written.acknowledged) {
+                let same = self.world.boot(written.device) == written.boot;
+                let device = self.world.device(written.device).filter(|_| same);
+                written.acknowledged = device.is_some_and(|it| it.endpoint().durable_lsn() >= written.lsn);
+            }
+        }
+    }
+
+    /// A device comes online alone, and stays until all is exchanged.
+    fn visit(&mut self, device: usize) {
+        let host = self.world.id(HOST);
+        self.turn(Some(device));
+        let exchanged = |world: &mut World<LocalDevice>| {
+            let settled = |it: &LocalDevice| {
+                let core = it.endpoint();
+                core.is_exchanged(&host) && core.durable_lsn() == core.last_lsn()
+            };
+            world.device(device).is_some_and(settled)
+        };
+        let done = self.world.run_until(LONG, exchanged);
+        assert!(done, "device {device} never comes to an end\n{}", self.tail());
+        self.turn(None);
+        self.world.run_for(SECOND);
+    }
+
+    fn tail(&self) -> String {
+        let trace = self.world.trace();
+        let trace: Vec<_> = trace.iter().filter(|line| !line.contains("PING")).cloned().collect();
+        trace[trace.len().saturating_sub(80)..].join("\n")
+    }
+
+    /// Both hold the same, and all of what was acknowledged.
+    fn check(&mut self) {
+        let states: Vec<_> = (1..3).map(|at| self.world.session(at, self.session)).collect();
+        let [Some(one), Some(two)] = states.as_slice() else { panic!("a session that one lacks\n{}", self.tail()) };
+        assert_eq!(one.root, two.root, "{}", self.tail());
+        assert_eq!(one.files, two.files, "{}", self.tail());
+        assert!(one.files.values().all(|content| !content.is_zero()), "content is missing\n{}", self.tail());
+        let core = self.world.device(2).map(LocalDevice::endpoint);
+        let state = core.and_then(|core| core.state(&self.session));
+        let stream = state.and_then(|state| state.stream(&named_part(&self.session, PartKind::Log, "diary")));
+        let entries: BTreeSet<Vec<u8>> =
+            stream.into_iter().flat_map(|stream| stream.arrived(0)).map(|op| op.body.to_vec()).collect();
+        for Written { what, .. } in self.written.iter().filter(|written| written.acknowledged) {
+            match what {
+                What::Entry(body) => assert!(entries.contains(body), "{body:?} is lost\n{}", self.tail()),
+                What::File(path) => assert!(one.files.contains_key(path), "{path} is lost\n{}", self.tail()),
+            }
+        }
+    }
+}
+
+/// A run from a seed: how much was acknowledged, and of it in files.
+fn play(seed: u64) -> (usize, usize) {
+    println!("seed {seed}");
+    let mut scene = Scene::new(seed);
+    let drawn = Options::draw(seed);
+    // Replays are of messages between members; partitions would only make a turn longer.
+    let faults = Faults { partition: 0, ..drawn.faults };
+    scene.world.set_options(Options { faults, ..drawn });
+    for at in 0..scene.rng.within(Span(8, 24)) as usize {
+        let device = 1 + scene.rng.below(2) as usize;
+        match scene.rng.below(10) {
+            0..3 => scene.turn(Some(device)),
+            3 => scene.turn(None),
+            4 => scene.world.crash([HOST, 1, 2][scene.rng.below(3) as usize]),
+            _ => scene.write(device, at),
+        }
+        let pause = scene.rng.within(Span(0, 3 * SECOND));
+        scene.run(pause);
+    }
+    scene.turn(None);
+    scene.world.calm();
+    scene.run(60 * SECOND);
+    [1, 2, 1, 2].into_iter().for_each(|device| scene.visit(device));
+    scene.check();
+    let acknowledged = scene.written.iter().filter(|written| written.acknowledged);
+    let files = acknowledged.clone().filter(|written| matches!(written.what, What::File(_))).count();
+    (acknowledged.count(), files)
+}
+
+#[test]
+fn devices_that_are_never_online_together_converge_whatever_goes_wrong() {
+    let (mut acknowledged, mut files) = (0, 0);
+    for seed in 0..SEEDS {
+        let (more, more_files) = play(seed);
+        (acknowledged, files) = (acknowledged + more, files + more_files);
+    }
+    assert!(acknowledged > 3 * SEEDS as usize && files > SEEDS as usize, "{acknowledged} writes, {files} files");
+}
+
+#[test]
+fn a_mailbox_brings_a_long_file_whole() {
+    let mut scene = Scene::new(1);
+    let (session, content) = (scene.session, (0..3_000_000u32).map(|at| (at / 7) as u8).collect::<Vec<_>>());
+    let hash = segue_proto::wire::hash::blob_id(&content);
+    scene.world.command(1, Command::WriteFile { session, path: "film".into(), content }).unwrap();
+    scene.visit(1);
+    scene.visit(2);
+    let files = scene.world.session(2, session).map(|state| state.files).unwrap_or_default();
+    assert_eq!(files.get("film"), Some(&hash), "{}", scene.tail());
+}
