@@ -47,8 +47,8 @@ fn both_are_killed() {
     rounds(Victim::Both);
 }
 
-/// One file of 1,024 chunks, its chunk list and the manifest.
-const CHUNKS: u64 = 1_026;
+/// One file of 1,024 chunks and its chunk list. The manifest isn't asked for if sync brings all of it first.
+const CHUNKS: u64 = 1_025;
 
 #[test]
 fn what_was_verified_before_the_kill_is_not_sent_again() {
@@ -75,7 +75,7 @@ fn what_was_verified_before_the_kill_is_not_sent_again() {
     let (found, sent) = (count("chunks_found"), count("chunks_rx"));
     eprintln!("{found} chunks were held, {sent} were sent again or for the first time");
     assert!(found >= 16, "{log}");
-    assert_eq!(found + sent, CHUNKS, "{log}");
+    assert!((CHUNKS..=CHUNKS + 1).contains(&(found + sent)), "{log}");
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
 }
 
