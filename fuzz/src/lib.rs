@@ -15,6 +15,7 @@ mod link;
 mod path;
 mod restore;
 mod roster;
+mod service;
 mod signed;
 mod sync;
 mod transfer;
@@ -32,6 +33,7 @@ pub use link::link;
 pub use path::path;
 pub use restore::restore;
 pub use roster::roster;
+pub use service::service;
 pub use signed::signed;
 pub use sync::sync;
 pub use transfer::transfer;
@@ -69,5 +71,6 @@ targets! {
     endpoint 500,
     restore 2000,
     roster 2000,
+    service 300,
     world 20,
 }

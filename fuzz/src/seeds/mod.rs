@@ -2,6 +2,7 @@
 
 mod objects;
 mod scripts;
+mod service;
 mod sync;
 
 use std::sync::OnceLock;
@@ -67,6 +68,7 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "endpoint" => scripts::endpoint(),
         "restore" => scripts::restore(),
         "roster" => scripts::roster(),
+        "service" => service::seeds(),
         "world" => scripts::world(),
         _ => Vec::new(),
     }

@@ -22,7 +22,7 @@ macro_rules! replays {
     };
 }
 
-replays! { frames signed framer data sync transfer path chain link endpoint restore roster world }
+replays! { frames signed framer data sync transfer path chain link endpoint restore roster service world }
 
 fn replay(name: &str) {
     let Some(target) = TARGETS.iter().find(|target| target.name == name) else { panic!("no target {name}") };
@@ -66,6 +66,7 @@ fn vectors(name: &str) -> Vec<(String, Vec<u8>)> {
         "signed" => (0..5).map(|kind| [vec![kind], vec![1; 96]].concat()).collect(),
         "data" => (0..7).map(|kind| if kind == 0 { vec![0; 17] } else { vec![kind] }).collect(),
         "sync" => vec![vec![0]],
+        "service" => vec![vec![0]],
         "framer" => vec![vec![1, 2]],
         "link" => vec![vec![0, 0x18, 255], vec![2, 0x18, 255]],
         "path" => vec![vec![]],
