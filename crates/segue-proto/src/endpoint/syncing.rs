@@ -31,6 +31,8 @@ struct PeerSync {
     strands: Inbound,
     feeds: BTreeMap<SessionId, Feed>,
     follows: BTreeMap<SessionId, Follow>,
+    /// How the peer calls its own log of each session that it follows.
+    owns: BTreeMap<SessionId, Nonce>,
 }
 
 /// What a peer feeds this device.
@@ -115,9 +117,13 @@ impl Endpoint {
         let at = if own { since.at } else { 0 };
         let keeps = data.cursor(&from).is_some_and(|(log, _)| log == since.own);
         let sync = self.syncing.peers.entry(from).or_default();
+        sync.owns.insert(session, since.own);
         match sync.feeds.get_mut(&session).filter(|feed| own || feed.is_from(0)) {
             // What is asked for twice is on its way already.
-            Some(feed) => feed.on_held(at),
+            Some(feed) => {
+                feed.on_held(at);
+                feed.keeps(keeps);
+            }
             None => {
                 let at = if self.config.rules.keeps(Clause::SYNC_SINCE_1) { at } else { data.changes().last() };
                 sync.feeds.insert(session, Feed::new(from, at, keeps));
@@ -211,6 +217,11 @@ impl Endpoint {
         };
         let first = !follow.answered;
         follow.answered = true;
+        // From now on a position of the peer's log is held, so what came from it need not go back.
+        let keeps = sync_keeps(self.syncing.peers.get(&from), &session, &mark.log);
+        if let Some(feed) = self.syncing.peers.get_mut(&from).and_then(|sync| sync.feeds.get_mut(&session)) {
+            feed.keeps(keeps);
+        }
         self.step(now, session, |session, ctx| {
             session.name_as(&mark.name, ctx.fx);
             let write = session.holdings.hold(from, mark.log, mark.at);
@@ -346,6 +357,11 @@ impl Endpoint {
         }
         self.refuse_for(now, from, 0, session, why);
     }
+}
+
+/// Whether a peer that follows a session calls its own log so.
+fn sync_keeps(sync: Option<&PeerSync>, session: &SessionId, log: &Nonce) -> bool {
+    sync.and_then(|sync| sync.owns.get(session)) == Some(log)
 }
 
 /// What this device holds of a peer's changes.

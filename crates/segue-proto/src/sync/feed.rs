@@ -52,6 +52,11 @@ impl Feed {
         Feed { peer, keeps, from: at, sent: (at, None), held: at, flight: VecDeque::new(), marked: None, mark_at: None }
     }
 
+    /// Says anew whether the peer still holds what it sent here itself: what it sends here later need not go back either.
+    pub fn keeps(&mut self, keeps: bool) {
+        self.keeps = keeps;
+    }
+
     /// Whether the feed started at this position.
     pub fn is_from(&self, at: u64) -> bool {
         self.from == at
