@@ -164,10 +164,10 @@ async fn play<S: Side>(history: &History, together: usize, seed: u64) -> Cost {
     if !linked {
         side.meet().await;
     }
-    for device in 0..2 {
+    for (device, made) in flushed.iter().copied().enumerate() {
         side.send(device).await;
-        side.arrive(1 - device, flushed[device]).await;
-        side.apply(1 - device, flushed[device]);
+        side.arrive(1 - device, made).await;
+        side.apply(1 - device, made);
     }
     let (clock, processor) = (start.elapsed() - idle, spent() - worked - idled);
     for device in 0..2 {

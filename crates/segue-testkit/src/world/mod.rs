@@ -114,16 +114,6 @@ impl<D: Device> World<D> {
         self.cut(a, b);
     }
 
-    /// A device itself, for tests that ask what no other device could be asked; nothing while it is down.
-    pub fn device(&self, node: usize) -> Option<&D> {
-        self.nodes[node].device.as_ref()
-    }
-
-    /// How often a device lost its power.
-    pub fn boot(&self, node: usize) -> u32 {
-        self.nodes[node].boot
-    }
-
     /// Keeps every two devices linked.
     pub fn link_all(&mut self) {
         for to in 0..self.nodes.len() {
