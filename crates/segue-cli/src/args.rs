@@ -92,7 +92,7 @@ pub(crate) enum Command {
     /// --mailbox-device ID. Ctrl-C ends it in good order; killed, it has lost nothing that it confirmed.
     #[command(after_help = EXIT_CODES)]
     Serve(Serve),
-    /// Exchange everything with a mailbox, and end: what this device changed, and what others left there
+    /// Exchange everything with a mailbox, and end: what this device changed, its files, and what others left there
     ///
     /// Takes sessions that devices of the account, or those named with --from, invite this one to.
     #[command(after_help = EXIT_CODES)]

@@ -26,9 +26,9 @@ fn session(lab: &Lab, state: &str, name: &str, view: &str, other: &str) {
 }
 
 /// Whether these bytes stand in any file of a directory.
-fn finds(lab: &Lab, dir: &str, canary: &str) -> bool {
+fn finds(lab: &Lab, dir: &str, canary: &[u8]) -> bool {
     let files = read_tree(&lab.path(dir)).into_values().flatten();
-    files.into_iter().any(|(_, bytes)| bytes.windows(canary.len()).any(|found| found == canary.as_bytes()))
+    files.into_iter().any(|(_, bytes)| bytes.windows(canary.len()).any(|found| found == canary))
 }
 
 #[test]
@@ -58,8 +58,13 @@ fn two_devices_that_are_never_online_together_converge_though_the_mailbox_is_kil
     assert_eq!(at_a.len(), 2);
     mailbox.interrupt();
     mailbox.end().exits(0);
-    assert!(finds(&lab, "a", "the-canary-sings") && finds(&lab, "b", "the-canary-sings"));
-    assert!(!finds(&lab, "box", "the-canary-sings"));
+    assert!(finds(&lab, "a", b"the-canary-sings") && finds(&lab, "b", b"the-canary-sings"));
+    assert!(!finds(&lab, "box", b"the-canary-sings"));
+    // The files came with their content, which the mailbox can't read either.
+    let files = read_tree(&lab.path("notes")).into_values().flatten();
+    for (_, content) in files.filter(|(_, content)| content.len() > 16) {
+        assert!(finds(&lab, "b", &content) && !finds(&lab, "box", &content), "{} bytes", content.len());
+    }
 }
 
 #[test]

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use segue_proto::Lsn;
 use segue_proto::data::{PartKind, named_part};
 use segue_proto::wire::{PartId, SessionId};
+use segue_proto::{Clause, Lsn};
 use segue_testkit::device::{Command, LocalDevice, Reply};
 use segue_testkit::flights::create;
 use segue_testkit::{Faults, Options, Rng, Span, World};
@@ -42,11 +42,12 @@ struct Scene {
 
 impl Scene {
     /// A mailbox and two devices that vouch for each other and have never met.
-    fn new(seed: u64) -> Scene {
+    fn new(seed: u64, without: Option<Clause>) -> Scene {
         let mut world = World::local(Options::calm(seed, 1_000, 100));
         world.add(3, |at, setup| {
             setup.follow = true;
             setup.accept_unknown = at == HOST;
+            setup.without = without;
         });
         let host = world.id(HOST);
         world.command(HOST, Command::HOST).unwrap();
@@ -111,7 +112,7 @@ impl Scene {
     }
 
     /// A device comes online alone, and stays until all is exchanged.
-    fn visit(&mut self, device: usize) {
+    fn visit(&mut self, device: usize) -> Result<(), String> {
         let host = self.world.id(HOST);
         self.turn(Some(device));
         let exchanged = |world: &mut World<LocalDevice>| {
@@ -122,9 +123,14 @@ impl Scene {
             world.device(device).is_some_and(settled)
         };
         let done = self.world.run_until(LONG, exchanged);
-        assert!(done, "device {device} never comes to an end\n{}", self.tail());
+        self.ensure(done, || format!("device {device} never comes to an end"))?;
         self.turn(None);
         self.world.run_for(SECOND);
+        Ok(())
+    }
+
+    fn ensure(&self, holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+        if holds { Ok(()) } else { Err(format!("{}\n{}", what(), self.tail())) }
     }
 
     fn tail(&self) -> String {
@@ -134,12 +140,14 @@ impl Scene {
     }
 
     /// Both hold the same, and all of what was acknowledged.
-    fn check(&mut self) {
+    fn check(&mut self) -> Result<(), String> {
         let states: Vec<_> = (1..3).map(|at| self.world.session(at, self.session)).collect();
-        let [Some(one), Some(two)] = states.as_slice() else { panic!("a session that one lacks\n{}", self.tail()) };
-        assert_eq!(one.root, two.root, "{}", self.tail());
-        assert_eq!(one.files, two.files, "{}", self.tail());
-        assert!(one.files.values().all(|content| !content.is_zero()), "content is missing\n{}", self.tail());
+        let [Some(one), Some(two)] = states.as_slice() else {
+            return self.ensure(false, || "a session that one lacks".into());
+        };
+        self.ensure(one.root == two.root, || format!("roots {:?} and {:?}", one.root, two.root))?;
+        self.ensure(one.files == two.files, || format!("files {:?} and {:?}", one.files, two.files))?;
+        self.ensure(one.files.values().all(|content| !content.is_zero()), || "content is missing".into())?;
         let core = self.world.device(2).map(LocalDevice::endpoint);
         let state = core.and_then(|core| core.state(&self.session));
         let stream = state.and_then(|state| state.stream(&named_part(&self.session, PartKind::Log, "diary")));
@@ -147,17 +155,20 @@ impl Scene {
             stream.into_iter().flat_map(|stream| stream.arrived(0)).map(|op| op.body.to_vec()).collect();
         for Written { what, .. } in self.written.iter().filter(|written| written.acknowledged) {
             match what {
-                What::Entry(body) => assert!(entries.contains(body), "{body:?} is lost\n{}", self.tail()),
-                What::File(path) => assert!(one.files.contains_key(path), "{path} is lost\n{}", self.tail()),
+                What::Entry(body) => self.ensure(entries.contains(body), || format!("{body:?} is lost"))?,
+                What::File(path) => self.ensure(one.files.contains_key(path), || format!("{path} is lost"))?,
             }
         }
+        Ok(())
     }
 }
 
 /// A run from a seed: how much was acknowledged, and of it in files.
-fn play(seed: u64) -> (usize, usize) {
-    println!("seed {seed}");
-    let mut scene = Scene::new(seed);
+///
+/// # Errors
+/// What went wrong.
+fn play(seed: u64, without: Option<Clause>) -> Result<(usize, usize), String> {
+    let mut scene = Scene::new(seed, without);
     let drawn = Options::draw(seed);
     // Replays are of messages between members; partitions would only make a turn longer.
     let faults = Faults { partition: 0, ..drawn.faults };
@@ -176,18 +187,18 @@ fn play(seed: u64) -> (usize, usize) {
     scene.turn(None);
     scene.world.calm();
     scene.run(60 * SECOND);
-    [1, 2, 1, 2].into_iter().for_each(|device| scene.visit(device));
-    scene.check();
+    [1, 2, 1, 2].into_iter().try_for_each(|device| scene.visit(device))?;
+    scene.check()?;
     let acknowledged = scene.written.iter().filter(|written| written.acknowledged);
     let files = acknowledged.clone().filter(|written| matches!(written.what, What::File(_))).count();
-    (acknowledged.count(), files)
+    Ok((acknowledged.count(), files))
 }
 
 #[test]
 fn devices_that_are_never_online_together_converge_whatever_goes_wrong() {
     let (mut acknowledged, mut files) = (0, 0);
     for seed in 0..SEEDS {
-        let (more, more_files) = play(seed);
+        let (more, more_files) = play(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         (acknowledged, files) = (acknowledged + more, files + more_files);
     }
     assert!(acknowledged > 3 * SEEDS as usize && files > SEEDS as usize, "{acknowledged} writes, {files} files");
@@ -195,12 +206,27 @@ fn devices_that_are_never_online_together_converge_whatever_goes_wrong() {
 
 #[test]
 fn a_mailbox_brings_a_long_file_whole() {
-    let mut scene = Scene::new(1);
+    let mut scene = Scene::new(1, None);
     let (session, content) = (scene.session, (0..3_000_000u32).map(|at| (at / 7) as u8).collect::<Vec<_>>());
     let hash = segue_proto::wire::hash::blob_id(&content);
     scene.world.command(1, Command::WriteFile { session, path: "film".into(), content }).unwrap();
-    scene.visit(1);
-    scene.visit(2);
+    scene.visit(1).unwrap();
+    scene.visit(2).unwrap();
     let files = scene.world.session(2, session).map(|state| state.files).unwrap_or_default();
     assert_eq!(files.get("film"), Some(&hash), "{}", scene.tail());
+}
+
+#[test]
+fn a_clause_that_is_left_out_is_noticed() {
+    let left_out = [
+        Clause::SERVICE_CONTENT_1,
+        Clause::SERVICE_CONTENT_2,
+        Clause::SERVICE_FETCH_1,
+        Clause::SERVICE_HOST_2,
+        Clause::SERVICE_PUT_1,
+    ];
+    for clause in left_out {
+        let noticed = (0..SEEDS).find(|seed| play(*seed, Some(clause)).is_err());
+        assert!(noticed.is_some(), "nothing goes wrong without {clause}");
+    }
 }
