@@ -161,6 +161,14 @@ impl Driver {
         self.tasks.spawn(async move { counters.add_udp(&closing.await) });
     }
 
+    /// Why a linking ended. If the last frame didn't arrive, the close code of the transport says so all the same; none
+    /// but a link of a linking ends with one of these.
+    fn linking_end(&self, code: Code) -> Code {
+        let said = self.ended.values().filter_map(|ended| ended.end).map(|(code, _)| code);
+        let mut definite = said.filter(|code| matches!(*code, Code::LINK_DECLINED | Code::LINK_EXPIRED));
+        definite.next().filter(|_| code == Code::LINK_LOST).unwrap_or(code)
+    }
+
     fn hear(&mut self, event: Said) {
         let event = match event {
             Said::LinkReady { link, peer, generation } => self.linked(link, peer, generation),
@@ -209,6 +217,7 @@ impl Driver {
             Said::AccountCreated { account } => return self.waits.founded(account),
             Said::LinkCode { peer, name, code } => Event::LinkCode { peer, name, code },
             Said::LinkResolved { peer, result } => {
+                let result = result.map_err(|code| self.linking_end(code));
                 self.waits.link_over(peer, result);
                 Event::LinkResolved { peer, result }
             }
