@@ -1,5 +1,5 @@
-//! Bulk: what is fetched and what is served. The bytes themselves pass by; their plans, their verification and the
-//! count of what is missing are here.
+//! Bulk: what is fetched. The bytes themselves pass by; their plans, their verification and the count of what is missing
+//! are here.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -12,9 +12,9 @@ use crate::event::{Event, LinkId};
 use crate::generations::Generation;
 use crate::handoff::Holdings;
 use crate::journal::Lsn;
-use crate::limits::{ANSWER_TIMEOUT, MAX_REQUESTS};
-use crate::transfer::{BulkEnd, Fetch, Plan, Verified, Wanted, check_ranges};
-use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Range, Ranges, SessionId};
+use crate::limits::ANSWER_TIMEOUT;
+use crate::transfer::{BulkEnd, Fetch, Plan, Verified, Wanted};
+use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Ranges, SessionId};
 use crate::{Code, Violation};
 
 /// Asks which chunks of a plan this device holds already: report each that verifies, then
@@ -25,41 +25,6 @@ pub struct Search {
     pub session: SessionId,
     /// The plan.
     pub plan: Arc<Plan>,
-}
-
-/// Asks for ranges of a blob to be sent: one unidirectional stream a range, a BYTES frame and then the bytes. Then
-/// [`Endpoint::handle_served`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serve {
-    /// Where to.
-    pub link: LinkId,
-    /// The request.
-    pub req: u32,
-    /// The session.
-    pub session: SessionId,
-    /// The blob.
-    pub blob: Hash,
-    /// Its length in bytes.
-    pub len: u64,
-    /// The ranges.
-    pub ranges: Vec<Range>,
-}
-
-impl Serve {
-    /// The frame that starts the stream of a range.
-    pub fn header(&self, range: &Range) -> Vec<u8> {
-        let (req, blob) = (self.req, self.blob);
-        Message::from(Bytes { req, blob, offset: range.offset, len: range.len, ext: Exts::empty() }).to_frame()
-    }
-}
-
-/// How serving ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Served {
-    /// Every range was written.
-    Done,
-    /// The blob, or a part of it, isn't there or can't be read.
-    Unavailable,
 }
 
 /// A bulk stream that was asked for.
@@ -80,7 +45,6 @@ pub struct Incoming {
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
     downloads: BTreeMap<SessionId, Download>,
-    serving: BTreeSet<(LinkId, u32)>,
 }
 
 #[derive(Debug)]
@@ -122,10 +86,6 @@ impl Bulk {
         if download.asked.is_empty() {
             self.downloads.remove(session);
         }
-    }
-
-    pub(super) fn link_gone(&mut self, link: LinkId) {
-        self.serving.retain(|(of, _)| *of != link);
     }
 
     /// The sessions whose requests wait while no answer of the same device is under way: until when they do.
@@ -210,16 +170,6 @@ impl Endpoint {
             self.pump(now, session);
         }
         self.mailed_searched(now, session, blob);
-    }
-
-    /// The ranges of a request were sent, or couldn't be.
-    pub fn handle_served(&mut self, now: Instant, link: LinkId, req: u32, outcome: Served) {
-        if !self.bulk.serving.remove(&(link, req)) || outcome == Served::Done {
-            return;
-        }
-        if let Some(ready) = self.links.get(&link).and_then(|link| link.ready()) {
-            self.refuse(now, ready.peer, req, None, Code::DATA_UNAVAILABLE);
-        }
     }
 }
 
@@ -321,38 +271,6 @@ impl Endpoint {
             self.fail_fetch(now, session, code);
         }
         true
-    }
-
-    pub(super) fn on_get(&mut self, now: Instant, link: LinkId, from: DeviceId, get: &Get) {
-        let ranges = alloc::vec![Range { offset: 0, len: get.len }];
-        let serve = Serve { link, req: get.req, session: get.session, blob: get.blob, len: get.len, ranges };
-        self.serve(now, from, serve);
-    }
-
-    pub(super) fn on_ranges(&mut self, now: Instant, link: LinkId, from: DeviceId, ask: &Ranges) {
-        if let Err(why) = check_ranges(self.config.rules, ask.len, &ask.ranges) {
-            return self.refuse_for(now, from, ask.req, Some(ask.session), why);
-        }
-        let ranges = ask.ranges.to_vec();
-        let serve = Serve { link, req: ask.req, session: ask.session, blob: ask.blob, len: ask.len, ranges };
-        self.serve(now, from, serve);
-    }
-
-    fn serve(&mut self, now: Instant, from: DeviceId, serve: Serve) {
-        let (rules, session, req) = (self.config.rules, serve.session, serve.req);
-        let open = self.readable(now, from, 0, session) || !rules.keeps(Clause::TRANSFER_SERVE_1);
-        let named = self.sessions.get(&session).is_some_and(|s| s.holdings.names(&serve.blob, serve.len));
-        if !open || !named {
-            let code = if open { Code::DATA_UNAVAILABLE } else { Code::HO_UNKNOWN_SESSION };
-            return self.refuse(now, from, req, Some(session), code);
-        }
-        let outstanding = self.bulk.serving.iter().filter(|(of, _)| *of == serve.link).count();
-        let room = outstanding < MAX_REQUESTS && !self.bulk.serving.contains(&(serve.link, req));
-        if let Err(why) = rules.ensure(Clause::TRANSFER_SERVE_2, room, Code::LIMIT_REQUESTS) {
-            return self.refuse_for(now, from, req, Some(session), why);
-        }
-        self.bulk.serving.insert((serve.link, req));
-        self.out.serves.push_back(serve);
     }
 
     fn after_fetch(&mut self, now: Instant, session: SessionId, outcome: Result<(), Violation>) {

@@ -12,6 +12,7 @@ mod mailbox;
 mod messages;
 mod outputs;
 mod restore;
+mod serving;
 mod session_data;
 mod syncing;
 
@@ -28,10 +29,11 @@ use crate::journal::{Batch, Lsn};
 use crate::link::Link;
 use crate::wire::{DeviceId, Hash, Message, Nonce, Proven, Record, SessionId, Sig};
 
-pub use bulk::{Incoming, Search, Serve, Served};
+pub use bulk::{Incoming, Search};
 pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId, UnwrapRequest};
 pub use outputs::{SignId, SignRequest};
 pub use restore::OpenError;
+pub use serving::{Serve, Served};
 
 use account::Account;
 use bulk::Bulk;
@@ -62,6 +64,8 @@ pub struct Endpoint {
     offers: BTreeMap<DeviceId, VecDeque<Instant>>,
     account: Account,
     bulk: Bulk,
+    /// The requests of peers that are being served.
+    serving: BTreeSet<(LinkId, u32)>,
     syncing: Syncing,
     mailboxes: Mailboxes,
     out: Outputs,

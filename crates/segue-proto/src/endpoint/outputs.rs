@@ -3,7 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::bulk::{Search, Serve};
+use super::bulk::Search;
+use super::serving::Serve;
 use crate::Code;
 use crate::event::{Event, LinkId};
 use crate::journal::{Batch, Lsn};

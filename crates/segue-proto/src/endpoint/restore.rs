@@ -76,6 +76,7 @@ impl Endpoint {
             offers: BTreeMap::new(),
             account: super::account::Account::default(),
             bulk: Bulk::default(),
+            serving: BTreeSet::new(),
             syncing: Syncing::default(),
             mailboxes: super::mailbox::Mailboxes::default(),
             out: Outputs::default(),

@@ -1,0 +1,91 @@
+//! Serving: who may have which bytes, and how many requests at once. The bytes themselves pass by.
+
+use alloc::vec::Vec;
+
+use super::Endpoint;
+use crate::Code;
+use crate::clause::Clause;
+use crate::clock::Instant;
+use crate::event::LinkId;
+use crate::limits::MAX_REQUESTS;
+use crate::transfer::check_ranges;
+use crate::wire::{Bytes, DeviceId, Exts, Get, Hash, Message, Range, Ranges, SessionId};
+
+/// Asks for ranges of a blob to be sent: one unidirectional stream a range, a BYTES frame and then the bytes. Then
+/// [`Endpoint::handle_served`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// Where to.
+    pub link: LinkId,
+    /// The request.
+    pub req: u32,
+    /// The session.
+    pub session: SessionId,
+    /// The blob.
+    pub blob: Hash,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The ranges.
+    pub ranges: Vec<Range>,
+}
+
+impl Serve {
+    /// The frame that starts the stream of a range.
+    pub fn header(&self, range: &Range) -> Vec<u8> {
+        let (req, blob) = (self.req, self.blob);
+        Message::from(Bytes { req, blob, offset: range.offset, len: range.len, ext: Exts::empty() }).to_frame()
+    }
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Every range was written.
+    Done,
+    /// The blob, or a part of it, isn't there or can't be read.
+    Unavailable,
+}
+
+impl Endpoint {
+    /// The ranges of a request were sent, or couldn't be.
+    pub fn handle_served(&mut self, now: Instant, link: LinkId, req: u32, outcome: Served) {
+        if !self.serving.remove(&(link, req)) || outcome == Served::Done {
+            return;
+        }
+        if let Some(ready) = self.links.get(&link).and_then(|link| link.ready()) {
+            self.refuse(now, ready.peer, req, None, Code::DATA_UNAVAILABLE);
+        }
+    }
+
+    pub(super) fn on_get(&mut self, now: Instant, link: LinkId, from: DeviceId, get: &Get) {
+        let ranges = alloc::vec![Range { offset: 0, len: get.len }];
+        let serve = Serve { link, req: get.req, session: get.session, blob: get.blob, len: get.len, ranges };
+        self.serve(now, from, serve);
+    }
+
+    pub(super) fn on_ranges(&mut self, now: Instant, link: LinkId, from: DeviceId, ask: &Ranges) {
+        if let Err(why) = check_ranges(self.config.rules, ask.len, &ask.ranges) {
+            return self.refuse_for(now, from, ask.req, Some(ask.session), why);
+        }
+        let ranges = ask.ranges.to_vec();
+        let serve = Serve { link, req: ask.req, session: ask.session, blob: ask.blob, len: ask.len, ranges };
+        self.serve(now, from, serve);
+    }
+
+    fn serve(&mut self, now: Instant, from: DeviceId, serve: Serve) {
+        let (rules, session, req) = (self.config.rules, serve.session, serve.req);
+        let open = self.readable(now, from, 0, session) || !rules.keeps(Clause::TRANSFER_SERVE_1);
+        let named = self.sessions.get(&session).is_some_and(|s| s.holdings.names(&serve.blob, serve.len));
+        if !open || !named {
+            let code = if open { Code::DATA_UNAVAILABLE } else { Code::HO_UNKNOWN_SESSION };
+            return self.refuse(now, from, req, Some(session), code);
+        }
+        let outstanding = self.serving.iter().filter(|(of, _)| *of == serve.link).count();
+        let room = outstanding < MAX_REQUESTS && !self.serving.contains(&(serve.link, req));
+        if let Err(why) = rules.ensure(Clause::TRANSFER_SERVE_2, room, Code::LIMIT_REQUESTS) {
+            return self.refuse_for(now, from, req, Some(session), why);
+        }
+        self.serving.insert((serve.link, req));
+        self.out.serves.push_back(serve);
+    }
+}
