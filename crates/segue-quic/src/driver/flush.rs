@@ -158,7 +158,7 @@ impl Driver {
     fn close(&mut self, link: Link, code: Code) {
         let counters = self.shared.counters.clone();
         let closing = link.close(code);
-        self.tasks.spawn(async move { counters.add_udp(&closing.await) });
+        self.closings.spawn(async move { counters.add_udp(&closing.await) });
     }
 
     /// Why a linking ended. If the last frame didn't arrive, the close code of the transport says so all the same; none

@@ -95,6 +95,8 @@ pub(crate) struct Driver {
     pub(crate) requests: BTreeMap<Token, Request>,
     pub(crate) strategy: Arc<dyn Strategy>,
     pub(crate) tasks: JoinSet<()>,
+    /// Links that end: their last frames are on their way.
+    closings: JoinSet<()>,
     key: SigningKey,
     /// The mailbox that this node hosts.
     host: Option<ToHost>,
@@ -150,6 +152,7 @@ impl Driver {
             requests: BTreeMap::new(),
             strategy: parts.strategy,
             tasks,
+            closings: JoinSet::new(),
             key: parts.key,
             host: parts.host,
             origin: parts.origin,
@@ -248,6 +251,9 @@ impl Driver {
             while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {
                 busy |= self.stopping.is_some();
             }
+            while let Poll::Ready(Some(_)) = self.closings.poll_join_next(cx) {
+                busy |= self.stopping.is_some();
+            }
             if !busy {
                 return Poll::Pending;
             }
@@ -271,7 +277,8 @@ impl Driver {
             self.flush();
         }
         let Some(deadline) = self.stopping else { return false };
-        (self.links.is_empty() && self.log.is_idle()) || deadline <= Clock::now() || self.halted
+        let told = self.links.is_empty() && self.closings.is_empty();
+        (told && self.log.is_idle()) || deadline <= Clock::now() || self.halted
     }
 
     fn poll_log(&mut self, cx: &mut Context<'_>) -> bool {

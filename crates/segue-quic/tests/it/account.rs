@@ -88,3 +88,23 @@ async fn a_device_that_says_no_is_not_linked() {
     assert_eq!(phone.account().await.unwrap(), None);
     assert_eq!(laptop.account().await.unwrap().unwrap().devices.len(), 1);
 }
+
+/// TRANSPORT-CLOSE-1: what a link ends with gets a moment to arrive, also if the node ends next.
+#[tokio::test]
+async fn a_device_that_says_no_and_stops_is_heard() {
+    let (laptop, phone) = (lone(1).await, lone(2).await);
+    laptop.create_account("laptop").await.unwrap();
+    let invite = invite(&phone, "phone").await;
+    laptop.accept_link(&invite, phone.local_addr().unwrap()).await.unwrap();
+    tokio::join!(code(&laptop), code(&phone));
+    let confirmed = {
+        let (laptop, phone) = (laptop.clone(), phone.device());
+        tokio::spawn(async move { laptop.confirm_link(phone).await })
+    };
+    phone.decline_link(laptop.device()).await.unwrap();
+    phone.shutdown().await;
+    let Err(Error::Link { code, .. }) = within("the end", confirmed).await.unwrap() else {
+        panic!("nothing was linked");
+    };
+    assert_eq!(code, Code::LINK_DECLINED);
+}
