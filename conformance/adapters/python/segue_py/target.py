@@ -1,0 +1,636 @@
+"""Chapter handoff, section 7.7: the target."""
+from . import data, generations, wire
+from .chain import open_record
+from .registry import LIMIT, Refused, code_bytes, code_name
+from .source import ANSWER, DECLINE_CODES, PULL, STANDING
+from .wire import ZERO32, Struct
+
+
+class Invited:
+    """An OFFER that its user hasn't answered."""
+
+    def __init__(self, oid, body, peer, expires):
+        self.id, self.body, self.peer, self.expires = oid, body, peer, expires
+
+
+class Seek:
+    """A wish to own a session: a pull, an accepted OFFER, or a standing consent."""
+
+    def __init__(self, number, sid, source, mode, expires):
+        self.number, self.sid, self.source, self.mode, self.expires = number, sid, source, mode, expires
+        self.offer_id = None
+        self.manifest = None  # Announced, as a structure, that is fetched or held
+        self.fetch = None
+        self.held = None  # hash of the manifest that is held, durably
+        self.wants = {}  # id -> parent of the WANTs that are out
+        self.parent = None  # the head under which it seeks
+        self.sent_on = None  # the link on which a WANT is out
+        self.lapsed = False
+        self.waiting_sync = False
+
+    def on_error(self, link, req, code, retry_ms):
+        """An ERROR that answers the HAVE of this wish."""
+        link.requests.pop(req, None)
+        link.dev.handoff.target.fail(self, code)
+
+
+class Followed:
+    def __init__(self, sid):
+        self.sid = sid
+
+    def on_error(self, link, req, code, retry_ms):
+        link.requests.pop(req, None)
+
+
+class WantRequest:
+    def __init__(self, seek, wid):
+        self.seek, self.wid = seek, wid
+
+    def on_error(self, link, req, code, retry_ms):
+        link.requests.pop(req, None)
+        link.dev.handoff.target.want_refused(self.seek, self.wid, code)
+
+
+class Target:
+    def __init__(self, dev, handoff):
+        self.dev, self.handoff = dev, handoff
+        self.invited = {}  # session -> Invited
+        self.seeks = {}  # session -> Seek
+        self.followed = {}  # unknown session -> the device that is asked for it
+        self.offers = {}  # peer -> times of its offers
+        self.staged = {}  # session -> {hash of manifest: head}, of those that WANTs named
+
+    def seeks_session(self, sid):
+        return sid in self.seeks or sid in self.followed
+
+    # --- the user
+
+    def request(self, sid, source, timeout_us):
+        session = self.handoff.sessions.get(sid)
+        if session and session.primary():
+            raise Refused("HO_NOT_OWNER", None, "this device already owns the session")
+        if session and session.closed():
+            raise Refused("HO_CLOSED", None, "the session is closed")
+        self._supersede(sid)
+        seek = Seek(self.handoff.next_handoff(), sid, source, PULL, self.dev.now + (timeout_us or LIMIT.HANDOFF_TIMEOUT))
+        self._start(seek)
+        return seek.number
+
+    def consent(self, sid, source, ttl_us):
+        session = self.handoff.sessions.get(sid)
+        if session and session.primary():
+            raise Refused("HO_NOT_OWNER", None, "this device already owns the session")
+        self._supersede(sid)
+        self._start(Seek(None, sid, source, STANDING, self.dev.now + min(ttl_us or LIMIT.MAX_TTL, LIMIT.MAX_TTL)))
+
+    def follow(self, sid, source):
+        """Takes part in a session without asking to own it."""
+        session = self.handoff.sessions.get(sid)
+        if session and session.head:
+            session.take_part_in()
+            return
+        self.followed[sid] = source
+        link = self.dev.link_to(source)
+        if link:
+            self.handoff.ask_head(link, sid, Followed(sid))
+
+    def accept(self, invited):
+        sid = invited.body.session
+        del self.invited[sid]
+        self.dev.clear_timers(("invited", sid))
+        self._supersede(sid)
+        seek = Seek(self.handoff.next_handoff(), sid, invited.peer, ANSWER, self.dev.now + LIMIT.HANDOFF_TIMEOUT)
+        self._take_offer(seek, invited.id, invited.body)
+        self._start(seek)
+        return seek.number
+
+    def reject(self, invited):
+        self._drop_invited(invited)
+        link = self.dev.link_to(invited.peer)
+        if link:
+            self._decline(link, invited.body.session, invited.id, "HO_DECLINED")
+
+    def invitation(self, token):
+        return next((i for i in self.invited.values() if i.id == token), None)
+
+    def user_cancels(self, sid):
+        seek = self.seeks.get(sid)
+        if seek is None:
+            return False
+        self._withdraw(seek, "HO_CANCELLED")
+        self.fail(seek, "HO_CANCELLED", told=True)
+        return True
+
+    def _supersede(self, sid):
+        seek = self.seeks.get(sid)
+        if seek:
+            self._withdraw(seek, "HO_SUPERSEDED")
+            self.fail(seek, "HO_SUPERSEDED", told=True)
+
+    def _start(self, seek):
+        self.seeks[seek.sid] = seek
+        session = self.handoff.sessions.get(seek.sid)
+        if session and session.head:
+            session.take_part_in()
+            seek.parent = session.head.id
+        self.dev.set_timer(("seek", seek.sid), seek.expires, lambda: self._deadline(seek))
+        self._go(seek)
+
+    # --- how a wish goes on
+
+    def _go(self, seek):
+        """On the link to the source: asks, fetches, or sends the WANT."""
+        link = self.dev.link_to(seek.source)
+        if link is None or seek.lapsed:
+            return
+        session = self.handoff.sessions.get(seek.sid)
+        if seek.mode == STANDING and link.generation < generations.V2:
+            return
+        if seek.mode == ANSWER or seek.offer_id:
+            self._fetch(seek, session)
+        else:
+            self.handoff.ask_head(link, seek.sid, seek)
+
+    def announced(self, link, session, m):
+        """A HAVE with data."""
+        seek = self.seeks.get(session.id)
+        if m.head != session.head.id or session.owner() != link.peer:
+            return
+        if seek is None or seek.lapsed or seek.source != link.peer:
+            if not session.primary():
+                self.dev.event("available", session=session.id.hex(), from_=link.peer.hex())
+            return
+        if not 1 <= m.data.manifest_len <= LIMIT.MAX_MANIFEST:
+            self.fail(seek, "LIMIT_MANIFEST")
+            return
+        seek.parent = session.head.id
+        self._seek_manifest(seek, m.data)
+        self._fetch(seek, session)
+
+    def _seek_manifest(self, seek, announced):
+        if seek.manifest is None or seek.manifest.manifest != announced.manifest:
+            if seek.fetch:
+                seek.fetch.stop()
+                seek.fetch = None
+            seek.held = None
+        seek.manifest = announced
+        seek.sent_on = None
+
+    def _fetch(self, seek, session):
+        if seek.held:
+            self._send_want(seek)
+            return
+        if seek.fetch or seek.manifest is None:
+            return
+        content = self.dev.sync.contents.get(seek.sid)
+        m = seek.manifest
+
+        def manifest_there():
+            manifest = data.check_manifest(seek.sid, self.dev.blobs.get(m.manifest), m.root)
+            entries = list(data.manifest_entries(manifest))
+            for e in entries:
+                held = self.dev.blobs.get(e.blob)
+                if held is not None and e.len != len(held):
+                    raise Refused("DATA_MANIFEST", "DATA-MANIFEST-4")
+            seek.fetch.want_entries(entries)
+            if content is None and seek.fetch.total_bytes:
+                self.dev.event("progress", session=seek.sid.hex(), done=seek.fetch.done_bytes, total=seek.fetch.total_bytes)
+
+        seek.fetch = self.dev.transfer.fetch(
+            seek.sid, seek.source, lambda: self._fetched(seek), lambda code: self._fetch_failed(seek, code)
+        )
+        try:
+            seek.fetch.want(m.manifest, m.manifest_len, meta=True, then=manifest_there)
+        except Refused as e:
+            seek.fetch.fail(e.code)
+
+    def _fetch_failed(self, seek, code):
+        seek.fetch = None
+        if self.seeks.get(seek.sid) is seek:
+            self._withdraw(seek, "DATA_HASH" if code == "DATA_HASH" else "HO_CANCELLED")
+            self.fail(seek, code, told=True)
+
+    def _fetched(self, seek):
+        """All blobs are there: their data is taken in, and once that is durable the WANT may name the manifest."""
+        seek.fetch = None
+        session = self.handoff.sessions.get(seek.sid)
+        if session is None or self.seeks.get(seek.sid) is not seek:
+            return
+        manifest = data.check_manifest(seek.sid, self.dev.blobs.get(seek.manifest.manifest), seek.manifest.root)
+        try:
+            self._take_manifest(session, manifest, seek.source)
+        except Refused as e:
+            self._fetch_failed(seek, e.code)
+            return
+        if not self._streams_held(session, manifest):
+            seek.waiting_sync = True
+            return
+        self._durable_soon(seek, session, manifest)
+
+    def _durable_soon(self, seek, session, manifest):
+        seek.waiting_sync = False
+        if any(
+            session.copy.parts[p.part].tips.get(session.actor, (0,))[0] > {t.actor: t.seq for t in p.strands}.get(session.actor, 0)
+            for p in manifest.parts if p.part in session.copy.parts
+        ):
+            session.new_actor()  # DATA-OP-3
+        name = manifest.name
+        if name and session.name != name:
+            session.name = name
+            session.touch()
+        self.dev.store.after_chunks()
+        wanted = seek.manifest
+
+        def durable():
+            if self.seeks.get(seek.sid) is seek and seek.manifest is wanted:
+                seek.held = wanted.manifest
+                self.dev.event("data", session=seek.sid.hex(), root=wanted.root.hex())
+                self._send_want(seek)
+
+        self.dev.store.when_durable(durable)
+
+    def _take_manifest(self, session, manifest, origin):
+        for part in manifest.parts:
+            session.copy.check_kind(part.part, part.kind)
+            if part.kind in data.STREAMS or not part.strands:
+                continue
+            self.dev.sync.take_struct(session, part, origin)
+
+    def _streams_held(self, session, manifest):
+        for part in manifest.parts:
+            if part.kind in data.STREAMS:
+                held = session.copy.parts.get(part.part)
+                for tip in part.strands:
+                    if held is None or held.hash_at(tip.actor, tip.seq) != tip.hash:
+                        return False
+        return True
+
+    def data_changed(self, session):
+        seek = self.seeks.get(session.id)
+        if seek and seek.waiting_sync:
+            manifest = data.check_manifest(seek.sid, self.dev.blobs.get(seek.manifest.manifest), seek.manifest.root)
+            if self._streams_held(session, manifest):
+                self._durable_soon(seek, session, manifest)
+
+    def _send_want(self, seek):
+        link = self.dev.link_to(seek.source)
+        session = self.handoff.sessions.get(seek.sid)
+        if link is None or seek.sent_on is link or seek.lapsed or not seek.held:
+            return
+        staged = self.staged.setdefault(seek.sid, {})
+        if seek.held not in staged and len(staged) >= LIMIT.MAX_STAGED:
+            self.fail(seek, "LIMIT_ROOM")
+            return
+        mode = ANSWER if seek.offer_id else seek.mode
+        if mode == STANDING and link.generation < generations.V2:
+            return
+        seek.sent_on = link
+        body = Struct(
+            session=seek.sid, parent=session.head.id, target=self.dev.key, actor=session.actor, nonce=self.dev.random.draw(16),
+            mode=mode, offer=seek.offer_id, have=Struct(root=seek.manifest.root, manifest=seek.held), need=[], pick=[],
+            ttl=max(1, (seek.expires - self.dev.now) // 1000),
+        )
+        want = wire.sign_object("Want", body, self.dev.identity)
+        wid = wire.object_id("Want", want.body)
+        staged[seek.held] = session.head.id
+        req = link.request(WantRequest(seek, wid))
+
+        def send():
+            if link.ready and self.seeks.get(seek.sid) is seek and not seek.lapsed and body.parent == session.head.id:
+                seek.wants[wid] = body.parent
+                link.send("WANT", req=req, want=want)
+
+        self.dev.store.when_durable(send)
+
+    def want_refused(self, seek, wid, code):
+        parent = seek.wants.pop(wid, None)
+        if parent is None or self.seeks.get(seek.sid) is not seek:
+            return
+        if seek.lapsed:
+            self._maybe_void(seek)
+        elif code == "HO_STALE_PARENT":
+            session = self.handoff.sessions.get(seek.sid)
+            if session.head.id != parent:
+                self._new_head(seek, session)
+        else:
+            self.fail(seek, code)
+
+    # --- the end of a wish
+
+    def fail(self, seek, code, told=False):
+        if self.seeks.get(seek.sid) is not seek:
+            return
+        del self.seeks[seek.sid]
+        self.dev.clear_timers(("seek", seek.sid))
+        if seek.fetch:
+            seek.fetch.stop()
+        if not told and seek.offer_id and not seek.wants:
+            link = self.dev.link_to(seek.source)
+            if link and code in ("LIMIT_ROOM", "LIMIT_MANIFEST"):
+                self._decline(link, seek.sid, seek.offer_id, "HO_DECLINED")
+        self._resolve(seek, {"error": code})
+
+    def _resolve(self, seek, result):
+        if seek.number is not None:
+            self.dev.event("handoff-resolved", id=seek.number, session=seek.sid.hex(), peer=seek.source.hex(), result=result)
+
+    def _withdraw(self, seek, code):
+        """Tells the source that a wish is over (7.8)."""
+        link = self.dev.link_to(seek.source)
+        if link is None or link.generation < generations.V1_7:
+            return
+        if seek.wants:
+            for wid in seek.wants:
+                link.send("CANCEL", session=seek.sid, subject=wid, code=code_bytes(code))
+        elif seek.offer_id:
+            self._decline(link, seek.sid, seek.offer_id, code)
+
+    def _decline(self, link, sid, subject, code):
+        if link.generation >= generations.V1_7:
+            link.send("DECLINE", session=sid, subject=subject, code=code_bytes(code))
+
+    def _deadline(self, seek):
+        session = self.handoff.sessions.get(seek.sid)
+        out = [w for w, parent in seek.wants.items() if session and parent == session.head.id]
+        if seek.mode == STANDING or not out:
+            if seek.mode != STANDING:
+                self._withdraw(seek, "HO_TIMEOUT")
+            self.fail(seek, "HO_TIMEOUT", told=True)
+            return
+        seek.lapsed = True
+        if seek.fetch:
+            seek.fetch.stop()
+            seek.fetch = None
+        self.dev.event("handoff-pending", id=seek.number, session=seek.sid.hex(), peer=seek.source.hex())
+        self._withdraw(seek, "HO_TIMEOUT")
+
+    def _maybe_void(self, seek):
+        if seek.lapsed and not seek.wants:
+            self.fail(seek, "HO_TIMEOUT", told=True)
+
+    # --- OFFER
+
+    def on_offer(self, link, m):
+        sid = None
+        body = None
+        try:
+            body = wire.decode("Offer", m.offer.body)
+            sid = body.session
+        except Refused:
+            pass
+        try:
+            self._offer(link, m, body)
+        except Refused as e:
+            link.error(m.req, sid, e.code)
+            session = self.handoff.known(sid, link.peer) if sid else None
+            if session and e.code == "HO_STALE_PARENT":
+                self.handoff.send_head(link, session, body.parent)
+
+    def _offer(self, link, m, body):
+        times = [t for t in self.offers.get(link.peer, []) if t > self.dev.now - LIMIT.OFFER_WINDOW]
+        self.offers[link.peer] = times
+        if len(times) >= LIMIT.MAX_OFFERS:
+            raise Refused("LIMIT_OFFERS", "HO-OFFER-4")
+        times.append(self.dev.now)
+        body = wire.decode("Offer", m.offer.body)
+        wire.verify_signed("Offer", m.offer, body.source)
+        wire.check_form("Offer", body)
+        session = self.handoff.known(body.session, link.peer)
+        if session is None:
+            raise Refused("HO_UNKNOWN_SESSION")
+        if body.target != self.dev.key:
+            raise Refused("HO_TOKEN_WRONG_PEER", "HO-OFFER-2")
+        if body.source != link.peer:
+            raise Refused("HO_NOT_OWNER", "HO-OFFER-1")
+        if body.parent != session.head.id:
+            raise Refused("HO_STALE_PARENT", "HO-WANT-1")
+        if session.owner() != link.peer:
+            raise Refused("HO_NOT_OWNER", "HO-OFFER-1")
+        if not 1 <= body.manifest_len <= LIMIT.MAX_MANIFEST:
+            raise Refused("LIMIT_MANIFEST", "DATA-MANIFEST-5")
+        oid = wire.object_id("Offer", m.offer.body)
+        seek = self.seeks.get(session.id)
+        if seek and seek.source == link.peer and not seek.lapsed:
+            if seek.offer_id != oid and not (seek.sent_on is link and seek.wants):
+                self._take_offer(seek, oid, body)
+                self._fetch(seek, session)
+            return
+        old = self.invited.get(session.id)
+        if old and old.id == oid:
+            return
+        if old:
+            self._drop_invited(old)
+            self.dev.event("withdrawn", token=old.id.hex(), session=session.id.hex(), code="HO_SUPERSEDED")
+        expires = self.dev.now + min(body.ttl * 1000 or LIMIT.MAX_TTL, LIMIT.MAX_TTL)
+        invited = self.invited[session.id] = Invited(oid, body, link.peer, expires)
+        self.dev.set_timer(("invited", session.id), expires, lambda: self._void(invited, "HO_TIMEOUT"))
+        if body.name and not session.name:
+            session.name = body.name
+            session.touch()
+        self.dev.event(
+            "handoff-request", token=oid.hex(), session=session.id.hex(), from_=link.peer.hex(), name=body.name
+        )
+
+    def _take_offer(self, seek, oid, body):
+        seek.offer_id = oid
+        seek.parent = body.parent
+        self._seek_manifest(seek, Struct(root=body.root, manifest=body.manifest, manifest_len=body.manifest_len))
+
+    def _drop_invited(self, invited):
+        self.invited.pop(invited.body.session, None)
+        self.dev.clear_timers(("invited", invited.body.session))
+
+    def _void(self, invited, code):
+        self._drop_invited(invited)
+        self.dev.event("withdrawn", token=invited.id.hex(), session=invited.body.session.hex(), code=code)
+
+    def cancelled(self, link, session, m):
+        invited = self.invited.get(session.id)
+        if invited and invited.id == m.subject and invited.peer == link.peer:
+            self._void(invited, code_name(m.code))
+        seek = self.seeks.get(session.id)
+        if seek and seek.offer_id == m.subject and seek.source == link.peer and not seek.lapsed:
+            self.fail(seek, "HO_CANCELLED", told=True)
+
+    def declined(self, link, m):
+        seek = self.seeks.get(m.session)
+        if seek and m.subject in seek.wants and seek.source == link.peer:
+            del seek.wants[m.subject]
+            if seek.lapsed:
+                self._maybe_void(seek)
+            else:
+                code = code_name(m.code)
+                self.fail(seek, code if code in DECLINE_CODES else "HO_DECLINED", told=True)
+
+    # --- what happens meanwhile
+
+    def link_ready(self, link):
+        for sid, source in self.followed.items():
+            if source == link.peer:
+                self.handoff.ask_head(link, sid, Followed(sid))
+        for seek in list(self.seeks.values()):
+            if seek.source != link.peer:
+                continue
+            if seek.lapsed:
+                self._withdraw(seek, "HO_TIMEOUT")
+            else:
+                self._go(seek)
+
+    def link_over(self, link):
+        for seek in self.seeks.values():
+            if seek.sent_on is link:
+                seek.sent_on = None
+
+    def head_came(self, link, session):
+        """A HEAD came: a session that was unknown may be known now."""
+        if self.followed.pop(session.id, None):
+            session.take_part_in()
+        seek = self.seeks.get(session.id)
+        if seek and seek.parent is None:
+            seek.parent = session.head.id
+            session.take_part_in()
+
+    def head_changed(self, session):
+        invited = self.invited.get(session.id)
+        if invited and invited.body.parent != session.head.id:
+            self._void(invited, "HO_STALE_PARENT")
+        self.staged.pop(session.id, None)
+        seek = self.seeks.get(session.id)
+        if seek and seek.parent is not None and seek.parent != session.head.id:
+            self._new_head(seek, session)
+
+    def _new_head(self, seek, session):
+        if session.head.body.want in seek.wants:
+            return  # the GRANT that answers is under way
+        if seek.lapsed:
+            seek.wants = {}
+            self._maybe_void(seek)
+        elif seek.mode == PULL and not seek.offer_id and session.owner() == seek.source:
+            seek.parent, seek.wants, seek.sent_on = session.head.id, {}, None
+            self._go(seek)
+        else:
+            self.fail(seek, "HO_STALE_PARENT", told=True)
+
+    def revoked(self, session, device):
+        invited = self.invited.get(session.id)
+        if invited and invited.peer == device:
+            self._void(invited, "AUTH_REVOKED")
+        seek = self.seeks.get(session.id)
+        if seek and seek.source == device:
+            self.fail(seek, "AUTH_REVOKED", told=True)
+
+    # --- GRANT
+
+    def on_grant(self, link, m):
+        sid = None
+        try:
+            sid = wire.decode("Record", m.record.body).session
+        except Refused:
+            pass
+        req = m.req if self._is_mine(link, m.req) else m.req
+        try:
+            self._grant(link, m)
+        except Refused as e:
+            link.error(req, sid, e.code)
+
+    def _is_mine(self, link, req):
+        return req in link.requests
+
+    def _grant(self, link, m):
+        body = wire.open_body("Record", m.record)
+        session = self.handoff.known(body.session, link.peer)
+        if session is None:
+            raise Refused("HO_UNKNOWN_SESSION")
+        want = wire.open_body("Want", m.want)
+        wire.verify_signed("Want", m.want, want.target)
+        wire.verify_signed("Record", m.record, body.signer)
+        parent = session.chain.get(body.parent)
+        if parent is None:
+            raise Refused("HO_CHAIN", "HO-CHAIN-1")
+        final = wire.decode("Final", m.end.body)
+        try:
+            wire.verify_signed("Final", m.end, parent.body.owner)
+        except Refused:
+            raise Refused("HO_FINAL", "HO-GRANT-6") from None
+        rid = wire.object_id("Record", m.record.body)
+        known = session.chain.get(rid)
+        if rid in session.activated or known is not None and session.head is not known:
+            self.handoff.send_head(link, session, body.parent)
+            return
+        wid = wire.object_id("Want", m.want.body)
+        if not (
+            want.target == self.dev.key and want.actor == session.actor and want.parent == body.parent
+            and body.owner == self.dev.key and body.want == wid
+        ):
+            raise Refused("HO_NO_CONSENT", "HO-GRANT-5")
+        if known is None:
+            session.chain.check(body)
+        if final.parent != body.parent or final.session != body.session:
+            raise Refused("HO_FINAL", "HO-GRANT-6")
+        parts = self._check_data(session, m, want, final)
+        self._activate(link, session, m, body, rid, parts, final)
+
+    def _check_data(self, session, m, want, final):
+        """HO-GRANT-7 and the inline ops: the exclusive parts after them."""
+        raw = self.dev.blobs.get(final.manifest)
+        own = session.announce() if raw is None else None
+        if own is not None and own.hash == final.manifest:
+            raw = own.raw
+        held = raw is not None and self._complete(session, raw, final)
+        if not held:
+            raise Refused("DATA_INCOMPLETE", "HO-GRANT-7")
+        manifest = data.check_manifest(session.id, raw)
+        parts = {p.part: data.part_of(session.id, p) for p in manifest.parts}
+        for op in m.ops:
+            part = parts.get(op.part)
+            if part and part.kind == data.EXCLUSIVE and 0 < op.seq <= part.tips.get(op.actor, (0,))[0]:
+                continue
+            data.apply_inline(parts, set(parts), op)
+        roots = [(p, parts[p].root()) for p in sorted(parts)]
+        exclusive = [(p, r) for p, r in roots if parts[p].kind == data.EXCLUSIVE]
+        if data.root_of(session.id, roots) != final.root or data.root_of(session.id, exclusive) != final.exclusive:
+            raise Refused("DATA_ROOT", "DATA-ROOT-1")
+        return {p: part for p, part in parts.items() if part.kind == data.EXCLUSIVE}
+
+    def _complete(self, session, raw, final):
+        try:
+            manifest = data.check_manifest(session.id, raw)
+        except Refused:
+            return False
+        files = all(e.len == 0 or e.mode >= data.DIRECTORY or self.dev.blobs.get(e.blob) is not None for e in data.manifest_entries(manifest))
+        return files and self._streams_held(session, manifest)
+
+    def _activate(self, link, session, m, body, rid, parts, final):
+        old = session.head
+        record = session.chain.get(rid) or session.chain.add(m.record, body)
+        session.keep_record(record)
+        session.take_part_in()
+        session.activated[rid] = session.actor
+        session.proven = True
+        for pid, part in parts.items():
+            held = session.copy.parts.get(pid)
+            if held is None or held.root() != part.root():
+                session.keep_part(part)
+        for pid in [p for p, part in session.copy.parts.items() if part.kind == data.EXCLUSIVE and p not in parts]:
+            session.drop_part(pid)
+        session.touch()
+        seek = self.seeks.pop(session.id, None)
+        self.dev.clear_timers(("seek", session.id))
+        if seek and seek.fetch:
+            seek.fetch.stop()
+        link.requests.pop(m.req, None)
+        if session.head is record:
+            if old is not record:
+                self.handoff.head_changed(session, old)
+            self.dev.event("activated", session=session.id.hex(), record=rid.hex())
+        self.handoff.send_head(link, session, body.parent)
+
+        def durable():
+            if seek:
+                self._resolve(seek, {"record": rid.hex()})
+            self.handoff.tell_members(session, but=link)
+
+        self.dev.store.when_durable(durable)
+
+
+__all__ = ["Target", "open_record", "ZERO32"]
