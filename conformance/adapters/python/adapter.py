@@ -10,7 +10,7 @@ from segue_py.registry import GENERATIONS, Refused
 COMMANDS = [
     "trust", "distrust", "create", "write-file", "write-exclusive", "write", "follow", "remove", "initiate", "request",
     "cancel", "consent", "accept", "reject", "takeover", "close", "create-account", "invite", "accept-link", "confirm-link",
-    "revoke", "close-link", "shutdown",
+    "revoke", "use-mailbox", "host-mailbox", "close-link", "shutdown",
 ]
 
 
@@ -116,6 +116,12 @@ class Do:
 
     def revoke(self, do):
         self.dev.account.revoke(b(do["device"]))
+
+    def use_mailbox(self, do):
+        self.dev.mailbox.use(b(do["mailbox"]))
+
+    def host_mailbox(self, do):
+        self.dev.host.start(do)
 
     def close_link(self, do):
         self.dev.close_link(do["link"], do["code"])

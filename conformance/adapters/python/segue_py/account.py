@@ -312,6 +312,7 @@ class Account:
     def on_link_ok(self, link, m):
         linking = self.linkings.get(link.number)
         if linking and linking.state == TOLD and m.account == self.id:
+            self.dev.mailbox.roster_told(link.peer, self.roster.heads(self.durable))
             self._resolve(linking, {"record": self.id.hex()})
             self._become_full(link)
 
@@ -367,6 +368,7 @@ class Account:
             return None
         for signed in m.entries:
             link.roster_known.add(wire.object_id("RosterEntry", signed.body))
+        self.dev.mailbox.roster_told(link.peer, [h for h in m.heads if h in self.roster.entries])
         for head in m.heads:
             if head in self.roster.entries:
                 link.roster_known |= {head} | self.roster.past[head]
@@ -374,6 +376,10 @@ class Account:
         if not m.more:
             self._send_entries(link)
         return None
+
+    def take_mailed(self, entries):
+        """Takes in entries that came by a mailbox."""
+        self._push(self._take(entries, lambda e: None))
 
     def _push(self, taken, but=None):
         if taken:

@@ -1,5 +1,5 @@
 """A device: what the chapters' modules share, and what goes in and out of it."""
-from . import account, handoff, service, sync, transfer
+from . import account, handoff, host, mailbox, sync, transfer
 from .crypto import Identity, Random
 from .link import INITIATOR, READY, RESPONDER, Link
 from .registry import GENERATION_NAMES, GENERATIONS, Refused
@@ -51,8 +51,8 @@ class Device:
         self.sync = sync.Sync(self)
         self.transfer = transfer.Transfer(self)
         self.handoff = handoff.Handoff(self)
-        self.mailbox = service.Mailbox(self)
-        self.host = service.Host(self)
+        self.mailbox = mailbox.Mailbox(self)
+        self.host = host.Host(self)
         if start.get("continuity", "proven") != "proven" and restored:
             self.store.put(b"unproven", b"\1")
             self.handoff.continuity_lost()
@@ -211,6 +211,9 @@ class Device:
 
     def message(self, link, name, message):
         """A message on a Ready link. What a module refuses by raising ends the link."""
+        if name not in ("PUT_OK", "ENVELOPES") and self.mailbox.only_mailbox(link):
+            self.violation(link.peer, None, Refused("WIRE_STATE", "SERVICE-PEER-1"))
+            return
         self.handlers[name](link, message)
 
     def ask(self, application, do):

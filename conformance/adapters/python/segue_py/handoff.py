@@ -236,7 +236,7 @@ class Handoff:
     def on_head(self, link, m):
         session = self.sessions.get(m.session)
         if session is None or session.head is None:
-            session = self._begin(link, m, session)
+            session = self.begin(link.peer, m)
         if session is None or not self.may_know(session, link.peer):
             return
         self.take_records(session, m.records, link.peer)
@@ -249,8 +249,9 @@ class Handoff:
             self.source.acknowledged_by(session, m.ack)
         self.target.head_came(link, session)
 
-    def _begin(self, link, m, session):
-        """A genesis starts an unknown session."""
+    def begin(self, peer, m):
+        """A genesis starts an unknown session; the session, if it does."""
+        session = self.sessions.get(m.session)
         if not m.records:
             return None
         try:
@@ -259,7 +260,7 @@ class Handoff:
             return None
         if body.kind != GENESIS or body.session != m.session:
             return None
-        wanted = self.target.seeks_session(m.session)
+        wanted = self.target.seeks_session(m.session) or session is not None
         hearsay = [s for s in self.sessions.values() if not s.takes_part]
         if not wanted and (len(hearsay) >= LIMIT.MAX_HEARSAY or len(self.sessions) >= LIMIT.MAX_SESSIONS):
             return None
@@ -267,15 +268,16 @@ class Handoff:
         try:
             record = session.chain.take(m.records[0], body)
         except Refused as e:
-            self.dev.violation(link.peer, m.session, e)
+            self.dev.violation(peer, m.session, e)
             return None
-        if not self.may_know(session, link.peer):
+        if not self.may_know(session, peer):
             return None
         session.proven = not self.unproven
         self.sessions[m.session] = session
         session.keep_record(record)
         session.touch()
-        if wanted or self.dev.follow and self.dev.vouched(link.peer):
+        self.take_records(session, m.records[1:], peer)
+        if wanted or self.dev.follow and self.dev.vouched(peer):
             session.take_part_in()
         return session
 

@@ -13,7 +13,7 @@ STRUCTS = {
     for s in _schema[group]
 }
 # A piece of content (09-service, section 9.5), if the tables don't have it.
-STRUCTS.setdefault("Piece", [("index", "varint < 2^32"), ("bytes", "bytes ≤ 61440")])
+STRUCTS.setdefault("Piece", [("offset", "varint < 2^64"), ("bytes", "bytes ≤ 61440")])
 
 GENERATIONS = {g["name"]: g["number"] for g in _registry["generations"]}
 GENERATION_NAMES = {n: name for name, n in GENERATIONS.items()}

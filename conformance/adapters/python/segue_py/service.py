@@ -1,6 +1,8 @@
-"""Chapter service: sealing, the mailbox as its user has it, and hosting one."""
-from . import crypto
-from .crypto import H
+"""Chapter service: sealing (9.2, 9.3, 9.5). `mailbox` uses one, `host` hosts one."""
+from . import crypto, wire
+from .crypto import H, blob_id
+from .registry import Refused
+from .wire import Struct
 
 LETTER, WRAPPED, PIECE, WRAPPED_ROSTER = 1, 2, 3, 4
 
@@ -42,38 +44,35 @@ def open_envelope(kind, key, box, envelope):
     return crypto.unseal(seal_key(key), envelope[17:41], box + label, envelope[41:])
 
 
-class Mailbox:
-    def __init__(self, dev):
-        self.dev = dev
-        self.used = set()
-        self.handlers = {"KEY": lambda link, m: None}
-
-    def give_keys(self, link, session):
-        pass
-
-    def chain_changed(self, session):
-        pass
-
-    def pump(self):
-        pass
-
-    def link_ready(self, link):
-        pass
-
-    def link_over(self, link):
-        pass
+INFO = {WRAPPED: b"segue/1 wrap", WRAPPED_ROSTER: b"segue/1 wrap roster"}
 
 
-class Host:
-    def __init__(self, dev):
-        self.dev = dev
-        self.handlers = {"PUT": self.none, "FETCH": self.none, "WATCH": self.none, "PUT_OK": self.ignore, "ENVELOPES": self.ignore}
+def wrap_envelope(kind, device, ikm, plain):
+    """An envelope for one device's inbox, or None if its key can't be used."""
+    wrapped = crypto.wrap(device, ikm, INFO[kind], inbox_of(device), plain)
+    return wrapped and bytes([kind]) + wrapped
 
-    def none(self, link, m):
-        link.error(m.req, None, "SERVICE_NONE")
 
-    def ignore(self, link, m):
-        pass
+def unwrap_envelope(identity, envelope):
+    """(kind, plain) of an envelope in this device's inbox; None if it doesn't open."""
+    kind = envelope[0] if envelope else 0
+    if kind not in INFO:
+        return None
+    plain = crypto.unwrap(identity, INFO[kind], inbox_of(identity.key), envelope[1:])
+    return None if plain is None else (kind, plain)
 
-    def link_over(self, link):
-        pass
+
+def make_sealed(identity, session, box, count, frames):
+    """The encoding of a Sealed: the letter of this device, and frames."""
+    letter = Struct(**{"from": identity.key, "session": session, "to": box, "count": count, "frames": blob_id(frames)})
+    return wire.encode("Sealed", Struct(letter=wire.sign_object("Letter", letter, identity), frames=frames))
+
+
+def open_sealed(plain, session, box):
+    """(letter, frames) of a Sealed that was found in a box of a session (SERVICE-SIGN-1)."""
+    sealed = wire.decode("Sealed", plain)
+    letter = wire.open_body("Letter", sealed.letter)
+    wire.verify_signed("Letter", sealed.letter, getattr(letter, "from"))
+    if letter.session != session or letter.to != box or letter.frames != blob_id(sealed.frames):
+        raise Refused("SERVICE_ENVELOPE", "SERVICE-SIGN-1")
+    return letter, sealed.frames

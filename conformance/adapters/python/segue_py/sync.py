@@ -82,6 +82,19 @@ class Writer:
         self.size += size
         state[1], state[2] = seq, number(op)
 
+    def sizes(self, entry):
+        """About how many bytes a change takes, and in how many pieces it goes."""
+        part = self.session.copy.parts[entry[0]]
+        if entry[1] is None:
+            parts = pieces(part)
+            return sum(map(len, parts)) + 60, len(parts)
+        op = part.ops[entry[1]][entry[2] - 1]
+        return len(op.body) + 32 + 200 * (1 + len(op.deps)), 1
+
+    def part_piece(self, entry, n):
+        """One piece of a part that goes in several."""
+        self._parts.append(pieces(self.session.copy.parts[entry[0]])[n])
+
     def _named(self, part, actor, op, seq):
         state = self.numbers.by_strand.get((self.session.id, part.id, actor))
         return state or self._name(part, actor, seq, number(op), op.record)

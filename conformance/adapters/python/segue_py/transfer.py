@@ -257,6 +257,9 @@ class Transfer:
         for item in items:
             if item.request or item.plan is None or fetch.over:
                 continue
+            if self.dev.blobs.get(item.blob) is not None:
+                self._held(item)
+                continue
             self.dev.blobs.look_for(item.blob, item.plan)
             missing = item.missing(self.dev.blobs.partial[item.blob])
             if not missing:
@@ -311,6 +314,9 @@ class Transfer:
         if not self.dev.blobs.finish(item.blob, item.plan):
             self._bad(item, "DATA_HASH")
             return
+        self._held(item)
+
+    def _held(self, item):
         self.items.pop((item.session, item.blob), None)
         if item.request:
             self._forget(item.request)
