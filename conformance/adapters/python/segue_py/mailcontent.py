@@ -38,7 +38,7 @@ class Contents:
         busy = self._put_next()
         for session in list(self.dev.sessions.values()):
             if session.takes_part:
-                for entry in self.dev.sync.lacking(session):
+                for entry in self.dev.sync.contents.lacking(session):
                     busy |= self._want(session, entry)
         return busy or any(not t.watching for t in self.taking.values())
 

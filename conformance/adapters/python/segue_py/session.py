@@ -51,7 +51,7 @@ class Session:
         self.log = None
         self.position = self.durable_position = 0
         self.changes = {}  # position -> (part, actor, seq) of an op, or (part, None, None)
-        self.origins = {}  # position -> the device that it came from
+        self.origins = {}  # position -> label of where it came from: a peer under the name of its log, or a box
         self.part_positions = {}
         self.held = {}  # peer -> (log, position) up to which its changes are held, durably
         self.grant = None  # Struct: the GRANT that waits for its acknowledgement
@@ -369,16 +369,18 @@ class Session:
         }
         if not self.closed():
             fields["owner"] = b.owner.hex()
-        for path, (pid, entry) in self.copy.tree().items():
+        for path, (_, entry) in self.copy.tree().items():
             if entry.mode >= data.DIRECTORY:
                 continue
             whole = entry.len == 0 or self.dev.blobs.get(entry.blob) is not None
             fields["files"][path] = (entry.blob if whole else ZERO32).hex()
             fields["named"][path] = entry.blob.hex()
+        for pid, entry in self.copy.shown_entries():
             part = self.copy.parts[pid]
-            others = [wire.decode("Entry", v.op.body).blob for v in part.values.values() if v is not part.shown()]
-            if others:
-                fields["conflicts"][path] = [o.hex() for o in others]
+            if len(part.values) > 1:
+                others = [wire.decode("Entry", part.values[a].op.body) for a in sorted(part.values)]
+                blobs = [o.blob.hex() for o in others if o.mode < data.DIRECTORY and o.blob != entry.blob]
+                fields["conflicts"][entry.path] = list(dict.fromkeys(blobs))
         _, value = self.value_of_exclusive()
         if value is not None:
             fields["exclusive"] = value.hex()

@@ -1,9 +1,16 @@
 """Chapter sync: SINCE, STRAND, OPS, PARTS, MARK."""
 from . import data, wire
+from .contents import Contents
+from .crypto import blob_id
 from .data import EXCLUSIVE
 from .chain import TAKEOVER
 from .registry import LIMIT, Refused
 from .wire import ZERO16, Struct
+
+
+def origin_of(peer, log):
+    """A label for what came from a peer while its log had this name; under another name it may have lost it."""
+    return log and blob_id(peer + log)
 
 
 class Feed:
@@ -154,7 +161,7 @@ class Sync:
     def __init__(self, dev):
         self.dev = dev
         self.feeds = {}  # (link number, session) -> Feed
-        self.contents = {}  # session -> the Fetch of contents that sync brought
+        self.contents = Contents(dev)
         self.handlers = {
             "SINCE": self.on_since, "STRAND": self.on_strand, "OPS": self.on_ops, "PARTS": self.on_parts, "MARK": self.on_mark
         }
@@ -165,6 +172,7 @@ class Sync:
     def link_over(self, link):
         for key in [k for k in self.feeds if k[0] == link.number]:
             del self.feeds[key]
+        self.contents.link_over(link)
 
     def shares(self, link, session):
         return session is not None and session.takes_part and self.dev.handoff.may_know(session, link.peer)
@@ -176,6 +184,7 @@ class Sync:
         for session in self.dev.sessions.values():
             if self.shares(link, session):
                 self.ask(link, session)
+        self.contents.link_ready(link)
 
     def takes_part(self, session):
         for link in self.dev.ready_links():
@@ -223,12 +232,12 @@ class Sync:
         if feed.first_mark and feed.sent >= session.durable_position:
             return
         writer = Writer(session, link.numbers)
-        known = session.held.get(link.peer, (None,))[0] == feed.peer_own
+        came = origin_of(link.peer, feed.peer_own)
         flying = sum(n for _, n in feed.flying)
         for position in [p for p in session.changes if feed.sent < p <= session.durable_position]:
             if flying + writer.size >= LIMIT.SYNC_WINDOW:
                 break
-            if not (known and session.origins.get(position) == link.peer):
+            if session.origins.get(position) != came:
                 writer.change(session.changes[position])
             feed.sent = position
             if writer.size >= LIMIT.SYNC_WINDOW // 8:
@@ -289,7 +298,7 @@ class Sync:
         if not self.shares(link, session) or feed.refused:
             return None
         try:
-            self.take_ops(session, link.strands, m, link.peer)
+            self.take_ops(session, link.strands, m, origin_of(link.peer, feed.peer_own))
         except Refused as e:
             self._refuse(link, sid, feed, e)
         return None
@@ -312,7 +321,8 @@ class Sync:
         if not self.shares(link, session) or feed.refused:
             return
         try:
-            self.take_parts(session, m, link.peer)
+            self.contents.tellers[session.id] = link.peer
+            self.take_parts(session, m, origin_of(link.peer, feed.peer_own))
         except Refused as e:
             self._refuse(link, m.session, feed, e)
 
@@ -326,7 +336,7 @@ class Sync:
                     changed.add(struct.part)
         finally:
             self._changed(session, changed)
-            self.want_contents(session)
+            self.contents.want(session)
 
     def take_struct(self, session, struct, origin, raw=None):
         if struct.kind == EXCLUSIVE and session.primary() and session.head.body.kind != TAKEOVER:
@@ -363,33 +373,6 @@ class Sync:
             self.dev.event("synced", session=session.id.hex(), peer=link.peer.hex())
 
         self.dev.store.when_durable(durable)
-
-    # --- contents of files that sync told of (SYNC-CONTENT-1)
-
-    def lacking(self, session):
-        return [e for _, _, e in session.copy.entries() if e.mode < data.DIRECTORY and e.len and self.dev.blobs.get(e.blob) is None]
-
-    def want_contents(self, session, tried=()):
-        if session.id in self.contents or not self.lacking(session):
-            return
-        peers = [k.peer for k in self.dev.ready_links() if self.shares(k, session) and k.peer not in tried]
-        origins = [session.origins.get(p) for p in reversed(session.changes)]
-        peers.sort(key=lambda p: origins.index(p) if p in origins else len(origins))
-        if not peers:
-            self.dev.set_timer(("content", session.id), self.dev.now + LIMIT.CONTENT_DELAY, lambda: self.want_contents(session))
-            return
-        fetch = self.dev.transfer.fetch(
-            session.id, peers[0], lambda: self._contents_over(session, ()),
-            lambda code: self._contents_over(session, (*tried, peers[0])),
-        )
-        self.contents[session.id] = fetch
-        fetch.want_entries(self.lacking(session))
-
-    def _contents_over(self, session, tried):
-        del self.contents[session.id]
-        self.dev.store.after_chunks()
-        self.dev.handoff.data_changed(session)
-        self.want_contents(session, tried)
 
 
 def outranks(session, theirs, ours):

@@ -182,7 +182,6 @@ class Target:
             return
         if seek.fetch or seek.manifest is None:
             return
-        content = self.dev.sync.contents.get(seek.sid)
         m = seek.manifest
 
         def manifest_there():
@@ -193,7 +192,7 @@ class Target:
                 if held is not None and e.len != len(held):
                     raise Refused("DATA_MANIFEST", "DATA-MANIFEST-4")
             seek.fetch.want_entries(entries)
-            if content is None and seek.fetch.total_bytes:
+            if seek.fetch.total_bytes:
                 self.dev.event("progress", session=seek.sid.hex(), done=seek.fetch.done_bytes, total=seek.fetch.total_bytes)
 
         seek.fetch = self.dev.transfer.fetch(
@@ -218,7 +217,7 @@ class Target:
             return
         manifest = data.check_manifest(seek.sid, self.dev.blobs.get(seek.manifest.manifest), seek.manifest.root)
         try:
-            self._take_manifest(session, manifest, seek.source)
+            self._take_manifest(session, manifest)
         except Refused as e:
             self._fetch_failed(seek, e.code)
             return
@@ -249,12 +248,12 @@ class Target:
 
         self.dev.store.when_durable(durable)
 
-    def _take_manifest(self, session, manifest, origin):
+    def _take_manifest(self, session, manifest):
         for part in manifest.parts:
             session.copy.check_kind(part.part, part.kind)
             if part.kind in data.STREAMS or not part.strands:
                 continue
-            self.dev.sync.take_struct(session, part, origin)
+            self.dev.sync.take_struct(session, part, None)
 
     def _streams_held(self, session, manifest):
         for part in manifest.parts:
