@@ -28,5 +28,8 @@ echo
 echo "== it and the reference"
 "$segue" certify --adapter "$subject" --peer "$reference" --case 'pairs/*'
 echo
+echo "== both in a world with faults"
+"$python" meet.py "$subject" "$reference" --seeds 2
+echo
 echo "== the reference and it"
 "$segue" certify --adapter "$reference" --peer "$subject" --case 'pairs/*'

@@ -1,11 +1,10 @@
 """Checks every vector of conformance/vectors step by step: `python -m unittest test_vectors` in this folder."""
-import base64
 import json
 import unittest
 from pathlib import Path
 
-from segue_py import account, chain, crypto, data, generations, link, replica, service, transfer, wire
-from segue_py.registry import ERRORS, Refused
+from segue_py import account, blobs, chain, crypto, data, generations, link, replica, service, wire
+from segue_py.registry import Refused
 from segue_py.wire import Struct
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
@@ -359,10 +358,10 @@ class Kinds:
 
     def chunk_list(self, i):
         content = bytes(n % i["content"]["modulus"] for n in range(i["content"]["len"]))
-        raw = transfer.cut(content)
+        raw = blobs.cut(content)
         result = {"blob": crypto.blob_id(content).hex()}
         if raw:
-            transfer.plan_from_list(len(content), raw)
+            blobs.plan_from_list(len(content), raw)
             result |= {"list_hash": crypto.blob_id(raw).hex(), "list_len": len(raw)}
         return result
 
@@ -372,10 +371,10 @@ class Kinds:
         return {"verified": True}
 
     def plan(self, i):
-        return {"offsets": [offset for offset, _, _ in transfer.plan_from_list(i["len"], bytes.fromhex(i["list"]))]}
+        return {"offsets": [offset for offset, _, _ in blobs.plan_from_list(i["len"], bytes.fromhex(i["list"]))]}
 
     def ranges(self, i):
-        transfer.check_ranges(i["len"], [Struct(**r) for r in i["ranges"]])
+        blobs.check_ranges(i["len"], [Struct(**r) for r in i["ranges"]])
         return {"accepted": True}
 
 

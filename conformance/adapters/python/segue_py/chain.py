@@ -2,7 +2,7 @@
 from . import wire
 from .crypto import H
 from .registry import LIMIT, Refused
-from .wire import ZERO16, ZERO32
+from .wire import ZERO32
 
 GENESIS, GRANT, DELEGATE, TAKEOVER, CLOSE = range(5)
 

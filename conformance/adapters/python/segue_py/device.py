@@ -1,5 +1,5 @@
 """A device: what the chapters' modules share, and what goes in and out of it."""
-from . import account, handoff, host, mailbox, sync, transfer
+from . import account, blobs, handoff, host, mailbox, sync, transfer
 from .crypto import Identity, Random
 from .link import INITIATOR, READY, RESPONDER, Link
 from .registry import GENERATION_NAMES, GENERATIONS, Refused
@@ -46,7 +46,7 @@ class Device:
         self.store = Store(entries, disk.get("last", 0))
         self.floor = max(GENERATIONS[setup.get("floor", "1.4")], int.from_bytes(self.store.entries.get(b"floor", b"\1"), "big"))
         self.store.put(b"floor", bytes([self.floor]))
-        self.blobs = transfer.Blobs(self, disk.get("blobs", []))
+        self.blobs = blobs.Blobs(self, disk.get("blobs", []))
         self.account = account.Account(self)
         self.sync = sync.Sync(self)
         self.transfer = transfer.Transfer(self)

@@ -1,12 +1,12 @@
 """Chapter handoff: what source and target share, which are modules of their own."""
-from . import generations, wire
+from . import wire
 from .chain import CLOSE, GENESIS, GRANT, TAKEOVER, open_record, session_id
 from .registry import LIMIT, Refused
+from .receive import Receiver
 from .session import Session, check_equivocation
 from .source import Source
 from .target import Target
 from .wire import ZERO32, Struct
-from . import crypto
 
 
 class Handoff:
@@ -17,8 +17,9 @@ class Handoff:
         self._next_handoff = 0
         self.source = Source(dev, self)
         self.target = Target(dev, self)
+        self.receiver = Receiver(dev, self)
         self.handlers = {
-            "HAVE": self.on_have, "HEAD": self.on_head, "WANT": self.source.on_want, "GRANT": self.target.on_grant,
+            "HAVE": self.on_have, "HEAD": self.on_head, "WANT": self.source.on_want, "GRANT": self.receiver.on_grant,
             "OFFER": self.target.on_offer, "DECLINE": self.on_decline, "CANCEL": self.on_cancel,
         }
         dev.handoff = self
@@ -413,6 +414,3 @@ class Asked:
 
     def on_error(self, link, req, code, retry_ms):
         link.requests.pop(req, None)
-
-
-__all__ = ["Handoff", "crypto", "generations"]

@@ -2,6 +2,7 @@
 import json
 
 from . import service, wire
+from .account import pages
 from .exchange import Exchange, MailRequest
 from .registry import LIMIT, Refused
 from .replica import Strands
@@ -323,8 +324,6 @@ class Mailbox:
         return [e for e in account.roster.lacking(told) if e in account.durable]
 
     def roster_envelopes(self, device, lacking):
-        from .account import pages
-
         account = self.dev.account
         heads = account.roster.heads(account.durable)[: LIMIT.MAX_ROSTER_HEADS]
         for page, more in pages([account.roster.signed[e] for e in lacking], LIMIT.MAX_ENTRIES):

@@ -1,7 +1,7 @@
 """Content of files by way of a mailbox (chapter service, 9.5), over one link."""
 from . import data, service, wire
 from .registry import LIMIT, Refused
-from .transfer import plan_from_list
+from .blobs import plan_from_list
 from .wire import Struct
 
 

@@ -2,12 +2,12 @@
 import json
 
 from . import data, wire
-from .chain import CLOSE, DELEGATE, GENESIS, GRANT, TAKEOVER, Chain, open_record
+from .blobs import cut
+from .chain import CLOSE, DELEGATE, GENESIS, GRANT, TAKEOVER, Chain
 from .crypto import blob_id
 from .data import BLOB, EXCLUSIVE, STREAMS, Part
 from .registry import LIMIT, Refused
 from .replica import Copy
-from .transfer import cut
 from .wire import ZERO32, Struct
 
 
@@ -421,6 +421,3 @@ def check_equivocation(session, record):
         session.reported.append(pair)
         session.touch()
         session.dev.event("equivocation", session=session.id.hex(), key=record.body.signer.hex(), records=pair)
-
-
-__all__ = ["Session", "Announced", "check_equivocation", "open_record"]

@@ -1,8 +1,8 @@
 """Chapter handoff, section 7.6: the source."""
-from . import data, generations, wire
+from . import crypto, data, generations, wire
 from .chain import GRANT
 from .registry import LIMIT, Refused, code_bytes, code_name
-from .wire import ZERO16, ZERO32, Struct
+from .wire import ZERO32, Struct
 
 PULL, ANSWER, STANDING = range(3)
 DECLINE_CODES = ("HO_DECLINED", "HO_CANCELLED", "HO_TIMEOUT", "HO_SUPERSEDED", "DATA_HASH")
@@ -347,8 +347,6 @@ class Source:
         grant = session.grant
         if grant is None or ack.record != grant.record:
             return
-        from . import crypto
-
         try:
             crypto.verify(grant.target, b"segue/1 sig head" + ack.record, ack.sig)
         except Refused:
@@ -438,6 +436,3 @@ class OfferRequest:
         link.requests.pop(req, None)
         if self.source.initiated.get(self.session.id) is self.started:
             self.source.give_up(self.session, code, tell=False)
-
-
-__all__ = ["Source", "ZERO16"]

@@ -1,9 +1,8 @@
 """Chapter handoff, section 7.7: the target."""
 from . import data, generations, wire
-from .chain import open_record
 from .registry import LIMIT, Refused, code_bytes, code_name
 from .source import ANSWER, DECLINE_CODES, PULL, STANDING
-from .wire import ZERO32, Struct
+from .wire import Struct
 
 
 class Invited:
@@ -113,6 +112,16 @@ class Target:
     def invitation(self, token):
         return next((i for i in self.invited.values() if i.id == token), None)
 
+    def won(self, sid, record):
+        """A GRANT made this device the primary: the wish is over, and is resolved once that is durable."""
+        seek = self.seeks.pop(sid, None)
+        self.dev.clear_timers(("seek", sid))
+        if seek is None:
+            return
+        if seek.fetch:
+            seek.fetch.stop()
+        self.dev.store.when_durable(lambda: self._resolve(seek, {"record": record.hex()}))
+
     def user_cancels(self, sid):
         seek = self.seeks.get(sid)
         if seek is None:
@@ -221,7 +230,7 @@ class Target:
         except Refused as e:
             self._fetch_failed(seek, e.code)
             return
-        if not self._streams_held(session, manifest):
+        if not self.streams_held(session, manifest):
             seek.waiting_sync = True
             return
         self._durable_soon(seek, session, manifest)
@@ -255,7 +264,7 @@ class Target:
                 continue
             self.dev.sync.take_struct(session, part, None)
 
-    def _streams_held(self, session, manifest):
+    def streams_held(self, session, manifest):
         for part in manifest.parts:
             if part.kind in data.STREAMS:
                 held = session.copy.parts.get(part.part)
@@ -268,7 +277,7 @@ class Target:
         seek = self.seeks.get(session.id)
         if seek and seek.waiting_sync:
             manifest = data.check_manifest(seek.sid, self.dev.blobs.get(seek.manifest.manifest), seek.manifest.root)
-            if self._streams_held(session, manifest):
+            if self.streams_held(session, manifest):
                 self._durable_soon(seek, session, manifest)
 
     def _send_want(self, seek):
@@ -517,119 +526,3 @@ class Target:
         seek = self.seeks.get(session.id)
         if seek and seek.source == device:
             self.fail(seek, "AUTH_REVOKED", told=True)
-
-    # --- GRANT
-
-    def on_grant(self, link, m):
-        sid = None
-        try:
-            sid = wire.decode("Record", m.record.body).session
-        except Refused:
-            pass
-        req = m.req if self._is_mine(link, m.req) else m.req
-        try:
-            self._grant(link, m)
-        except Refused as e:
-            link.error(req, sid, e.code)
-
-    def _is_mine(self, link, req):
-        return req in link.requests
-
-    def _grant(self, link, m):
-        body = wire.open_body("Record", m.record)
-        session = self.handoff.known(body.session, link.peer)
-        if session is None:
-            raise Refused("HO_UNKNOWN_SESSION")
-        want = wire.open_body("Want", m.want)
-        wire.verify_signed("Want", m.want, want.target)
-        wire.verify_signed("Record", m.record, body.signer)
-        parent = session.chain.get(body.parent)
-        if parent is None:
-            raise Refused("HO_CHAIN", "HO-CHAIN-1")
-        final = wire.decode("Final", m.end.body)
-        try:
-            wire.verify_signed("Final", m.end, parent.body.owner)
-        except Refused:
-            raise Refused("HO_FINAL", "HO-GRANT-6") from None
-        rid = wire.object_id("Record", m.record.body)
-        known = session.chain.get(rid)
-        if rid in session.activated or known is not None and session.head is not known:
-            self.handoff.send_head(link, session, body.parent)
-            return
-        wid = wire.object_id("Want", m.want.body)
-        if not (
-            want.target == self.dev.key and want.actor == session.actor and want.parent == body.parent
-            and body.owner == self.dev.key and body.want == wid
-        ):
-            raise Refused("HO_NO_CONSENT", "HO-GRANT-5")
-        if known is None:
-            session.chain.check(body)
-        if final.parent != body.parent or final.session != body.session:
-            raise Refused("HO_FINAL", "HO-GRANT-6")
-        parts = self._check_data(session, m, want, final)
-        self._activate(link, session, m, body, rid, parts, final)
-
-    def _check_data(self, session, m, want, final):
-        """HO-GRANT-7 and the inline ops: the exclusive parts after them."""
-        raw = self.dev.blobs.get(final.manifest)
-        own = session.announce() if raw is None else None
-        if own is not None and own.hash == final.manifest:
-            raw = own.raw
-        held = raw is not None and self._complete(session, raw, final)
-        if not held:
-            raise Refused("DATA_INCOMPLETE", "HO-GRANT-7")
-        manifest = data.check_manifest(session.id, raw)
-        parts = {p.part: data.part_of(session.id, p) for p in manifest.parts}
-        for op in m.ops:
-            part = parts.get(op.part)
-            if part and part.kind == data.EXCLUSIVE and 0 < op.seq <= part.tips.get(op.actor, (0,))[0]:
-                continue
-            data.apply_inline(parts, set(parts), op)
-        roots = [(p, parts[p].root()) for p in sorted(parts)]
-        exclusive = [(p, r) for p, r in roots if parts[p].kind == data.EXCLUSIVE]
-        if data.root_of(session.id, roots) != final.root or data.root_of(session.id, exclusive) != final.exclusive:
-            raise Refused("DATA_ROOT", "DATA-ROOT-1")
-        return {p: part for p, part in parts.items() if part.kind == data.EXCLUSIVE}
-
-    def _complete(self, session, raw, final):
-        try:
-            manifest = data.check_manifest(session.id, raw)
-        except Refused:
-            return False
-        files = all(e.len == 0 or e.mode >= data.DIRECTORY or self.dev.blobs.get(e.blob) is not None for e in data.manifest_entries(manifest))
-        return files and self._streams_held(session, manifest)
-
-    def _activate(self, link, session, m, body, rid, parts, final):
-        old = session.head
-        record = session.chain.get(rid) or session.chain.add(m.record, body)
-        session.keep_record(record)
-        session.take_part_in()
-        session.activated[rid] = session.actor
-        session.proven = True
-        for pid, part in parts.items():
-            held = session.copy.parts.get(pid)
-            if held is None or held.root() != part.root():
-                session.keep_part(part)
-        for pid in [p for p, part in session.copy.parts.items() if part.kind == data.EXCLUSIVE and p not in parts]:
-            session.drop_part(pid)
-        session.touch()
-        seek = self.seeks.pop(session.id, None)
-        self.dev.clear_timers(("seek", session.id))
-        if seek and seek.fetch:
-            seek.fetch.stop()
-        link.requests.pop(m.req, None)
-        if session.head is record:
-            if old is not record:
-                self.handoff.head_changed(session, old)
-            self.dev.event("activated", session=session.id.hex(), record=rid.hex())
-        self.handoff.send_head(link, session, body.parent)
-
-        def durable():
-            if seek:
-                self._resolve(seek, {"record": rid.hex()})
-            self.handoff.tell_members(session, but=link)
-
-        self.dev.store.when_durable(durable)
-
-
-__all__ = ["Target", "open_record", "ZERO32"]
