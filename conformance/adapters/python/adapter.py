@@ -79,8 +79,8 @@ class Do:
 
     def accept(self, do):
         token = b(do["token"])
-        if invited := self.handoff.target.invitation(token):
-            return {"handoff": self.handoff.target.accept(invited)}
+        if invited := self.handoff.offers.find(token):
+            return {"handoff": self.handoff.offers.accept(invited)}
         session, want = self.handoff.source.waiting(token)
         if want is None:
             raise Refused("HO_TOKEN_BAD", None, "no request with this token waits")
@@ -88,8 +88,8 @@ class Do:
 
     def reject(self, do):
         token = b(do["token"])
-        if invited := self.handoff.target.invitation(token):
-            return self.handoff.target.reject(invited)
+        if invited := self.handoff.offers.find(token):
+            return self.handoff.offers.reject(invited)
         session, want = self.handoff.source.waiting(token)
         if want is None:
             raise Refused("HO_TOKEN_BAD", None, "no request with this token waits")

@@ -214,7 +214,8 @@ class Device:
         if name not in ("PUT_OK", "ENVELOPES") and self.mailbox.only_mailbox(link):
             self.violation(link.peer, None, Refused("WIRE_STATE", "SERVICE-PEER-1"))
             return
-        self.handlers[name](link, message)
+        # A message that later tables list and this implementation doesn't act on changes nothing here.
+        self.handlers.get(name, _ignore)(link, message)
 
     def ask(self, application, do):
         """What the application asks for. A refusal changes nothing."""
@@ -234,3 +235,6 @@ class Device:
         for link in list(self.links.values()):
             link.end("LINK_SHUTDOWN")
 
+
+def _ignore(link, message):
+    pass

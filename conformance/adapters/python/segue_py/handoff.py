@@ -2,6 +2,7 @@
 from . import wire
 from .chain import CLOSE, GENESIS, GRANT, TAKEOVER, open_record, session_id
 from .registry import LIMIT, Refused
+from .offers import Offers
 from .receive import Receiver
 from .session import Session, check_equivocation
 from .source import Source
@@ -17,10 +18,11 @@ class Handoff:
         self._next_handoff = 0
         self.source = Source(dev, self)
         self.target = Target(dev, self)
+        self.offers = Offers(dev, self)
         self.receiver = Receiver(dev, self)
         self.handlers = {
             "HAVE": self.on_have, "HEAD": self.on_head, "WANT": self.source.on_want, "GRANT": self.receiver.on_grant,
-            "OFFER": self.target.on_offer, "DECLINE": self.on_decline, "CANCEL": self.on_cancel,
+            "OFFER": self.offers.on_offer, "DECLINE": self.on_decline, "CANCEL": self.on_cancel,
         }
         dev.handoff = self
         for sid, raw in dev.store.under(b"s/"):
@@ -338,6 +340,7 @@ class Handoff:
             fenced = True
             self._keep_copy(session, old.id.hex())
         self.source.head_changed(session, fenced)
+        self.offers.head_changed(session)
         self.target.head_changed(session)
         if fenced:
             self.dev.event("fenced", session=session.id.hex(), head=head.id.hex(), copies=len(session.copies), **fields)
@@ -368,6 +371,7 @@ class Handoff:
         session = self.known(m.session, link.peer)
         if session is not None:
             self.source.cancelled(link, session, m)
+            self.offers.cancelled(link, session, m)
             self.target.cancelled(link, session, m)
 
     def cancel(self, session_id_):
@@ -382,6 +386,7 @@ class Handoff:
             if session.head is None:
                 continue
             self.source.revoked(session, device)
+            self.offers.revoked(session, device)
             self.target.revoked(session, device)
             if session.owner() == device or session.head.body.grantor == device:
                 self.dev.event("owner-revoked", session=session.id.hex(), owner=device.hex())

@@ -5,13 +5,6 @@ from .source import ANSWER, DECLINE_CODES, PULL, STANDING
 from .wire import Struct
 
 
-class Invited:
-    """An OFFER that its user hasn't answered."""
-
-    def __init__(self, oid, body, peer, expires):
-        self.id, self.body, self.peer, self.expires = oid, body, peer, expires
-
-
 class Seek:
     """A wish to own a session: a pull, an accepted OFFER, or a standing consent."""
 
@@ -53,10 +46,8 @@ class WantRequest:
 class Target:
     def __init__(self, dev, handoff):
         self.dev, self.handoff = dev, handoff
-        self.invited = {}  # session -> Invited
         self.seeks = {}  # session -> Seek
         self.followed = {}  # unknown session -> the device that is asked for it
-        self.offers = {}  # peer -> times of its offers
         self.staged = {}  # session -> {hash of manifest: head}, of those that WANTs named
 
     def seeks_session(self, sid):
@@ -93,24 +84,23 @@ class Target:
         if link:
             self.handoff.ask_head(link, sid, Followed(sid))
 
-    def accept(self, invited):
-        sid = invited.body.session
-        del self.invited[sid]
-        self.dev.clear_timers(("invited", sid))
+    def answer(self, sid, source, oid, offer):
+        """The user accepted an OFFER."""
         self._supersede(sid)
-        seek = Seek(self.handoff.next_handoff(), sid, invited.peer, ANSWER, self.dev.now + LIMIT.HANDOFF_TIMEOUT)
-        self._take_offer(seek, invited.id, invited.body)
+        seek = Seek(self.handoff.next_handoff(), sid, source, ANSWER, self.dev.now + LIMIT.HANDOFF_TIMEOUT)
+        self.take_offer(seek, oid, offer)
         self._start(seek)
         return seek.number
 
-    def reject(self, invited):
-        self._drop_invited(invited)
-        link = self.dev.link_to(invited.peer)
-        if link:
-            self._decline(link, invited.body.session, invited.id, "HO_DECLINED")
-
-    def invitation(self, token):
-        return next((i for i in self.invited.values() if i.id == token), None)
+    def sought(self, link, session, oid, offer):
+        """Whether an OFFER is one of what this device seeks from its source already, and so accepted (HO-OFFER-6)."""
+        seek = self.seeks.get(session.id)
+        if seek is None or seek.source != link.peer or seek.lapsed:
+            return False
+        if seek.offer_id != oid and not (seek.sent_on is link and seek.wants):
+            self.take_offer(seek, oid, offer)
+            self._fetch(seek, session)
+        return True
 
     def won(self, sid, record):
         """A GRANT made this device the primary: the wish is over, and is resolved once that is durable."""
@@ -335,7 +325,7 @@ class Target:
         if not told and seek.offer_id and not seek.wants:
             link = self.dev.link_to(seek.source)
             if link and code in ("LIMIT_ROOM", "LIMIT_MANIFEST"):
-                self._decline(link, seek.sid, seek.offer_id, "HO_DECLINED")
+                self.decline(link, seek.sid, seek.offer_id, "HO_DECLINED")
         self._resolve(seek, {"error": code})
 
     def _resolve(self, seek, result):
@@ -351,9 +341,9 @@ class Target:
             for wid in seek.wants:
                 link.send("CANCEL", session=seek.sid, subject=wid, code=code_bytes(code))
         elif seek.offer_id:
-            self._decline(link, seek.sid, seek.offer_id, code)
+            self.decline(link, seek.sid, seek.offer_id, code)
 
-    def _decline(self, link, sid, subject, code):
+    def decline(self, link, sid, subject, code):
         if link.generation >= generations.V1_7:
             link.send("DECLINE", session=sid, subject=subject, code=code_bytes(code))
 
@@ -376,86 +366,12 @@ class Target:
         if seek.lapsed and not seek.wants:
             self.fail(seek, "HO_TIMEOUT", told=True)
 
-    # --- OFFER
-
-    def on_offer(self, link, m):
-        sid = None
-        body = None
-        try:
-            body = wire.decode("Offer", m.offer.body)
-            sid = body.session
-        except Refused:
-            pass
-        try:
-            self._offer(link, m, body)
-        except Refused as e:
-            link.error(m.req, sid, e.code)
-            session = self.handoff.known(sid, link.peer) if sid else None
-            if session and e.code == "HO_STALE_PARENT":
-                self.handoff.send_head(link, session, body.parent)
-
-    def _offer(self, link, m, body):
-        times = [t for t in self.offers.get(link.peer, []) if t > self.dev.now - LIMIT.OFFER_WINDOW]
-        self.offers[link.peer] = times
-        if len(times) >= LIMIT.MAX_OFFERS:
-            raise Refused("LIMIT_OFFERS", "HO-OFFER-4")
-        times.append(self.dev.now)
-        body = wire.decode("Offer", m.offer.body)
-        wire.verify_signed("Offer", m.offer, body.source)
-        wire.check_form("Offer", body)
-        session = self.handoff.known(body.session, link.peer)
-        if session is None:
-            raise Refused("HO_UNKNOWN_SESSION")
-        if body.target != self.dev.key:
-            raise Refused("HO_TOKEN_WRONG_PEER", "HO-OFFER-2")
-        if body.source != link.peer:
-            raise Refused("HO_NOT_OWNER", "HO-OFFER-1")
-        if body.parent != session.head.id:
-            raise Refused("HO_STALE_PARENT", "HO-WANT-1")
-        if session.owner() != link.peer:
-            raise Refused("HO_NOT_OWNER", "HO-OFFER-1")
-        if not 1 <= body.manifest_len <= LIMIT.MAX_MANIFEST:
-            raise Refused("LIMIT_MANIFEST", "DATA-MANIFEST-5")
-        oid = wire.object_id("Offer", m.offer.body)
-        seek = self.seeks.get(session.id)
-        if seek and seek.source == link.peer and not seek.lapsed:
-            if seek.offer_id != oid and not (seek.sent_on is link and seek.wants):
-                self._take_offer(seek, oid, body)
-                self._fetch(seek, session)
-            return
-        old = self.invited.get(session.id)
-        if old and old.id == oid:
-            return
-        if old:
-            self._drop_invited(old)
-            self.dev.event("withdrawn", token=old.id.hex(), session=session.id.hex(), code="HO_SUPERSEDED")
-        expires = self.dev.now + min(body.ttl * 1000 or LIMIT.MAX_TTL, LIMIT.MAX_TTL)
-        invited = self.invited[session.id] = Invited(oid, body, link.peer, expires)
-        self.dev.set_timer(("invited", session.id), expires, lambda: self._void(invited, "HO_TIMEOUT"))
-        if body.name and not session.name:
-            session.name = body.name
-            session.touch()
-        self.dev.event(
-            "handoff-request", token=oid.hex(), session=session.id.hex(), from_=link.peer.hex(), name=body.name
-        )
-
-    def _take_offer(self, seek, oid, body):
+    def take_offer(self, seek, oid, body):
         seek.offer_id = oid
         seek.parent = body.parent
         self._seek_manifest(seek, Struct(root=body.root, manifest=body.manifest, manifest_len=body.manifest_len))
 
-    def _drop_invited(self, invited):
-        self.invited.pop(invited.body.session, None)
-        self.dev.clear_timers(("invited", invited.body.session))
-
-    def _void(self, invited, code):
-        self._drop_invited(invited)
-        self.dev.event("withdrawn", token=invited.id.hex(), session=invited.body.session.hex(), code=code)
-
     def cancelled(self, link, session, m):
-        invited = self.invited.get(session.id)
-        if invited and invited.id == m.subject and invited.peer == link.peer:
-            self._void(invited, code_name(m.code))
         seek = self.seeks.get(session.id)
         if seek and seek.offer_id == m.subject and seek.source == link.peer and not seek.lapsed:
             self.fail(seek, "HO_CANCELLED", told=True)
@@ -499,9 +415,6 @@ class Target:
             session.take_part_in()
 
     def head_changed(self, session):
-        invited = self.invited.get(session.id)
-        if invited and invited.body.parent != session.head.id:
-            self._void(invited, "HO_STALE_PARENT")
         self.staged.pop(session.id, None)
         seek = self.seeks.get(session.id)
         if seek and seek.parent is not None and seek.parent != session.head.id:
@@ -520,9 +433,6 @@ class Target:
             self.fail(seek, "HO_STALE_PARENT", told=True)
 
     def revoked(self, session, device):
-        invited = self.invited.get(session.id)
-        if invited and invited.peer == device:
-            self._void(invited, "AUTH_REVOKED")
         seek = self.seeks.get(session.id)
         if seek and seek.source == device:
             self.fail(seek, "AUTH_REVOKED", told=True)
