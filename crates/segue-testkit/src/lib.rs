@@ -21,4 +21,4 @@ pub use flights::{Flights, Pair, Way};
 pub use oracle::{Breach, Oracle, Promise};
 pub use rng::{Rng, Span};
 pub use scenario::{Kind, Outcome, Scenario};
-pub use world::{Faults, Options, Users, World};
+pub use world::{Faults, Options, Strike, Users, World};

@@ -178,6 +178,12 @@ impl Oracle {
         self.books.get(session).is_some_and(|book| book.forked)
     }
 
+    /// The device that last said that it is the session's primary; the first if there are several.
+    pub fn primary(&self, session: &SessionId) -> Option<usize> {
+        let mut states = self.last.iter().filter(|((_, at), _)| at == session);
+        states.find(|(_, state)| state.role == SessionRole::Primary).map(|((node, _), _)| *node)
+    }
+
     /// How many handoffs were activated.
     pub fn activations(&self) -> usize {
         self.books.values().map(|book| book.activated.len()).sum()

@@ -11,6 +11,10 @@ use crate::device::{Inspect, SessionState};
 impl Oracle {
     /// What a device says of itself after a step; `clean` if all that it wrote is synced.
     pub(crate) fn observed(&mut self, now: Instant, node: usize, inspect: &Inspect, clean: bool) {
+        // A device whose disk failed says nothing any more, and what it still thinks is lost with its power.
+        if self.failed.contains(&node) {
+            return;
+        }
         for (session, state) in &inspect.sessions {
             let before = self.last.remove(&(node, *session));
             self.check_head(now, node, *session, state, before.as_ref());

@@ -40,6 +40,7 @@ pub struct World<D> {
     oracle: Oracle,
     trace: Trace,
     replays: Replays,
+    shadows: bool,
     dice: Dice,
 }
 
@@ -82,6 +83,7 @@ impl<D: Device> World<D> {
             oracle: Oracle::default(),
             trace: Trace::default(),
             replays: Replays::default(),
+            shadows: true,
             dice,
         }
     }
@@ -343,6 +345,32 @@ enum Edge {
     Write,
     /// A sync ended, and what waited for it leaves.
     Send,
+}
+
+/// A place in a device's work where losing power hurts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// As it writes to its journal; of what it says with that nothing leaves.
+    Writing,
+    /// As it has written to its journal, and what needs no sync has left.
+    Written,
+    /// As a sync ended; nothing of what waited for it leaves.
+    Synced,
+    /// As what waited for a sync has left.
+    Sent,
+}
+
+impl Strike {
+    const fn edge(self) -> Edge {
+        match self {
+            Strike::Writing | Strike::Written => Edge::Write,
+            Strike::Synced | Strike::Sent => Edge::Send,
+        }
+    }
+
+    const fn is_unsent(self) -> bool {
+        matches!(self, Strike::Writing | Strike::Synced)
+    }
 }
 
 /// How often a device may ask to be woken at one instant before the oracle calls it stuck. A guess, far above what

@@ -7,7 +7,7 @@ use segue_proto::wire::{DeviceId, Message, SessionId};
 use segue_proto::{Continuity, Event, Instant, LinkId, Policy};
 
 use super::queue::Happening;
-use super::{Edge, World};
+use super::{Edge, Strike, World};
 use crate::device::{Command, Device, Input, Outputs, Refusal, Reply, Setup, Start};
 use crate::disk::{Backup, Disk, Mark};
 use crate::net::{End, Liveness};
@@ -30,6 +30,8 @@ pub(super) struct Node<D> {
     pub(super) syncing: bool,
     pub(super) timeout: Option<Instant>,
     pub(super) stuck: (Instant, u32),
+    /// Where it is to lose power next.
+    pub(super) strike: Option<Strike>,
     pub(super) events: Vec<(Instant, Event)>,
     /// What it sent on each control stream, up to the last whole frame.
     taps: Vec<(LinkId, Tap)>,
@@ -51,6 +53,7 @@ impl<D> Node<D> {
             syncing: false,
             timeout: None,
             stuck: (Instant::ZERO, 0),
+            strike: None,
             events: Vec::new(),
             taps: Vec::new(),
             proved: BTreeSet::new(),
@@ -80,12 +83,18 @@ impl<D> Node<D> {
 impl<D: Device> World<D> {
     /// Cuts a device's power now.
     pub fn crash(&mut self, node: usize) {
+        let outage = self.dice.faults.within(self.options.faults.outage);
+        self.crash_for(node, outage);
+    }
+
+    /// Cuts a device's power now; it starts again after so many microseconds.
+    pub fn crash_for(&mut self, node: usize, outage: u64) {
         if self.nodes[node].device.take().is_none() {
             return;
         }
         let it = &mut self.nodes[node];
         it.disk.crash(&mut self.dice.disk);
-        (it.syncing, it.timeout) = (false, None);
+        (it.syncing, it.timeout, it.strike) = (false, None, None);
         it.boot += 1;
         it.taps.clear();
         let line = format!("{} crashes", it.name);
@@ -95,8 +104,14 @@ impl<D: Device> World<D> {
             self.net.set_state(end, Liveness::Down);
             self.lose(end);
         }
-        let outage = self.dice.faults.within(self.options.faults.outage);
         self.queue.push(self.now.after(outage), Happening::Start(node));
+    }
+
+    /// Has a device lose power where it hurts, the next time that it comes there.
+    pub fn strike(&mut self, node: usize, strike: Strike) {
+        self.nodes[node].strike = Some(strike);
+        let line = format!("{} is to lose power: {strike:?}", self.nodes[node].name);
+        self.trace.note(self.now, line);
     }
 
     /// Takes a copy of a device's disk as it is.
@@ -160,6 +175,12 @@ impl<D: Device> World<D> {
         }
     }
 
+    /// Whether what devices promise is checked against what is synced. It is, unless this says otherwise: each promise costs
+    /// the start of a device.
+    pub fn set_shadows(&mut self, shadows: bool) {
+        self.shadows = shadows;
+    }
+
     /// Ends all faults: calm weather, no crashes, partitions healed, every device up before long.
     pub fn calm(&mut self) {
         self.note("all faults end");
@@ -167,6 +188,7 @@ impl<D: Device> World<D> {
         self.options.weather = crate::net::Weather::calm(delay);
         self.options.faults = super::Faults::none(self.options.faults.sync.0);
         self.options.users = super::Users::EAGER;
+        self.nodes.iter_mut().for_each(|node| node.strike = None);
         for (a, b) in self.net.partitions() {
             self.heal(a, b);
         }
@@ -246,8 +268,11 @@ impl<D: Device> World<D> {
             return;
         }
         let hurts = !outputs.batches.is_empty() || (edge == Edge::Send && !outputs.control.is_empty());
-        let crash = hurts && self.dice.faults.chance(self.options.faults.crash);
-        if crash && self.dice.faults.chance(500) {
+        let strike = self.nodes[node].strike.take_if(|strike| hurts && strike.edge() == edge);
+        let drawn = hurts && self.dice.faults.chance(self.options.faults.crash);
+        let unsent = drawn && self.dice.faults.chance(500);
+        let crash = drawn || strike.is_some();
+        if unsent || strike.is_some_and(Strike::is_unsent) {
             self.nodes[node].disk.write(&outputs);
             return self.crash(node);
         }
@@ -291,6 +316,9 @@ impl<D: Device> World<D> {
     /// Whether what a device promises would survive a crash at this instant: a shadow is started from what is synced,
     /// and asked (S4).
     fn check_promises(&mut self, node: usize, said: &[(DeviceId, Message)]) {
+        if !self.shadows {
+            return;
+        }
         let promises: Vec<_> = said.iter().filter_map(|(_, message)| oracle::promise(message)).collect();
         if promises.is_empty() {
             return;
