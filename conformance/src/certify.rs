@@ -7,13 +7,17 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use segue_proto::Generation;
 
-use crate::attach::{ChildWire, GUARD, Hello, Host, LineHost};
+use crate::attach::{ChildWire, GUARD, Hello, Host, LineHost, Place, WaitWire, Wire};
 use crate::cases::{self, Case, matches};
+use crate::exemptions;
 use crate::pairs::{self, Cell, Found, Shared};
+use crate::properties::{self, Property};
 use crate::report::Report;
+use crate::requirements::{self, Set};
 use crate::run::{self, Reason, applies};
 use crate::terminal::Terminal;
 use crate::verdict::Verdict;
@@ -33,6 +37,16 @@ pub struct CertifyOptions {
     pub report: Option<PathBuf>,
     /// What all randomness comes from.
     pub seed: u64,
+    /// How many sequences of each property are tried for a generation; none means [`properties::SEQUENCES`].
+    pub sequences: Option<u32>,
+    /// The file of the failures that the vendor knows of.
+    pub exemptions: Option<PathBuf>,
+    /// The version of the frozen requirements to ask for, and nothing besides.
+    pub requirements: Option<String>,
+    /// Where an adapter that is started by hand is waited for, instead of starting `adapter`.
+    pub attach: Option<Place>,
+    /// Whether the slowest pieces are named on the terminal.
+    pub time: bool,
 }
 
 /// How a run ended; also the program's exit code.
@@ -69,7 +83,8 @@ impl Outcome {
 /// The names of all cases and pairs, one a line.
 pub fn list_cases() -> Vec<String> {
     let cases = cases::all().into_iter().map(|case| case.name.to_string());
-    cases.chain(Cell::all().iter().map(Cell::name)).collect()
+    let properties = properties::ALL.iter().map(|property| property.name.to_string());
+    cases.chain(properties).chain(Cell::all().iter().map(Cell::name)).collect()
 }
 
 /// Certifies a subject: runs, prints, and leaves the report.
@@ -78,18 +93,28 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
     let selected = |name: &str| options.case.as_deref().is_none_or(|pattern| matches(pattern, name));
     let cases: Vec<Case> = cases::all().into_iter().filter(|case| selected(case.name)).collect();
     let cells: Vec<Cell> = Cell::all().into_iter().filter(|cell| selected(&cell.name())).collect();
-    if cases.is_empty() && cells.is_empty() {
+    let properties: Vec<Property> = properties::ALL.iter().copied().filter(|it| selected(it.name)).collect();
+    if cases.is_empty() && cells.is_empty() && properties.is_empty() {
         terminal.line("no case and no pair of that name; 'segue certify --list' names them all");
         return Outcome::Usage;
     }
-    let adapter = match options.adapter.clone().map_or_else(own, Ok) {
-        Ok(adapter) => adapter,
+    let known = options.exemptions.as_deref().map_or_else(|| Ok(Vec::new()), exemptions::read);
+    let sets = options.requirements.as_deref().map(requirements::find).transpose();
+    let (known, sets) = match (known, sets) {
+        (Ok(known), Ok(sets)) => (known, sets),
+        (Err(why), _) | (_, Err(why)) => {
+            terminal.line(&why);
+            return Outcome::Usage;
+        }
+    };
+    let subject = match Subject::new(options) {
+        Ok(subject) => subject,
         Err(why) => {
             terminal.line(&why);
             return Outcome::Suite;
         }
     };
-    let hello = host(&adapter).hello();
+    let hello = LineHost::new(subject.wire()).hello();
     let mut report = Report::new(options, &hello);
     let outcome = match hello {
         Err(why) => {
@@ -98,18 +123,22 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             Outcome::Failed
         }
         Ok(hello) => {
-            let plan = Plan::new(options, &hello, &cases, &cells);
+            let mut plan = Plan::new(options, &hello, (&cases, &properties, &cells));
+            plan.jobs.retain(|job| sets.as_ref().is_none_or(|sets| sets.iter().any(|set| job.is_in(set))));
             if plan.jobs.is_empty() {
                 terminal.line("nothing applies to the generations that were asked for");
                 return Outcome::Usage;
             }
             terminal.begin(&hello.subject, plan.jobs.len());
-            let peer = options.peer.as_deref().unwrap_or(&adapter);
-            let done = plan.run(&adapter, peer, &hello, options.seed, &terminal);
+            let (done, times) = plan.run(&subject, &hello, options, &terminal);
             terminal.finish();
             report.take(done);
+            report.excuse(known);
             let outcome = report.judge();
             terminal.show(&report, outcome);
+            if options.time {
+                terminal.times(&times);
+            }
             outcome
         }
     };
@@ -126,7 +155,28 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
 #[derive(Clone, Copy)]
 enum Job {
     Case(Case, Generation),
+    Property(Property, Generation),
     Pair(Cell),
+}
+
+impl Job {
+    /// Its name, with the generation.
+    fn name(&self) -> String {
+        match self {
+            Job::Case(case, generation) => format!("{} at {generation}", case.name),
+            Job::Property(property, generation) => format!("{} at {generation}", property.name),
+            Job::Pair(cell) => cell.name(),
+        }
+    }
+
+    /// Whether a frozen set asks for it.
+    fn is_in(&self, set: &Set) -> bool {
+        match self {
+            Job::Case(case, generation) => set.has(case.name, Some(*generation)),
+            Job::Property(property, generation) => set.has(property.name, Some(*generation)),
+            Job::Pair(cell) => set.has(&cell.name(), None),
+        }
+    }
 }
 
 /// What a piece of the run came to.
@@ -144,11 +194,16 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(options: &CertifyOptions, hello: &Hello, cases: &[Case], cells: &[Cell]) -> Plan {
+    fn new(options: &CertifyOptions, hello: &Hello, selected: (&[Case], &[Property], &[Cell])) -> Plan {
+        let (cases, properties, cells) = selected;
         let wanted =
             |generation: &Generation| options.generations.is_empty() || options.generations.contains(generation);
         let generations: Vec<Generation> = Generation::ALL.into_iter().filter(wanted).collect();
         let mut jobs = Vec::new();
+        // The longest first, so that no worker is left alone with one.
+        for generation in generations.iter().copied().filter(|generation| hello.generations.contains(generation)) {
+            jobs.extend(properties.iter().map(|property| Job::Property(*property, generation)));
+        }
         for generation in generations.iter().copied() {
             let applying = cases.iter().filter(|case| applies(case, hello, generation));
             jobs.extend(applying.map(|case| Job::Case(*case, generation)));
@@ -162,20 +217,28 @@ impl Plan {
     }
 
     /// Runs all pieces on two workers, each with adapters of its own. What they find is in the order of the plan.
-    fn run(&self, adapter: &str, peer: &str, hello: &Hello, seed: u64, terminal: &Terminal) -> Vec<Piece> {
+    fn run(
+        &self,
+        subject: &Subject,
+        hello: &Hello,
+        options: &CertifyOptions,
+        terminal: &Terminal,
+    ) -> (Vec<Piece>, Vec<(String, Duration)>) {
+        let (seed, sequences) = (options.seed, options.sequences.unwrap_or(properties::SEQUENCES));
         let next = AtomicUsize::new(0);
         let broken = AtomicUsize::new(0);
-        let found: Mutex<Vec<(usize, Piece)>> = Mutex::new(Vec::new());
+        let found: Mutex<Vec<(usize, Piece, Duration)>> = Mutex::new(Vec::new());
         thread::scope(|scope| {
-            for _ in 0..WORKERS {
+            for _ in 0..subject.workers() {
                 scope.spawn(|| {
-                    let mut worker = Worker { adapter, peer, hello, seed, host: host(adapter), pair: None };
+                    let mut worker = Worker::new(subject, hello, seed, sequences);
                     loop {
                         let at = next.fetch_add(1, Ordering::SeqCst);
                         let Some(job) = self.jobs.get(at) else { return };
+                        let begun = Instant::now();
                         let stop = broken.load(Ordering::SeqCst) >= MAX_BROKEN;
                         let piece = if stop { given_up(*job) } else { worker.run(*job) };
-                        let ended = worker.host.failure().is_some();
+                        let ended = worker.host.borrow().failure().is_some();
                         if ended {
                             broken.fetch_add(1, Ordering::SeqCst);
                         } else if !stop {
@@ -183,36 +246,47 @@ impl Plan {
                         }
                         terminal.step();
                         if let Ok(mut found) = found.lock() {
-                            found.push((at, piece));
+                            found.push((at, piece, begun.elapsed()));
                         }
                     }
                 });
             }
         });
         let mut found = found.into_inner().unwrap_or_default();
-        found.sort_by_key(|(at, _)| *at);
-        found.into_iter().map(|(_, piece)| piece).collect()
+        found.sort_by_key(|(at, ..)| *at);
+        let timed = found.into_iter().zip(&self.jobs).map(|((_, piece, time), job)| (piece, (job.name(), time)));
+        timed.unzip()
     }
 }
 
 struct Worker<'a> {
-    adapter: &'a str,
-    peer: &'a str,
     hello: &'a Hello,
     seed: u64,
-    host: LineHost,
-    pair: Option<[Shared; 2]>,
+    sequences: u32,
+    host: Shared,
+    pair: [Shared; 2],
+}
+
+impl<'a> Worker<'a> {
+    fn new(subject: &Subject, hello: &'a Hello, seed: u64, sequences: u32) -> Worker<'a> {
+        let [host, source, target] = subject.hosts();
+        Worker { hello, seed, sequences, host, pair: [source, target] }
+    }
 }
 
 impl Worker<'_> {
     fn run(&mut self, job: Job) -> Piece {
         let (hello, seed) = (self.hello, self.seed);
         let piece = catch_unwind(AssertUnwindSafe(|| match job {
-            Job::Case(case, generation) => Piece::Case(run::run(&mut self.host, hello, &case, generation, seed)),
-            Job::Pair(cell) => {
-                let hosts = self.pair.get_or_insert_with(|| [shared(self.adapter), shared(self.peer)]);
-                Piece::Pair(pairs::play(hosts, cell, seed, FAULTY))
+            Job::Case(case, generation) => {
+                let mut host = self.host.borrow_mut();
+                Piece::Case(run::run(&mut **host, hello, &case, generation, seed))
             }
+            Job::Property(property, generation) => {
+                let sequences = self.sequences;
+                Piece::Case(properties::examine(&self.pair, hello, &property, generation, seed, sequences))
+            }
+            Job::Pair(cell) => Piece::Pair(pairs::play(&self.pair, cell, seed, pairs::FAULTY)),
         }));
         piece.unwrap_or_else(|panic| {
             let words = panic.downcast_ref::<String>().cloned();
@@ -226,22 +300,76 @@ impl Worker<'_> {
 fn given_up(job: Job) -> Piece {
     let (expected, came) = ("an adapter that answers", "it broke several times in a row, and the run was given up");
     let reason = Reason { expected: expected.into(), came: came.into(), lines: Vec::new() };
+    let case = |case, generation| {
+        let (verdict, reason) = (Verdict::Inconclusive, Some(reason.clone()));
+        Piece::Case(run::Result { case, generation, verdict, reason, replay: None })
+    };
     match job {
-        Job::Case(case, generation) => {
-            let (verdict, reason) = (Verdict::Inconclusive, Some(reason));
-            Piece::Case(run::Result { case: case.name, generation, verdict, reason })
-        }
+        Job::Case(it, generation) => case(it.name, generation),
+        Job::Property(property, generation) => case(property.name, generation),
         Job::Pair(cell) => Piece::Pair(Found { cell, says: came.into(), fault: Some((0, reason)) }),
     }
 }
 
-fn host(command: &str) -> LineHost {
-    LineHost::new(Box::new(ChildWire::new(command, GUARD)))
+/// How the subject is reached.
+pub(crate) enum Subject {
+    /// By the commands that start its adapter, and that of the other device of pairs.
+    Started(String, String),
+    /// By an adapter that is waited for.
+    Awaited(WaitWire),
 }
 
-fn shared(command: &str) -> Shared {
-    let host: Box<dyn Host> = Box::new(host(command));
-    Rc::new(RefCell::new(host))
+impl Subject {
+    /// The subject that the options name; this program's own adapter if none.
+    ///
+    /// # Errors
+    /// If this program can't be found.
+    pub(crate) fn new(options: &CertifyOptions) -> Result<Subject, String> {
+        if let Some(place) = &options.attach {
+            return Ok(Subject::Awaited(WaitWire::new(place.clone())));
+        }
+        let adapter = options.adapter.clone().map_or_else(own, Ok)?;
+        let peer = options.peer.clone().unwrap_or_else(|| adapter.clone());
+        Ok(Subject::Started(adapter, peer))
+    }
+
+    /// A wire to the subject.
+    pub(crate) fn wire(&self) -> Box<dyn Wire> {
+        match self {
+            Subject::Started(adapter, _) => Box::new(ChildWire::new(adapter, GUARD)),
+            Subject::Awaited(wire) => Box::new(wire.clone()),
+        }
+    }
+
+    /// The subject, and the source and target of pairs. An adapter that is waited for is all three.
+    pub(crate) fn hosts(&self) -> [Shared; 3] {
+        let shared = |wire: Box<dyn Wire>| -> Shared { Rc::new(RefCell::new(Box::new(LineHost::new(wire)))) };
+        match self {
+            Subject::Started(_, peer) => {
+                let peer = Box::new(ChildWire::new(peer, GUARD));
+                [shared(self.wire()), shared(self.wire()), shared(peer)]
+            }
+            Subject::Awaited(_) => {
+                let one = shared(self.wire());
+                [one.clone(), one.clone(), one]
+            }
+        }
+    }
+
+    /// What it is called in words.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Subject::Started(adapter, _) => adapter.clone(),
+            Subject::Awaited(_) => "the adapter".into(),
+        }
+    }
+
+    const fn workers(&self) -> usize {
+        match self {
+            Subject::Started(..) => WORKERS,
+            Subject::Awaited(_) => 1,
+        }
+    }
 }
 
 /// This program's own adapter.
@@ -252,7 +380,5 @@ fn own() -> Result<String, String> {
 
 /// The children that work at a time: the machine that all numbers are for has two cores.
 const WORKERS: usize = 2;
-/// How many worlds with faults a pair is played in, besides the calm one.
-const FAULTY: u64 = 2;
 /// How often in a row an adapter may break before the run is given up: each time may cost the guard's ten seconds.
 const MAX_BROKEN: usize = 4;

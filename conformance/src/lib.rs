@@ -8,15 +8,22 @@
 pub mod attach;
 pub mod cases;
 pub mod certify;
+pub mod choices;
+pub mod exemptions;
 pub mod lab;
 pub mod mutants;
 pub mod pairs;
 pub mod peer;
+pub mod properties;
 pub mod protocol;
 pub mod report;
+pub mod requirements;
 pub mod run;
+pub mod smoke;
 pub mod terminal;
 pub mod verdict;
 
 pub use attach::{AdapterOptions, adapter, list_mutants};
 pub use certify::{CertifyOptions, Outcome, certify, list_cases};
+pub use properties::replay::replay;
+pub use smoke::smoke;

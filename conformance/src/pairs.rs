@@ -96,8 +96,8 @@ impl Cell {
 
 /// Plays a cell: once in calm weather, and in as many worlds with faults.
 pub fn play(hosts: &[Shared; 2], cell: Cell, seed: u64, faulty: u64) -> Found {
-    let worlds = if cell.way == Way::Floor { 1 } else { 1 + faulty };
-    for at in 0..worlds {
+    let last = if cell.way == Way::Floor { 0 } else { faulty };
+    for at in 0..=last {
         hosts.iter().for_each(|host| host.borrow_mut().renew());
         let mut world = Scene::new(hosts, cell, seed.wrapping_add(at));
         let outcome = world.run((at > 0).then(|| weather(seed.wrapping_add(at))));
@@ -116,6 +116,14 @@ pub fn play(hosts: &[Shared; 2], cell: Cell, seed: u64, faulty: u64) -> Found {
     }
     Found { cell, says: cell.expected(), fault: None }
 }
+
+/// In how many worlds a run plays a cell.
+pub fn worlds(cell: Cell) -> usize {
+    if cell.way == Way::Floor { 1 } else { 1 + FAULTY as usize }
+}
+
+/// How many worlds with faults a run plays a pair in, besides the calm one.
+pub const FAULTY: u64 = 2;
 
 /// Weather with everything that goes wrong on a network and a disk, but not so bad that nothing gets through.
 fn weather(seed: u64) -> Options {

@@ -8,9 +8,11 @@ use segue_proto::Generation;
 use serde_json::{Value, json};
 
 use crate::attach::Hello;
-use crate::cases;
-use crate::certify::{CertifyOptions, Outcome, Piece};
-use crate::pairs::Found;
+use crate::cases::{self, Level};
+use crate::certify::{CertifyOptions, Outcome, Piece, list_cases};
+use crate::exemptions::{self, Exemption, Judged, Shown};
+use crate::pairs::{self, Found};
+use crate::properties::{self, Property};
 use crate::protocol::VERSION;
 use crate::protocol::json::Json;
 use crate::run::{self, Reason};
@@ -26,6 +28,12 @@ pub struct Report {
     pub pairs: Vec<Found>,
     /// Mistakes of the suite itself.
     pub panics: Vec<String>,
+    /// The failures that the vendor knows of.
+    pub exemptions: Vec<Exemption>,
+    /// What of them covers which result, and what is wrong with them: results are the cases, and then the pairs.
+    pub judged: Judged,
+    requirements: Option<String>,
+    sequences: u32,
     outcome: Outcome,
     why: Option<String>,
 }
@@ -45,7 +53,11 @@ impl Report {
     pub fn new(options: &CertifyOptions, hello: &Result<Hello, String>) -> Report {
         let (seed, hello) = (options.seed, hello.clone());
         let (cases, pairs, panics) = (Vec::new(), Vec::new(), Vec::new());
-        Report { seed, hello, cases, pairs, panics, outcome: Outcome::Suite, why: None }
+        let (exemptions, judged) = (Vec::new(), Judged::default());
+        let sequences = options.sequences.unwrap_or(properties::SEQUENCES);
+        let (requirements, outcome) = (options.requirements.clone(), Outcome::Suite);
+        let why = None;
+        Report { seed, hello, cases, pairs, panics, exemptions, judged, requirements, sequences, outcome, why }
     }
 
     /// Takes in what was found.
@@ -59,20 +71,62 @@ impl Report {
         }
     }
 
+    /// Holds the failures that the vendor knows of against what was found.
+    pub fn excuse(&mut self, exemptions: Vec<Exemption>) {
+        self.judged = exemptions::judge(&exemptions, &self.shown(), &list_cases());
+        self.exemptions = exemptions;
+    }
+
+    /// The entry that covers a result, by its place among cases and then pairs.
+    pub fn exemption(&self, at: usize) -> Option<&Exemption> {
+        self.judged.exempt.get(at).copied().flatten().and_then(|entry| self.exemptions.get(entry))
+    }
+
     /// How the run ended.
     pub fn judge(&mut self) -> Outcome {
-        let count = |verdict| self.cases.iter().filter(|result| result.verdict == verdict).count();
-        let good_pairs = self.pairs.iter().filter(|found| found.fault.is_none()).count();
-        let bad = count(Verdict::Fail) + count(Verdict::Inconclusive) + self.pairs.len() - good_pairs;
+        let shown = self.shown();
+        let passed = shown.iter().filter(|result| result.verdict == Verdict::Pass).count();
+        let failed = |at: usize, verdict| {
+            matches!(verdict, Verdict::Fail | Verdict::Inconclusive) && self.exemption(at).is_none()
+        };
+        let bad = shown.iter().enumerate().filter(|(at, result)| failed(*at, result.verdict)).count();
         let outcome = if !self.panics.is_empty() {
             Outcome::Suite
-        } else if bad > 0 || count(Verdict::Pass) + good_pairs == 0 {
+        } else if bad > 0 || passed == 0 || !self.judged.wrong.is_empty() {
             Outcome::Failed
         } else {
             Outcome::Certified
         };
-        self.end(outcome, None);
+        let why = (!self.judged.wrong.is_empty()).then(|| self.judged.wrong.join("; "));
+        self.end(outcome, why);
         outcome
+    }
+
+    /// Every result, cases and then pairs, as exemptions see it.
+    fn shown(&self) -> Vec<Shown<'_>> {
+        let cases = self.cases.iter().map(|result| Shown {
+            case: result.case.into(),
+            generation: Some(result.generation),
+            verdict: result.verdict,
+            reason: result.reason.as_ref(),
+        });
+        let pairs = self.pairs.iter().map(|found| Shown {
+            case: found.cell.name().into(),
+            generation: None,
+            verdict: if found.fault.is_none() { Verdict::Pass } else { Verdict::Fail },
+            reason: found.fault.as_ref().map(|(_, reason)| reason),
+        });
+        cases.chain(pairs).collect()
+    }
+
+    /// How many permutations were run: ways of a case, sequences of a property, worlds of a pair.
+    pub fn permutations(&self) -> usize {
+        let ran = self.cases.iter().filter(|result| result.verdict != Verdict::Unsupported);
+        let cases = ran.map(|result| match Property::find(result.case) {
+            Some(_) => self.sequences as usize,
+            None => run::WAYS,
+        });
+        cases.sum::<usize>() + self.pairs.iter().map(|found| pairs::worlds(found.cell)).sum::<usize>()
     }
 
     /// Notes how the run ended, and why if there is more to say than the cases do.
@@ -90,6 +144,8 @@ impl Report {
         let ran: BTreeSet<&str> = self.cases.iter().map(|result| result.case).collect();
         let all = cases::all();
         let named = all.iter().filter(|case| ran.contains(case.name)).flat_map(|case| case.clauses.iter());
+        let properties = properties::ALL.iter().filter(|property| ran.contains(property.name));
+        let named = named.chain(properties.flat_map(|property| property.clauses.iter()));
         let mut tested: BTreeSet<String> = named.map(|clause| (*clause).to_string()).collect();
         if !self.pairs.is_empty() {
             tested.extend((1..=16).map(|n| format!("GEN-PAIR-{n}")));
@@ -126,8 +182,14 @@ impl Report {
             "outcome": self.outcome.name(),
             "why": self.why,
             "subject": self.subject(),
-            "cases": self.cases.iter().map(case_json).collect::<Vec<_>>(),
-            "pairs": self.pairs.iter().map(pair_json).collect::<Vec<_>>(),
+            "requirements": self.requirements,
+            "permutations": self.permutations(),
+            "cases": self.cases.iter().enumerate().map(|(at, it)| excused(case_json(it), self.exemption(at))).collect::<Vec<_>>(),
+            "pairs": self.pairs.iter().enumerate().map(|(at, it)| {
+                excused(pair_json(it), self.exemption(self.cases.len() + at))
+            }).collect::<Vec<_>>(),
+            "exemptions": self.exemptions.iter().map(exemptions::to_json).collect::<Vec<_>>(),
+            "exemptions_wrong": self.judged.wrong,
             "suite_errors": self.panics,
             "clauses": {
                 "tested": coverage.tested,
@@ -143,10 +205,18 @@ impl Report {
                 "name": hello.subject,
                 "generations": hello.generations.to_json(),
                 "commands": hello.commands,
+                "choices": hello.choices.declared(),
             }),
             Err(why) => json!({ "error": why }),
         }
     }
+}
+
+fn excused(mut result: Value, exemption: Option<&Exemption>) -> Value {
+    if let Some(entry) = exemption {
+        result["exempt"] = entry.reason.as_str().into();
+    }
+    result
 }
 
 fn case_json(result: &run::Result) -> Value {
@@ -161,8 +231,15 @@ fn case_json(result: &run::Result) -> Value {
         out["level"] = case.level.name().into();
         out["part"] = case.part.name().into();
     }
+    if let Some(property) = Property::find(result.case) {
+        out["clauses"] = json!(property.clauses);
+        out["level"] = Level::Must.name().into();
+    }
     if let Some(reason) = &result.reason {
         out["reason"] = reason_json(reason);
+    }
+    if let Some(token) = &result.replay {
+        out["replay"] = token.as_str().into();
     }
     out
 }
@@ -184,7 +261,8 @@ fn pair_json(found: &Found) -> Value {
 }
 
 fn reason_json(reason: &Reason) -> Value {
-    json!({ "expected": reason.expected, "came": reason.came, "transcript": reason.lines })
+    let class = exemptions::class(reason);
+    json!({ "expected": reason.expected, "came": reason.came, "class": class, "transcript": reason.lines })
 }
 
 /// Every requirement of the spec: a paragraph that opens with its id in bold.

@@ -4,7 +4,8 @@ use segue_proto::Generation;
 
 use crate::attach::{Failure, Hello, Host};
 use crate::cases::{Body, Case, Step};
-use crate::lab::Lab;
+use crate::exemptions::{ADAPTER, DECLARED};
+use crate::lab::{Lab, Shake};
 use crate::verdict::{Fault, Verdict};
 
 /// What a case came to for one generation.
@@ -18,6 +19,8 @@ pub struct Result {
     pub verdict: Verdict,
     /// Why it didn't pass.
     pub reason: Option<Reason>,
+    /// The token by which `segue certify --replay` shows the failure of a property again.
+    pub replay: Option<String>,
 }
 
 /// Why a case didn't pass.
@@ -36,7 +39,7 @@ const LINES: usize = 24;
 
 /// Runs a case for a generation.
 pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generation, seed: u64) -> Result {
-    let result = |verdict, reason| Result { case: case.name, generation, verdict, reason };
+    let result = |verdict, reason| Result { case: case.name, generation, verdict, reason, replay: None };
     let lacks = case.needs.iter().find(|need| !hello.commands.iter().any(|command| command == *need));
     if let Some(command) = lacks {
         let reason =
@@ -47,33 +50,55 @@ pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generati
         Body::Works(step) => vec![("", step)],
         Body::Refused { twin, bad } => vec![("its twin, which must work: ", twin), ("", bad)],
     };
-    for (which, step) in steps {
-        if let Err(reason) = examine(host, case, generation, seed, step) {
-            let reason = Reason { expected: format!("{which}{}", reason.expected), ..reason };
-            return result(Verdict::Fail, Some(reason));
+    for shake in [Shake::NONE, Shake::ALL] {
+        for (which, step) in &steps {
+            if let Err(reason) = examine(host, hello, case, generation, seed, *step, shake) {
+                let needs = if shake == Shake::NONE { "" } else { needed(host, hello, case, generation, seed, *step) };
+                let reason = Reason { expected: format!("{which}{needs}{}", reason.expected), ..reason };
+                return result(Verdict::Fail, Some(reason));
+            }
         }
     }
     result(Verdict::Pass, None)
 }
 
-fn examine(
+/// In how many ways a case is run for a generation: plainly, and with its delivery shaken.
+pub const WAYS: usize = 2;
+
+/// What of shaken delivery a failure needs, in words.
+fn needed(
     host: &mut dyn Host,
+    hello: &Hello,
     case: &Case,
     generation: Generation,
     seed: u64,
     step: Step,
+) -> &'static str {
+    let alone =
+        Shake::EACH.iter().find(|(shake, _)| examine(host, hello, case, generation, seed, step, *shake).is_err());
+    alone.map_or("with its delivery shaken: ", |(_, words)| words)
+}
+
+fn examine(
+    host: &mut dyn Host,
+    hello: &Hello,
+    case: &Case,
+    generation: Generation,
+    seed: u64,
+    step: Step,
+    shake: Shake,
 ) -> std::result::Result<(), Reason> {
     host.renew();
     let mut lab = Lab::new(host, generation, seed, case.name);
+    lab.shake = shake;
+    lab.choices = hello.choices.clone();
     let outcome = step(&mut lab);
     let lines = lab.into_lines();
     let tail = lines[lines.len().saturating_sub(LINES)..].to_vec();
     // Whatever the case made of it: an adapter that broke has shown nothing.
     let fault = match host.failure() {
-        Some(Failure::Broken(why)) => Err(Fault::fail("an adapter that answers", why)),
-        Some(Failure::Unsupported(what)) => {
-            Err(Fault::fail("what the adapter declared in 'hello'", format!("unsupported: {what}")))
-        }
+        Some(Failure::Broken(why)) => Err(Fault::fail(ADAPTER, why)),
+        Some(Failure::Unsupported(what)) => Err(Fault::fail(DECLARED, format!("unsupported: {what}"))),
         None => outcome,
     };
     fault.map_err(|fault| Reason { expected: fault.expected, came: fault.came, lines: tail })

@@ -1,13 +1,16 @@
 //! What the user sees: a progress bar, and then tables in plain text.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use segue_proto::Generation;
 
 use crate::cases;
 use crate::certify::Outcome;
+use crate::exemptions;
 use crate::pairs::Way;
+use crate::properties::Property;
 use crate::report::Report;
 use crate::run::Reason;
 use crate::verdict::Verdict;
@@ -71,6 +74,18 @@ impl Terminal {
         self.line(last);
     }
 
+    /// Names the pieces that took longest by the wall clock, and says what all took.
+    pub fn times(&mut self, times: &[(String, Duration)]) {
+        let mut slowest: Vec<&(String, Duration)> = times.iter().collect();
+        slowest.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        let all: Duration = times.iter().map(|(_, time)| *time).sum();
+        self.line("");
+        self.line(&format!("{} pieces took {:.1} s together; the slowest:", times.len(), all.as_secs_f64()));
+        for (name, time) in slowest.into_iter().take(SLOWEST) {
+            self.line(&format!("{:>9.1} ms  {name}", time.as_secs_f64() * 1e3));
+        }
+    }
+
     fn generations(&mut self, report: &Report) {
         if report.cases.is_empty() {
             return;
@@ -118,12 +133,17 @@ impl Terminal {
     }
 
     fn failures(&mut self, report: &Report) {
-        for result in &report.cases {
+        for (at, result) in report.cases.iter().enumerate() {
+            if let Some(entry) = report.exemption(at) {
+                self.line(&format!("exempt: {} at {}: {}", result.case, result.generation, entry.reason));
+                continue;
+            }
             if matches!(result.verdict, Verdict::Pass) {
                 continue;
             }
-            let case = cases::all().into_iter().find(|case| case.name == result.case);
-            let clauses = case.map(|case| case.clauses.join(", ")).unwrap_or_default();
+            let case = cases::all().into_iter().find(|case| case.name == result.case).map(|case| case.clauses);
+            let clauses = case.or(Property::find(result.case).map(|property| property.clauses));
+            let clauses = clauses.map(|clauses| clauses.join(", ")).unwrap_or_default();
             self.line("");
             self.line(&format!(
                 "{}: {} (generation {}; {clauses})",
@@ -134,9 +154,14 @@ impl Terminal {
             if let Some(reason) = &result.reason {
                 self.reason(reason);
             }
+            if let Some(token) = &result.replay {
+                self.line(&format!("  again:    segue certify --replay {token}"));
+            }
         }
-        for found in &report.pairs {
-            if let Some((seed, reason)) = &found.fault {
+        for (at, found) in report.pairs.iter().enumerate() {
+            if let Some(entry) = report.exemption(report.cases.len() + at) {
+                self.line(&format!("exempt: {}: {}", found.cell.name(), entry.reason));
+            } else if let Some((seed, reason)) = &found.fault {
                 self.line("");
                 self.line(&format!(
                     "fail: {}; again with --case '{}' --seed {seed}",
@@ -146,6 +171,9 @@ impl Terminal {
                 self.reason(reason);
             }
         }
+        for why in &report.judged.wrong {
+            self.line(&format!("wrong: {why}"));
+        }
         for words in &report.panics {
             self.line(&format!("the suite failed: {words}"));
         }
@@ -154,7 +182,7 @@ impl Terminal {
 
     fn reason(&mut self, reason: &Reason) {
         self.line(&format!("  expected: {}", reason.expected));
-        self.line(&format!("  came:     {}", reason.came));
+        self.line(&format!("  came:     {} [{}]", reason.came, exemptions::class(reason)));
         let shown = reason.lines.len().saturating_sub(SHOWN);
         for line in &reason.lines[shown..] {
             self.line(&format!("    {line}"));
@@ -164,9 +192,12 @@ impl Terminal {
     fn coverage(&mut self, report: &Report) {
         let coverage = report.coverage();
         let (tested, excluded, untested) = (coverage.tested.len(), coverage.excluded.len(), coverage.untested.len());
+        self.line(&format!("permutations: {}", report.permutations()));
         self.line(&format!("requirements: {tested} tested, {excluded} excluded with a reason, {untested} untested"));
     }
 }
 
+/// How many of the slowest pieces are named.
+const SLOWEST: usize = 20;
 /// The lines of a transcript on the terminal; the report has more.
 const SHOWN: usize = 12;

@@ -8,6 +8,7 @@ use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, R
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Hello, Host, Slot, Wire};
+use crate::choices::Chosen;
 use crate::protocol::VERSION;
 use crate::protocol::json::{Json, field};
 
@@ -49,7 +50,9 @@ impl Host for LineHost {
         }
         let read = || {
             let subject = field(&answer, "subject")?;
-            Ok(Hello { subject, generations: field(&answer, "generations")?, commands: field(&answer, "commands")? })
+            let choices = Chosen::new(field(&answer, "choices")?)?;
+            let (generations, commands) = (field(&answer, "generations")?, field(&answer, "commands")?);
+            Ok(Hello { subject, generations, commands, choices })
         };
         let hello: Hello = read().map_err(|why: String| format!("in the answer to 'hello', {why}"))?;
         if hello.generations.is_empty() {

@@ -4,6 +4,8 @@ use segue_proto::{Clause, Generation, Instant};
 use segue_testkit::LocalDevice;
 use segue_testkit::device::{Outputs, Start};
 
+use crate::choices::Chosen;
+
 use super::{COMMANDS, Failure, Hello, Host, Slot};
 
 /// Makes devices that run the core in this process.
@@ -48,5 +50,6 @@ pub(super) fn reference(generations: &[Generation]) -> Hello {
         subject: format!("segue reference {}", env!("CARGO_PKG_VERSION")),
         generations: generations.to_vec(),
         commands: COMMANDS.iter().map(|name| (*name).to_string()).collect(),
+        choices: Chosen::default(),
     }
 }

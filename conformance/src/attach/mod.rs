@@ -8,15 +8,18 @@ mod client;
 mod local;
 mod null;
 mod serve;
+mod wait;
 
 use segue_proto::{Generation, Instant};
 use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Start};
 
+use crate::choices::Chosen;
 pub use child::{ChildWire, GUARD};
 pub use client::LineHost;
 pub use local::LocalHost;
 pub use null::Null;
 pub use serve::{AdapterOptions, LoopWire, Server, adapter, list_mutants};
+pub use wait::{Place, WaitWire};
 
 /// What an adapter says of its subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub struct Hello {
     pub generations: Vec<Generation>,
     /// The kinds of `do` that it offers, by their names.
     pub commands: Vec<String>,
+    /// What it chose where the specification leaves a choice.
+    pub choices: Chosen,
 }
 
 /// Where devices come from.

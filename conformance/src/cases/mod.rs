@@ -24,6 +24,8 @@ pub enum Level {
     Must,
     /// The spec says SHOULD.
     Should,
+    /// The spec leaves a choice, and the subject is held to the one that it declared.
+    Choice,
 }
 
 impl Level {
@@ -32,6 +34,7 @@ impl Level {
         match self {
             Level::Must => "MUST",
             Level::Should => "SHOULD",
+            Level::Choice => "DEFINED-CHOICE",
         }
     }
 }
@@ -105,6 +108,11 @@ impl Case {
 
     const fn since(mut self, generation: Generation) -> Case {
         self.since = generation;
+        self
+    }
+
+    const fn choice(mut self) -> Case {
+        self.level = Level::Choice;
         self
     }
 

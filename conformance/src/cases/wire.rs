@@ -8,7 +8,7 @@ use segue_testkit::device::Command;
 
 use super::scene::{TIMEOUT, alone, linked, owning, serve_until_want, session_of};
 use super::{Case, Part, refused, works};
-use crate::lab::{Done, Lab, opposite};
+use crate::lab::{Done, Lab, ensure, opposite};
 
 const E: Part = Part::End;
 
@@ -55,6 +55,7 @@ pub(super) const CASES: &[Case] = &[
         own.acknowledge(lab, &grant);
         lab.stays(own.link)
     }),
+    works("wire/frame/grease-as-declared", &["WIRE-TYPE-1"], E, grease).choice(),
     refused("wire/order/long-varint-before-what-follows", &["WIRE-ORDER-1"], E, pings, |lab| {
         ends(lab, &frame(0x08, &[0x87, 0, 0, 0, 9]), Code::WIRE_NONCANONICAL)
     }),
@@ -169,6 +170,28 @@ pub(super) const CASES: &[Case] = &[
         lab.ends_with(link, Code::WIRE_UNKNOWN_CRITICAL)
     }),
 ];
+
+/// What a subject sends over several links, each with a PING to answer: with grease or without, as it declared.
+fn grease(lab: &mut Lab) -> Done {
+    let peer = alone(lab)?;
+    let mut came = 0;
+    for _ in 0..GREASED {
+        let link = lab.connect(&peer)?;
+        for _ in 0..GREASED {
+            lab.alive(link)?;
+        }
+        came += lab.grease(link);
+        lab.link_down(link);
+    }
+    match lab.choices.of("grease") {
+        "sends" => ensure(came > 0, "grease, as the subject declared", "none"),
+        _ => ensure(came == 0, "no grease, as the subject declared or didn't say otherwise", format!("{came} frames")),
+    }
+}
+
+/// How many links are tried, and PINGs on each: of a subject that sends grease with every eighth frame, one in five
+/// thousand would send none.
+const GREASED: usize = 8;
 
 /// A frame of this type.
 fn frame(number: u64, payload: &[u8]) -> Vec<u8> {

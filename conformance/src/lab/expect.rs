@@ -16,12 +16,12 @@ pub const SOON: u64 = 250_000;
 /// Links.
 impl Lab<'_> {
     /// A transport connection on which a scripted peer and the subject prove themselves to each other; the subject
-    /// was dialled.
+    /// was dialled, unless delivery is shaken.
     ///
     /// # Errors
     /// If the subject doesn't.
     pub fn connect(&mut self, peer: &Peer) -> Done<LinkId> {
-        self.connect_as(peer, Role::Responder)
+        self.connect_as(peer, self.any_role(peer.id))
     }
 
     /// The same, with the subject in this role.
@@ -41,6 +41,9 @@ impl Lab<'_> {
     /// If the subject doesn't, or ends the link.
     pub fn greet(&mut self, peer: &Peer, link: LinkId) -> Done {
         let hello = peer.hello();
+        if let Some(end) = self.ends.get_mut(&link) {
+            end.peer = Some(peer.id);
+        }
         let (binding, role) = self.channel(link);
         let auth = peer.auth(opposite(role), &hello, &binding);
         self.send(link, hello);
@@ -274,7 +277,8 @@ impl Lab<'_> {
     /// If the subject refuses.
     pub fn must(&mut self, command: Command) -> Done<Reply> {
         let what = super::brief(&command);
-        self.command(command).map_err(|refusal| Fault::fail(what, format!("refused: {}", refusal.text)))
+        self.command(command)
+            .map_err(|refusal| Fault::fail(what, format!("refused with {:?}: {}", refusal.code, refusal.text)))
     }
 
     /// The application asks for something, and is refused.

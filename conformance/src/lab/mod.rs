@@ -4,6 +4,7 @@
 //! its links. Nothing here waits: time is a number, and passes only when a case lets it.
 
 mod expect;
+mod shake;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,11 @@ use segue_testkit::device::{
 use segue_testkit::disk::Disk;
 use segue_testkit::rng::Rng;
 
-use crate::attach::{Host, Slot};
+use crate::attach::{Failure, Host, Slot};
+use crate::choices::Chosen;
 use crate::verdict::Fault;
 pub use expect::{SOON, ensure, opposite};
+pub use shake::Shake;
 use wire::End;
 
 /// What a case, or a step of it, came to.
@@ -37,6 +40,11 @@ pub struct Lab<'h> {
     pub syncs: bool,
     /// The subject's disk.
     pub disk: Disk,
+    /// What the subject chose where the specification leaves a choice.
+    pub choices: Chosen,
+    /// How the peers' bytes come.
+    pub shake: Shake,
+    shaker: Rng,
     now: Instant,
     device: Option<Slot>,
     timeout: Option<Instant>,
@@ -62,6 +70,9 @@ impl<'h> Lab<'h> {
             rng,
             syncs: true,
             disk: Disk::default(),
+            choices: Chosen::default(),
+            shake: Shake::NONE,
+            shaker: Rng::new(seed, "shaken"),
             now: Instant::from_micros(1_000_000),
             device: None,
             timeout: None,
@@ -171,6 +182,22 @@ impl<'h> Lab<'h> {
         self.device.as_mut()?.inspect(now).sessions.remove(&session)
     }
 
+    /// How many sessions the subject says that it keeps.
+    pub fn sessions(&mut self) -> usize {
+        let now = self.now;
+        self.device.as_mut().map_or(0, |device| device.inspect(now).sessions.len())
+    }
+
+    /// How many grease frames the subject sent on a link.
+    pub fn grease(&self, link: LinkId) -> usize {
+        self.ends.get(&link).map_or(0, |end| end.grease)
+    }
+
+    /// What went wrong with the adapter, if anything did.
+    pub fn failure(&self) -> Option<Failure> {
+        self.host.failure()
+    }
+
     /// What the subject says of its account.
     pub fn account(&mut self) -> Option<AccountState> {
         let now = self.now;
@@ -274,7 +301,11 @@ impl<'h> Lab<'h> {
     pub fn send(&mut self, link: LinkId, message: impl Into<Message>) {
         let message = message.into();
         self.note(format!("peer → {}", segue_testkit::trace::describe(&message)));
-        self.send_bytes(link, &message.to_frame());
+        let frame = self.greased(link, message.to_frame());
+        self.send_bytes(link, &frame);
+        if let (Message::Auth(_), Some(end)) = (&message, self.ends.get_mut(&link)) {
+            end.proven = true;
+        }
     }
 
     /// A peer sends bytes on the control stream, whatever they are.
@@ -285,8 +316,10 @@ impl<'h> Lab<'h> {
     }
 
     fn send_bytes(&mut self, link: LinkId, bytes: &[u8]) {
-        if self.ends.get(&link).is_some_and(|end| end.closed.is_none()) {
-            self.input(Input::Bytes { link, bytes: bytes.to_vec() });
+        for bytes in self.pieces(bytes) {
+            if self.ends.get(&link).is_some_and(|end| end.closed.is_none()) {
+                self.input(Input::Bytes { link, bytes });
+            }
         }
     }
 
@@ -295,7 +328,13 @@ impl<'h> Lab<'h> {
         let Some(end) = self.ends.get_mut(&link).filter(|end| end.closed.is_none()) else { return };
         let stream = end.next_stream();
         self.note(format!("peer → bulk {stream}, {} bytes", bytes.len()));
-        self.input(Input::Bulk { link, stream, bytes, fin: true });
+        let pieces = self.pieces(&bytes);
+        let last = pieces.len() - 1;
+        for (at, bytes) in pieces.into_iter().enumerate() {
+            if self.ends.get(&link).is_some_and(|end| end.closed.is_none()) {
+                self.input(Input::Bulk { link, stream, bytes, fin: at == last });
+            }
+        }
     }
 
     /// A peer sends the start of a unidirectional stream, and breaks it off.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use segue_proto::wire::frame::Framer;
-use segue_proto::wire::{Bytes, Message};
+use segue_proto::wire::{Bytes, DeviceId, Message};
 use segue_proto::{Code, Role, Rules};
 use segue_testkit::trace::describe;
 
@@ -14,6 +14,12 @@ pub(super) struct End {
     pub(super) binding: [u8; 32],
     /// The subject's messages that nobody looked at yet.
     pub(super) inbox: VecDeque<Message>,
+    /// The peer that stands here.
+    pub(super) peer: Option<DeviceId>,
+    /// Whether the peer has said AUTH.
+    pub(super) proven: bool,
+    /// How many grease frames came.
+    pub(super) grease: usize,
     /// The payload of the subject's HELLO, as it came.
     pub(super) hello: Option<Vec<u8>>,
     /// The code of the subject's GOAWAY.
@@ -35,6 +41,9 @@ impl End {
             role,
             binding,
             inbox: VecDeque::new(),
+            peer: None,
+            proven: false,
+            grease: 0,
             hello: None,
             goaway: None,
             closed: None,
@@ -68,7 +77,10 @@ impl End {
                     lines.push(describe(&message));
                     self.take(message, frame.payload);
                 }
-                Ok(None) if frame.number % 64 == 27 => lines.push(format!("grease 0x{:x}", frame.number)),
+                Ok(None) if frame.number % 64 == 27 => {
+                    self.grease += 1;
+                    lines.push(format!("grease 0x{:x}", frame.number));
+                }
                 Ok(None) => self.garbage = Some(format!("a frame of the unknown type 0x{:x}", frame.number)),
                 Err(violation) => self.garbage = Some(format!("a message that breaks {violation:?}")),
             }

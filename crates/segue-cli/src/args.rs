@@ -151,6 +151,28 @@ pub(crate) struct Certify {
     /// What all randomness comes from: the same seed gives the same report
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// How many random sequences to try for each property and generation [default: 40]
+    #[arg(long, value_name = "N")]
+    pub(crate) sequences: Option<u32>,
+    /// Play the sequence of a token again, as a property that failed printed it, and show all that happens
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["case", "list", "report", "sequences"])]
+    pub(crate) replay: Option<String>,
+    /// Walk the first steps with an adapter, and tell which side the first mistake is on
+    #[arg(long, conflicts_with_all = ["case", "list", "report", "replay"])]
+    pub(crate) smoke: bool,
+    /// Wait for an adapter that is started by hand, as under a debugger: tcp:127.0.0.1:PORT, unix:PATH, or
+    /// pipes:REQUESTS,ANSWERS for two named pipes. It may take its time
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["adapter", "peer"])]
+    pub(crate) attach: Option<String>,
+    /// Failures that are known: a file of yours that names cases, how they fail, and why. GUIDE.md has its form
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exemptions: Option<PathBuf>,
+    /// Ask for what this version of the frozen requirements asks for, and nothing newer: 1, or 1.4-1 for one generation
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) requirements: Option<String>,
+    /// Name the slowest cases, by the wall clock
+    #[arg(long)]
+    pub(crate) time: bool,
 }
 
 #[derive(Debug, clap::Args)]

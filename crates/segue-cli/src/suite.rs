@@ -2,7 +2,7 @@
 
 use std::io::{stdin, stdout};
 
-use segue_conformance::attach::{AdapterOptions, adapter as serve, list_mutants};
+use segue_conformance::attach::{AdapterOptions, Place, adapter as serve, list_mutants};
 use segue_conformance::{CertifyOptions, Outcome, cases, list_cases};
 
 use crate::args::{Adapter, Certify, Generation};
@@ -16,6 +16,7 @@ pub(crate) fn certify(args: &Certify) -> Result<Exit, Failure> {
         list_cases().iter().filter(selected).for_each(say);
         return Ok(Exit::Resolved);
     }
+    let attach = args.attach.as_deref().map(Place::parse).transpose().map_err(Failure::usage)?;
     let options = CertifyOptions {
         adapter: args.adapter.clone(),
         peer: args.peer.clone(),
@@ -23,8 +24,18 @@ pub(crate) fn certify(args: &Certify) -> Result<Exit, Failure> {
         case: args.case.clone(),
         report: args.report.clone(),
         seed: args.seed,
+        sequences: args.sequences,
+        exemptions: args.exemptions.clone(),
+        requirements: args.requirements.clone(),
+        attach,
+        time: args.time,
     };
-    Ok(match segue_conformance::certify(&options) {
+    let outcome = match &args.replay {
+        Some(token) => segue_conformance::replay(&options, token),
+        None if args.smoke => segue_conformance::smoke(&options),
+        None => segue_conformance::certify(&options),
+    };
+    Ok(match outcome {
         Outcome::Certified => Exit::Resolved,
         Outcome::Failed => Exit::Failed,
         Outcome::Usage => Exit::Usage,

@@ -6,8 +6,8 @@ use segue_proto::{Code, LinkId, Role};
 use segue_testkit::device::Command;
 
 use super::scene::{
-    Family, Joined, confirm, founded, greet, holds, invite, join, joined, link_msg, links, met, reads, resolved,
-    scanned, take_link, take_link_ok,
+    Family, Joined, confirm, dialled_by, founded, greet, holds, invite, join, joined, link_msg, links, met, reads,
+    resolved, scanned, take_link, take_link_ok,
 };
 use crate::cases::{Case, Part, refused, works};
 use crate::lab::{Done, Lab, ensure, opposite};
@@ -85,7 +85,7 @@ pub(super) const CASES: &[Case] = &[
         lab.boot()?;
         invite(lab)?;
         let peer = Peer::new(&mut lab.rng);
-        let link = lab.connect(&peer)?;
+        let link = dialled_by(lab, &peer)?;
         keep(lab, link, INVITE_TTL - KEEPALIVE)?;
         lab.pass(KEEPALIVE);
         lab.ends_with(link, Code::LINK_EXPIRED)
@@ -153,7 +153,7 @@ pub(super) const CASES: &[Case] = &[
         lab.boot()?;
         invite(lab)?;
         let peer = Peer::new(&mut lab.rng);
-        let link = lab.connect(&peer)?;
+        let link = dialled_by(lab, &peer)?;
         let session = SessionId::new([3; 16]);
         lab.send(link, Have { req: 1, session, head: Hash::ZERO, data: None.into(), ext: Exts::empty() });
         lab.ends_with(link, Code::WIRE_STATE)
@@ -263,7 +263,7 @@ fn just_in_time(lab: &mut Lab) -> Done {
     let invite = invite(lab)?;
     lab.pass(INVITE_TTL - 1_000_000);
     let peer = Peer::new(&mut lab.rng);
-    let link = lab.connect(&peer)?;
+    let link = dialled_by(lab, &peer)?;
     greet(lab, &peer, link, &invite.secret)?;
     join(lab, &peer, link, &invite.secret, &mut Family::start(&peer, None))
 }
@@ -273,11 +273,11 @@ fn unharmed(lab: &mut Lab) -> Done {
     lab.boot()?;
     let invite = invite(lab)?;
     let foe = Peer::new(&mut lab.rng);
-    let link = lab.connect(&foe)?;
+    let link = dialled_by(lab, &foe)?;
     lab.send(link, proof_only(Hash::new([8; 32])));
     lab.ends_with(link, Code::LINK_CHANNEL)?;
     let peer = Peer::new(&mut lab.rng);
-    let link = lab.connect(&peer)?;
+    let link = dialled_by(lab, &peer)?;
     greet(lab, &peer, link, &invite.secret)?;
     join(lab, &peer, link, &invite.secret, &mut Family::start(&peer, None))
 }
@@ -285,7 +285,7 @@ fn unharmed(lab: &mut Lab) -> Done {
 /// A second device presents the secret of an invitation that lives no more.
 fn second(lab: &mut Lab, secret: &Nonce) -> Done {
     let peer = Peer::new(&mut lab.rng);
-    let link = lab.connect(&peer)?;
+    let link = dialled_by(lab, &peer)?;
     let message = link_msg(lab, &peer, link, secret, false, false);
     lab.send(link, message);
     lab.ends_with(link, Code::LINK_EXPIRED)
@@ -331,7 +331,7 @@ fn new_refuses(lab: &mut Lab, message: impl FnOnce(&Lab, &Peer, LinkId, &Nonce) 
 
 fn proves(lab: &mut Lab, message: impl FnOnce(&Lab, &Peer, LinkId) -> LinkMsg) -> Done {
     let peer = Peer::new(&mut lab.rng);
-    let link = lab.connect(&peer)?;
+    let link = dialled_by(lab, &peer)?;
     let message = message(lab, &peer, link);
     lab.send(link, message);
     lab.ends_with(link, Code::LINK_CHANNEL)?;

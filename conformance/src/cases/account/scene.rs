@@ -140,9 +140,14 @@ pub(super) fn shown(lab: &mut Lab, peer: &Peer, link: LinkId, secret: &Nonce, ne
 pub(super) fn met(lab: &mut Lab) -> Done<(Peer, LinkId, Nonce)> {
     let invite = invite(lab)?;
     let peer = Peer::new(&mut lab.rng);
-    let link = lab.connect(&peer)?;
+    let link = dialled_by(lab, &peer)?;
     greet(lab, &peer, link, &invite.secret)?;
     Ok((peer, link, invite.secret))
+}
+
+/// A device that scanned the subject's invitation dials it: the invited device is the one that is dialled.
+pub(super) fn dialled_by(lab: &mut Lab, peer: &Peer) -> Done<LinkId> {
+    lab.connect_as(peer, Role::Responder)
 }
 
 /// The peer says LINK to a subject that is new, and is answered.

@@ -1,14 +1,19 @@
 //! What must stay: announced manifests at the source, what a WANT said to be held at the target.
 
+use segue_proto::Rules;
+use segue_proto::limits::CHUNK;
+use segue_proto::transfer::{ChunkList, Plan};
 use segue_proto::wire::Exts;
+use segue_proto::wire::codec::decode;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Get, Message};
 use segue_testkit::device::Command;
 
 use super::{S, T};
-use crate::cases::scene::{owning, serve_until_want, wanting};
+use crate::cases::scene::{learn, owning, serve_until_want, wanting};
 use crate::cases::{Case, works};
 use crate::lab::{Done, Lab, ensure};
+use crate::verdict::Fault;
 
 pub(super) const CASES: &[Case] = &[
     works("transfer/held/announced-is-served-after-a-write", &["TRANSFER-ANNOUNCE-1"], S, |lab| {
@@ -21,6 +26,7 @@ pub(super) const CASES: &[Case] = &[
         let (header, bytes) = lab.stream(own.link, "a bulk stream with the manifest that was announced")?;
         ensure(header.req == 61 && blob_id(&bytes) == blob, "its bytes", format!("{header:?}"))
     }),
+    works("transfer/list/as-declared", &["TRANSFER-LIST-1"], S, chunks_as_declared).needs(&["write-file"]).choice(),
     works("transfer/held/what-an-earlier-want-named", &["TRANSFER-HAVE-2"], T, an_earlier_want),
     works("transfer/held/no-root-before-its-ops-are-durable", &["DATA-OP-6"], S, |lab| {
         let own = owning(lab)?;
@@ -37,6 +43,32 @@ pub(super) const CASES: &[Case] = &[
         lab.take(own.link, "a HAVE with the new root", newer)
     }),
 ];
+
+/// The chunk list of a long file: of chunks of CHUNK bytes, or by content, as the subject declared.
+fn chunks_as_declared(lab: &mut Lab) -> Done {
+    let own = owning(lab)?;
+    let content: Vec<u8> = (0..3 * CHUNK + 1000).map(|at| (at / 7 % 251) as u8).collect();
+    let blob = blob_id(&content);
+    lab.must(Command::WriteFile { session: own.session, path: "film".into(), content })?;
+    let (_, _, manifest) = learn(lab, own.link, own.session)?;
+    let entry = manifest.contents().find(|entry| entry.blob == blob);
+    let entry = entry.ok_or_else(|| Fault::fail("an entry with the file's content", "none"))?;
+    let list = entry.chunks.get().cloned().ok_or_else(|| Fault::fail("a chunk list for a long file", "none"))?;
+    let (session, len) = (own.session, u64::from(list.len));
+    lab.send(own.link, Get { req: 63, session, blob: list.hash, len, ext: Exts::empty() });
+    let (_, bytes) = lab.stream(own.link, "a bulk stream with the chunk list")?;
+    let read = decode::<ChunkList>(Rules::ALL, &bytes);
+    let read = read.map_err(|why| Fault::fail("a well-formed chunk list", format!("one that breaks {why:?}")))?;
+    Plan::listed(Rules::ALL, blob, entry.len, &read)
+        .map_err(|why| Fault::fail("a chunk list for the file", format!("one that breaks {why:?}")))?;
+    let lens: Vec<usize> = read.chunks.iter().map(|chunk| chunk.len as usize).collect();
+    match lab.choices.of("chunks") {
+        "by-content" => Ok(()),
+        _ => {
+            ensure(lens == [CHUNK, CHUNK, CHUNK, 1000], "chunks of CHUNK bytes, the last shorter", format!("{lens:?}"))
+        }
+    }
+}
 
 /// The subject said WANT; then it was shown more data, and said WANT again. The GRANT answers the first.
 fn an_earlier_want(lab: &mut Lab) -> Done {

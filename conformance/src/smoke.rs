@@ -1,0 +1,189 @@
+//! `segue certify --smoke`: the first steps with an adapter, one by one, up to the first that is off.
+//!
+//! It tells what the adapter gets wrong (lines, fields, answers) from what the implementation behind it does (frames,
+//! signatures, states), and prints the requests that lead there, to be pasted.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use segue_proto::wire::{Message, SessionId};
+use segue_proto::{Event, LinkId, Role, SessionRole};
+use segue_testkit::device::{Command, Reply};
+
+use crate::attach::{Failure, Hello, Host, LineHost, Wire};
+use crate::certify::{CertifyOptions, Outcome, Subject};
+use crate::lab::{Done, Lab, ensure};
+use crate::peer::Peer;
+use crate::terminal::Terminal;
+use crate::verdict::Fault;
+
+/// Walks the first steps with the subject. [`Outcome::Certified`] if all are as they should be.
+pub fn smoke(options: &CertifyOptions) -> Outcome {
+    let mut terminal = Terminal::new();
+    match Subject::new(options) {
+        Ok(subject) => walk(subject.wire(), &subject.words(), &mut terminal),
+        Err(why) => {
+            terminal.line(&why);
+            Outcome::Suite
+        }
+    }
+}
+
+fn walk(wire: Box<dyn Wire>, command: &str, terminal: &mut Terminal) -> Outcome {
+    let log: Log = Rc::default();
+    let mut host = LineHost::new(Box::new(Listener { wire, log: log.clone() }));
+    let hello = match host.hello() {
+        Ok(hello) => hello,
+        Err(why) => return off(terminal, "hello", &Blame::Adapter(why), &log, command),
+    };
+    terminal.line(&format!("ok   hello: {}, {}", hello.subject, counted(&hello)));
+    let generation = hello.generations.iter().copied().max().unwrap_or(segue_proto::Generation::V1_4);
+    let mut lab = Lab::new(&mut host, generation, 1, "smoke");
+    let peer = Peer::new(&mut lab.rng);
+    lab.setup.trusted.push(peer.id);
+    let mut walk = Walk { peer, link: LinkId(0), session: SessionId::ZERO, hello: &hello };
+    for (name, what, step) in STEPS {
+        match (step(&mut walk, &mut lab), lab.failure()) {
+            (_, Some(Failure::Broken(why))) => return off(terminal, name, &Blame::Adapter(why), &log, command),
+            (_, Some(Failure::Unsupported(what))) => {
+                let why =
+                    format!("it answers 'unsupported' to what it declared, or to what every adapter needs: {what}");
+                return off(terminal, name, &Blame::Adapter(why), &log, command);
+            }
+            (Err(fault), None) => return off(terminal, name, &Blame::Subject(fault), &log, command),
+            (Ok(true), None) => terminal.line(&format!("ok   {name}: {what}")),
+            (Ok(false), None) => terminal.line(&format!("skip {name}: 'create' isn't declared")),
+        }
+    }
+    terminal.line("");
+    terminal.line("the adapter speaks the protocol; what 'segue certify' finds now is the implementation's");
+    Outcome::Certified
+}
+
+/// Who is to look.
+enum Blame {
+    Adapter(String),
+    Subject(Fault),
+}
+
+fn off(terminal: &mut Terminal, name: &str, blame: &Blame, log: &Log, command: &str) -> Outcome {
+    terminal.line(&format!("OFF  {name}"));
+    match blame {
+        Blame::Adapter(why) => {
+            terminal.line("     the adapter is wrong (ADAPTER.md has what it must answer):");
+            terminal.line(&format!("     {why}"));
+        }
+        Blame::Subject(fault) => {
+            terminal.line("     the adapter answers as it should; the implementation behind it is wrong,");
+            terminal.line("     or the adapter loses what it puts out:");
+            terminal.line(&format!("     expected: {}", fault.expected));
+            terminal.line(&format!("     came:     {}", fault.came));
+        }
+    }
+    let log = log.borrow();
+    terminal.line("");
+    terminal.line(&format!("these {} lines, pasted into {command}, lead there; the last is the one:", log.len()));
+    terminal.line("");
+    log.iter().for_each(|(asked, _)| terminal.line(asked));
+    if let Some((_, answer)) = log.last() {
+        terminal.line("");
+        terminal.line(&format!("its answer: {}", answer.as_deref().unwrap_or("none")));
+    }
+    Outcome::Failed
+}
+
+fn counted(hello: &Hello) -> String {
+    let generations: Vec<&str> = hello.generations.iter().map(|generation| generation.name()).collect();
+    format!("generations {}, {} commands", generations.join(", "), hello.commands.len())
+}
+
+/// What the steps know of one another.
+struct Walk<'a> {
+    peer: Peer,
+    link: LinkId,
+    session: SessionId,
+    hello: &'a Hello,
+}
+
+impl Walk<'_> {
+    fn creates(&self) -> bool {
+        self.hello.commands.iter().any(|command| command == "create")
+    }
+}
+
+/// A step: its name, what it shows, and the step itself; false if there was nothing to do.
+type Step = (&'static str, &'static str, fn(&mut Walk<'_>, &mut Lab<'_>) -> Done<bool>);
+
+const STEPS: &[Step] = &[
+    ("new", "a device starts with an empty disk", |_, lab| lab.boot().map(|()| true)),
+    ("durable", "it takes note that what it wrote is durable", |_, lab| {
+        lab.sync();
+        Ok(true)
+    }),
+    ("inspect", "it says what it keeps: nothing yet", |_, lab| {
+        let sessions = lab.sessions();
+        ensure(sessions == 0, "no session on a new device", format!("{sessions} sessions")).map(|()| true)
+    }),
+    ("link-up", "it begins with HELLO", |walk, lab| {
+        walk.link = lab.link_up(Role::Responder, None);
+        lab.take(walk.link, "HELLO in the answer to 'link-up', as the first frame of the control stream", |message| {
+            matches!(message, Message::Hello(_)).then_some(true)
+        })
+    }),
+    ("bytes", "it proves itself, and takes the peer's proof", |walk, lab| {
+        lab.link_down(walk.link);
+        walk.link = lab.connect(&walk.peer)?;
+        Ok(true)
+    }),
+    ("events", "it tells that the link is ready", |walk, lab| {
+        let (ready, own) = (lab.ready(walk.peer.id)?, lab.generation);
+        ensure(ready == own, &format!("a link of generation {own}"), ready).map(|()| true)
+    }),
+    ("ping", "it answers PING", |walk, lab| lab.alive(walk.link).map(|()| true)),
+    ("create", "it creates a session, and is primary once that is durable", |walk, lab| {
+        if !walk.creates() {
+            return Ok(false);
+        }
+        let reply = lab.must(Command::Create { name: "notes".into(), members: vec![walk.peer.id] })?;
+        let Reply::Session(session) = reply else {
+            return Err(Fault::fail("'session' in the reply", format!("{reply:?}")));
+        };
+        walk.session = session;
+        lab.event("the event created, once its batch is durable", |event| {
+            matches!(event, Event::Created { session: it } if *it == session).then_some(())
+        })?;
+        lab.is(session, SessionRole::Primary).map(|()| true)
+    }),
+    ("restore", "it goes on from its disk after losing power", |walk, lab| {
+        if !walk.creates() {
+            return Ok(false);
+        }
+        lab.reboot()?;
+        lab.is(walk.session, SessionRole::Primary).map(|()| true)
+    }),
+    ("time", "it is woken when it asked for it, and stays quiet", |_, lab| {
+        lab.pass(60_000_000);
+        Ok(true)
+    }),
+];
+
+/// What was asked, and what came.
+type Log = Rc<RefCell<Vec<(String, Option<String>)>>>;
+
+/// A wire that notes what is said on it.
+struct Listener {
+    wire: Box<dyn Wire>,
+    log: Log,
+}
+
+impl Wire for Listener {
+    fn ask(&mut self, line: &str) -> Result<String, String> {
+        let answer = self.wire.ask(line);
+        self.log.borrow_mut().push((line.to_string(), answer.as_ref().ok().cloned()));
+        answer
+    }
+
+    fn restart(&mut self) {
+        self.wire.restart();
+    }
+}

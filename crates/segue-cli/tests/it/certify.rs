@@ -1,0 +1,115 @@
+//! `certify` as vendors use it: first steps, a debugger, known failures, replays.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::util::*;
+
+/// The adapter of the reference without a clause, or of a null subject.
+fn mutant(name: &str) -> String {
+    format!("'{}' adapter --mutant {name}", env!("CARGO_BIN_EXE_segue"))
+}
+
+/// Runs `certify` with this adapter: the exit code, and what it said.
+fn certify(lab: &Lab, adapter: &str, line: &str) -> (Option<i32>, String) {
+    let out = lab.command(&format!("certify {line}")).args(["--adapter", adapter]).output().unwrap();
+    (out.status.code(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
+
+#[test]
+fn smoke_tells_the_adapter_from_the_implementation() {
+    let lab = Lab::new();
+    lab.run("certify --smoke").exits(0).says("ok   restore").says("the adapter speaks the protocol");
+    for (name, first, whose) in [
+        ("echo", "OFF  hello", "the adapter is wrong"),
+        ("accept-all", "OFF  link-up", "the implementation behind it is wrong"),
+        ("LINK-PING-1", "OFF  ping", "the implementation behind it is wrong"),
+    ] {
+        let (code, said) = certify(&lab, &mutant(name), "--smoke");
+        assert_eq!(code, Some(1), "{name}: {said}");
+        assert!(said.contains(first) && said.contains(whose), "{name}: {said}");
+        assert!(said.contains("{\"cmd\":\"hello\""), "{name}: no request to paste\n{said}");
+    }
+}
+
+#[test]
+fn an_adapter_that_is_started_by_hand_is_waited_for() {
+    let lab = Lab::new();
+    let place = lab.path("door");
+    let suite = lab.start(&format!("certify --case link/ping/* --attach unix:{}", place.display()));
+    let begun = Instant::now();
+    let door = loop {
+        match UnixStream::connect(&place) {
+            Ok(door) => break door,
+            Err(why) => assert!(begun.elapsed() < LONG, "{why}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let end = |door: UnixStream| Stdio::from(OwnedFd::from(door));
+    let mut adapter = lab.command("adapter").stdin(end(door.try_clone().unwrap())).stdout(end(door)).spawn().unwrap();
+    suite.end().exits(0).says("certified: everything that was run passed");
+    adapter.wait().unwrap();
+    lab.run("certify --attach tcp:192.0.2.1:7000").exits(2).says("of this machine alone");
+    lab.run("certify --attach somewhere").exits(2).says("unix:PATH");
+}
+
+#[test]
+fn a_failure_that_is_known_is_exempt_until_it_passes_or_fails_otherwise() {
+    let lab = Lab::new();
+    let (adapter, cases) = (mutant("WIRE-CANON-2"), "--generation 7 --case wire/canon/* --report out");
+    assert_eq!(certify(&lab, &adapter, cases).0, Some(1));
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(lab.path("out/report.json")).unwrap()).unwrap();
+    let failed = report["cases"].as_array().unwrap().iter().filter(|case| case["verdict"] == "fail");
+    let entries: Vec<_> = failed
+        .map(|case| {
+            let came = &case["reason"]["class"];
+            serde_json::json!({ "case": case["case"], "verdict": "fail", "came": came, "reason": "ticket 311" })
+        })
+        .collect();
+    assert!(!entries.is_empty(), "{report}");
+    let write = |text: String| std::fs::write(lab.path("known.json"), text).unwrap();
+    let list = serde_json::json!({ "exemptions": entries }).to_string();
+    let with = format!("{cases} --exemptions known.json");
+
+    write(list.clone());
+    let (code, said) = certify(&lab, &adapter, &with);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("ticket 311"), "{said}");
+    let report = std::fs::read_to_string(lab.path("out/report.json")).unwrap();
+    assert!(report.contains("\"exempt\": \"ticket 311\""), "{report}");
+
+    let (code, said) = certify(&lab, &format!("'{}' adapter", env!("CARGO_BIN_EXE_segue")), &with);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is stale"), "{said}");
+
+    write(list.replace("ticket 311", " "));
+    assert_eq!(certify(&lab, &adapter, &with).0, Some(2));
+    write(list.replace("wire/canon/", "wire/cannon/"));
+    let (code, said) = certify(&lab, &adapter, &with);
+    assert!(code == Some(1) && said.contains("matches no case"), "{said}");
+}
+
+#[test]
+fn a_property_that_fails_ends_in_a_token_that_shows_it_again() {
+    let lab = Lab::new();
+    let adapter = mutant("HO-GRANT-2");
+    let (code, said) = certify(&lab, &adapter, "--generation 7 --case properties/ownership/handoffs --sequences 200");
+    assert_eq!(code, Some(1), "{said}");
+    let token = said.lines().find_map(|line| line.split("--replay ").nth(1)).unwrap_or_else(|| panic!("{said}"));
+    let (code, again) = certify(&lab, &adapter, &format!("--replay {token}"));
+    assert_eq!(code, Some(1), "{again}");
+    assert!(again.contains("fails:") && again.contains("the owner"), "{again}");
+    lab.run(&format!("certify --replay {token}")).exits(0).says("passes");
+    lab.run(&format!("certify --replay 9{}", &token[1..])).exits(2).says("the suite that printed it");
+}
+
+#[test]
+fn a_frozen_set_of_requirements_can_be_asked_for() {
+    let lab = Lab::new();
+    lab.run("certify --requirements 1.4-1 --case link/ping/* --time").exits(0).says("pieces took");
+    lab.run("certify --requirements 99").exits(2).says("1.4-1");
+}
