@@ -89,11 +89,11 @@ class Do:
     def reject(self, do):
         token = b(do["token"])
         if invited := self.handoff.offers.find(token):
-            return self.handoff.offers.reject(invited)
+            return self.handoff.offers.reject(invited, do.get("reason"))
         session, want = self.handoff.source.waiting(token)
         if want is None:
             raise Refused("HO_TOKEN_BAD", None, "no request with this token waits")
-        return self.handoff.source.reject(session, want)
+        return self.handoff.source.reject(session, want, do.get("reason"))
 
     def takeover(self, do):
         self.handoff.take_over(self.handoff.get(b(do["session"])))

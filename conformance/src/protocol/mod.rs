@@ -42,7 +42,7 @@ tagged! { Command {
     Request = "request" { session, from, timeout_us }
     Consent = "consent" { session, to, ttl_us }
     Accept = "accept" { token }
-    Reject = "reject" { token }
+    Reject = "reject" { token, reason }
     Takeover = "takeover" { session }
     Close = "close" { session }
     CloseLink = "close-link" { link, code }
@@ -67,7 +67,7 @@ tagged! { Event {
     Progress = "progress" { session, done, total }
     Data = "data" { session, root }
     Activated = "activated" { session, record }
-    HandoffResolved = "handoff-resolved" { id, session, peer, result }
+    HandoffResolved = "handoff-resolved" { id, session, peer, result, reason }
     HandoffPending = "handoff-pending" { id, session, peer }
     HeadChanged = "head-changed" { session, head, owner }
     Fenced = "fenced" { session, head, owner, copies }

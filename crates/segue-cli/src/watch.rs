@@ -164,8 +164,8 @@ impl Watch<'_> {
             Err(error) => {
                 pulse.bar.finish();
                 Err(match error.is_pending() {
-                    true => Failure::pending(error.text),
-                    false => Failure::failed(error.text),
+                    true => Failure::pending(error.to_string()),
+                    false => Failure::failed(error.to_string()),
                 })
             }
         }

@@ -200,6 +200,8 @@ pub enum Event {
         peer: DeviceId,
         /// The record's id, or why not.
         result: Result<Hash, Code>,
+        /// What the other side's user said, if they declined with a reason (HO-REASON-1).
+        reason: Option<String>,
     },
     /// The deadline of a handoff passed while its GRANT is not acknowledged: it is sent on until it is.
     HandoffPending {

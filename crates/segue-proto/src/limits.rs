@@ -81,6 +81,8 @@ limits! {
     MAX_COMPONENT: usize = 255, "bytes", "what Linux, macOS and Windows take";
     /// The characters of a session's name; each takes at most 4 bytes.
     MAX_NAME: usize = 64, "characters", "a line in a dialogue";
+    /// The characters of the reason in a DECLINE; each takes at most 4 bytes.
+    MAX_REASON: usize = 200, "characters", "a sentence or two; fits an extension";
     /// A chunk, and the blob that needs no chunk list.
     CHUNK: usize = 65_536, "bytes", "BLAKE3 is at full speed, a loss costs little";
     /// The smallest chunk that a chunk list may name, but for the last.

@@ -253,10 +253,10 @@ impl Builder {
         let inbox_in = shared.inbox.clone();
         let host = host.map(|(host, report)| mailbox::host(host, origin, inbox_in, report));
         let node = Node::new(&core, &shared, &endpoint, events.clone(), stop_in, done, self.timeout);
-        let strategy = self.strategy.clone();
+        let (strategy, listens) = (self.strategy.clone(), self.listen.is_some());
         let log = store.log;
-        let driver =
-            Driver::new(Parts { core, shared, key, host, origin, endpoint, log, inbox, stop, events, strategy });
+        let parts = Parts { core, shared, key, host, origin, endpoint, log, inbox, stop, events, strategy, listens };
+        let driver = Driver::new(parts);
         tokio::spawn(driver.run(alive, done_in));
         node
     }

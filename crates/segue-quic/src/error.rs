@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use segue_proto::wire::{DeviceId, Hash, SessionId};
-use segue_proto::{Code, Outcome, UsageError};
+use segue_proto::{Code, UsageError};
 
 /// A node could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -139,66 +139,4 @@ impl Error {
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what, path: path.to_owned(), source }
     }
-}
-
-/// A handoff didn't complete.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct HandoffError {
-    /// The error code, as on the wire.
-    pub code: Code,
-    /// Whether it is known that nothing changed.
-    pub outcome: Outcome,
-    /// What, where, and what to do.
-    pub text: String,
-}
-
-impl HandoffError {
-    /// Whether the handoff may still complete; [`crate::Event::HandoffResolved`] tells.
-    pub fn is_pending(&self) -> bool {
-        self.outcome == Outcome::Indefinite
-    }
-
-    pub(crate) fn new(code: Code, session: SessionId, peer: Option<DeviceId>) -> Self {
-        let with = peer.map_or_else(String::new, |peer| format!(" with device {peer}"));
-        let text = format!("the handoff of session {session}{with} {}", verdict(code));
-        HandoffError { code, outcome: code.outcome(), text }
-    }
-
-    pub(crate) fn usage(what: &'static str, error: UsageError) -> Self {
-        HandoffError { code: error.code(), outcome: Outcome::Definite, text: format!("can't {what}: {error}") }
-    }
-
-    pub(crate) fn halted() -> Self {
-        let text = "the store failed while the handoff was under way; repair the disk and open the node again";
-        HandoffError { code: Code::STORE_IO, outcome: Outcome::Indefinite, text: text.into() }
-    }
-
-    pub(crate) fn stopped() -> Self {
-        let text = "the node stopped while the handoff was under way; open it again and ask it who owns the session";
-        HandoffError { code: Code::HO_PENDING, outcome: Outcome::Indefinite, text: text.into() }
-    }
-}
-
-/// What happened and what to do, for the codes that a user meets.
-fn verdict(code: Code) -> String {
-    let advice = match code {
-        Code::HO_TIMEOUT => "no answer came in time; check that the other device runs and is linked, and try again",
-        Code::HO_PENDING => "the other device hasn't confirmed; it is told again until it does, so wait or let it link",
-        Code::HO_DECLINED => "the other side declined; ask its user",
-        Code::HO_SUPERSEDED => "a newer handoff of the session took its place",
-        Code::HO_CANCELLED => "the side that asked withdrew",
-        Code::HO_STALE_PARENT | Code::HO_NOT_OWNER => "the session has another owner by now; ask for its state",
-        Code::HO_UNKNOWN_SESSION | Code::HO_NOT_MEMBER => {
-            "the other device doesn't share it; check the session's id and members"
-        }
-        Code::HO_CLOSED => "the session is closed",
-        Code::DATA_UNAVAILABLE => {
-            "the source no longer has a file of it, or the file changed; write it anew at the source"
-        }
-        Code::DATA_HASH => "the data sent didn't match its hashes; check the source's disk",
-        Code::STORE_IO => "the store failed; free disk space or repair the disk, and open the node again",
-        _ => return format!("failed: {code}"),
-    };
-    format!("failed ({}): {advice}", code.name())
 }

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
 use segue_proto::{Clause, Code, Generation, HandoffId, Token};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 /// Events that wait for the application. From: guess; a thousand of them are some 200 KB.
 pub const EVENT_QUEUE: usize = 1_024;
@@ -125,6 +125,8 @@ pub enum Event {
         peer: DeviceId,
         /// The record, or why not.
         result: Result<Hash, Code>,
+        /// What the other side's user said, if they declined with a reason.
+        reason: Option<String>,
     },
     /// The deadline of a handoff passed while its GRANT isn't acknowledged: it is sent on until it is.
     HandoffPending {
@@ -245,6 +247,13 @@ struct State {
     events: VecDeque<Event>,
     missed: u64,
     closed: bool,
+    taps: Vec<Tap>,
+}
+
+/// Somebody who is told of some events too.
+struct Tap {
+    wanted: Box<dyn Fn(&Event) -> bool + Send>,
+    tell: mpsc::Sender<Event>,
 }
 
 impl Queue {
@@ -252,6 +261,11 @@ impl Queue {
     pub(crate) fn push(&self, event: Event) {
         {
             let mut state = self.lock();
+            state.taps.retain(|tap| !tap.tell.is_closed());
+            for tap in state.taps.iter().filter(|tap| (tap.wanted)(&event)) {
+                // One that is full has enough to read.
+                let _ = tap.tell.try_send(event.clone());
+            }
             if let Some(place) = state.events.iter_mut().rev().find(|old| replaces(&event, old)) {
                 *place = event;
                 return;
@@ -267,9 +281,23 @@ impl Queue {
 
     /// Ends the queue: what is in it can still be read.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        {
+            let mut state = self.lock();
+            state.closed = true;
+            state.taps.clear();
+        }
         self.changed.notify_waiters();
         self.changed.notify_one();
+    }
+
+    /// Events that `wanted` takes, from now on, beside the queue; at most `room` that nobody has read.
+    pub(crate) fn tap(&self, room: usize, wanted: impl Fn(&Event) -> bool + Send + 'static) -> mpsc::Receiver<Event> {
+        let (tell, told) = mpsc::channel(room);
+        let mut state = self.lock();
+        if !state.closed {
+            state.taps.push(Tap { wanted: Box::new(wanted), tell });
+        }
+        told
     }
 
     /// The next event; none once the node has stopped and all were read.

@@ -4,18 +4,36 @@
 //! the application never sees a link. Behind the handle one task drives the protocol core, a journal makes durable what
 //! must be, and bulk data goes from file to file, verified chunk by chunk.
 //!
-//! ```no_run
-//! # async fn example(peer: segue_proto::wire::DeviceId) -> Result<(), Box<dyn std::error::Error>> {
-//! use segue_quic::{Event, Node};
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use segue_quic::Node;
+//! # let dir = std::env::temp_dir().join(format!("segue-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&dir)?;
+//! # let (state, todo, any) = (dir.join("state"), dir.join("todo.txt"), "127.0.0.1:0".parse()?);
+//! # std::fs::write(&todo, "buy milk")?;
+//! # let phone = Node::builder().in_memory().listen(any).accept_unknown(true).open().await?;
+//! # phone.on_handoff_request(|phone, request| async move { phone.accept_handoff(request.token).await.map(drop) });
+//! # let (peer, address) = (phone.device(), phone.local_addr().ok_or("no address")?);
 //!
-//! let node = Node::builder().state_dir("state").listen("[::]:4433".parse()?).trust(peer).open().await?;
+//! let node = Node::builder()
+//!     .state_dir(&state)
+//! #   .witness(dir.join("witness"))
+//!     .listen(any)
+//!     .trust(peer)
+//!     .open()
+//!     .await?;
 //! let session = node.create_session("notes", &[peer]).await?;
-//! node.write_file(session, "todo.txt", "todo.txt".as_ref()).await?;
-//! node.connect("192.0.2.7:4433".parse()?, peer).await?;
+//! node.write_file(session, "todo.txt", &todo).await?;
+//! node.connect(address, peer).await?;
 //! let receipt = node.initiate_handoff(session, peer).await?;
 //! println!("{peer} owns {session} since record {}", receipt.record);
+//! # node.shutdown().await;
+//! # std::fs::remove_dir_all(&dir)?;
 //! # Ok(()) }
 //! ```
+//!
+//! [`Node::on_handoff_request`] shows the calls of Session Handoff 1.7, [`HandoffV2`] those of Session Handoff 2.
 //!
 //! Who a peer is, is proven inside the link, by the device's key over TLS' exporter; certificates are drawn at every
 //! start and mean nothing. A peer costs at most some 16 MiB, before it is authenticated 128 KiB, and all of them 256 MiB:
@@ -30,14 +48,17 @@ mod driver;
 mod error;
 mod event;
 mod files;
+mod handoff_error;
 mod keys;
 mod mailbox;
 mod node;
 mod parts;
+mod requests;
 mod stats;
 mod storage;
 mod tls;
 mod transport;
+mod v2;
 
 /// Bare QUIC with the settings of a node and nothing else, for measurements beside it.
 #[doc(hidden)]
@@ -74,20 +95,22 @@ pub mod bare {
 pub use account::{Account, LinkedDevice, RevokedDevice};
 pub use builder::Builder;
 pub use conflicts::{Ask, Conflict, Content, KeepBoth, KeepLatest, Merge, Resolution, Strategy, Version};
-pub use error::{Error, HandoffError, OpenError};
+pub use error::{Error, OpenError};
 pub use event::{EVENT_QUEUE, Event};
 pub use files::FileInfo;
+pub use handoff_error::HandoffError;
 pub use keys::{KEY_FILE, device_id, load_or_create_key};
 pub use mailbox::MailboxHost;
 pub use node::{Node, Receipt, Request, RequestKind};
 pub use parts::{Delivered, OPS_PAGE, Register};
 pub use stats::Stats;
 pub use storage::{BlobSource, ReadAt};
+pub use v2::{Data, Ends, HandoffEvent, HandoffV2};
 
 pub use ed25519_dalek::SigningKey;
 pub use segue_proto::{
-    Code, Continuity, Generation, HandoffId, Hosted, Instant, Outcome, Policy, SessionRole, SessionView, Ticket, Token,
-    UsageError,
+    Code, Continuity, Generation, HandoffId, Hosted, Instant, Outcome, PendingHandoff, Policy, SessionRole,
+    SessionView, Ticket, Token, UsageError,
     account::{BadInvite, Invite},
     data::{PartKind, named_part},
     wire::{ActorId, DeviceId, Hash, Message, PartId, SessionId},

@@ -1,11 +1,11 @@
 //! The handle of a node, and its calls.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Hash, SessionId};
-use segue_proto::{Accepted, Code, Endpoint, HandoffId, SessionView, Token, UsageError};
+use segue_proto::{Accepted, Code, Endpoint, HandoffId, PendingHandoff, SessionRole, SessionView, Token, UsageError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -13,8 +13,9 @@ use crate::builder::Builder;
 use crate::bulk::Shared;
 use crate::driver::waits::{Change, Resolved};
 use crate::driver::{Driver, Input, Stop};
-use crate::error::{Error, HandoffError};
+use crate::error::Error;
 use crate::event::{Event, Queue};
+use crate::handoff_error::{HandoffError, LinkWas};
 use crate::stats::Stats;
 use crate::storage::{Storage, WeakStorage};
 
@@ -117,12 +118,14 @@ impl Node {
     /// doesn't stop the handoff; [`Node::cancel_handoff`] does, before the GRANT.
     ///
     /// # Errors
-    /// Definite ones changed nothing: this device is still the owner. A pending one may still complete.
+    /// Definite ones changed nothing: this device is still the owner. A pending one may still complete; see
+    /// [`Node::pending_handoffs`].
     pub async fn initiate_handoff(&self, session: SessionId, to: DeviceId) -> Result<Receipt, HandoffError> {
         let limit = self.limit();
-        self.handoff("hand the session over", move |driver| {
+        self.handoff(session, to, move |driver| {
+            driver.may_initiate(session, to)?;
             let now = driver.now();
-            driver.core.initiate_handoff(now, session, to, limit)
+            driver.core.initiate_handoff(now, session, to, limit).map_err(|error| driver.usage(error, session, to))
         })
         .await
     }
@@ -134,9 +137,10 @@ impl Node {
     pub async fn request_handoff(&self, session: SessionId, from: DeviceId) -> Result<Receipt, HandoffError> {
         self.look_again(session).await;
         let limit = self.limit();
-        self.handoff("ask for the session", move |driver| {
+        self.handoff(session, from, move |driver| {
+            driver.may_meet(session, from)?;
             let now = driver.now();
-            driver.core.request_handoff(now, session, from, limit)
+            driver.core.request_handoff(now, session, from, limit).map_err(|error| driver.usage(error, session, from))
         })
         .await
     }
@@ -151,11 +155,11 @@ impl Node {
         if let Ok(Some(session)) = session {
             self.look_again(session).await;
         }
-        let told = self.call(move |driver| driver.accept(token)).await.map_err(|_| HandoffError::stopped())?;
-        match told.map_err(|error| HandoffError::usage("accept the handoff", error))? {
-            Answer::Offered(told) => told.await.unwrap_or_else(|_| Err(HandoffError::stopped())),
+        let told = self.call(move |driver| driver.accept(token)).await.map_err(|_| HandoffError::Stopped)?;
+        match told? {
+            Answer::Offered(told) => told.await.unwrap_or(Err(HandoffError::Stopped)),
             Answer::Wanted(told, session, peer) => match timeout(self.inner.timeout, told).await {
-                Ok(told) => told.unwrap_or_else(|_| Err(HandoffError::stopped())),
+                Ok(told) => told.unwrap_or(Err(HandoffError::Stopped)),
                 Err(_) => Err(self.overdue(session, peer).await),
             },
         }
@@ -172,15 +176,55 @@ impl Node {
     /// Rejects a request. The other side is told.
     ///
     /// # Errors
-    /// No request bears the token any more.
-    pub async fn reject_handoff(&self, token: Token) -> Result<(), Error> {
-        self.command("reject the handoff", move |driver| {
+    /// [`HandoffError::UnknownRequest`] if no request bears the token any more.
+    pub async fn reject_handoff(&self, token: Token) -> Result<(), HandoffError> {
+        self.reject(token, None).await
+    }
+
+    /// Rejects a request, with words for the other side's user: at most 200 characters. Links of 1.4 don't carry them.
+    ///
+    /// # Errors
+    /// As [`Node::reject_handoff`]; [`HandoffError::Usage`] if the reason is too long.
+    pub async fn reject_handoff_with(&self, token: Token, reason: &str) -> Result<(), HandoffError> {
+        self.reject(token, Some(reason.to_owned())).await
+    }
+
+    async fn reject(&self, token: Token, reason: Option<String>) -> Result<(), HandoffError> {
+        let rejected = self.call(move |driver| {
+            let request = driver.requests.get(&token).cloned().ok_or(HandoffError::UnknownRequest { token })?;
             let now = driver.now();
-            driver.core.reject_handoff(now, token)?;
+            let done = driver.core.reject_handoff(now, token, reason.as_deref());
+            done.map_err(|error| driver.answered(error, &request))?;
             driver.requests.remove(&token);
             Ok(())
-        })
-        .await
+        });
+        rejected.await.map_err(|_| HandoffError::Stopped)?
+    }
+
+    /// The handoffs that were signed and that their new owners haven't acknowledged, those of earlier starts included:
+    /// each is told to its target again until that acknowledges it. [`Node::await_handoff`] waits for one, and
+    /// [`Event::HandoffResolved`] tells too.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn pending_handoffs(&self) -> Result<Vec<PendingHandoff>, Error> {
+        self.call(|driver| driver.core.pending_handoffs()).await
+    }
+
+    /// Waits until the target of a pending handoff owns the session and this device knows, for as long as a handoff may
+    /// take.
+    ///
+    /// # Errors
+    /// [`HandoffError::Pending`] at the deadline: wait again. [`HandoffError::Moved`] if another owner's record took its
+    /// place.
+    pub async fn await_handoff(&self, pending: &PendingHandoff) -> Result<Receipt, HandoffError> {
+        let PendingHandoff { session, to, record, .. } = *pending;
+        let told = self.call(move |driver| driver.waits.granted(session, to, record));
+        let told = told.await.map_err(|_| HandoffError::Stopped)?;
+        match timeout(self.inner.timeout, told).await {
+            Ok(told) => told.unwrap_or(Err(HandoffError::Stopped)),
+            Err(_) => Err(HandoffError::Pending { session, device: to }),
+        }
     }
 
     /// Gives up the handoff of a session that is under way.
@@ -413,22 +457,59 @@ impl Node {
 
     async fn handoff(
         &self,
-        what: &'static str,
-        start: impl FnOnce(&mut Driver) -> Result<HandoffId, UsageError> + Send + 'static,
+        session: SessionId,
+        peer: DeviceId,
+        start: impl FnOnce(&mut Driver) -> Result<HandoffId, HandoffError> + Send + 'static,
     ) -> Result<Receipt, HandoffError> {
-        let started = self.call(move |driver| start(driver).map(|id| driver.waits.handoff(id))).await;
-        let told = started.map_err(|_| HandoffError::stopped())?.map_err(|error| HandoffError::usage(what, error))?;
-        told.await.unwrap_or_else(|_| Err(HandoffError::stopped()))
+        let started = self.call(move |driver| {
+            let id = start(driver)?;
+            let linked = driver.is_linked(&peer);
+            Ok(driver.waits.handoff(id, peer, linked))
+        });
+        let told = started.await.map_err(|_| HandoffError::Stopped)??;
+        tracing::debug!(%session, %peer, "a handoff runs");
+        told.await.unwrap_or(Err(HandoffError::Stopped))
     }
 
     /// A session that was to be given isn't by the deadline.
     async fn overdue(&self, session: SessionId, peer: DeviceId) -> HandoffError {
-        let pending = self.session(session).await.ok().flatten().and_then(|view| view.pending);
-        HandoffError::new(if pending.is_some() { Code::HO_PENDING } else { Code::HO_TIMEOUT }, session, Some(peer))
+        let told = self.call(move |driver| {
+            let pending = driver.core.session(&session).is_some_and(|view| view.pending.is_some());
+            let link = if driver.is_linked(&peer) { LinkWas::There } else { LinkWas::Lost };
+            let code = if pending { Code::HO_PENDING } else { Code::HO_TIMEOUT };
+            HandoffError::end(code, session, peer, None, link)
+        });
+        told.await.unwrap_or(HandoffError::Stopped)
     }
 
     fn limit(&self) -> u64 {
         micros(self.inner.timeout)
+    }
+
+    /// How long a handoff may take.
+    pub(crate) fn handoff_timeout(&self) -> Duration {
+        self.inner.timeout
+    }
+
+    /// Events that `wanted` takes, from now on, beside those that [`Node::next_event`] gives. Beyond `room` events that
+    /// nobody read, later ones are dropped.
+    pub(crate) fn tap(&self, room: usize, wanted: impl Fn(&Event) -> bool + Send + 'static) -> mpsc::Receiver<Event> {
+        self.inner.events.tap(room, wanted)
+    }
+
+    /// A handle that doesn't keep the node.
+    pub(crate) fn downgrade(&self) -> WeakNode {
+        WeakNode(Arc::downgrade(&self.inner))
+    }
+}
+
+/// A handle that doesn't keep its node.
+pub(crate) struct WeakNode(Weak<Handle>);
+
+impl WeakNode {
+    /// The node, while somebody keeps it.
+    pub(crate) fn upgrade(&self) -> Option<Node> {
+        self.0.upgrade().map(|inner| Node { inner })
     }
 }
 
@@ -439,18 +520,59 @@ pub(crate) enum Answer {
 }
 
 impl Driver {
-    fn accept(&mut self, token: Token) -> Result<Answer, UsageError> {
+    fn accept(&mut self, token: Token) -> Result<Answer, HandoffError> {
+        // The core names each request in an event before it takes an answer to it.
+        let request = self.requests.get(&token).cloned().ok_or(HandoffError::UnknownRequest { token })?;
         let now = self.now();
-        let accepted = self.core.accept_handoff(now, token)?;
-        let request = self.requests.remove(&token);
-        Ok(match (accepted, request) {
-            (Accepted::Offer(id), _) => Answer::Offered(self.waits.handoff(id)),
-            (Accepted::Pull, Some(Request { session, peer, .. })) => {
-                Answer::Wanted(self.waits.give(session, peer), session, peer)
+        let accepted = self.core.accept_handoff(now, token).map_err(|error| self.answered(error, &request))?;
+        self.requests.remove(&token);
+        let Request { session, peer, .. } = request;
+        Ok(match accepted {
+            Accepted::Offer(id) => {
+                let linked = self.is_linked(&peer);
+                Answer::Offered(self.waits.handoff(id, peer, linked))
             }
-            // The core names each request in an event before it takes an answer to it.
-            (Accepted::Pull, None) => return Err(UsageError::UnknownToken),
+            Accepted::Pull => Answer::Wanted(self.waits.give(session, peer), session, peer),
         })
+    }
+
+    /// An answer to a request was refused by the core.
+    fn answered(&self, error: UsageError, request: &Request) -> HandoffError {
+        match error {
+            UsageError::UnknownToken => HandoffError::UnknownRequest { token: request.token },
+            error => self.usage(error, request.session, request.peer),
+        }
+    }
+
+    /// The core refused to begin a handoff.
+    fn usage(&self, error: UsageError, session: SessionId, device: DeviceId) -> HandoffError {
+        let pending = self.core.session(&session).and_then(|view| view.pending);
+        HandoffError::usage(error, session, device, pending)
+    }
+
+    /// Whether this device's session may go to a device: one that is known, and that a link may come to. What the core
+    /// refuses anyway is left to it.
+    fn may_initiate(&self, session: SessionId, to: DeviceId) -> Result<(), HandoffError> {
+        let view = self.core.session(&session).ok_or(HandoffError::UnknownSession { session })?;
+        if view.role != SessionRole::Primary || to == self.core.device() {
+            return Ok(());
+        }
+        let shared = self.core.is_shared_with(&session, &to) || self.keepers.keeps(&to);
+        if !shared && self.is_linked(&to) {
+            return Err(HandoffError::NotMember { session, device: to });
+        }
+        self.may_meet(session, to)
+    }
+
+    /// Whether there is a link with a device, or may be one.
+    pub(crate) fn may_meet(&self, session: SessionId, device: DeviceId) -> Result<(), HandoffError> {
+        if self.is_linked(&device) || self.keepers.keeps(&device) || device == self.core.device() {
+            return Ok(());
+        }
+        if !self.core.is_shared_with(&session, &device) {
+            return Err(HandoffError::UnknownDevice { session, device });
+        }
+        if self.listens { Ok(()) } else { Err(HandoffError::Offline { session, device }) }
     }
 }
 

@@ -104,7 +104,7 @@ fn command(rig: &mut Rig, foe: &Foe, input: &mut Input<'_>) {
         3 => core.request_handoff(now, session, to, timeout).map(|_| ()),
         4 => core.consent(now, session, to, timeout),
         5 => core.accept_handoff(now, hash).map(|_| ()),
-        6 => core.reject_handoff(now, hash),
+        6 => core.reject_handoff(now, hash, Some("not\u{202e} now")),
         7 => core.takeover(now, session),
         8 if input.byte() > 200 => core.close(now, session),
         9 => {

@@ -82,11 +82,11 @@ class Offers:
         self._drop(invited)
         return self.handoff.target.answer(invited.body.session, invited.peer, invited.id, invited.body)
 
-    def reject(self, invited):
+    def reject(self, invited, said=None):
         self._drop(invited)
         link = self.dev.link_to(invited.peer)
         if link:
-            self.handoff.target.decline(link, invited.body.session, invited.id, "HO_DECLINED")
+            self.handoff.target.decline(link, invited.body.session, invited.id, "HO_DECLINED", said)
 
     # --- what happens meanwhile
 

@@ -1,5 +1,5 @@
 """Chapter handoff, section 7.6: the source."""
-from . import crypto, data, generations, wire
+from . import crypto, data, generations, reason, wire
 from .chain import GRANT
 from .registry import LIMIT, Refused, code_bytes, code_name
 from .wire import ZERO32, Struct
@@ -61,7 +61,7 @@ class Source:
         self.give_up(session, "HO_CANCELLED")
         return True
 
-    def give_up(self, session, code, tell=True):
+    def give_up(self, session, code, tell=True, said=None):
         """Ends what the user started, before the GRANT."""
         started = self.initiated.pop(session.id, None)
         if started is None:
@@ -70,11 +70,12 @@ class Source:
         link = self.dev.link_to(started.to)
         if tell and started.offer_id and link and link.generation >= generations.V1_7:
             link.send("CANCEL", session=session.id, subject=started.offer_id, code=code_bytes(code))
-        self.resolve(session, started.number, started.to, {"error": code})
+        self.resolve(session, started.number, started.to, {"error": code}, said)
 
-    def resolve(self, session, number, peer, result):
+    def resolve(self, session, number, peer, result, said=None):
         if number is not None:
-            self.dev.event("handoff-resolved", id=number, session=session.id.hex(), peer=peer.hex(), result=result)
+            told = {"id": number, "session": session.id.hex(), "peer": peer.hex(), "result": result}
+            self.dev.event("handoff-resolved", **told, **reason.told(said))
 
     def _try(self, session):
         """Goes on with a handoff on the link to its target."""
@@ -179,13 +180,14 @@ class Source:
             return
         self.try_grant(session, want)
 
-    def decline(self, session, want, code):
+    def decline(self, session, want, code, said=None):
         """Refuses a pull: DECLINE, or an ERROR on a link of 1.4."""
         link = want.link
         if not link.ready:
             return
         if link.generation >= generations.V1_7:
-            link.send("DECLINE", session=session.id, subject=want.id, code=code_bytes(code))
+            ext = reason.extensions(said)
+            link.send("DECLINE", session=session.id, subject=want.id, code=code_bytes(code), ext=ext)
         else:
             link.error(want.req, session.id, code)
 
@@ -221,9 +223,9 @@ class Source:
             return
         self.try_grant(session, want)
 
-    def reject(self, session, want):
+    def reject(self, session, want, said=None):
         self._remove(session, want)
-        self.decline(session, want, "HO_DECLINED")
+        self.decline(session, want, "HO_DECLINED", said)
 
     # --- GRANT
 
@@ -418,7 +420,8 @@ class Source:
         started = self.initiated.get(m.session)
         if started and started.offer_id == m.subject and started.to == link.peer:
             code = code_name(m.code)
-            self.give_up(self.handoff.sessions[m.session], code if code in DECLINE_CODES else "HO_DECLINED", tell=False)
+            code = code if code in DECLINE_CODES else "HO_DECLINED"
+            self.give_up(self.handoff.sessions[m.session], code, tell=False, said=reason.read(m))
 
     def cancelled(self, link, session, m):
         want = self.wants.get(session.id, {}).get(link.peer)

@@ -1,5 +1,5 @@
 """Chapter handoff, section 7.7: the target."""
-from . import data, generations, wire
+from . import data, generations, reason, wire
 from .registry import LIMIT, Refused, code_bytes, code_name
 from .source import ANSWER, DECLINE_CODES, PULL, STANDING
 from .wire import Struct
@@ -315,7 +315,7 @@ class Target:
 
     # --- the end of a wish
 
-    def fail(self, seek, code, told=False):
+    def fail(self, seek, code, told=False, said=None):
         if self.seeks.get(seek.sid) is not seek:
             return
         del self.seeks[seek.sid]
@@ -326,11 +326,12 @@ class Target:
             link = self.dev.link_to(seek.source)
             if link and code in ("LIMIT_ROOM", "LIMIT_MANIFEST"):
                 self.decline(link, seek.sid, seek.offer_id, "HO_DECLINED")
-        self._resolve(seek, {"error": code})
+        self._resolve(seek, {"error": code}, said)
 
-    def _resolve(self, seek, result):
+    def _resolve(self, seek, result, said=None):
         if seek.number is not None:
-            self.dev.event("handoff-resolved", id=seek.number, session=seek.sid.hex(), peer=seek.source.hex(), result=result)
+            told = {"id": seek.number, "session": seek.sid.hex(), "peer": seek.source.hex(), "result": result}
+            self.dev.event("handoff-resolved", **told, **reason.told(said))
 
     def _withdraw(self, seek, code):
         """Tells the source that a wish is over (7.8)."""
@@ -343,9 +344,10 @@ class Target:
         elif seek.offer_id:
             self.decline(link, seek.sid, seek.offer_id, code)
 
-    def decline(self, link, sid, subject, code):
+    def decline(self, link, sid, subject, code, said=None):
         if link.generation >= generations.V1_7:
-            link.send("DECLINE", session=sid, subject=subject, code=code_bytes(code))
+            ext = reason.extensions(said)
+            link.send("DECLINE", session=sid, subject=subject, code=code_bytes(code), ext=ext)
 
     def _deadline(self, seek):
         session = self.handoff.sessions.get(seek.sid)
@@ -384,7 +386,8 @@ class Target:
                 self._maybe_void(seek)
             else:
                 code = code_name(m.code)
-                self.fail(seek, code if code in DECLINE_CODES else "HO_DECLINED", told=True)
+                code = code if code in DECLINE_CODES else "HO_DECLINED"
+                self.fail(seek, code, told=True, said=reason.read(m))
 
     # --- what happens meanwhile
 

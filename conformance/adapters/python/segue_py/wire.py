@@ -190,8 +190,8 @@ def decode(name, data):
 
 
 def frame(name, /, **fields):
-    """The frame of a message without extensions."""
-    payload = encode(PAYLOAD_OF[name], Struct(ext=[], **fields))
+    """The frame of a message; without extensions unless they are among the fields."""
+    payload = encode(PAYLOAD_OF[name], Struct(**{"ext": [], **fields}))
     return varint(TYPES[name]) + varint(len(payload)) + payload
 
 

@@ -189,7 +189,7 @@ pub(super) const CASES: &[Case] = &[
     .needs(&["close"]),
 ];
 
-fn have(own: &Owning, known: Hash, req: u32) -> Have {
+pub(super) fn have(own: &Owning, known: Hash, req: u32) -> Have {
     Have { req, session: own.session, head: known, data: None.into(), ext: Exts::empty() }
 }
 
@@ -200,7 +200,7 @@ fn owner_answers(lab: &mut Lab) -> Done {
 }
 
 /// The peer, a member, takes the subject's session over.
-fn overtake(lab: &mut Lab, own: &Owning) -> Signed<Record> {
+pub(super) fn overtake(lab: &mut Lab, own: &Owning) -> Signed<Record> {
     let taken = own.peer.sign(&own.book.takeover(&own.peer));
     lab.send(own.link, head(own.session, vec![taken.clone()], None));
     taken

@@ -184,11 +184,11 @@ pub(super) fn take_offer(lab: &mut Lab, link: LinkId) -> Done<OfferMsg> {
     })
 }
 
-fn start(lab: &mut Lab, own: &Owning, timeout_us: u64) -> Done {
+pub(super) fn start(lab: &mut Lab, own: &Owning, timeout_us: u64) -> Done {
     lab.must(Command::Initiate { session: own.session, to: own.peer.id, timeout_us }).map(|_| ())
 }
 
-fn offered(lab: &mut Lab) -> Done<(Owning, OfferMsg)> {
+pub(super) fn offered(lab: &mut Lab) -> Done<(Owning, OfferMsg)> {
     let own = owning(lab)?;
     start(lab, &own, TIMEOUT)?;
     let offer = take_offer(lab, own.link)?;

@@ -2,10 +2,12 @@
 
 mod chain;
 mod grant;
+mod have;
 mod head;
 mod initiate;
 mod lapse;
 mod offer;
+mod reason;
 mod receive;
 mod store;
 mod want;
@@ -13,16 +15,18 @@ mod want;
 use super::Case;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 9] {
+pub(super) fn chapters() -> [&'static [Case]; 11] {
     [
         want::CASES,
         grant::CASES,
         receive::CASES,
         chain::CASES,
+        have::CASES,
         head::CASES,
         offer::CASES,
         initiate::CASES,
         lapse::CASES,
+        reason::CASES,
         store::CASES,
     ]
 }

@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
     works("handoff/offer/accepted", &["HO-OFFER-5", "TRANSFER-HAVE-1"], T, accepts).since(V1_7),
     works("handoff/offer/rejected", &["HO-DECLINE-1"], T, |lab| {
         let scene = invited(lab)?;
-        lab.must(Command::Reject { token: scene.token })?;
+        lab.must(Command::Reject { token: scene.token, reason: None })?;
         let code = lab.take(scene.link, "DECLINE of the OFFER", |message| match message {
             Message::Decline(decline) if decline.subject == scene.token => Some(Code::from(decline.code)),
             _ => None,

@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
     .needs(&["accept"]),
     works("handoff/want/asked-and-rejected", &["HO-WANT-5", "GEN-POLICY-1"], S, |lab| {
         let (own, token) = asked(lab)?;
-        lab.must(Command::Reject { token })?;
+        lab.must(Command::Reject { token, reason: None })?;
         if lab.generation == Generation::V1_4 {
             return denies(lab, &own, Code::HO_DECLINED);
         }
@@ -284,7 +284,7 @@ fn declined(lab: &mut Lab, link: LinkId, subject: Hash, code: Code) -> Done {
 }
 
 /// The peer pulls, and the subject's user is asked.
-fn asked(lab: &mut Lab) -> Done<(Owning, Token)> {
+pub(super) fn asked(lab: &mut Lab) -> Done<(Owning, Token)> {
     lab.setup.pulls = Policy::Ask;
     let own = owning(lab)?;
     let want = own.want(lab);

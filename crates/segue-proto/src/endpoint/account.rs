@@ -165,6 +165,7 @@ impl Endpoint {
     /// Whether a device may learn of every session: the application vouches for it, or the account does.
     pub(super) fn vouches(&self, device: &DeviceId) -> bool {
         let linked = self.account.roster.as_ref().is_some_and(|roster| roster.is_member(device));
+        let linked = linked && self.config.rules.keeps(Clause::ACCOUNT_TRUST_1);
         (self.trusted.contains(device) || linked) && !self.is_revoked(device)
     }
 

@@ -9,7 +9,7 @@ use crate::errors::UsageError;
 use crate::event::{Accepted, HandoffId, Token};
 use crate::handoff::{Ctx, Session};
 use crate::journal::Lsn;
-use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_SESSIONS, MAX_TTL};
+use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_REASON, MAX_SESSIONS, MAX_TTL};
 use crate::wire::{DeviceId, Exts, Genesis, Hash, Have, Hlc, List, PartId, Record, SessionId};
 
 use super::session_data::SessionData;
@@ -214,12 +214,18 @@ impl Endpoint {
         Err(UsageError::UnknownToken)
     }
 
-    /// Rejects a request that waits.
-    pub fn reject_handoff(&mut self, now: Instant, token: Token) -> Result<(), UsageError> {
+    /// Rejects a request that waits. The other side's user is given the `reason`, unless the link is of 1.4: at most 200
+    /// characters, without those that control or turn the text around it (HO-REASON-3).
+    ///
+    /// Errors: `UnknownToken`; `TooLarge` if the reason has more than 200 characters.
+    pub fn reject_handoff(&mut self, now: Instant, token: Token, reason: Option<&str>) -> Result<(), UsageError> {
         self.running()?;
+        if reason.is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+            return Err(UsageError::TooLarge);
+        }
         for session in self.session_ids() {
             let rejects = |session: &mut Session<SessionData>, ctx: &mut Ctx<'_>| {
-                session.reject_offer(ctx, token) || session.reject_pull(ctx, token)
+                session.reject_offer(ctx, token, reason) || session.reject_pull(ctx, token, reason)
             };
             if self.step(now, session, rejects) == Some(true) {
                 return Ok(());

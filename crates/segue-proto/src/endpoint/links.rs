@@ -28,7 +28,8 @@ impl Endpoint {
             self.out.closes.push_back((link, Code::LIMIT_ROOM));
             return;
         }
-        let new = Link::new(role, binding, expect, &self.config, self.boot, now);
+        let boot = if self.config.rules.keeps(Clause::LINK_HELLO_3) { self.boot } else { self.fresh.nonce() };
+        let new = Link::new(role, binding, expect, &self.config, boot, now);
         let sign = self.out.sign(new.auth_message(&self.config.device));
         self.auths.insert(sign, link);
         self.links.insert(link, new);
@@ -105,6 +106,7 @@ impl Endpoint {
     pub(super) fn end_link(&mut self, now: Instant, id: LinkId, code: Code, clause: Option<Clause>) {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_closing()) else { return };
         let said = match code {
+            code if !self.config.rules.keeps(Clause::LINK_AUTH_6) => code,
             Code::AUTH_BINDING | Code::AUTH_UNKNOWN_DEVICE => Code::AUTH_FAILED,
             Code::AUTH_REVOKED if !self.routes.values().any(|route| *route == id) => Code::AUTH_FAILED,
             other => other,
@@ -118,7 +120,9 @@ impl Endpoint {
 
     fn on_goaway(&mut self, now: Instant, id: LinkId, code: Code) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        link.goaway(self.durable, Code::LINK_SHUTDOWN);
+        if self.config.rules.keeps(Clause::LINK_GOAWAY_1) {
+            link.goaway(self.durable, Code::LINK_SHUTDOWN);
+        }
         self.linking_over(id, code);
         self.out.closes.push_back((id, Code::LINK_SHUTDOWN));
         let peer = self.forget_link(now, id);

@@ -8,12 +8,12 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
-use crate::handoff::{Actor, Chain, ProvenAck, ProvenGrant, Session, ack_message};
+use crate::handoff::{Actor, Chain, Declined, ProvenAck, ProvenGrant, Session, ack_message};
 use crate::journal::Lsn;
 use crate::limits::{MAX_HEARSAY, MAX_OFFERS, MAX_SESSIONS, OFFER_WINDOW};
 use crate::wire::{
-    Cancel, Decline, DeviceId, Error, Exts, Final, Grant, Have, Head, Message, Offer, OfferMsg, Proven, Record,
-    SessionId, Signed, Want, WantMode, WantMsg, verify_message,
+    Cancel, DeviceId, Error, Exts, Final, Grant, Have, Head, Message, Offer, OfferMsg, Proven, Record, SessionId,
+    Signed, Want, WantMode, WantMsg, verify_message,
 };
 use crate::{Code, Outcome, Violation};
 
@@ -50,8 +50,9 @@ impl Endpoint {
             Message::Envelopes(envelopes) => self.on_envelopes(now, from, envelopes),
             Message::PutOk(done) => self.on_put_ok(now, from, done.req),
             request @ (Message::Put(_) | Message::Fetch(_) | Message::Watch(_)) => self.on_request(now, from, request),
-            Message::Decline(Decline { session, subject, code, .. }) => {
-                self.step(now, session, |session, ctx| session.on_decline(ctx, from, subject, code.into()));
+            Message::Decline(decline) => {
+                let no = Declined::open(self.config.rules, &decline);
+                self.step(now, decline.session, |session, ctx| session.on_decline(ctx, from, no));
             }
             Message::Cancel(Cancel { session, subject, code, .. }) => {
                 self.step(now, session, |session, ctx| {
@@ -66,7 +67,9 @@ impl Endpoint {
 
     /// Answers a request with an error.
     pub(super) fn refuse(&mut self, now: Instant, to: DeviceId, req: u32, session: Option<SessionId>, code: Code) {
-        let definite = code.outcome() == Outcome::Definite;
+        let rules = self.config.rules;
+        let definite = (code.outcome() == Outcome::Definite) == rules.keeps(Clause::ERR_DEFINITE_1);
+        let session = session.filter(|_| rules.keeps(Clause::ERR_SEND_1));
         let error =
             Error { req, session: session.into(), code: code.into(), definite, retry_after_ms: 0, ext: Exts::empty() };
         self.send(now, to, Lsn::default(), &error.into());

@@ -125,6 +125,19 @@ pub struct SessionView {
     pub pending: Option<DeviceId>,
 }
 
+/// A GRANT that isn't acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingHandoff {
+    /// The handoff, if the user of this device started it, or it was found at the start.
+    pub id: Option<HandoffId>,
+    /// The session.
+    pub session: SessionId,
+    /// The new owner.
+    pub to: DeviceId,
+    /// The record that makes it the owner.
+    pub record: Hash,
+}
+
 /// Inputs.
 impl Endpoint {
     /// Everything up to this LSN is durable.
@@ -287,6 +300,29 @@ impl Endpoint {
         })
     }
 
+    /// The GRANTs of this device that aren't acknowledged yet, by session. Each is sent again until it is (HO-GRANT-8).
+    pub fn pending_handoffs(&self) -> Vec<PendingHandoff> {
+        let granted = |(id, session): (&SessionId, &Session<SessionData>)| {
+            let (handoff, to, record) = session.granted()?;
+            Some(PendingHandoff { id: handoff, session: *id, to, record })
+        };
+        self.sessions.iter().filter_map(granted).collect()
+    }
+
+    /// What became of a GRANT of this device: its record, if it was acknowledged; `HO_FENCED`, if the head doesn't stand
+    /// on it; none while that isn't known.
+    pub fn grant_fate(&self, session: &SessionId, record: &Hash) -> Option<Result<Hash, crate::Code>> {
+        let Some(session) = self.sessions.get(session) else { return Some(Err(crate::Code::HO_UNKNOWN_SESSION)) };
+        let waits = session.granted().is_some_and(|(.., waiting)| waiting == *record);
+        let stands = session.chain().leads_to_head(record);
+        (!waits).then_some(if stands { Ok(*record) } else { Err(crate::Code::HO_FENCED) })
+    }
+
+    /// Whether a device may learn of a session: it is a member, or vouched for by the application or the account.
+    pub fn is_shared_with(&self, session: &SessionId, device: &DeviceId) -> bool {
+        self.vouches(device) || self.sessions.get(session).is_some_and(|session| session.chain().is_member(device))
+    }
+
     /// The device at a link's other end and the pair's generation, once authenticated.
     pub fn link_peer(&self, link: LinkId) -> Option<(DeviceId, crate::Generation)> {
         let ready = self.links.get(&link)?.ready()?;
@@ -418,7 +454,7 @@ impl Endpoint {
         if let Some(wish) = self.wishes.remove(&session)
             && let Some(id) = wish.id
         {
-            self.out.event(Event::HandoffResolved { id, session, peer: wish.from, result: Err(code) });
+            self.out.event(Event::HandoffResolved { id, session, peer: wish.from, result: Err(code), reason: None });
         }
     }
 }

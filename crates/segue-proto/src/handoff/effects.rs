@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::clause::Rules;
+use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
 use crate::event::{Event, HandoffId, Policy};
 use crate::fresh::Fresh;
@@ -117,17 +117,11 @@ impl Ctx<'_> {
 
     /// Answers a request with an error.
     pub fn refuse(&mut self, to: DeviceId, req: u32, session: SessionId, code: Code) {
-        let definite = code.outcome() == crate::Outcome::Definite;
+        let definite = (code.outcome() == crate::Outcome::Definite) == self.rules.keeps(Clause::ERR_DEFINITE_1);
+        let session = Some(session).filter(|_| self.rules.keeps(Clause::ERR_SEND_1));
         self.send(
             to,
-            Error {
-                req,
-                session: Some(session).into(),
-                code: code.into(),
-                definite,
-                retry_after_ms: 0,
-                ext: Exts::empty(),
-            },
+            Error { req, session: session.into(), code: code.into(), definite, retry_after_ms: 0, ext: Exts::empty() },
         );
     }
 
@@ -165,7 +159,7 @@ impl Ctx<'_> {
 
     /// Reports how a handoff ended.
     pub fn resolve(&mut self, id: HandoffId, session: SessionId, peer: DeviceId, result: Result<Hash, Code>) {
-        self.event(Event::HandoffResolved { id, session, peer, result });
+        self.event(Event::HandoffResolved { id, session, peer, result, reason: None });
     }
 }
 

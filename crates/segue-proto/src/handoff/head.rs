@@ -42,6 +42,9 @@ impl<H: Holdings> Session<H> {
 
     /// HAVE with a request number: the chain, and what can be fetched here.
     pub fn answer_have(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, have: &Have) {
+        if !ctx.rules.keeps(Clause::HO_HAVE_1) {
+            return;
+        }
         self.peer_heads.insert(from, have.head);
         self.send_head_if_lacking(ctx, from);
         let primary = self.role(ctx.rules) == SessionRole::Primary;

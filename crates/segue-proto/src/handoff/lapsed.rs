@@ -73,7 +73,13 @@ impl<H: Holdings> Session<H> {
     pub(super) fn lapsed_granted(&mut self, ctx: &mut Ctx<'_>, record: Hash) {
         let session = self.id();
         for Lapsed { id, from, .. } in core::mem::take(&mut self.lapsed) {
-            ctx.event_when_durable(Event::HandoffResolved { id, session, peer: from, result: Ok(record) });
+            ctx.event_when_durable(Event::HandoffResolved {
+                id,
+                session,
+                peer: from,
+                result: Ok(record),
+                reason: None,
+            });
         }
     }
 

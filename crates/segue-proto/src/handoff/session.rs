@@ -16,7 +16,7 @@ use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
 use crate::data::actor_id;
 use crate::errors::UsageError;
-use crate::event::Event;
+use crate::event::{Event, HandoffId};
 use crate::limits::MAX_FRAME;
 use crate::wire::codec::encode;
 use crate::wire::{
@@ -184,6 +184,11 @@ impl<H: Holdings> Session<H> {
         self.source.granted()
     }
 
+    /// The GRANT that waits for its acknowledgement: the handoff that it belongs to, its target and its record.
+    pub fn granted(&self) -> Option<(Option<HandoffId>, DeviceId, Hash)> {
+        self.source.waiting()
+    }
+
     /// Whether the head was signed under, and this device may go on as, primary.
     pub(super) fn require_primary(&self, rules: Rules) -> Result<(), UsageError> {
         match self.role(rules) {
@@ -332,7 +337,11 @@ impl<H: Holdings> Session<H> {
         let mut page: Vec<Signed<Record>> = Vec::new();
         let mut size = 0;
         let mut pages = Vec::new();
-        for record in self.chain.suffix(from) {
+        let mut suffix = self.chain.suffix(from);
+        if !ctx.rules.keeps(Clause::HO_HEAD_5) {
+            suffix.reverse();
+        }
+        for record in suffix {
             let len = record.signed().body_bytes().len() + 66;
             // Leave room for the frame's own fields, the acknowledgement among them.
             if size + len > MAX_FRAME - 512 || page.len() == crate::limits::MAX_RECORDS {
@@ -367,6 +376,9 @@ impl<H: Holdings> Session<H> {
 
     /// Tells every linked member of a new head.
     pub(super) fn tell_members(&mut self, ctx: &mut Ctx<'_>, but: Option<DeviceId>) {
+        if !ctx.rules.keeps(Clause::HO_HEAD_6) {
+            return;
+        }
         let peers: Vec<_> =
             ctx.peers.keys().copied().filter(|peer| Some(*peer) != but && self.chain.is_member(peer)).collect();
         for peer in peers {

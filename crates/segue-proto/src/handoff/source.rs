@@ -10,6 +10,7 @@
 //! Only this file assigns the machine's state.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
@@ -25,7 +26,7 @@ use crate::generations::Generation;
 use crate::limits::{HEARD, RESEND_MAX, RESEND_MIN};
 use crate::wire::codec::encode;
 use crate::wire::{
-    Cancel, DeviceId, Exts, Final, Grant, Hash, Kind, List, Offer, OfferMsg, Proven, Record, Sig, Text, Want,
+    Cancel, Decline, DeviceId, Exts, Final, Grant, Hash, Kind, List, Offer, OfferMsg, Proven, Record, Sig, Text, Want,
 };
 
 /// What this device does with its ownership.
@@ -93,6 +94,25 @@ struct Granted {
     resumed: bool,
 }
 
+/// What a DECLINE says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declined {
+    /// The OFFER or WANT that it names.
+    pub subject: Hash,
+    /// Its code.
+    pub code: Code,
+    /// The words of the user who says no, if there are any.
+    pub reason: Option<String>,
+}
+
+impl Declined {
+    /// Reads a message.
+    pub fn open(rules: Rules, message: &Decline) -> Declined {
+        let reason = super::reason::read(rules, &message.ext);
+        Declined { subject: message.subject, code: message.code.into(), reason }
+    }
+}
+
 impl Source {
     pub(super) fn is_signing(&self) -> bool {
         matches!(self.0, State::Signing(_))
@@ -101,6 +121,13 @@ impl Source {
     pub(super) fn granted(&self) -> Option<DeviceId> {
         match &self.0 {
             State::Granted(granted) => Some(granted.to),
+            _ => None,
+        }
+    }
+
+    pub(super) fn waiting(&self) -> Option<(Option<HandoffId>, DeviceId, Hash)> {
+        match &self.0 {
+            State::Granted(granted) => Some((granted.id, granted.to, granted.record)),
             _ => None,
         }
     }
@@ -193,7 +220,8 @@ impl<H: Holdings> Session<H> {
         if self.source.is_signing() {
             return Err(UsageError::Busy);
         }
-        if self.source.granted().is_none() && self.require_primary(ctx.rules).is_ok() {
+        let primary = self.source.granted().is_none() && self.require_primary(ctx.rules).is_ok();
+        if primary && ctx.rules.keeps(Clause::HO_TAKE_1) {
             return Err(UsageError::AlreadyOwner);
         }
         if !self.chain.is_member(&self.me) {
@@ -231,15 +259,16 @@ impl<H: Holdings> Session<H> {
 /// Messages.
 impl<H: Holdings> Session<H> {
     /// DECLINE: the target doesn't want what it was offered (HO-DECLINE-1).
-    pub fn on_decline(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+    pub fn on_decline(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, no: Declined) {
         let State::Offering(offering) = &self.source.0 else {
-            return self.on_target_declined(ctx, from, subject, code);
+            return self.on_target_declined(ctx, from, no);
         };
-        let named = self.source.offer_id() == Some(subject);
+        let named = self.source.offer_id() == Some(no.subject);
         if offering.to == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
             let (id, session) = (offering.id, self.id());
             self.source.0 = State::Resting;
-            ctx.resolve(id, session, from, Err(declined(code)));
+            let (result, reason) = (Err(declined(no.code)), no.reason);
+            ctx.event(Event::HandoffResolved { id, session, peer: from, result, reason });
         }
     }
 
@@ -335,7 +364,7 @@ impl<H: Holdings> Session<H> {
                 if granted.deadline.is_some_and(|deadline| deadline <= ctx.now) {
                     granted.deadline = None;
                     granted.resumed = !ctx.rules.keeps(Clause::HO_GRANT_2);
-                    if let Some(id) = granted.id {
+                    if let Some(id) = granted.id.filter(|_| ctx.rules.keeps(Clause::HO_TIME_2)) {
                         ctx.event(Event::HandoffPending { id, session, peer: granted.to });
                     }
                 }
@@ -546,12 +575,14 @@ impl<H: Holdings> Session<H> {
         let Some(pledge) = signing.grant else { return self.sealed_alone(ctx, id) };
         let Some(end_sig) = pledge.end_sig else { return };
         let to = pledge.want.body().target;
+        let kept = if ctx.rules.keeps(Clause::HO_GRANT_10) { 0 } else { 1 };
+        let ops = pledge.ops.into_iter().skip(kept).collect();
         let mut grant = Grant {
             req: pledge.req,
             want: pledge.want.signed().clone(),
             record: signed,
             end: Proven::own(pledge.end, end_sig).signed().clone(),
-            ops: List::new(pledge.ops).unwrap_or_default(),
+            ops: List::new(ops).unwrap_or_default(),
             ext: Exts::empty(),
         };
         ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), grant.clone());

@@ -11,15 +11,16 @@
 //! A GRANT is judged by what it holds alone, so it may arrive in any state. Only this file assigns the machine's state.
 
 use alloc::boxed::Box;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::Holdings;
 use super::keys;
 use super::lapsed::{Sent, note_sent};
+use super::reason;
 use super::session::Session;
-use super::source::{declined, millis};
+use super::source::{Declined, declined, millis};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::errors::UsageError;
@@ -144,14 +145,15 @@ impl<H: Holdings> Session<H> {
     }
 
     /// The user rejects an OFFER.
-    pub fn reject_offer(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+    pub fn reject_offer(&mut self, ctx: &mut Ctx<'_>, token: Token, reason: Option<&str>) -> bool {
         let State::Invited(offer, _) = &self.target.0 else { return false };
         if offer.id() != token {
             return false;
         }
         let to = offer.body().source;
         self.target.0 = State::Resting;
-        self.decline_offer(ctx, to, token, Code::HO_DECLINED);
+        let ext = reason::write(ctx.rules, reason);
+        ctx.send(to, Decline { session: self.id(), subject: token, code: Code::HO_DECLINED.into(), ext });
         true
     }
 }
@@ -174,7 +176,9 @@ impl<H: Holdings> Session<H> {
             // The same OFFER again, after a reconnect.
             State::Invited(known, _) if known.id() == token => return,
             State::Seeking(seeking) if seeking.offer == Some(token) => return,
-            State::Seeking(seeking) if seeking.from == from && seeking.offer.is_none() => {
+            State::Seeking(seeking)
+                if seeking.from == from && seeking.offer.is_none() && ctx.rules.keeps(Clause::HO_OFFER_6) =>
+            {
                 // The user wants it from there already (HO-OFFER-6).
                 (seeking.mode, seeking.offer) = (WantMode::Answer, Some(token));
                 return self.seek_data(ctx, announced(offer.body()));
@@ -226,7 +230,7 @@ impl<H: Holdings> Session<H> {
             return;
         };
         match &mut self.target.0 {
-            State::Seeking(seeking) if seeking.from == from && owns => {
+            State::Seeking(seeking) if seeking.from == from && (owns || !ctx.rules.keeps(Clause::HO_HAVE_2)) => {
                 seeking.lacks = Some(data.manifest);
                 seeking.told = Some(data.manifest);
                 self.seek_data(ctx, data.clone());
@@ -239,12 +243,13 @@ impl<H: Holdings> Session<H> {
     }
 
     /// DECLINE of the own WANT.
-    pub(super) fn on_target_declined(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+    pub(super) fn on_target_declined(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, no: Declined) {
+        let Declined { subject, code, reason } = no;
         self.lapsed_refused(ctx, from, |sent| sent.want == subject);
         let State::Seeking(seeking) = &self.target.0 else { return };
         let named = matches!(seeking.step, Step::Wanting { want, .. } if want == subject);
         if seeking.from == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
-            self.give_up(ctx, declined(code));
+            self.give_up_with(ctx, declined(code), reason);
         }
     }
 
@@ -520,6 +525,13 @@ impl<H: Holdings> Session<H> {
             seeking.step = Step::Waiting;
             return;
         }
+        // Nobody picks parts in this version; with the clause off, a link that can't say so is told of one all the same.
+        let pick = match ctx.generation_with(&seeking.from) {
+            Some(generation) if generation < Generation::V7 && !ctx.rules.keeps(Clause::GEN_USE_2) => {
+                List::new(alloc::vec![ctx.fresh.part()]).unwrap_or_default()
+            }
+            _ => List::empty(),
+        };
         let body = Want {
             session,
             parent,
@@ -530,7 +542,7 @@ impl<H: Holdings> Session<H> {
             offer: seeking.offer.into(),
             have: have.into(),
             need: List::empty(),
-            pick: List::empty(),
+            pick,
             ttl: millis(seeking.deadline.since(ctx.now)),
         };
         ctx.sign(SignFor::Want, &body);
@@ -539,6 +551,11 @@ impl<H: Holdings> Session<H> {
 
     /// Ends the own wish.
     fn give_up(&mut self, ctx: &mut Ctx<'_>, code: Code) {
+        self.give_up_with(ctx, code, None);
+    }
+
+    /// The same, with what the source's user said.
+    fn give_up_with(&mut self, ctx: &mut Ctx<'_>, code: Code, reason: Option<String>) {
         let session = self.id();
         let State::Seeking(seeking) = &self.target.0 else { return };
         let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
@@ -555,7 +572,7 @@ impl<H: Holdings> Session<H> {
             _ => {}
         }
         if let Some(id) = id {
-            ctx.resolve(id, session, from, Err(code));
+            ctx.event(Event::HandoffResolved { id, session, peer: from, result: Err(code), reason });
         }
     }
 
@@ -615,11 +632,19 @@ impl<H: Holdings> Session<H> {
         ctx.fx.stop_fetch = true;
         ctx.event(Event::Activated { session, record });
         if let Some((id, from)) = seeking.and_then(|seeking| seeking.id.map(|id| (id, seeking.from))) {
-            ctx.event_when_durable(Event::HandoffResolved { id, session, peer: from, result: Ok(record) });
+            ctx.event_when_durable(Event::HandoffResolved {
+                id,
+                session,
+                peer: from,
+                result: Ok(record),
+                reason: None,
+            });
         }
         self.lapsed_granted(ctx, record);
         self.source_fenced(ctx);
-        self.acknowledge(ctx, record);
+        if ctx.rules.keeps(Clause::HO_GRANT_11) {
+            self.acknowledge(ctx, record);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::effects::Ctx;
 use super::holdings::Holdings;
+use super::reason;
 use super::session::{Session, SessionRole};
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
@@ -36,10 +37,11 @@ impl<H: Holdings> Session<H> {
     }
 
     /// The user rejects a request to hand over.
-    pub fn reject_pull(&mut self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+    pub fn reject_pull(&mut self, ctx: &mut Ctx<'_>, token: Token, reason: Option<&str>) -> bool {
         let found = self.wants.iter().find(|(_, live)| live.want.id() == token && !live.approved);
-        let Some(device) = found.map(|(device, _)| *device) else { return false };
-        self.drop_want(ctx, &device, Code::HO_DECLINED);
+        let Some((device, req)) = found.map(|(device, live)| (*device, live.req)) else { return false };
+        self.wants.remove(&device);
+        self.decline_want(ctx, device, (req, token), Code::HO_DECLINED, reason);
         true
     }
 }
@@ -117,17 +119,24 @@ impl<H: Holdings> Session<H> {
         let mode = WantMode::from_number(want.body().mode);
         let chosen = self.source.offering_to() == Some(from);
         let before = self.wants.get(&from).is_some_and(|live| live.approved);
+        let answers = mode == Some(WantMode::Answer);
+        let unasked = !ctx.rules.keeps(Clause::GEN_POLICY_1) && ctx.generation_with(&from) < Some(Generation::V2);
         let approved = before
-            || chosen
+            || chosen && (answers || ctx.rules.keeps(Clause::HO_WANT_7))
+            || unasked && mode == Some(WantMode::Pull) && ctx.pulls == Policy::Ask
             || mode == Some(WantMode::Pull) && ctx.pulls == Policy::Allow
             || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5);
         if mode == Some(WantMode::Pull) && !approved && ctx.pulls == Policy::Deny {
-            return self.decline_want(ctx, from, req, want.id(), Code::HO_DECLINED);
+            return self.decline_want(ctx, from, (req, want.id()), Code::HO_DECLINED, None);
         }
         if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {
-            return ctx.refuse(from, req, self.id(), Code::LIMIT_ROOM);
+            if ctx.rules.keeps(Clause::LIMIT_ROOM_1) {
+                return ctx.refuse(from, req, self.id(), Code::LIMIT_ROOM);
+            }
+            self.wants.pop_first();
         }
-        let expires = ctx.now.after((u64::from(want.body().ttl) * 1000).min(MAX_TTL));
+        let ttl = (u64::from(want.body().ttl) * 1000).min(MAX_TTL);
+        let expires = ctx.now.after(if ctx.rules.keeps(Clause::HO_WANT_8) { ttl } else { MAX_TTL });
         let token = want.id();
         let known = self.wants.get(&from).is_some_and(|live| live.want.id() == token);
         self.wants.insert(from, LiveWant { want, req, expires, approved });
@@ -143,7 +152,7 @@ impl<H: Holdings> Session<H> {
         let Some(live) = self.wants.remove(device) else { return };
         let (token, session) = (live.want.id(), self.id());
         let mode = WantMode::from_number(live.want.body().mode);
-        if !live.approved && mode == Some(WantMode::Pull) && code != Code::HO_DECLINED {
+        if !live.approved && mode == Some(WantMode::Pull) {
             ctx.event(Event::Withdrawn { token, session, code });
         }
         match code {
@@ -152,15 +161,25 @@ impl<H: Holdings> Session<H> {
                 self.send_head_if_lacking(ctx, *device);
             }
             _ if mode == Some(WantMode::Standing) => {}
-            _ => self.decline_want(ctx, *device, live.req, token, code),
+            _ => self.decline_want(ctx, *device, (live.req, token), code, None),
         }
     }
 
-    fn decline_want(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, req: u32, subject: Hash, code: Code) {
+    fn decline_want(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        to: DeviceId,
+        (req, subject): (u32, Hash),
+        code: Code,
+        reason: Option<&str>,
+    ) {
         let session = self.id();
         match ctx.generation_with(&to) {
             Some(Generation::V1_4) | None => ctx.refuse(to, req, session, code),
-            Some(_) => ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() }),
+            Some(_) => {
+                let ext = reason::write(ctx.rules, reason);
+                ctx.send(to, Decline { session, subject, code: code.into(), ext });
+            }
         }
     }
 }

@@ -104,6 +104,9 @@ impl Link {
             waiting: VecDeque::new(),
         };
         link.put(Lsn::default(), Message::from(hello).to_frame());
+        if !config.rules.keeps(Clause::LINK_AUTH_5) {
+            link.put(Lsn::default(), Message::from(Ping { nonce: 1, answer: false, ext: Exts::empty() }).to_frame());
+        }
         link
     }
 

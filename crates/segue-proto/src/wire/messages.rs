@@ -562,8 +562,10 @@ impl Message {
 
     /// The rules of form that the encoding alone can't express.
     fn check(&self, rules: Rules) -> Result<(), Violation> {
-        // This version defines no extension, so every even id is unknown.
+        // The one extension of this version has an odd id, so every even id is unknown.
         let skippable = self.ext().iter().all(|ext| ext.id % 2 == 1);
-        rules.ensure(Clause::WIRE_EXT_1, skippable, Code::WIRE_UNKNOWN_CRITICAL)
+        rules.ensure(Clause::WIRE_EXT_1, skippable, Code::WIRE_UNKNOWN_CRITICAL)?;
+        let ignored = rules.keeps(Clause::WIRE_EXT_2) || self.ext().is_empty();
+        rules.ensure(Clause::WIRE_EXT_1, ignored, Code::WIRE_UNKNOWN_CRITICAL)
     }
 }

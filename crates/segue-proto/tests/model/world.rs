@@ -8,12 +8,13 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use segue_proto::handoff::{
-    Actor, Chain, Ctx, Effects, Fresh, Hold, Outgoing, Peer, ProvenAck, ProvenGrant, Session, SignFor, Stored, keys,
+    Actor, Chain, Ctx, Declined, Effects, Fresh, Hold, Outgoing, Peer, ProvenAck, ProvenGrant, Session, SignFor,
+    Stored, keys,
 };
 use segue_proto::wire::Hash as Id;
 use segue_proto::wire::{
-    Announced, Cancel, Decline, DeviceId, Genesis, Grant, Head, Kind, List, Message, Nonce, OfferMsg, Proven, Record,
-    SessionId, Sig, WantMsg,
+    Announced, Cancel, DeviceId, Genesis, Grant, Head, Kind, List, Message, Nonce, OfferMsg, Proven, Record, SessionId,
+    Sig, WantMsg,
 };
 use segue_proto::{Event, Generation, Instant, Policy, Rules, SessionRole, Write, data};
 
@@ -338,8 +339,8 @@ impl World {
                 }
                 s.on_announcement(ctx, from, &have);
             }),
-            Message::Decline(Decline { subject, code, .. }) => {
-                self.run(rules, packet.to, now, |s, ctx| s.on_decline(ctx, from, subject, code.into()));
+            Message::Decline(decline) => {
+                self.run(rules, packet.to, now, |s, ctx| s.on_decline(ctx, from, Declined::open(rules, &decline)));
             }
             Message::Cancel(Cancel { subject, code, .. }) => self.run(rules, packet.to, now, |s, ctx| {
                 s.on_want_cancelled(ctx, from, subject, code.into());

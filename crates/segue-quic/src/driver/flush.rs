@@ -36,6 +36,8 @@ impl Driver {
 
     /// A request that this device granted has no handoff in the core: it is over when the session says so.
     fn settle_given(&mut self) {
+        let core = &self.core;
+        self.waits.settle_granted(|session, record| core.grant_fate(session, record));
         for (session, peer) in self.waits.given() {
             let view = self.core.session(&session);
             let (owner, pending) = view.as_ref().map_or((None, None), |view| (view.owner, view.pending));
@@ -206,12 +208,12 @@ impl Driver {
                 self.settle_session(session);
                 Event::Activated { session, record }
             }
-            Said::HandoffResolved { id, session, peer, result } => {
-                self.waits.resolved(id, session, peer, result);
-                Event::HandoffResolved { id, session, peer, result }
+            Said::HandoffResolved { id, session, peer, result, reason } => {
+                self.waits.resolved(id, session, result, reason.clone(), self.is_linked(&peer));
+                Event::HandoffResolved { id, session, peer, result, reason }
             }
             Said::HandoffPending { id, session, peer } => {
-                self.waits.resolved(id, session, peer, Err(Code::HO_PENDING));
+                self.waits.resolved(id, session, Err(Code::HO_PENDING), None, self.is_linked(&peer));
                 Event::HandoffPending { id, session, peer }
             }
             Said::AccountCreated { account } => return self.waits.founded(account),

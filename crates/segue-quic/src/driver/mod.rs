@@ -20,7 +20,7 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use segue_proto::transfer::{BulkEnd, Verified};
 use segue_proto::wire::{Bytes as Header, DeviceId, Hash, SessionId};
-use segue_proto::{Code, ContentId, Endpoint, Incoming, Instant, LinkId, Served, Token, Violation};
+use segue_proto::{Code, ContentId, Endpoint, Generation, Incoming, Instant, LinkId, Served, Token, Violation};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant as Clock, Sleep};
@@ -94,6 +94,8 @@ pub(crate) struct Driver {
     /// What waits for the application, by token.
     pub(crate) requests: BTreeMap<Token, Request>,
     pub(crate) strategy: Arc<dyn Strategy>,
+    /// Whether devices may call here.
+    pub(crate) listens: bool,
     pub(crate) tasks: JoinSet<()>,
     /// Links that end: their last frames are on their way.
     closings: JoinSet<()>,
@@ -138,6 +140,7 @@ pub(crate) struct Parts {
     pub(crate) stop: oneshot::Receiver<Stop>,
     pub(crate) events: Arc<Queue>,
     pub(crate) strategy: Arc<dyn Strategy>,
+    pub(crate) listens: bool,
 }
 
 impl Driver {
@@ -151,6 +154,7 @@ impl Driver {
             waits: Waits::default(),
             requests: BTreeMap::new(),
             strategy: parts.strategy,
+            listens: parts.listens,
             tasks,
             closings: JoinSet::new(),
             key: parts.key,
@@ -221,6 +225,11 @@ impl Driver {
     /// Whether the device is linked now.
     pub(crate) fn is_linked(&self, device: &DeviceId) -> bool {
         self.links.values().any(|link| link.peer.as_ref() == Some(device))
+    }
+
+    /// The generation of the link with a device, if there is one.
+    pub(crate) fn generation_with(&self, device: &DeviceId) -> Option<Generation> {
+        self.links.keys().filter_map(|id| self.core.link_peer(*id)).find(|(peer, _)| peer == device).map(|(_, of)| of)
     }
 
     /// Keeps a link to a device.

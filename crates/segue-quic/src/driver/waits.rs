@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::account::Linked;
-use crate::error::{Error, HandoffError};
+use crate::error::Error;
+use crate::handoff_error::{HandoffError, LinkWas};
 use crate::node::Receipt;
 
 /// The answer to a handoff.
@@ -30,7 +31,7 @@ pub(crate) enum Change {
 /// Who waits. A caller that went away costs nothing: its answer is dropped.
 #[derive(Default)]
 pub(crate) struct Waits {
-    handoffs: BTreeMap<HandoffId, (Instant, oneshot::Sender<Resolved>)>,
+    handoffs: BTreeMap<HandoffId, Handoff>,
     durable: VecDeque<(Lsn, Tell)>,
     /// The last batch that somebody waited for.
     last_write: Lsn,
@@ -41,12 +42,32 @@ pub(crate) struct Waits {
     exchanges: Vec<(DeviceId, oneshot::Sender<()>)>,
     /// Sessions that are being given to a device that asked for them.
     given: Vec<Given>,
+    /// GRANTs whose acknowledgement is waited for.
+    granted: Vec<Granted>,
     accounts: Vec<oneshot::Sender<Hash>>,
     links: Vec<(DeviceId, oneshot::Sender<Linked>)>,
     revokes: Vec<(DeviceId, oneshot::Sender<()>)>,
     follows: Vec<(SessionId, DeviceId, Tell)>,
     /// What this device has caught up with since the devices were linked.
     synced: BTreeSet<(SessionId, DeviceId)>,
+}
+
+/// A handoff that runs.
+struct Handoff {
+    peer: DeviceId,
+    since: Instant,
+    /// Whether the devices were linked since.
+    met: bool,
+    tell: oneshot::Sender<Resolved>,
+}
+
+/// A GRANT that waits for its acknowledgement.
+struct Granted {
+    session: SessionId,
+    peer: DeviceId,
+    record: Hash,
+    since: Instant,
+    tell: oneshot::Sender<Resolved>,
 }
 
 struct Given {
@@ -57,11 +78,28 @@ struct Given {
 }
 
 impl Waits {
-    /// Waits for the end of a handoff.
-    pub(crate) fn handoff(&mut self, id: HandoffId) -> oneshot::Receiver<Resolved> {
+    /// Waits for the end of a handoff with a device that has a link, or hasn't.
+    pub(crate) fn handoff(&mut self, id: HandoffId, peer: DeviceId, linked: bool) -> oneshot::Receiver<Resolved> {
         let (tell, told) = oneshot::channel();
-        self.handoffs.insert(id, (Instant::now(), tell));
+        self.handoffs.insert(id, Handoff { peer, since: Instant::now(), met: linked, tell });
         told
+    }
+
+    /// Waits until a GRANT is acknowledged.
+    pub(crate) fn granted(&mut self, session: SessionId, peer: DeviceId, record: Hash) -> oneshot::Receiver<Resolved> {
+        let (tell, told) = oneshot::channel();
+        self.granted.retain(|granted| !granted.tell.is_closed());
+        self.granted.push(Granted { session, peer, record, since: Instant::now(), tell });
+        told
+    }
+
+    /// Ends those of the GRANTs that are waited for of which `fate` knows what became: acknowledged, or not.
+    pub(crate) fn settle_granted(&mut self, fate: impl Fn(&SessionId, &Hash) -> Option<Result<Hash, Code>>) {
+        let over = |granted: &mut Granted| fate(&granted.session, &granted.record).is_some();
+        for Granted { session, peer, record, since, tell } in self.granted.extract_if(.., over) {
+            let result = fate(&session, &record).unwrap_or(Err(Code::HO_FENCED));
+            let _ = tell.send(answer(session, peer, since, result));
+        }
     }
 
     /// Waits until a device has the session that it asked for.
@@ -210,9 +248,22 @@ impl Waits {
     }
 
     /// A handoff ended.
-    pub(crate) fn resolved(&mut self, id: HandoffId, session: SessionId, peer: DeviceId, result: Result<Hash, Code>) {
-        let Some((since, tell)) = self.handoffs.remove(&id) else { return };
-        let _ = tell.send(answer(session, peer, since, result));
+    pub(crate) fn resolved(
+        &mut self,
+        id: HandoffId,
+        session: SessionId,
+        result: Result<Hash, Code>,
+        reason: Option<String>,
+        linked: bool,
+    ) {
+        let Some(Handoff { peer, since, met, tell }) = self.handoffs.remove(&id) else { return };
+        let link = match (linked, met) {
+            (true, _) => LinkWas::There,
+            (false, true) => LinkWas::Lost,
+            (false, false) => LinkWas::Never,
+        };
+        let receipt = |record| Receipt { session, peer, record, took: since.elapsed() };
+        let _ = tell.send(result.map(receipt).map_err(|code| HandoffError::end(code, session, peer, reason, link)));
     }
 
     /// Batches are durable.
@@ -243,6 +294,7 @@ impl Waits {
 
     /// A device is linked.
     pub(crate) fn is_linked(&mut self, device: DeviceId) {
+        self.handoffs.values_mut().filter(|handoff| handoff.peer == device).for_each(|handoff| handoff.met = true);
         let (here, waiting) =
             std::mem::take(&mut self.linked).into_iter().partition::<Vec<_>, _>(|(wanted, _)| *wanted == device);
         self.linked = waiting;
@@ -261,18 +313,19 @@ impl Waits {
         for (.., tell) in self.follows.drain(..) {
             let _ = tell.send(Err(halted()));
         }
-        self.end_handoffs(&HandoffError::halted());
+        self.end_handoffs(&HandoffError::Storage { code: Code::STORE_IO });
     }
 
     /// The node stopped.
     pub(crate) fn stopped(&mut self) {
-        self.end_handoffs(&HandoffError::stopped());
+        self.end_handoffs(&HandoffError::Stopped);
         *self = Waits::default();
     }
 
     fn end_handoffs(&mut self, error: &HandoffError) {
-        let waiting = std::mem::take(&mut self.handoffs).into_values().map(|(_, tell)| tell);
-        for tell in waiting.chain(self.given.drain(..).map(|given| given.tell)) {
+        let waiting = std::mem::take(&mut self.handoffs).into_values().map(|handoff| handoff.tell);
+        let waiting = waiting.chain(self.given.drain(..).map(|given| given.tell));
+        for tell in waiting.chain(self.granted.drain(..).map(|granted| granted.tell)) {
             let _ = tell.send(Err(error.clone()));
         }
     }
@@ -290,5 +343,5 @@ impl Waits {
 fn answer(session: SessionId, peer: DeviceId, since: Instant, result: Result<Hash, Code>) -> Resolved {
     result
         .map(|record| Receipt { session, peer, record, took: since.elapsed() })
-        .map_err(|code| HandoffError::new(code, session, Some(peer)))
+        .map_err(|code| HandoffError::end(code, session, peer, None, LinkWas::There))
 }

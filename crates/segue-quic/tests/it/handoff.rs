@@ -67,7 +67,7 @@ async fn policy_answers_pulls_without_the_application() {
         link(&b, &a).await;
         let session = a.create_session("trip", &[]).await.unwrap();
         let answer = within("the answer", b.request_handoff(session, id(1))).await;
-        assert_eq!(answer.map(|_| ()).map_err(|error| error.code), wanted);
+        assert_eq!(answer.map(|_| ()).map_err(|error| error.code()), wanted);
         assert_eq!(is_primary(&a, session).await, policy == Policy::Deny);
     }
 }
@@ -85,7 +85,7 @@ async fn a_rejected_handoff_changes_nothing_and_says_so() {
     };
     let (answer, ()) = within("the answer", async { tokio::join!(a.initiate_handoff(session, id(2)), reject) }).await;
     let error = answer.unwrap_err();
-    assert_eq!((error.code, error.is_pending()), (Code::HO_DECLINED, false));
+    assert_eq!((error.code(), error.is_pending()), (Code::HO_DECLINED, false));
     assert!(error.to_string().contains(&session.to_string()), "{error}");
     a.write_view(session, "still mine").await.unwrap();
     assert!(b.requests().await.unwrap().is_empty());
@@ -107,10 +107,10 @@ async fn a_cancelled_offer_is_withdrawn() {
             _ => None,
         });
         assert_eq!(withdrawn.await, offered);
-        assert_eq!(b.accept_handoff(offered).await.unwrap_err().code, Code::HO_TOKEN_BAD);
+        assert_eq!(b.accept_handoff(offered).await.unwrap_err().code(), Code::HO_TOKEN_BAD);
     };
     let (answer, ()) = within("the answer", async { tokio::join!(a.initiate_handoff(session, id(2)), cancel) }).await;
-    assert_eq!(answer.unwrap_err().code, Code::HO_CANCELLED);
+    assert_eq!(answer.unwrap_err().code(), Code::HO_CANCELLED);
     assert!(is_primary(&a, session).await);
 }
 
@@ -119,7 +119,7 @@ async fn a_handoff_to_nobody_ends_at_its_deadline() {
     let a = memory(1).handoff_timeout(Duration::from_millis(50)).open().await.unwrap();
     let session = a.create_session("trip", &[id(2)]).await.unwrap();
     let error = within("the deadline", a.initiate_handoff(session, id(2))).await.unwrap_err();
-    assert_eq!((error.code, error.is_pending()), (Code::HO_TIMEOUT, false));
+    assert_eq!((error.code(), error.is_pending()), (Code::HO_TIMEOUT, false));
     assert!(is_primary(&a, session).await);
 }
 
@@ -158,7 +158,7 @@ async fn a_closed_session_stays_closed() {
     b.close(session).await.unwrap();
     assert!(b.session(session).await.unwrap().unwrap().closed);
     let error = b.initiate_handoff(session, id(1)).await.unwrap_err();
-    assert_eq!(error.code, Code::HO_CLOSED, "{error}");
+    assert_eq!(error.code(), Code::HO_CLOSED, "{error}");
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn a_file_that_changed_is_unavailable_not_wrong() {
         b.accept_handoff(token.await).await
     };
     let (given, taken) = within("the end", async { tokio::join!(a.initiate_handoff(session, id(2)), accept) }).await;
-    assert_eq!(taken.unwrap_err().code, Code::DATA_UNAVAILABLE);
+    assert_eq!(taken.unwrap_err().code(), Code::DATA_UNAVAILABLE);
     assert!(!given.unwrap_err().is_pending());
     assert!(is_primary(&a, session).await);
 

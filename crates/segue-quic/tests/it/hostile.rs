@@ -156,7 +156,7 @@ async fn a_list_of_other_content_ends_the_handoff_and_nothing_of_it_is_held() {
         let session = source.create_session("notes", &[target.device()]).await.unwrap();
         source.put_entry(session, entry.clone()).await.unwrap();
         let refused = within("the end", target.request_handoff(session, source.device())).await.unwrap_err();
-        assert_eq!(refused.code, Code::DATA_HASH);
+        assert_eq!(refused.code(), Code::DATA_HASH);
         assert!(is_primary(&source, session).await && !is_primary(&target, session).await);
         assert!(target.read_blob(entry.blob, entry.len).await.is_err(), "it holds what nobody vouched for");
         assert!(target.read_file(session, "notes").await.is_err());

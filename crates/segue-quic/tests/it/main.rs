@@ -6,6 +6,7 @@ mod hostile;
 mod large;
 mod links;
 mod mailbox;
+mod primary;
 mod raw;
 mod restart;
 mod three;

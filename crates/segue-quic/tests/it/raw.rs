@@ -11,7 +11,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, NamedGroup, SignatureScheme};
-use segue_proto::wire::sign_message;
+use segue_proto::wire::{DeviceId, Hash, SessionId, sign_message};
 use segue_proto::{Config, Continuity, Endpoint, Event, Instant, LinkId, Lsn, Role};
 use segue_quic::{SigningKey, device_id};
 
@@ -104,6 +104,70 @@ impl RawLink {
             }
             let read = self.recv.read_chunk(65_536, true).await.unwrap().expect("the node closed the stream");
             self.core.handle_bytes(Instant::ZERO, LINK, &read.bytes);
+        }
+    }
+
+    /// Takes part in a session of the node and asks for it, until it owns it, and stops before it acknowledges the GRANT.
+    /// The session has no content that would need bulk streams.
+    pub(crate) async fn own(&mut self, session: SessionId, from: DeviceId) -> Hash {
+        self.core.follow(Instant::ZERO, session, from).unwrap();
+        self.exchange(|event| matches!(event, Event::Synced { .. }).then_some(())).await;
+        self.core.request_handoff(Instant::ZERO, session, from, 60_000_000).unwrap();
+        self.exchange(|event| match event {
+            Event::Activated { record, .. } => Some(record),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Another connection with the node, by the same device; what it holds is durable at last.
+    pub(crate) async fn again(mut self, client: &quinn::Endpoint, addr: SocketAddr) -> RawLink {
+        self.core.handle_link_down(Instant::ZERO, LINK);
+        while self.core.poll_event().is_some() {}
+        let connection = client.connect(addr, "segue.invalid").unwrap().await.unwrap();
+        let (send, recv) = connection.open_bi().await.unwrap();
+        let mut link = RawLink { connection, send, recv, ..self };
+        link.authenticate().await;
+        link
+    }
+
+    /// Makes durable what waits for it, and talks for as long as the node does.
+    pub(crate) async fn talk(&mut self) {
+        self.exchange(|_| None::<()>).await
+    }
+
+    /// Goes on until an event is picked.
+    async fn exchange<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
+        loop {
+            while let Some(request) = self.core.poll_sign() {
+                let sig = sign_message(&request.message, &self.key);
+                self.core.handle_signed(Instant::ZERO, request.id, sig);
+            }
+            while let Some(event) = self.core.poll_event() {
+                if let Some(picked) = pick(event) {
+                    return picked;
+                }
+            }
+            while self.core.poll_journal().is_some() {}
+            self.core.handle_durable(Instant::ZERO, self.core.last_lsn());
+            while let Some(search) = self.core.poll_search() {
+                self.core.handle_searched(Instant::ZERO, search.session, search.plan.blob());
+            }
+            let mut out = Vec::new();
+            self.core.poll_transmit(LINK, &mut out);
+            self.send.write_all(&out).await.unwrap();
+            if !out.is_empty() {
+                continue;
+            }
+            // Some events wait for what was made durable just now.
+            let Some(event) = self.core.poll_event() else {
+                let read = self.recv.read_chunk(65_536, true).await.unwrap().expect("the node closed the stream");
+                self.core.handle_bytes(Instant::ZERO, LINK, &read.bytes);
+                continue;
+            };
+            if let Some(picked) = pick(event) {
+                return picked;
+            }
         }
     }
 

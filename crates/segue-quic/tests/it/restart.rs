@@ -1,9 +1,11 @@
 //! Nodes that die: what was durable goes on, what was verified isn't sent again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use segue_quic::{DeviceId, Event, Node, SessionId};
+use segue_quic::{DeviceId, Event, HandoffError, Node, Policy, SessionId};
 
+use crate::raw::{RawLink, client};
 use crate::util::*;
 
 const MB: usize = 1 << 20;
@@ -143,6 +145,56 @@ async fn sessions_and_view_survive_and_a_moved_session_stays_moved() {
     link(&a, &b).await;
     push(&b, &a, session).await;
     assert_moved(&b, &a, session).await;
+}
+
+/// A GRANT is durable and sent, and its target never says that it has it.
+#[tokio::test]
+async fn a_grant_that_was_not_acknowledged_is_found_after_a_restart_and_resolved() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || disk(1, dir.path()).pulls(Policy::Allow).handoff_timeout(Duration::from_millis(300));
+    let a = open().open().await.unwrap();
+    let session = a.create_session("trip", &[id(2)]).await.unwrap();
+    // An empty session's manifest would have to be fetched; what is written comes by sync.
+    a.write_view(session, "page 3").await.unwrap();
+    let client = client(Arc::default());
+    let mut b = RawLink::dial(&client, a.local_addr().unwrap(), key(2)).await;
+    b.authenticate().await;
+    let record = within("the GRANT", b.own(session, id(1))).await;
+    a.abort().await;
+    drop(a);
+
+    let a = open().open().await.unwrap();
+    let found = a.pending_handoffs().await.unwrap();
+    let [pending] = found[..] else { panic!("{found:?}") };
+    assert_eq!((pending.session, pending.to, pending.record), (session, id(2), record));
+    assert!(!is_primary(&a, session).await);
+    let busy = a.initiate_handoff(session, id(3)).await;
+    assert_eq!(busy, Err(HandoffError::Busy { session, with: Some(id(2)) }));
+    let waited = within("the deadline", a.await_handoff(&pending)).await;
+    assert_eq!(waited, Err(HandoffError::Pending { session, device: id(2) }));
+
+    // The target comes back: it is told again, and its acknowledgement resolves the handoff.
+    let addr = a.local_addr().unwrap();
+    let mut b = within("the link", b.again(&client, addr)).await;
+    let resolved = async {
+        let resolved = event(&a, "HandoffResolved", |event| match event {
+            Event::HandoffResolved { id, session: of, result, .. } => Some((id, of, result)),
+            _ => None,
+        });
+        let (id, of, result) = resolved.await;
+        assert_eq!((Some(id), of, result), (pending.id, session, Ok(record)));
+    };
+    within("the acknowledgement", async {
+        tokio::select! {
+            () = b.talk() => {}
+            () = resolved => {}
+        }
+    })
+    .await;
+    assert_eq!(a.pending_handoffs().await.unwrap(), []);
+    let receipt = a.await_handoff(&pending).await.unwrap();
+    assert_eq!((receipt.record, receipt.peer), (record, id(2)));
+    assert_eq!(a.session(session).await.unwrap().unwrap().owner, Some(id(2)));
 }
 
 #[tokio::test]

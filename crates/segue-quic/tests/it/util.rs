@@ -41,7 +41,7 @@ pub(crate) fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// A device in memory, that trusts devices 1 to 3.
+/// A device in memory, that trusts devices 1 to 4.
 pub(crate) fn memory(n: u8) -> Builder {
     trusting(Node::builder().in_memory(), n)
 }
@@ -53,7 +53,7 @@ pub(crate) fn disk(n: u8, dir: &Path) -> Builder {
 }
 
 fn trusting(builder: Builder, n: u8) -> Builder {
-    let others = (1..=3).filter(|other| *other != n).map(id);
+    let others = (1..=4).filter(|other| *other != n).map(id);
     others.fold(builder.key(key(n)).listen(loopback()), Builder::trust)
 }
 

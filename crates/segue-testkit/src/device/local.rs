@@ -170,7 +170,7 @@ impl LocalDevice {
                     return Ok(Reply::Handoff(id));
                 }
             }
-            Command::Reject { token } => core.reject_handoff(now, token)?,
+            Command::Reject { token, reason } => core.reject_handoff(now, token, reason.as_deref())?,
             Command::CancelHandoff { session } => core.cancel_handoff(now, session)?,
             Command::Consent { session, to, ttl_us } => core.consent(now, session, to, ttl_us)?,
             Command::Takeover { session } => core.takeover(now, session)?,

@@ -276,6 +276,8 @@ pub enum Command {
     Reject {
         /// The request.
         token: Token,
+        /// Why, for the other user.
+        reason: Option<String>,
     },
     /// Takes the session over, by the user's word.
     Takeover {

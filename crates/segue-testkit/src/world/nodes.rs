@@ -376,7 +376,9 @@ impl<D: Device> World<D> {
             let drawn = self.dice.users.below(1000) as u32;
             let command = match drawn {
                 drawn if drawn < users.accept => Command::Accept { token: *token },
-                drawn if drawn < users.accept + users.reject => Command::Reject { token: *token },
+                drawn if drawn < users.accept + users.reject => {
+                    Command::Reject { token: *token, reason: Some("not now".into()) }
+                }
                 _ => continue,
             };
             let at = self.now.after(self.dice.users.within(users.think));

@@ -14,13 +14,15 @@ impl Receiver {
         let (session, peer) = (request.session, request.peer);
         let known = self.args.from.is_empty() || self.args.from.iter().any(|who| who.id() == peer);
         if !known {
-            return self.reject(&request, "--from doesn't name that device").await;
+            let tell = "it takes sessions from the devices that its user named, and gives them to those alone";
+            return self.reject(&request, "--from doesn't name that device", Some(tell)).await;
         }
         if self.args.yes || self.accepted.contains(&(session, peer)) {
             return self.accept(request).await;
         }
         if self.answers.is_none() {
-            return self.reject(&request, "there is no terminal to ask at; start with --yes to accept").await;
+            let why = "there is no terminal to ask at; start with --yes to accept";
+            return self.reject(&request, why, Some("nobody is there to answer")).await;
         }
         self.waiting.push_back(request);
         if self.waiting.len() == 1 {
@@ -34,7 +36,7 @@ impl Receiver {
         let Some(request) = self.waiting.pop_front() else { return Ok(()) };
         match yes {
             true => self.accept(request).await?,
-            false => self.reject(&request, "you said no").await?,
+            false => self.reject(&request, "you said no", None).await?,
         }
         self.ask();
         Ok(())
@@ -79,7 +81,7 @@ impl Receiver {
                 self.ends(session, peer)
             }
             // Another request of the same device took its place, and tells its own end.
-            Err(error) if error.code == Code::HO_SUPERSEDED || error.code == Code::HO_TOKEN_BAD => Ok(()),
+            Err(HandoffError::Superseded { .. } | HandoffError::UnknownRequest { .. }) => Ok(()),
             Err(error) => {
                 self.bars.remove(&session).map(|bar| bar.finish());
                 note(error);
@@ -106,7 +108,7 @@ impl Receiver {
             RequestKind::Wanted => self.bring_up_to_date(request.session).await,
         };
         if let Err(failure) = ready {
-            return self.reject(&request, &failure.text).await;
+            return self.reject(&request, &failure.text, Some("it has no place for the session at present")).await;
         }
         if matches!(request.kind, RequestKind::Offered { .. }) {
             self.under_way.insert(request.session);
@@ -127,7 +129,8 @@ impl Receiver {
         self.device.index.change(&request.session, |place| place.note = Some(Note::Receiving { from }))
     }
 
-    async fn reject(&mut self, request: &Request, why: &str) -> Result<(), Failure> {
+    /// Rejects a request: `why` is for this user, and `tell` for the other one, who is not told of paths and options.
+    async fn reject(&mut self, request: &Request, why: &str, tell: Option<&str>) -> Result<(), Failure> {
         let (session, peer) = (request.session, request.peer);
         let what = match &request.kind {
             RequestKind::Offered { name } => format!("the offer of session {session} {name:?} by device {peer}"),
@@ -135,7 +138,10 @@ impl Receiver {
         };
         note(format_args!("rejected {what}: {why}"));
         // It may have been withdrawn meanwhile.
-        let _ = self.device.node.reject_handoff(request.token).await;
+        let _ = match tell {
+            Some(reason) => self.device.node.reject_handoff_with(request.token, reason).await,
+            None => self.device.node.reject_handoff(request.token).await,
+        };
         Ok(())
     }
 }

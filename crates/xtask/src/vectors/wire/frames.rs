@@ -140,6 +140,12 @@ fn messages(book: &mut Book) {
             Decline { session, subject: story.offer.id(), code: code(Code::HO_DECLINED), ext: List::empty() }.into(),
         ),
         (
+            "decline-reason",
+            "The phone's user says no, and why.",
+            Decline { session, subject: story.offer.id(), code: code(Code::HO_DECLINED), ext: reason("in a call") }
+                .into(),
+        ),
+        (
             "cancel",
             "The laptop withdraws its offer.",
             Cancel { session, subject: story.offer.id(), code: code(Code::HO_CANCELLED), ext }.into(),
@@ -154,6 +160,11 @@ fn messages(book: &mut Book) {
         let vector = message_frame(book, "wire", name, what, &message);
         book.add(if message.to_frame().len() <= SHOWN { vector.shown() } else { vector });
     }
+}
+
+/// The extension by which a DECLINE gives a reason.
+fn reason(text: &str) -> List<Ext, { segue_proto::limits::MAX_EXT }> {
+    list(vec![Ext { id: 1, bytes: segue_proto::wire::Blob::new(text.into()).unwrap_or_default() }])
 }
 
 /// The vector of a message's frame, checked against a second decoder and encoder.
