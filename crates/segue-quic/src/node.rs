@@ -444,6 +444,11 @@ impl Node {
     async fn look_again(&self, session: SessionId) {
         let blobs = self.call(move |driver| driver.core.held_blobs(&session));
         let (Ok(blobs), Ok(storage)) = (blobs.await, self.storage()) else { return };
+        let blobs = storage.unsure(blobs);
+        if blobs.is_empty() {
+            // The usual case, and a thread's wake-up would be most of what a small handoff takes.
+            return;
+        }
         let lost = tokio::task::spawn_blocking(move || storage.lost(&blobs)).await.unwrap_or_default();
         if !lost.is_empty() {
             let told = self.call(move |driver| {

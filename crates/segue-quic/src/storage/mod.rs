@@ -276,6 +276,13 @@ impl Storage {
         }
     }
 
+    /// Of these blobs those that aren't known to lie in the store, where nobody else changes them. Looks at no disk.
+    pub(crate) fn unsure(&self, mut blobs: Vec<(Hash, u64)>) -> Vec<(Hash, u64)> {
+        let looked = lock(&self.inner.looked);
+        blobs.retain(|(blob, _)| !looked.is_stored(blob));
+        blobs
+    }
+
     /// Which of these blobs aren't here any more as they were. Only those that lie outside the store are looked at, and
     /// of files only those that may have changed since they were read last are read.
     pub(crate) fn lost(&self, blobs: &[(Hash, u64)]) -> Vec<Hash> {
