@@ -11,6 +11,9 @@ from .replica import Copy
 from .wire import ZERO32, Struct
 
 
+SHOWN = "shown"  # what a write of a file stands for: the value that its user sees, and no other
+
+
 class Announced:
     """A manifest that was announced, or made of this device's own data."""
 
@@ -284,9 +287,10 @@ class Session:
 
     def _value_deps(self, part, resolves):
         values = part.values.values()
+        shown = part.shown()
         if len(values) > 1 and not resolves:
             raise Refused("DATA_CONFLICT", "DATA-VALUE-1", "the part has values in conflict, for which the write doesn't stand")
-        read = [v for v in values if v.op.actor != self.actor]
+        read = [v for v in values if v.op.actor != self.actor and (resolves != SHOWN or v is shown)]
         deps = [Struct(actor=v.op.actor, seq=part.tips[v.op.actor][0], hash=part.tips[v.op.actor][1]) for v in read]
         last = int.from_bytes(part.values[self.actor].op.hlc, "big") if self.actor in part.values else None
         times = [int.from_bytes(v.op.hlc, "big") for v in values if v.op.actor != self.actor]
@@ -322,7 +326,7 @@ class Session:
                 entry.chunks = Struct(hash=blob_id(listed), len=len(listed))
                 self.dev.blobs.put(entry.chunks.hash, listed)
             self.dev.blobs.put(entry.blob, content)
-        self.write(pid, BLOB, wire.encode("Entry", entry), resolves=True)
+        self.write(pid, BLOB, wire.encode("Entry", entry), resolves=SHOWN)
         if content:
             self.dev.store.after_chunks()
 
