@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use segue_proto::Generation;
 
-use crate::attach::{ChildWire, GUARD, Hello, Host, LineHost, Place, WaitWire, Wire};
+use crate::attach::{ChildWire, GUARD, Hello, Host, LineHost, Place, Tier, WaitWire, Wire};
 use crate::cases::{self, Case, matches};
 use crate::exemptions;
+use crate::loopback::{self, Running};
 use crate::pairs::{self, Cell, Found, Shared};
 use crate::properties::{self, Property};
 use crate::report::Report;
@@ -47,6 +48,18 @@ pub struct CertifyOptions {
     pub attach: Option<Place>,
     /// Whether the slowest pieces are named on the terminal.
     pub time: bool,
+    /// The tiers to examine; none means A, and B where nothing of A can be.
+    pub tiers: Option<Vec<Tier>>,
+}
+
+impl CertifyOptions {
+    fn has(&self, tier: Tier) -> bool {
+        self.tiers.as_ref().is_none_or(|tiers| tiers.contains(&tier))
+    }
+
+    fn selects(&self, name: &str) -> bool {
+        self.case.as_deref().is_none_or(|pattern| matches(pattern, name))
+    }
 }
 
 /// How a run ended; also the program's exit code.
@@ -80,7 +93,19 @@ impl Outcome {
     }
 }
 
-/// The names of all cases and pairs, one a line.
+/// The misbehaviours and good deeds of tier B: name, clauses, and how a subject has to refuse.
+pub fn list_sockets() -> Vec<[String; 3]> {
+    let row = |case: Case| {
+        let sign = match case.body {
+            cases::Body::Loopback(sockets) => sockets.sign().map_or("works".into(), |sign| sign.words()),
+            _ => String::new(),
+        };
+        [case.name.to_string(), case.clauses.join(" "), sign]
+    };
+    cases::of(Tier::B).into_iter().map(row).collect()
+}
+
+/// The names of all cases and pairs of tier A, one a line.
 pub fn list_cases() -> Vec<String> {
     let cases = cases::all().into_iter().map(|case| case.name.to_string());
     let properties = properties::ALL.iter().map(|property| property.name.to_string());
@@ -90,11 +115,13 @@ pub fn list_cases() -> Vec<String> {
 /// Certifies a subject: runs, prints, and leaves the report.
 pub fn certify(options: &CertifyOptions) -> Outcome {
     let mut terminal = Terminal::new();
-    let selected = |name: &str| options.case.as_deref().is_none_or(|pattern| matches(pattern, name));
-    let cases: Vec<Case> = cases::all().into_iter().filter(|case| selected(case.name)).collect();
-    let cells: Vec<Cell> = Cell::all().into_iter().filter(|cell| selected(&cell.name())).collect();
-    let properties: Vec<Property> = properties::ALL.iter().copied().filter(|it| selected(it.name)).collect();
-    if cases.is_empty() && cells.is_empty() && properties.is_empty() {
+    let in_a = |name: &str| options.has(Tier::A) && options.selects(name);
+    let cases: Vec<Case> = cases::all().into_iter().filter(|case| in_a(case.name)).collect();
+    let cells: Vec<Cell> = Cell::all().into_iter().filter(|cell| in_a(&cell.name())).collect();
+    let properties: Vec<Property> = properties::ALL.iter().copied().filter(|it| in_a(it.name)).collect();
+    let in_b = |name: &str| options.has(Tier::B) && options.selects(name);
+    let none_in_b = !cases::of(Tier::B).iter().any(|case| in_b(case.name));
+    if cases.is_empty() && cells.is_empty() && properties.is_empty() && none_in_b {
         terminal.line("no case and no pair of that name; 'segue certify --list' names them all");
         return Outcome::Usage;
     }
@@ -125,12 +152,24 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
         Ok(hello) => {
             let mut plan = Plan::new(options, &hello, (&cases, &properties, &cells));
             plan.jobs.retain(|job| sets.as_ref().is_none_or(|sets| sets.iter().any(|set| job.is_in(set))));
-            if plan.jobs.is_empty() {
-                terminal.line("nothing applies to the generations that were asked for");
+            // Tier B waits for timers of the subject: unasked, it is played where nothing of tier A is.
+            let with_b = options.tiers.is_some() || plan.jobs.is_empty();
+            let mut on_sockets = match with_b {
+                true => loopback::applying(&hello, &options.generations, &in_b),
+                false => Vec::new(),
+            };
+            on_sockets.retain(|(case, generation)| {
+                sets.as_ref().is_none_or(|sets| sets.iter().any(|set| set.has(case.name, Some(*generation))))
+            });
+            if plan.jobs.is_empty() && on_sockets.is_empty() {
+                terminal.line(
+                    "nothing applies to the generations and tiers that were asked for and that the subject declares",
+                );
                 return Outcome::Usage;
             }
-            terminal.begin(&hello.subject, plan.jobs.len());
-            let (done, times) = plan.run(&subject, &hello, options, &terminal);
+            terminal.begin(&hello.subject, plan.jobs.len() + on_sockets.len());
+            let (mut done, times) = plan.run(&subject, &hello, options, &terminal);
+            done.extend(loopback::examine(&subject, &hello, &on_sockets, options.seed, &terminal));
             terminal.finish();
             report.take(done);
             report.excuse(known);
@@ -142,6 +181,40 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             outcome
         }
     };
+    match report.write(options.report.as_deref()) {
+        Ok(()) => outcome,
+        Err(why) => {
+            terminal.line(&why);
+            Outcome::Suite
+        }
+    }
+}
+
+/// Certifies a device that runs already, as far as it shows from outside.
+pub fn certify_running(options: &CertifyOptions, running: &Running) -> Outcome {
+    let mut terminal = Terminal::new();
+    terminal.line(&format!("the suite calls as device {}; the subject has to let it in", running.caller().id));
+    let generation = match running.generation() {
+        Ok(generation) => generation,
+        Err(why) => {
+            terminal.line(&why);
+            return Outcome::Usage;
+        }
+    };
+    let selected = running.applying(generation, &|name| options.selects(name));
+    if selected.is_empty() {
+        terminal.line("no case of that name shows from outside; 'segue certify --tier b --list' names them all");
+        return Outcome::Usage;
+    }
+    let subject = format!("device {} at {}", running.device, running.addr);
+    let hello = Hello { subject, generations: vec![generation], tiers: vec![Tier::B], ..Hello::default() };
+    let mut report = Report::new(options, &Ok(hello.clone()));
+    terminal.begin(&hello.subject, selected.len());
+    let done = running.examine(&selected, &terminal);
+    terminal.finish();
+    report.take(done);
+    let outcome = report.judge();
+    terminal.show(&report, outcome);
     match report.write(options.report.as_deref()) {
         Ok(()) => outcome,
         Err(why) => {
@@ -200,6 +273,9 @@ impl Plan {
             |generation: &Generation| options.generations.is_empty() || options.generations.contains(generation);
         let generations: Vec<Generation> = Generation::ALL.into_iter().filter(wanted).collect();
         let mut jobs = Vec::new();
+        if !hello.tiers.contains(&Tier::A) {
+            return Plan { jobs };
+        }
         // The longest first, so that no worker is left alone with one.
         for generation in generations.iter().copied().filter(|generation| hello.generations.contains(generation)) {
             jobs.extend(properties.iter().map(|property| Job::Property(*property, generation)));
@@ -331,6 +407,14 @@ impl Subject {
         let adapter = options.adapter.clone().map_or_else(own, Ok)?;
         let peer = options.peer.clone().unwrap_or_else(|| adapter.clone());
         Ok(Subject::Started(adapter, peer))
+    }
+
+    /// How many may examine it at a time on real sockets, where most of the time is waiting.
+    pub(crate) const fn callers(&self) -> usize {
+        match self {
+            Subject::Started(..) => 2 * WORKERS,
+            Subject::Awaited(_) => 1,
+        }
     }
 
     /// A wire to the subject.

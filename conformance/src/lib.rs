@@ -1,7 +1,8 @@
 //! The Segue conformance suite.
 //!
 //! A subject is attached by its adapter ([`attach`]), which speaks the line protocol of `ADAPTER.md`. Cases ([`cases`])
-//! examine one device of the subject on a bench ([`lab`]) with scripted peers ([`peer`]).
+//! examine one device of the subject on a bench ([`lab`]) with scripted peers ([`peer`]); those of the transport do so on
+//! real sockets ([`loopback`]).
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +12,7 @@ pub mod certify;
 pub mod choices;
 pub mod exemptions;
 pub mod lab;
+pub mod loopback;
 pub mod mutants;
 pub mod pairs;
 pub mod peer;
@@ -24,6 +26,6 @@ pub mod terminal;
 pub mod verdict;
 
 pub use attach::{AdapterOptions, adapter, list_mutants};
-pub use certify::{CertifyOptions, Outcome, certify, list_cases};
+pub use certify::{CertifyOptions, Outcome, certify, certify_running, list_cases, list_sockets};
 pub use properties::replay::replay;
 pub use smoke::smoke;

@@ -7,7 +7,7 @@ use std::path::Path;
 use segue_proto::Generation;
 use serde_json::{Value, json};
 
-use crate::attach::Hello;
+use crate::attach::{Hello, Tier};
 use crate::cases::{self, Level};
 use crate::certify::{CertifyOptions, Outcome, Piece, list_cases};
 use crate::exemptions::{self, Exemption, Judged, Shown};
@@ -142,8 +142,8 @@ impl Report {
     /// What became of each requirement.
     pub fn coverage(&self) -> Coverage {
         let ran: BTreeSet<&str> = self.cases.iter().map(|result| result.case).collect();
-        let all = cases::all();
-        let named = all.iter().filter(|case| ran.contains(case.name)).flat_map(|case| case.clauses.iter());
+        let all = ran.iter().filter_map(|name| cases::find(name));
+        let named = all.flat_map(|case| case.clauses.iter());
         let properties = properties::ALL.iter().filter(|property| ran.contains(property.name));
         let named = named.chain(properties.flat_map(|property| property.clauses.iter()));
         let mut tested: BTreeSet<String> = named.map(|clause| (*clause).to_string()).collect();
@@ -177,7 +177,7 @@ impl Report {
         json!({
             "suite": env!("CARGO_PKG_VERSION"),
             "protocol": VERSION,
-            "tier": "A",
+            "tiers": self.tiers(),
             "seed": self.seed,
             "outcome": self.outcome.name(),
             "why": self.why,
@@ -197,6 +197,13 @@ impl Report {
                 "untested": coverage.untested,
             },
         })
+    }
+
+    /// The tiers of which something was run.
+    fn tiers(&self) -> Vec<&'static str> {
+        let of = |tier| self.cases.iter().filter_map(|it| cases::find(it.case)).any(|case| case.tier() == tier);
+        let ran = [(Tier::A, of(Tier::A) || !self.pairs.is_empty()), (Tier::B, of(Tier::B))];
+        ran.into_iter().filter(|(_, ran)| *ran).map(|(tier, _)| tier.name()).collect()
     }
 
     fn subject(&self) -> Value {
@@ -220,7 +227,7 @@ fn excused(mut result: Value, exemption: Option<&Exemption>) -> Value {
 }
 
 fn case_json(result: &run::Result) -> Value {
-    let case = cases::all().into_iter().find(|case| case.name == result.case);
+    let case = cases::find(result.case);
     let mut out = json!({
         "case": result.case,
         "generation": result.generation.name(),
@@ -230,6 +237,7 @@ fn case_json(result: &run::Result) -> Value {
         out["clauses"] = json!(case.clauses);
         out["level"] = case.level.name().into();
         out["part"] = case.part.name().into();
+        out["tier"] = case.tier().name().into();
     }
     if let Some(property) = Property::find(result.case) {
         out["clauses"] = json!(property.clauses);
@@ -286,7 +294,8 @@ pub fn exclusions() -> BTreeMap<String, String> {
         is_id(id).then(|| (id.to_string(), reason.to_string()))
     });
     let transport = requirements().into_iter().filter(|id| id.starts_with("TRANSPORT-"));
-    let transport = transport.map(|id| (id, "concerns QUIC, which tier A doesn't use".to_string()));
+    let transport =
+        transport.map(|id| (id, "concerns QUIC, which tier A doesn't use: it is examined in tier B".to_string()));
     let tier = TIER_A.iter().map(|(id, reason)| ((*id).to_string(), (*reason).to_string()));
     rows.chain(transport).chain(tier).collect()
 }

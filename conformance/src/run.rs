@@ -35,7 +35,7 @@ pub struct Reason {
 }
 
 /// The lines of a transcript that a report shows.
-const LINES: usize = 24;
+pub(crate) const LINES: usize = 24;
 
 /// Runs a case for a generation.
 pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generation, seed: u64) -> Result {
@@ -49,6 +49,10 @@ pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generati
     let steps: Vec<(&str, Step)> = match case.body {
         Body::Works(step) => vec![("", step)],
         Body::Refused { twin, bad } => vec![("its twin, which must work: ", twin), ("", bad)],
+        Body::Loopback(_) => {
+            let (expected, came) = ("a case of tier A".into(), "one on real sockets".into());
+            return result(Verdict::Inconclusive, Some(Reason { expected, came, lines: Vec::new() }));
+        }
     };
     for shake in [Shake::NONE, Shake::ALL] {
         for (which, step) in &steps {

@@ -141,7 +141,7 @@ impl Terminal {
             if matches!(result.verdict, Verdict::Pass) {
                 continue;
             }
-            let case = cases::all().into_iter().find(|case| case.name == result.case).map(|case| case.clauses);
+            let case = cases::find(result.case).map(|case| case.clauses);
             let clauses = case.or(Property::find(result.case).map(|property| property.clauses));
             let clauses = clauses.map(|clauses| clauses.join(", ")).unwrap_or_default();
             self.line("");

@@ -32,11 +32,18 @@ pub struct Fault {
     pub expected: String,
     /// What came instead.
     pub came: String,
+    /// Whether nothing came in time, which on real sockets proves nothing.
+    pub unheard: bool,
 }
 
 impl Fault {
     /// A failure.
     pub fn fail(expected: impl Into<String>, came: impl Into<String>) -> Fault {
-        Fault { expected: expected.into(), came: came.into() }
+        Fault { expected: expected.into(), came: came.into(), unheard: false }
+    }
+
+    /// Nothing came: no evidence either way.
+    pub fn unheard(expected: impl Into<String>, came: impl Into<String>) -> Fault {
+        Fault { unheard: true, ..Fault::fail(expected, came) }
     }
 }

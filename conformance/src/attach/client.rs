@@ -1,13 +1,14 @@
 //! The suite's side of the line protocol: devices whose inputs and outputs are lines.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use segue_proto::{Code, Continuity, Instant};
-use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Start};
+use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Setup, Start};
 use serde_json::{Map, Value, json};
 
-use super::{Failure, Hello, Host, Slot, Wire};
+use super::{Failure, Hello, Host, Node, Slot, Tier, Wire, node};
 use crate::choices::Chosen;
 use crate::protocol::VERSION;
 use crate::protocol::json::{Json, field};
@@ -17,7 +18,8 @@ pub struct LineHost {
     link: Rc<RefCell<Link>>,
 }
 
-struct Link {
+/// The adapter's end of the lines, and how it stands with it.
+pub(super) struct Link {
     wire: Box<dyn Wire>,
     asked: u64,
     devices: u64,
@@ -25,7 +27,7 @@ struct Link {
 }
 
 /// An answer to a request: what it holds, or why the device refuses.
-type Answer = Result<Value, Refusal>;
+pub(super) type Answer = Result<Value, Refusal>;
 
 impl LineHost {
     /// Talks over `wire`.
@@ -52,7 +54,8 @@ impl Host for LineHost {
             let subject = field(&answer, "subject")?;
             let choices = Chosen::new(field(&answer, "choices")?)?;
             let (generations, commands) = (field(&answer, "generations")?, field(&answer, "commands")?);
-            Ok(Hello { subject, generations, commands, choices })
+            let tiers = field::<Option<Vec<Tier>>>(&answer, "tiers")?.unwrap_or_else(|| vec![Tier::A]);
+            Ok(Hello { subject, generations, commands, choices, tiers })
         };
         let hello: Hello = read().map_err(|why: String| format!("in the answer to 'hello', {why}"))?;
         if hello.generations.is_empty() {
@@ -63,8 +66,7 @@ impl Host for LineHost {
 
     fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), String> {
         let mut link = self.link.borrow_mut();
-        let dev = link.devices;
-        link.devices += 1;
+        let dev = link.number();
         let new = start.disk.entries.is_empty() && start.continuity == Continuity::Proven;
         let cmd = if new { "new" } else { "restore" };
         let answer = link.ask(json!({ "cmd": cmd, "dev": dev, "now": now.to_json(), "start": start.to_json() }));
@@ -77,6 +79,10 @@ impl Host for LineHost {
             Some(Err(refusal)) => Err(refusal.text),
             None => Err(words(link.failure.as_ref())),
         }
+    }
+
+    fn listen(&mut self, setup: &Setup, listen: SocketAddr) -> Result<(Box<dyn Node>, SocketAddr), String> {
+        node::listen(&self.link, setup, listen)
     }
 
     fn failure(&self) -> Option<Failure> {
@@ -157,8 +163,19 @@ impl Drop for LineDevice {
 }
 
 impl Link {
+    /// The number of the next device.
+    pub(super) fn number(&mut self) -> u64 {
+        self.devices += 1;
+        self.devices - 1
+    }
+
+    /// Whether nothing went wrong so far.
+    pub(super) fn works(&self) -> bool {
+        self.failure.is_none()
+    }
+
     /// Asks; none if the adapter is broken, or says that it doesn't offer this.
-    fn ask(&mut self, mut request: Value) -> Option<Answer> {
+    pub(super) fn ask(&mut self, mut request: Value) -> Option<Answer> {
         if matches!(self.failure, Some(Failure::Broken(_))) {
             return None;
         }
@@ -190,12 +207,13 @@ impl Link {
     }
 
     /// What the answer says the device put out; how the device stands after it isn't known if that is malformed.
-    fn outputs(&mut self, answer: &Value) -> Outputs {
+    pub(super) fn outputs(&mut self, answer: &Value) -> Outputs {
         let nothing = json!({});
         self.read(Outputs::from_json(answer.get("out").unwrap_or(&nothing))).unwrap_or_default()
     }
 
-    fn read<T>(&mut self, found: Result<T, String>) -> Option<T> {
+    /// What was read of an answer; an adapter that answers malformed is broken.
+    pub(super) fn read<T>(&mut self, found: Result<T, String>) -> Option<T> {
         match found {
             Ok(found) => Some(found),
             Err(why) => self.breaks(format!("in the adapter's answer, {why}")),

@@ -6,7 +6,7 @@ use segue_testkit::device::{Outputs, Start};
 
 use crate::choices::Chosen;
 
-use super::{COMMANDS, Failure, Hello, Host, Slot};
+use super::{COMMANDS, Failure, Hello, Host, Slot, Tier};
 
 /// Makes devices that run the core in this process.
 #[derive(Clone, Debug, Default)]
@@ -51,5 +51,6 @@ pub(super) fn reference(generations: &[Generation]) -> Hello {
         generations: generations.to_vec(),
         commands: COMMANDS.iter().map(|name| (*name).to_string()).collect(),
         choices: Chosen::default(),
+        tiers: vec![Tier::A],
     }
 }

@@ -5,18 +5,25 @@
 
 mod child;
 mod client;
+mod hollow;
 mod local;
+mod node;
+mod nodes;
 mod null;
 mod serve;
 mod wait;
 
+use std::net::SocketAddr;
+
 use segue_proto::{Generation, Instant};
-use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Start};
+use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Setup, Start};
 
 use crate::choices::Chosen;
 pub use child::{ChildWire, GUARD};
 pub use client::LineHost;
+pub use hollow::Hollow;
 pub use local::LocalHost;
+pub use node::Node;
 pub use null::Null;
 pub use serve::{AdapterOptions, LoopWire, Server, adapter, list_mutants};
 pub use wait::{Place, WaitWire};
@@ -32,6 +39,27 @@ pub struct Hello {
     pub commands: Vec<String>,
     /// What it chose where the specification leaves a choice.
     pub choices: Chosen,
+    /// The ways in which it can be examined.
+    pub tiers: Vec<Tier>,
+}
+
+/// A way to examine a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// All that it does goes over the line protocol: the suite owns clock, network, disk and randomness.
+    A,
+    /// It runs on real sockets, and takes commands over the line protocol.
+    B,
+}
+
+impl Tier {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tier::A => "A",
+            Tier::B => "B",
+        }
+    }
 }
 
 /// Where devices come from.
@@ -47,6 +75,15 @@ pub trait Host {
     /// # Errors
     /// Why the device doesn't start, in words.
     fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), String>;
+
+    /// Makes a device on real sockets, which listens at `listen`: where it does. For tier B.
+    ///
+    /// # Errors
+    /// Why the device doesn't start, in words.
+    fn listen(&mut self, setup: &Setup, listen: SocketAddr) -> Result<(Box<dyn Node>, SocketAddr), String> {
+        let _ = setup;
+        Err(format!("no device of this subject listens at {listen}: it is examined in tier A alone"))
+    }
 
     /// What went wrong with the adapter since the last [`Host::renew`]; none while it works.
     fn failure(&self) -> Option<Failure>;

@@ -1,15 +1,18 @@
 //! The adapter's side of the line protocol: it runs the reference, whole or without one clause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
-use segue_proto::{Clause, Generation, Instant};
+use segue_proto::{Clause, Code, Generation, Instant};
 use segue_testkit::LocalDevice;
-use segue_testkit::device::{Command, Device, Input, Outputs, Start};
+use segue_testkit::device::{Command, Device, Input, Outputs, Setup, Start};
 use serde_json::{Map, Value, json};
 
+use super::hollow::{Hollow, Shells};
 use super::local::reference;
-use super::{Null, Wire};
+use super::nodes::{self, Denied, Nodes};
+use super::{Null, Tier, Wire};
 use crate::protocol::VERSION;
 use crate::protocol::json::{Json, field, put};
 
@@ -20,12 +23,19 @@ pub struct AdapterOptions {
     pub generations: Vec<Generation>,
     /// A mutant: the id of a clause to switch off, or the name of a null subject.
     pub mutant: Option<String>,
+    /// Whether it runs real nodes over QUIC, and nothing else: tier B alone.
+    pub quic: bool,
 }
 
 /// Every mutant's name: clause ids, and then the null subjects.
 pub fn list_mutants() -> Vec<&'static str> {
     let clauses = crate::mutants::TABLE.iter().map(|mutant| mutant.clause);
-    clauses.chain(Null::ALL.into_iter().map(Null::name)).collect()
+    let clauses = clauses.chain(crate::mutants::SOCKETS.iter().map(|mutant| mutant.clause));
+    let mut names: Vec<_> = clauses.chain(Null::ALL.into_iter().map(Null::name)).collect();
+    names.extend(Hollow::ALL.into_iter().map(Hollow::name));
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
+    names
 }
 
 /// Answers requests from `stdin` on `stdout` until `bye` or the end of the input.
@@ -54,7 +64,10 @@ pub struct Server {
     generations: Vec<Generation>,
     without: Option<Clause>,
     null: Option<Null>,
+    shells: Option<Shells>,
+    quic: bool,
     devices: BTreeMap<u64, LocalDevice>,
+    nodes: Nodes,
     done: bool,
 }
 
@@ -66,14 +79,18 @@ impl Server {
     pub fn new(options: &AdapterOptions) -> Result<Server, String> {
         let name = options.mutant.as_deref();
         let null = name.and_then(Null::from_name);
-        let without = name.filter(|_| null.is_none()).map(|name| {
+        let hollow = name.and_then(Hollow::from_name);
+        let shells = hollow.map(Shells::new).transpose()?;
+        let without = name.filter(|_| null.is_none() && hollow.is_none()).map(|name| {
             Clause::from_id(name).ok_or_else(|| format!("no mutant is called '{name}': see --list-mutants"))
         });
         let generations = match options.generations.as_slice() {
             [] => Generation::ALL.to_vec(),
             given => given.to_vec(),
         };
-        Ok(Server { generations, without: without.transpose()?, null, devices: BTreeMap::new(), done: false })
+        let without = without.transpose()?;
+        let (quic, devices, nodes) = (options.quic || hollow.is_some(), BTreeMap::new(), Nodes::new(without));
+        Ok(Server { generations, without, null, shells, quic, devices, nodes, done: false })
     }
 
     /// The answer to a line; none from a null subject that says nothing.
@@ -83,6 +100,15 @@ impl Server {
         }
         let request: Value = serde_json::from_str(line).unwrap_or_default();
         let id = request.get("id").cloned().unwrap_or_default();
+        let hello = self.hello();
+        if let Some(shells) = &mut self.shells {
+            let answer = shells.answer(&request, hello);
+            return Some(
+                answer
+                    .map_or_else(|why| json!({ "id": id, "unsupported": why }), |ok| json!({ "id": id, "ok": ok }))
+                    .to_string(),
+            );
+        }
         let answer = match self.serve(&request) {
             Ok(answer) => json!({ "id": id, "ok": answer }),
             Err(Refused::Unsupported(what)) => json!({ "id": id, "unsupported": what }),
@@ -95,7 +121,12 @@ impl Server {
         let cmd: String = field(request, "cmd")?;
         match cmd.as_str() {
             "hello" => Ok(self.hello()),
+            "new" if request.get("listen").is_some() => self.listen(request),
+            "new" | "restore" if self.quic => Err(Refused::Unsupported("a device without 'listen'".into())),
             "new" | "restore" => self.start(request),
+            "input" if self.node(request).is_some() => self.wait(request),
+            "do" if self.node(request).is_some() => self.act(request),
+            "inspect" if self.node(request).is_some() => Ok(self.nodes.inspect(field(request, "dev")?)?),
             "input" => {
                 let input: Input = field(request, "input")?;
                 let (device, now) = self.device(request)?;
@@ -108,7 +139,10 @@ impl Server {
             }
             "bye" => {
                 match request.get("dev").and_then(Value::as_u64) {
-                    Some(dev) => drop(self.devices.remove(&dev)),
+                    Some(dev) => {
+                        self.nodes.forget(dev);
+                        self.devices.remove(&dev);
+                    }
                     None => self.done = true,
                 }
                 Ok(json!({}))
@@ -123,8 +157,47 @@ impl Server {
         put(&mut answer, "protocol", &VERSION);
         put(&mut answer, "subject", &hello.subject);
         put(&mut answer, "generations", &hello.generations);
-        put(&mut answer, "commands", &hello.commands);
+        let own = nodes::COMMANDS.iter().map(|name| (*name).to_string());
+        let mut commands: Vec<String> = if self.quic { own.collect() } else { hello.commands };
+        if !self.quic {
+            commands.push("dial".into());
+        }
+        put(&mut answer, "commands", &commands);
+        put(&mut answer, "tiers", &if self.quic { vec![Tier::B] } else { vec![Tier::A, Tier::B] });
         Value::Object(answer)
+    }
+
+    /// The number of the node that a request is for, if it is one for a node.
+    fn node(&self, request: &Value) -> Option<u64> {
+        request.get("dev").and_then(Value::as_u64).filter(|dev| self.nodes.has(*dev))
+    }
+
+    fn listen(&mut self, request: &Value) -> Result<Value, Refused> {
+        let (dev, listen): (u64, String) = (field(request, "dev")?, field(request, "listen")?);
+        let start = request.get("start").ok_or_else(|| "field 'start' is missing".to_string())?;
+        let setup: Setup = field(start, "setup")?;
+        let listen = listen.parse().map_err(|_| format!("'{listen}' is no address"))?;
+        Ok(self.nodes.start(dev, setup, listen)?)
+    }
+
+    fn wait(&mut self, request: &Value) -> Result<Value, Refused> {
+        let input = request.get("input").ok_or_else(|| "field 'input' is missing".to_string())?;
+        if input.get("type").and_then(Value::as_str) != Some("wait") {
+            return Err(Refused::Unsupported("inputs other than 'wait', for a device that listens".into()));
+        }
+        let ms: u64 = field(input, "ms")?;
+        Ok(self.nodes.wait(field(request, "dev")?, Duration::from_millis(ms))?)
+    }
+
+    fn act(&mut self, request: &Value) -> Result<Value, Refused> {
+        let command = request.get("do").ok_or_else(|| "field 'do' is missing".to_string())?;
+        match self.nodes.act(field(request, "dev")?, command) {
+            Ok(answer) => Ok(answer),
+            Err(Denied::Unsupported(what)) => Err(Refused::Unsupported(what)),
+            Err(Denied::Refused(text)) => {
+                Ok(json!({ "out": {}, "refused": { "code": Code::WIRE_VALUE.to_json(), "text": text } }))
+            }
+        }
     }
 
     fn start(&mut self, request: &Value) -> Result<Value, Refused> {

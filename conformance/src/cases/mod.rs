@@ -11,11 +11,14 @@ mod scene;
 mod service;
 mod sync;
 mod transfer;
+pub mod transport;
 mod wire;
 
 use segue_proto::Generation;
 
+use crate::attach::Tier;
 use crate::lab::{Done, Lab};
+use transport::Sockets;
 
 /// How binding what a case checks is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub enum Body {
         /// What must be refused.
         bad: Step,
     },
+    /// Something on real sockets.
+    Loopback(Sockets),
 }
 
 /// A step of a case, in a lab of its own.
@@ -133,7 +138,19 @@ impl Case {
 
     /// Whether it is about a refusal.
     pub fn is_negative(&self) -> bool {
-        matches!(self.body, Body::Refused { .. })
+        match self.body {
+            Body::Works(_) => false,
+            Body::Refused { .. } => true,
+            Body::Loopback(sockets) => sockets.is_negative(),
+        }
+    }
+
+    /// The tier that it belongs to.
+    pub fn tier(&self) -> Tier {
+        match self.body {
+            Body::Works(_) | Body::Refused { .. } => Tier::A,
+            Body::Loopback(_) => Tier::B,
+        }
     }
 }
 
@@ -147,7 +164,20 @@ const fn refused(name: &'static str, clauses: &'static [&'static str], part: Par
     Case::of(name, clauses, part, Body::Refused { twin, bad })
 }
 
-/// Every case, chapter by chapter.
+/// Every case of a tier.
+pub fn of(tier: Tier) -> Vec<Case> {
+    match tier {
+        Tier::A => all(),
+        Tier::B => transport::chapters().into_iter().flatten().copied().collect(),
+    }
+}
+
+/// The case of this name, of whatever tier.
+pub fn find(name: &str) -> Option<Case> {
+    [Tier::A, Tier::B].into_iter().flat_map(of).find(|case| case.name == name)
+}
+
+/// Every case of tier A, chapter by chapter.
 pub fn all() -> Vec<Case> {
     [wire::CASES, link::CASES, generations::CASES]
         .into_iter()

@@ -6,6 +6,8 @@ use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
 use segue_proto::{Clause, Code, Continuity, Generation, HandoffId, Instant, LinkId, Lsn, Policy, Role, SessionRole};
 use serde_json::{Map, Value};
 
+use crate::attach::Tier;
+
 /// A value that stands in JSON.
 pub trait Json: Sized {
     /// As JSON.
@@ -160,6 +162,7 @@ fixed! { DeviceId SessionId Hash PartId }
 words! {
     Role { Role::Initiator = "initiator" Role::Responder = "responder" }
     Policy { Policy::Ask = "ask" Policy::Allow = "allow" Policy::Deny = "deny" }
+    Tier { Tier::A = "A" Tier::B = "B" }
     Continuity { Continuity::Proven = "proven" Continuity::Unproven = "unproven" }
     SessionRole {
         SessionRole::Primary = "primary"
@@ -330,3 +333,4 @@ impl Listed for DeviceId {}
 impl Listed for Generation {}
 impl Listed for Hash {}
 impl Listed for PartId {}
+impl Listed for Tier {}

@@ -6,5 +6,6 @@ mod properties;
 mod reference;
 mod requirements;
 mod schema;
+mod sockets;
 mod vectors;
 mod whole;

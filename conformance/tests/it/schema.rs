@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use segue_conformance::attach::{AdapterOptions, COMMANDS, Host, LineHost, LoopWire, Wire};
 use segue_conformance::cases;
+use segue_conformance::loopback::{GUARD, Rig, play};
 use segue_conformance::run::{applies, run};
+use segue_conformance::verdict::Verdict;
 use segue_proto::Generation;
 use serde_json::{Value, json};
 
@@ -169,6 +171,28 @@ fn every_line_of_real_runs_is_as_the_schema_says() {
     }
     let commands = seen.iter().filter(|kind| kind.starts_with("do ")).count();
     assert!(commands >= 20 && seen.len() >= 50, "only {seen:?}");
+}
+
+#[test]
+fn every_line_of_tier_b_is_as_the_schema_says() {
+    let schema = Schema::read();
+    let log = Log::default();
+    let options = AdapterOptions { quic: true, ..AdapterOptions::default() };
+    let mut host = LineHost::new(Box::new(Listener(LoopWire::new(options), log.clone())));
+    let hello = host.hello().unwrap_or_default();
+    let rig = Rig::new(GUARD).unwrap();
+    for name in ["transport/receive/offered", "transport/want/granted", "transport/close/in-order"] {
+        let case = cases::find(name).unwrap();
+        let result = play(&mut host, &rig, &hello, &case, Generation::V7, 1);
+        assert_eq!(result.verdict, Verdict::Pass, "{:?}", result.reason);
+    }
+    for (request, answer) in log.borrow_mut().drain(..) {
+        let request: Value = serde_json::from_str(&request).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        schema.check("request", &request).unwrap();
+        schema.check("answer", &answer).unwrap();
+        schema.check(&format!("ok-{}", request["cmd"].as_str().unwrap_or("")), &answer["ok"]).unwrap();
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use segue_quic::SessionId;
+use segue_quic::{DeviceId, SessionId};
 
 use crate::who::Who;
 
@@ -128,6 +128,14 @@ impl Generation {
     }
 }
 
+/// How a subject is examined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    A,
+    B,
+    All,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Certify {
     /// The command that starts the adapter of the subject [default: this program's own `adapter`]
@@ -139,6 +147,18 @@ pub(crate) struct Certify {
     /// What to certify
     #[arg(long, value_enum, default_value = "all")]
     pub(crate) generation: Generation,
+    /// How: a, in which the suite owns clock, network and disk; b, on real sockets [default: a, and b if the adapter declares no other]
+    #[arg(long, value_enum, value_name = "TIER")]
+    pub(crate) tier: Option<Tier>,
+    /// Certify a device that runs already at this address, as far as it shows from outside: no adapter is used
+    #[arg(long, value_name = "ADDR", value_parser = address, requires = "device", conflicts_with_all = ["adapter", "peer", "tier"])]
+    pub(crate) connect: Option<String>,
+    /// The id of the device at --connect
+    #[arg(long, value_name = "ID", value_parser = device, requires = "connect")]
+    pub(crate) device: Option<DeviceId>,
+    /// The device at --connect hosts a mailbox
+    #[arg(long, requires = "connect")]
+    pub(crate) service: bool,
     /// Run only the cases whose names match, as in 'handoff/grant/*'
     #[arg(long, value_name = "GLOB")]
     pub(crate) case: Option<String>,
@@ -180,6 +200,9 @@ pub(crate) struct Adapter {
     /// Declare this generation; may be repeated
     #[arg(long, value_enum, default_value = "all")]
     pub(crate) generation: Vec<Generation>,
+    /// Run real nodes over QUIC, and nothing else: examined in tier B alone
+    #[arg(long)]
+    pub(crate) quic: bool,
     /// Break a clause on purpose, for checks of the suite itself
     #[arg(long, value_name = "NAME")]
     pub(crate) mutant: Option<String>,
@@ -436,6 +459,11 @@ pub(crate) struct Revoke {
 fn session(text: &str) -> Result<SessionId, String> {
     let id = SessionId::from_hex(text);
     id.ok_or_else(|| "a session id has 32 hexadecimal digits; `segue owner --state DIR` lists them".to_owned())
+}
+
+fn device(text: &str) -> Result<DeviceId, String> {
+    let id = DeviceId::from_hex(text).filter(|id| !id.is_zero());
+    id.ok_or_else(|| "a device id has 64 hexadecimal digits; `segue id --state DIR` prints it".to_owned())
 }
 
 /// A host's name is looked up later; that there is a port can be seen now.

@@ -1,19 +1,26 @@
 //! `segue certify` and `segue adapter`: the conformance suite.
 
 use std::io::{stdin, stdout};
+use std::net::ToSocketAddrs;
 
-use segue_conformance::attach::{AdapterOptions, Place, adapter as serve, list_mutants};
-use segue_conformance::{CertifyOptions, Outcome, cases, list_cases};
+use segue_conformance::attach::{AdapterOptions, Place, Tier as Examined, adapter as serve, list_mutants};
+use segue_conformance::loopback::Running;
+use segue_conformance::{CertifyOptions, Outcome, cases, certify_running, list_cases, list_sockets};
 
-use crate::args::{Adapter, Certify, Generation};
+use crate::args::{Adapter, Certify, Generation, Tier};
 use crate::failure::{Exit, Failure};
 use crate::terminal::say;
 
 /// Certifies the subject behind an adapter.
 pub(crate) fn certify(args: &Certify) -> Result<Exit, Failure> {
     if args.list {
-        let selected = |name: &&String| args.case.as_deref().is_none_or(|glob| cases::matches(glob, name));
-        list_cases().iter().filter(selected).for_each(say);
+        let selected = |name: &str| args.case.as_deref().is_none_or(|glob| cases::matches(glob, name));
+        if args.tier != Some(Tier::B) {
+            list_cases().iter().filter(|name| selected(name)).for_each(say);
+        } else {
+            let rows = list_sockets().into_iter().filter(|[name, ..]| selected(name));
+            rows.for_each(|[name, clauses, sign]| say(format!("{name:<50} {sign:<28} {clauses}")));
+        }
         return Ok(Exit::Resolved);
     }
     let attach = args.attach.as_deref().map(Place::parse).transpose().map_err(Failure::usage)?;
@@ -29,11 +36,21 @@ pub(crate) fn certify(args: &Certify) -> Result<Exit, Failure> {
         requirements: args.requirements.clone(),
         attach,
         time: args.time,
+        tiers: args.tier.map(|tier| match tier {
+            Tier::A => vec![Examined::A],
+            Tier::B => vec![Examined::B],
+            Tier::All => vec![Examined::A, Examined::B],
+        }),
     };
-    let outcome = match &args.replay {
-        Some(token) => segue_conformance::replay(&options, token),
-        None if args.smoke => segue_conformance::smoke(&options),
-        None => segue_conformance::certify(&options),
+    let outcome = match (&args.replay, &args.connect, args.device) {
+        (Some(token), ..) => segue_conformance::replay(&options, token),
+        (_, Some(addr), Some(device)) => {
+            let found = addr.to_socket_addrs().ok().and_then(|mut found| found.next());
+            let addr = found.ok_or_else(|| Failure::usage(format!("no address is known of {addr}")))?;
+            certify_running(&options, &Running { addr, device, service: args.service, seed: args.seed })
+        }
+        _ if args.smoke => segue_conformance::smoke(&options),
+        _ => segue_conformance::certify(&options),
     };
     Ok(match outcome {
         Outcome::Certified => Exit::Resolved,
@@ -56,7 +73,7 @@ pub(crate) fn adapter(args: &Adapter) -> Result<Exit, Failure> {
         true => Vec::new(),
         false => args.generation.iter().filter_map(|generation| generation.one()).collect(),
     };
-    let options = AdapterOptions { generations, mutant: args.mutant.clone() };
+    let options = AdapterOptions { generations, mutant: args.mutant.clone(), quic: args.quic };
     serve(&options, stdin().lock(), stdout().lock()).map_err(Failure::failed)?;
     Ok(Exit::Resolved)
 }

@@ -1,4 +1,4 @@
-//! The clauses of the spec that the core enforces.
+//! The clauses of the spec that the core enforces, and those of the transport, which the QUIC adapter does.
 //!
 //! Every check goes through [`Rules::ensure`] and every duty through [`Rules::keeps`], each under its clause. So a
 //! violation can name what was broken, and a mutant for the suite, or a seeded mistake for the model, is one clause
@@ -21,7 +21,7 @@ macro_rules! clauses {
         impl Clause {
             $( #[doc = $summary] pub const $name: Clause = Clause(Index::$name as u16); )+
 
-            /// Every clause that the core enforces: id and summary.
+            /// Every clause that core and adapter enforce: id and summary.
             pub const TABLE: &'static [(&'static str, &'static str)] = &[ $( ($id, $summary), )+ ];
         }
     };
@@ -38,7 +38,7 @@ impl Clause {
         Self::TABLE.get(usize::from(self.0)).map_or("?", |row| row.1)
     }
 
-    /// The clause with this id, if the core enforces one.
+    /// The clause with this id, if it is in the table.
     pub fn from_id(id: &str) -> Option<Clause> {
         Self::TABLE.iter().position(|row| row.0 == id).and_then(|at| u16::try_from(at).ok()).map(Clause)
     }
@@ -281,4 +281,16 @@ clauses! {
     SERVICE_HOST_5 = "SERVICE-HOST-5" "FETCH is answered with what follows its offset, in order",
     SERVICE_HOST_6 = "SERVICE-HOST-6" "WATCH is answered once something follows its offset",
     ACCOUNT_TELL_1 = "ACCOUNT-TELL-1" "the user of every device is told who was linked and revoked",
+    TRANSPORT_ALPN_1 = "TRANSPORT-ALPN-1" "no other application protocol is spoken",
+    TRANSPORT_CERT_1 = "TRANSPORT-CERT-1" "whoever shows a certificate holds its key",
+    TRANSPORT_TICKET_1 = "TRANSPORT-TICKET-1" "a responder sends no session tickets",
+    TRANSPORT_EARLY_1 = "TRANSPORT-EARLY-1" "there is no early data",
+    TRANSPORT_BIND_1 = "TRANSPORT-BIND-1" "the channel binding is the exporter's output under one label",
+    TRANSPORT_STREAM_1 = "TRANSPORT-STREAM-1" "there is one control stream, by the initiator",
+    TRANSPORT_STREAM_2 = "TRANSPORT-STREAM-2" "a link is down when its control stream ends",
+    TRANSPORT_STREAM_3 = "TRANSPORT-STREAM-3" "a bulk stream that can't be used is stopped with its code",
+    TRANSPORT_STREAM_4 = "TRANSPORT-STREAM-4" "there are no bulk streams before AUTH",
+    TRANSPORT_IDLE_1 = "TRANSPORT-IDLE-1" "QUIC's idle timeout isn't shorter than Segue's",
+    TRANSPORT_CLOSE_1 = "TRANSPORT-CLOSE-1" "a link that ends with a code closes the connection with it",
+    TRANSPORT_LIMIT_1 = "TRANSPORT-LIMIT-1" "before AUTH there is little flow-control credit",
 }

@@ -43,6 +43,7 @@ pub struct Builder {
     strategy: Arc<dyn Strategy>,
     host: Option<Box<dyn MailboxHost>>,
     timeout: std::time::Duration,
+    rules: Rules,
 }
 
 enum Place {
@@ -84,6 +85,7 @@ impl Builder {
             strategy: Arc::new(Ask),
             host: None,
             timeout: std::time::Duration::from_micros(HANDOFF_TIMEOUT),
+            rules: Rules::ALL,
         }
     }
 
@@ -186,6 +188,13 @@ impl Builder {
         self
     }
 
+    /// Breaks a clause on purpose: a mutant of the conformance suite.
+    #[cfg(feature = "testing")]
+    pub fn without(mut self, clause: segue_proto::Clause) -> Self {
+        self.rules = Rules::without(clause);
+        self
+    }
+
     /// Opens the node and starts its driver. Must be called inside a tokio runtime with time and I/O enabled.
     ///
     /// # Errors
@@ -208,7 +217,7 @@ impl Builder {
             }
         };
         let reset_secret = Hasher::new("segue/1 stateless reset").bytes(&key.to_bytes());
-        let endpoint = transport::endpoint(self.listen, reset_secret, Windows::NODE)?;
+        let endpoint = transport::endpoint(self.listen, reset_secret, Windows::NODE, self.rules)?;
         let origin = Clock::now();
         let mut core = self.core(&key, &store)?;
         self.trusted.iter().for_each(|device| core.trust(*device));
@@ -227,6 +236,7 @@ impl Builder {
             pulls: self.pulls,
             accept_unknown: self.accept_unknown,
             follow: self.follow,
+            rules: self.rules,
             ..Config::new(device_id(key))
         };
         let entries = store.entries.iter().cloned();
@@ -247,7 +257,7 @@ impl Builder {
         let (done_in, done) = watch::channel(false);
         let events = Arc::new(Queue::default());
         let counters = Arc::default();
-        let (rules, buffers) = (Rules::ALL, Buffers::default());
+        let (rules, buffers) = (self.rules, Buffers::default());
         let serving = Arc::new(Semaphore::new(SERVING_IN_ALL));
         let shared = Shared { inbox: inbox_in, storage: store.storage, counters, rules, buffers, serving };
         let inbox_in = shared.inbox.clone();

@@ -65,6 +65,7 @@ mod v2;
 pub mod bare {
     use std::net::SocketAddr;
 
+    use segue_proto::Rules;
     use segue_proto::wire::hash::Hasher;
 
     pub use crate::transport::Windows;
@@ -75,7 +76,7 @@ pub mod bare {
     /// # Errors
     /// As for a node.
     pub fn endpoint(listen: Option<SocketAddr>, windows: Windows) -> Result<quinn::Endpoint, OpenError> {
-        transport::endpoint(listen, Hasher::new("segue/1 bare"), windows)
+        transport::endpoint(listen, Hasher::new("segue/1 bare"), windows, Rules::ALL)
     }
 
     /// Dials by the name that nodes use.

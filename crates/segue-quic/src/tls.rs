@@ -13,8 +13,9 @@ use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::{DigitallySignedStruct, SignatureScheme};
+use segue_proto::{Clause, Rules};
 
 use crate::error::OpenError;
 
@@ -28,7 +29,7 @@ pub(crate) const SERVER_NAME: &str = "segue.invalid";
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-segue-1";
 
 /// The server's side, with a certificate of its own.
-pub(crate) fn server() -> Result<QuicServerConfig, OpenError> {
+pub(crate) fn server(rules: Rules) -> Result<QuicServerConfig, OpenError> {
     let certified = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()]).map_err(OpenError::tls)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
     let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -41,13 +42,23 @@ pub(crate) fn server() -> Result<QuicServerConfig, OpenError> {
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    if !rules.keeps(Clause::TRANSPORT_ALPN_1) {
+        config.alpn_protocols.push(b"h3".to_vec());
+    }
+    if !(rules.keeps(Clause::TRANSPORT_TICKET_1) && rules.keeps(Clause::TRANSPORT_EARLY_1)) {
+        config.send_tls13_tickets = 1;
+        config.session_storage = ServerSessionMemoryCache::new(8);
+    }
+    if !rules.keeps(Clause::TRANSPORT_EARLY_1) {
+        config.max_early_data_size = u32::MAX;
+    }
     QuicServerConfig::try_from(config).map_err(OpenError::tls)
 }
 
 /// The client's side.
-pub(crate) fn client() -> Result<QuicClientConfig, OpenError> {
+pub(crate) fn client(rules: Rules) -> Result<QuicClientConfig, OpenError> {
     let provider = ring::default_provider();
-    let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
+    let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms, rules));
     let mut config =
         client_base(provider)?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -65,15 +76,16 @@ fn client_base(
 }
 
 /// What AUTH signs so that it holds on this connection only; none if the connection has no keys any more.
-pub(crate) fn binding(connection: &quinn::Connection) -> Option<[u8; 32]> {
+pub(crate) fn binding(rules: Rules, connection: &quinn::Connection) -> Option<[u8; 32]> {
+    let label = if rules.keeps(Clause::TRANSPORT_BIND_1) { EXPORTER_LABEL } else { ALPN };
     let mut out = [0; 32];
-    connection.export_keying_material(&mut out, EXPORTER_LABEL, b"").ok()?;
+    connection.export_keying_material(&mut out, label, b"").ok()?;
     Some(out)
 }
 
 /// Takes any certificate, but makes its holder sign the handshake.
 #[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
+struct AnyCertificate(WebPkiSupportedAlgorithms, Rules);
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
@@ -102,6 +114,9 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if !self.1.keeps(Clause::TRANSPORT_CERT_1) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls13_signature(message, cert, dss, &self.0)
     }
 

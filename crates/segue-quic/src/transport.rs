@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-use segue_proto::Code;
 use segue_proto::limits::{FETCH_WINDOW, IDLE, MAX_LINKS};
 use segue_proto::wire::hash::Hasher;
+use segue_proto::{Clause, Code, Rules};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::bulk::BUFFER;
@@ -83,8 +83,9 @@ pub(crate) fn endpoint(
     listen: Option<SocketAddr>,
     reset_secret: Hasher,
     windows: Windows,
+    rules: Rules,
 ) -> Result<Endpoint, OpenError> {
-    let server = listen.is_some().then(|| server_config(windows)).transpose()?;
+    let server = listen.is_some().then(|| server_config(windows, rules)).transpose()?;
     let socket = match listen {
         Some(addr) => bind(addr),
         // Without IPv6 the other family serves.
@@ -97,7 +98,7 @@ pub(crate) fn endpoint(
     config.cid_generator(|| Box::new(quinn_proto::RandomConnectionIdGenerator::default()));
     let mut endpoint =
         Endpoint::new(config, server, socket, runtime).map_err(|source| OpenError::Socket { addr: listen, source })?;
-    endpoint.set_default_client_config(client_config(windows)?);
+    endpoint.set_default_client_config(client_config(windows, rules)?);
     Ok(endpoint)
 }
 
@@ -169,9 +170,10 @@ impl quinn::crypto::HmacKey for ResetKey {
     }
 }
 
-fn server_config(windows: Windows) -> Result<ServerConfig, OpenError> {
-    let mut config = ServerConfig::with_crypto(Arc::new(tls::server()?));
-    config.transport_config(Arc::new(transport(1, windows)));
+fn server_config(windows: Windows, rules: Rules) -> Result<ServerConfig, OpenError> {
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(rules)?));
+    let control = if rules.keeps(Clause::TRANSPORT_STREAM_1) { 1 } else { 100 };
+    config.transport_config(Arc::new(transport(control, windows, rules)));
     // quinn's defaults are 65,536 handshakes that nobody accepted yet, with 10 MiB each and 100 MiB in all.
     config.max_incoming(MAX_LINKS);
     config.incoming_buffer_size(16 << 10);
@@ -183,24 +185,27 @@ fn server_config(windows: Windows) -> Result<ServerConfig, OpenError> {
     Ok(config)
 }
 
-fn client_config(windows: Windows) -> Result<ClientConfig, OpenError> {
-    let mut config = ClientConfig::new(Arc::new(tls::client()?));
-    config.transport_config(Arc::new(transport(0, windows)));
+fn client_config(windows: Windows, rules: Rules) -> Result<ClientConfig, OpenError> {
+    let mut config = ClientConfig::new(Arc::new(tls::client(rules)?));
+    config.transport_config(Arc::new(transport(0, windows, rules)));
     config.token_store(Arc::new(quinn::NoneTokenStore));
     Ok(config)
 }
 
 /// `control` is how many bidirectional streams the other side may open: the initiator's one. MTU discovery and segmentation offload keep quinn's
 /// defaults: up to 1,452 bytes, where 64 KiB of segments always fit; without the offload bulk is four times slower.
-fn transport(control: u32, windows: Windows) -> TransportConfig {
+fn transport(control: u32, windows: Windows, rules: Rules) -> TransportConfig {
+    let bulk = if rules.keeps(Clause::TRANSPORT_STREAM_4) { 0 } else { BULK_STREAMS };
+    let credit = if rules.keeps(Clause::TRANSPORT_LIMIT_1) { PREAUTH_WINDOW } else { windows.link };
+    let idle = if rules.keeps(Clause::TRANSPORT_IDLE_1) { IDLE } else { IDLE / 10 };
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(control))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(bulk))
         .stream_receive_window(VarInt::from_u32(windows.stream))
-        .receive_window(VarInt::from_u32(PREAUTH_WINDOW))
+        .receive_window(VarInt::from_u32(credit))
         .send_window(u64::from(PREAUTH_WINDOW))
-        .max_idle_timeout(IdleTimeout::try_from(Duration::from_micros(IDLE)).ok())
+        .max_idle_timeout(IdleTimeout::try_from(Duration::from_micros(idle)).ok())
         // The core sends its own PING, which also proves that the other side's core lives.
         .keep_alive_interval(None)
         // A stream goes out whole before the next: their packets would take turns, to nobody's gain.

@@ -59,3 +59,50 @@ fn a_mutant_fails_at_the_intended_case() {
         assert!(said.contains(case), "{said}");
     }
 }
+
+#[test]
+fn misbehaviours_are_listed_with_clause_and_code() {
+    let lab = Lab::new();
+    let all = lab.run("certify --tier b --list").exits(0).out;
+    let signs = ["close ", "handshake ", "stop ", "message ", "event "];
+    let bad = all.lines().filter(|line| signs.iter().any(|sign| line.contains(sign))).count();
+    assert!(bad >= 60, "{bad} misbehaviours\n{all}");
+}
+
+#[test]
+fn one_case_on_real_sockets_can_be_run_alone() {
+    let lab = Lab::new();
+    lab.run("certify --tier b --case transport/bind/* --report out").exits(0).says("certified");
+    let report = std::fs::read(lab.path("out/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["tiers"], serde_json::json!(["B"]), "{report:#}");
+    let adapter = format!("'{}' adapter --quic --mutant TRANSPORT-BIND-1", env!("CARGO_BIN_EXE_segue"));
+    let out = lab.command("certify --case transport/bind/exporter").args(["--adapter", &adapter]).output().unwrap();
+    assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stdout));
+}
+
+#[test]
+fn a_service_that_runs_is_certified_from_outside() {
+    let lab = Lab::new();
+    let mut service = lab.start("serve --state box --listen 127.0.0.1:0");
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    let done = lab.run(&format!("certify --connect {addr} --device {id} --service")).exits(0);
+    done.says("certified");
+    // What isn't there can't be certified, nor can somebody else's key.
+    let other = lab.id("other");
+    lab.run(&format!("certify --connect {addr} --device {other} --service")).exits(2).says("doesn't prove");
+}
+
+#[test]
+fn a_device_that_runs_is_certified_from_outside_once_it_lets_the_suite_in() {
+    let lab = Lab::new();
+    let id = lab.id("b");
+    let closed = lab.receive("b", "--into got");
+    let refused =
+        lab.run(&format!("certify --connect {} --device {id}", closed.addr)).exits(2).says("refuses the suite");
+    let caller = refused.out.split_whitespace().skip_while(|word| *word != "device").nth(1).unwrap().to_owned();
+    drop(closed);
+    let open = lab.receive("b", &format!("--into got --from {}", caller.trim_end_matches(';')));
+    lab.run(&format!("certify --connect {} --device {id}", open.addr)).exits(0).says("certified");
+}

@@ -9,12 +9,14 @@ pub(crate) mod serve;
 
 use std::sync::Arc;
 
-use segue_proto::{LinkId, Rules};
+use quinn::VarInt;
+use segue_proto::{Clause, Code, LinkId, Rules};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::driver::Input;
 use crate::stats::Counters;
 use crate::storage::Storage;
+use crate::transport;
 pub(crate) use buffers::{BUFFER, Buffers};
 
 /// What the tasks of a node share.
@@ -33,6 +35,11 @@ impl Shared {
     /// Tells the driver. If it is gone, so is the reason to tell.
     pub(crate) async fn tell(&self, input: Input) {
         let _ = self.inbox.send(input).await;
+    }
+
+    /// The code with which a bulk stream is stopped.
+    pub(crate) fn stop_code(&self, code: Code) -> VarInt {
+        if self.rules.keeps(Clause::TRANSPORT_STREAM_3) { transport::close_code(code) } else { VarInt::from_u32(0) }
     }
 
     /// The peer of a link broke the rules of a bulk stream.

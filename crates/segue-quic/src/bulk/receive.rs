@@ -23,7 +23,7 @@ use super::Shared;
 use super::buffers::Buffer;
 use super::keep::{Got, Keeper, Kept, worse};
 use crate::driver::Input;
-use crate::transport::{self, RECEIVE_BUDGET};
+use crate::transport::RECEIVE_BUDGET;
 
 /// Buffers of one stream that may wait to be kept while the next is read: as many as keep the thread at it.
 const DEPTH: usize = 2;
@@ -65,7 +65,7 @@ async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, keeper: K
     let incoming = match answer.await {
         Ok(Ok(incoming)) => incoming,
         Ok(Err(violation)) => {
-            let _ = stream.stop(transport::close_code(violation.code));
+            let _ = stream.stop(shared.stop_code(violation.code));
             return;
         }
         Err(_) => return,
@@ -77,7 +77,7 @@ async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, keeper: K
 }
 
 async fn refuse(link: LinkId, mut stream: RecvStream, shared: &Shared, violation: Violation) {
-    let _ = stream.stop(transport::close_code(violation.code));
+    let _ = stream.stop(shared.stop_code(violation.code));
     shared.broken(link, violation).await;
 }
 
@@ -146,7 +146,7 @@ impl Body {
         }
         if end != BulkEnd::Finished {
             let code = if end == BulkEnd::Corrupt { Code::DATA_HASH } else { Code::LIMIT_PROGRESS };
-            let _ = self.stream.stop(transport::close_code(code));
+            let _ = self.stream.stop(self.shared.stop_code(code));
         }
         Some(end)
     }

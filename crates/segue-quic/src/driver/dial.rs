@@ -9,7 +9,7 @@ use std::time::Duration;
 use quinn::{Endpoint, Incoming};
 use segue_proto::limits::{HELLO_TIMEOUT, MAX_LINKS};
 use segue_proto::wire::DeviceId;
-use segue_proto::{Code, Role};
+use segue_proto::{Code, Role, Rules};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -107,7 +107,12 @@ fn random() -> u32 {
 }
 
 /// Dials once.
-pub(crate) async fn dial(endpoint: Endpoint, addr: SocketAddr, device: DeviceId) -> Result<NewLink, Code> {
+pub(crate) async fn dial(
+    endpoint: Endpoint,
+    addr: SocketAddr,
+    device: DeviceId,
+    rules: Rules,
+) -> Result<NewLink, Code> {
     let dialled = async {
         let connection = endpoint
             .connect(mapped(&endpoint, addr), tls::SERVER_NAME)
@@ -118,7 +123,7 @@ pub(crate) async fn dial(endpoint: Endpoint, addr: SocketAddr, device: DeviceId)
             .await
             .map_err(|error| transport::reason(&error).0)?;
         let (send, recv) = connection.open_bi().await.map_err(|error| transport::reason(&error).0)?;
-        let binding = tls::binding(&connection).ok_or(Code::LINK_LOST)?;
+        let binding = tls::binding(rules, &connection).ok_or(Code::LINK_LOST)?;
         Ok(NewLink { connection, send, recv, role: Role::Initiator, expect: Some(device), binding })
     };
     timeout(HANDSHAKE_TIMEOUT, dialled).await.unwrap_or(Err(Code::LINK_LOST))
@@ -133,12 +138,12 @@ pub(crate) fn mapped(endpoint: &Endpoint, addr: SocketAddr) -> SocketAddr {
 }
 
 /// Takes calls until the endpoint closes.
-pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>) {
+pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>, rules: Rules) {
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
-                Some(incoming) => admit(incoming, &endpoint, &inbox, &mut handshakes),
+                Some(incoming) => admit(incoming, &endpoint, &inbox, rules, &mut handshakes),
                 None => return,
             },
             Some(_) = handshakes.join_next() => {}
@@ -146,7 +151,13 @@ pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>) {
     }
 }
 
-fn admit(incoming: Incoming, endpoint: &Endpoint, inbox: &mpsc::Sender<Input>, handshakes: &mut JoinSet<()>) {
+fn admit(
+    incoming: Incoming,
+    endpoint: &Endpoint,
+    inbox: &mpsc::Sender<Input>,
+    rules: Rules,
+    handshakes: &mut JoinSet<()>,
+) {
     // open_connections counts those that are still shaking hands, too.
     if handshakes.len() >= MAX_HANDSHAKES || endpoint.open_connections() >= MAX_LINKS {
         incoming.refuse();
@@ -155,7 +166,7 @@ fn admit(incoming: Incoming, endpoint: &Endpoint, inbox: &mpsc::Sender<Input>, h
     } else {
         let inbox = inbox.clone();
         handshakes.spawn(async move {
-            if let Some(link) = greet(incoming).await {
+            if let Some(link) = greet(incoming, rules).await {
                 let _ = inbox.send(Input::Incoming(link)).await;
             }
         });
@@ -163,7 +174,7 @@ fn admit(incoming: Incoming, endpoint: &Endpoint, inbox: &mpsc::Sender<Input>, h
 }
 
 /// Waits for TLS, and then for the first byte of the control stream, which is HELLO's: both in time (LINK-PROGRESS-1).
-async fn greet(incoming: Incoming) -> Option<NewLink> {
+async fn greet(incoming: Incoming, rules: Rules) -> Option<NewLink> {
     let connection = timeout(HANDSHAKE_TIMEOUT, incoming).await.ok()?.ok()?;
     let Ok(stream) = timeout(Duration::from_micros(HELLO_TIMEOUT), connection.accept_bi()).await else {
         let code = Code::LIMIT_PROGRESS;
@@ -171,7 +182,7 @@ async fn greet(incoming: Incoming) -> Option<NewLink> {
         return None;
     };
     let (send, recv) = stream.ok()?;
-    let binding = tls::binding(&connection)?;
+    let binding = tls::binding(rules, &connection)?;
     Some(NewLink { connection, send, recv, role: Role::Responder, expect: None, binding })
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ReadError, RecvStream, SendStream, WriteError};
 use segue_proto::wire::DeviceId;
-use segue_proto::{Code, LinkId, Role};
+use segue_proto::{Clause, Code, LinkId, Role, Rules};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
@@ -54,6 +54,7 @@ pub(crate) struct Link {
     pub(crate) acceptor: Option<AbortHandle>,
     /// The turns of the requests that are served.
     pub(crate) serving: Arc<Semaphore>,
+    rules: Rules,
 }
 
 /// What reading gave.
@@ -67,7 +68,7 @@ pub(crate) enum Read {
 }
 
 impl Link {
-    pub(crate) fn new(id: LinkId, new: NewLink, ready: mpsc::UnboundedSender<LinkId>) -> Self {
+    pub(crate) fn new(id: LinkId, new: NewLink, ready: mpsc::UnboundedSender<LinkId>, rules: Rules) -> Self {
         let wake = Arc::new(LinkWake { id, queued: AtomicBool::new(false), ready });
         // The control stream goes before bulk.
         let _ = new.send.set_priority(1);
@@ -84,6 +85,7 @@ impl Link {
             end: None,
             acceptor: None,
             serving: Arc::new(Semaphore::new(SERVING)),
+            rules,
         }
     }
 
@@ -101,6 +103,7 @@ impl Link {
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Read {
         match self.recv.poll_read(&mut Context::from_waker(&self.waker), buf) {
             Poll::Pending => Read::Nothing,
+            Poll::Ready(Ok(0)) if !self.rules.keeps(Clause::TRANSPORT_STREAM_2) => Read::Nothing,
             Poll::Ready(Ok(0)) => {
                 self.end = self.end.or_else(|| self.connection.close_reason().as_ref().map(transport::reason));
                 Read::Ended
@@ -154,7 +157,8 @@ impl Link {
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.abort();
         }
-        let number = transport::close_code(code);
+        let told = if self.rules.keeps(Clause::TRANSPORT_CLOSE_1) { code } else { Code::from_number(0) };
+        let number = transport::close_code(told);
         let _ = self.recv.stop(number);
         async move {
             let mut send = self.send;

@@ -146,7 +146,7 @@ pub(crate) struct Parts {
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
         let mut tasks = JoinSet::new();
-        tasks.spawn(dial::accept(parts.endpoint.clone(), parts.shared.inbox.clone()));
+        tasks.spawn(dial::accept(parts.endpoint.clone(), parts.shared.inbox.clone(), parts.shared.rules));
         Driver {
             core: parts.core,
             shared: parts.shared,
@@ -363,7 +363,7 @@ impl Driver {
         for (device, addr) in self.keepers.due(Clock::now()) {
             let (endpoint, shared) = (self.endpoint.clone(), self.shared.clone());
             self.tasks.spawn(async move {
-                let result = dial::dial(endpoint, addr, device).await;
+                let result = dial::dial(endpoint, addr, device, shared.rules).await;
                 shared.tell(Input::Dialled { device, result }).await;
             });
         }
@@ -412,7 +412,7 @@ impl Driver {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let (role, binding, expect) = (new.role, new.binding, new.expect);
-        let link = Link::new(id, new, self.ready.0.clone());
+        let link = Link::new(id, new, self.ready.0.clone(), self.shared.rules);
         link.wake();
         self.links.insert(id, link);
         let now = self.now();
