@@ -131,7 +131,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 25] = [
+pub const COMMANDS: [&str; 26] = [
     "trust",
     "distrust",
     "create",
@@ -155,6 +155,7 @@ pub const COMMANDS: [&str; 25] = [
     "accept-link",
     "confirm-link",
     "revoke",
+    "take-in",
     "use-mailbox",
     "host-mailbox",
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
+use segue_proto::wire::{ActorId, DeviceId, Hash, PartId, SessionId};
 use segue_proto::{Clause, Code, Continuity, Generation, HandoffId, Instant, LinkId, Lsn, Policy, Role, SessionRole};
 use serde_json::{Map, Value};
 
@@ -157,7 +157,7 @@ number! {
     usize: |n| *n as u64, |n| n as usize;
 }
 
-fixed! { DeviceId SessionId Hash PartId }
+fixed! { ActorId DeviceId SessionId Hash PartId }
 
 words! {
     Role { Role::Initiator = "initiator" Role::Responder = "responder" }

@@ -26,7 +26,7 @@ pub use clause::{Clause, Rules};
 pub use clock::Instant;
 pub use endpoint::{
     ContentId, ContentRead, ContentWrite, Endpoint, Hosted, Incoming, OpenError, PendingHandoff, Search, Serve, Served,
-    SessionView, SignId, SignRequest, Ticket, UnwrapId, UnwrapRequest,
+    SessionView, SetAside, SignId, SignRequest, Ticket, UnwrapId, UnwrapRequest,
 };
 pub use errors::{Code, Outcome, UsageError, Violation};
 pub use event::{Accepted, Config, Event, HandoffId, LinkId, Policy, Role, Token};

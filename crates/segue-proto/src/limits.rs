@@ -32,7 +32,7 @@ limits! {
     /// What a device takes on a link before the peer is authenticated.
     MAX_PREAUTH: usize = 65_536, "bytes", "one frame";
     /// The body of a signed object.
-    MAX_SIGNED_BODY: usize = 4_096, "bytes", "a genesis with 64 members, and room";
+    MAX_SIGNED_BODY: usize = 32_768, "bytes", "a revoke with the longest cut";
     /// The members in a genesis.
     MAX_MEMBERS: usize = 64, "devices", "more than one person owns";
     /// The records in one HEAD.
@@ -126,7 +126,15 @@ limits! {
     /// The parents that an entry of a roster cites.
     MAX_PARENTS: usize = 16, "entries", "as many devices that edit at once as one person owns";
     /// The ends of strands in a cut.
-    MAX_CUT_TIPS: usize = 16, "strands", "fits a signed body; guess";
+    MAX_CUT_TIPS: usize = 256, "strands", "fits a signed body; more of them make more entries";
+    /// The revokes of one device that a signer makes at once, for a cut that one can't hold.
+    MAX_CUT_ENTRIES: usize = 64, "entries", "16,384 strands; guess";
+    /// The writers of a session whose devices are known.
+    MAX_WRITERS: usize = 16_384, "writers", "as many actors as 16 full parts have; guess";
+    /// The writers named in one message.
+    MAX_NAMED: usize = 20, "writers", "fits an extension";
+    /// The bytes that the ops of a session take which are set aside, 128 for each and its body.
+    MAX_ASIDE_BYTES: usize = 67_108_864, "bytes", "a quarter of MAX_STREAM_BYTES; guess";
     /// The heads in a cut.
     MAX_CUT_HEADS: usize = 32, "sessions", "fits a signed body; guess";
     /// The entries of a roster that a device keeps.

@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod aside;
 mod builder;
 mod bulk;
 mod conflicts;
@@ -111,7 +112,7 @@ pub use v2::{Data, Ends, HandoffEvent, HandoffV2};
 pub use ed25519_dalek::SigningKey;
 pub use segue_proto::{
     Code, Continuity, Generation, HandoffId, Hosted, Instant, Outcome, PendingHandoff, Policy, SessionRole,
-    SessionView, Ticket, Token, UsageError,
+    SessionView, SetAside, Ticket, Token, UsageError,
     account::{BadInvite, Invite},
     data::{PartKind, named_part},
     wire::{ActorId, DeviceId, Hash, Message, PartId, SessionId},

@@ -3,7 +3,7 @@
 mod hold;
 mod ops;
 mod parts;
-pub(super) mod scene;
+pub(in crate::cases) mod scene;
 mod since;
 
 use super::{Case, Part};

@@ -86,7 +86,7 @@ pub(crate) async fn open(
         if ops.is_empty() {
             break;
         }
-        at += ops.len();
+        at = ops.last().map_or(at, |op| op.next);
         for op in ops {
             // What every device refuses is no text anywhere.
             if let Err(error @ DocumentError::Broken(_)) = document.apply(&op.body) {
@@ -165,8 +165,13 @@ impl Carrier {
                     self.fetch().await;
                 }
             }
-            // What was dropped may have been a change.
-            Some(Event::Lagged { .. }) => self.fetch().await,
+            Some(Event::Reread { session, parts }) if session == self.session => {
+                if parts.contains(&named_part(&self.session, PartKind::Opaque, PART)) {
+                    self.reread().await;
+                }
+            }
+            // What was dropped may have been a change, or that what is here is to be read anew.
+            Some(Event::Lagged { .. }) => self.reread().await,
             Some(Event::Linked { .. } | Event::Unlinked { .. } | Event::Synced { .. }) => self.look().await,
             Some(Event::DeviceLinked { device, name, .. }) => drop(self.names.insert(device, name)),
             Some(Event::Halted { text }) => self.fail(text),
@@ -180,11 +185,24 @@ impl Carrier {
         while let Ok(ops) = self.node.ops(self.session, PART, self.at).await
             && !ops.is_empty()
         {
-            self.at += ops.len();
+            self.at = ops.last().map_or(self.at, |op| op.next);
             for op in ops.into_iter().filter(|op| !op.own) {
                 self.tell(Change::Op(op.body.to_vec()));
             }
         }
+    }
+
+    /// Reads all ops anew.
+    async fn reread(&mut self) {
+        let (mut at, mut all) = (0, Vec::new());
+        while let Ok(ops) = self.node.ops(self.session, PART, at).await
+            && !ops.is_empty()
+        {
+            at = ops.last().map_or(at, |op| op.next);
+            all.extend(ops.into_iter().map(|op| op.body.to_vec()));
+        }
+        self.at = at;
+        self.tell(Change::Reread(all));
     }
 
     /// Looks who is there, and who has what was written here.

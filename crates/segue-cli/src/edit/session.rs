@@ -18,6 +18,8 @@ pub(crate) trait Session {
 pub(crate) enum Change {
     /// An op of another device.
     Op(Vec<u8>),
+    /// The text is another: that of these ops, in order. Something that a revoked device wrote was taken out.
+    Reread(Vec<Vec<u8>>),
     /// The names of the other devices that are online now.
     Online(Vec<String>),
     /// This device reaches another, or none any more.

@@ -15,8 +15,10 @@ pub struct Stream {
     strands: BTreeMap<ActorId, Strand>,
     /// What the ops take, in bytes.
     bytes: usize,
-    /// Every op, in the order in which this device took them in. It follows causality, and differs between devices.
-    arrived: Vec<(ActorId, u64)>,
+    /// Every op, in the order in which this device took them in. It follows causality, and differs between devices. A
+    /// place is never used twice, so that who has read up to one goes on from there whatever was taken out.
+    arrived: BTreeMap<u64, (ActorId, u64)>,
+    next: u64,
 }
 
 /// The ops of one writer.
@@ -37,6 +39,8 @@ struct Held {
     /// The time of the op, or the next after those of the ops that it follows if that is later; then how many ops it
     /// follows at least. Both rise along every chain of reading, whatever the clocks said.
     order: (u64, u32),
+    /// Its place among those that arrived.
+    place: u64,
 }
 
 /// An op of a log or opaque part, without what its strand says.
@@ -61,6 +65,8 @@ pub struct Delivered<'a> {
     pub seq: u64,
     /// When it was made.
     pub hlc: Hlc,
+    /// Its place in the order in which this device took the ops in, from 0. What follows is asked for from the next.
+    pub place: u64,
     /// The body.
     pub body: &'a [u8],
 }
@@ -114,16 +120,16 @@ impl Stream {
         self.arrived.is_empty()
     }
 
-    /// The ops from the `from`th on, in the order in which this device took them in: each after those that its writer
-    /// had read, each once (DATA-STREAM-1).
-    pub fn arrived(&self, from: usize) -> impl Iterator<Item = Delivered<'_>> {
-        self.arrived.get(from..).unwrap_or_default().iter().filter_map(|(actor, seq)| self.delivered(actor, *seq))
+    /// The ops from a place on, in the order in which this device took them in: each after those that its writer had
+    /// read, each once (DATA-STREAM-1). Those without a body only name what was read (DATA-STREAM-2): they aren't here.
+    pub fn arrived(&self, from: u64) -> impl Iterator<Item = Delivered<'_>> {
+        self.arrived.range(from..).filter_map(|(_, (actor, seq))| self.delivered(actor, *seq))
     }
 
     /// The ops in the order of a log, the same on every device that holds the same ops (DATA-LOG-1).
     pub fn in_order(&self) -> Vec<Delivered<'_>> {
         let key = |(actor, seq): &&(ActorId, u64)| (self.held(actor, *seq).map(|held| held.order), *actor, *seq);
-        let mut order: Vec<_> = self.arrived.iter().collect();
+        let mut order: Vec<_> = self.arrived.values().collect();
         order.sort_by_cached_key(key);
         order.into_iter().filter_map(|(actor, seq)| self.delivered(actor, *seq)).collect()
     }
@@ -193,9 +199,61 @@ impl Stream {
             self.strands.entry(actor).or_insert_with(|| Strand { seed, ops: Vec::new(), read: BTreeMap::new() });
         strand.read.extend(op.deps.iter().copied());
         self.bytes += op.body.len() + OP_BYTES;
-        strand.ops.push(Held { op, hash, order });
-        self.arrived.push((actor, strand.ops.len() as u64));
+        strand.ops.push(Held { op, hash, order, place: self.next });
+        self.arrived.insert(self.next, (actor, strand.ops.len() as u64));
+        self.next += 1;
         Ok(())
+    }
+
+    /// Takes the ops of a strand behind its `keep`th out again, in order. The caller knows that no op that stays names
+    /// one of them as read.
+    pub(super) fn cut(&mut self, actor: &ActorId, keep: u64) -> Vec<(u64, StreamOp)> {
+        let Some(strand) = self.strands.get_mut(actor) else { return Vec::new() };
+        let at = usize::try_from(keep).unwrap_or(usize::MAX).min(strand.ops.len());
+        let gone = strand.ops.split_off(at);
+        strand.read = BTreeMap::new();
+        strand.ops.iter().for_each(|held| strand.read.extend(held.op.deps.iter().copied()));
+        if strand.ops.is_empty() {
+            self.strands.remove(actor);
+        }
+        for held in &gone {
+            self.arrived.remove(&held.place);
+        }
+        self.bytes -= gone.iter().map(|held| held.op.body.len() + OP_BYTES).sum::<usize>();
+        (keep + 1..).zip(gone.into_iter().map(|held| held.op)).collect()
+    }
+
+    /// The writers here, ascending.
+    pub fn writers(&self) -> impl Iterator<Item = ActorId> {
+        self.strands.keys().copied()
+    }
+
+    /// How far the ops of each strand have to stay if each keeps its first `end` ones (all of them, where `end` says
+    /// none): those ops, and all that they had read.
+    pub fn kept_by(&self, end: impl Fn(&ActorId) -> Option<u64>) -> BTreeMap<ActorId, u64> {
+        let own = |actor: &ActorId| end(actor).unwrap_or(u64::MAX).min(self.seq(actor));
+        let mut kept: BTreeMap<_, _> = self.strands.keys().map(|actor| (*actor, own(actor))).collect();
+        let mut seen: BTreeMap<ActorId, u64> = BTreeMap::new();
+        while let Some((actor, upto)) =
+            kept.iter().find(|(actor, upto)| seen.get(actor).copied().unwrap_or(0) < **upto).map(|(a, u)| (*a, *u))
+        {
+            let from = seen.insert(actor, upto).unwrap_or(0);
+            for (of, seq) in self.reads(&actor, from, upto) {
+                kept.entry(of).and_modify(|upto| *upto = seq.max(*upto));
+            }
+        }
+        kept
+    }
+
+    /// What the ops of a strand from `from` to `upto` name as read.
+    fn reads(&self, actor: &ActorId, from: u64, upto: u64) -> Vec<(ActorId, u64)> {
+        let Some(strand) = self.strands.get(actor) else { return Vec::new() };
+        if from == 0 && upto >= strand.ops.len() as u64 {
+            return strand.read.iter().map(|(of, seq)| (*of, *seq)).collect();
+        }
+        let place = |seq: u64| usize::try_from(seq).unwrap_or(usize::MAX).min(strand.ops.len());
+        let ops = strand.ops.get(place(from)..place(upto)).unwrap_or_default();
+        ops.iter().flat_map(|held| held.op.deps.iter().copied()).collect()
     }
 
     fn held(&self, actor: &ActorId, seq: u64) -> Option<&Held> {
@@ -204,8 +262,8 @@ impl Stream {
     }
 
     fn delivered(&self, actor: &ActorId, seq: u64) -> Option<Delivered<'_>> {
-        let op = self.op(actor, seq)?;
-        Some(Delivered { actor: *actor, seq, hlc: op.hlc, body: &op.body })
+        let held = self.held(actor, seq).filter(|held| !held.op.body.is_empty())?;
+        Some(Delivered { actor: *actor, seq, hlc: held.op.hlc, place: held.place, body: &held.op.body })
     }
 }
 

@@ -227,8 +227,11 @@ impl Endpoint {
             proven.truncate(at);
         }
         let wish = self.wishes.get(&session).filter(|wish| wish.from == from).copied();
-        if !self.sessions.contains_key(&session) && !self.learn(session, &proven, wish.is_some()) {
-            return;
+        if !self.sessions.contains_key(&session) {
+            if !self.learn(session, &proven, wish.is_some()) {
+                return;
+            }
+            self.cut_session(now, session);
         }
         let ack = ack.get().cloned().and_then(|ack| {
             let chain = self.sessions.get(&session)?.chain();

@@ -4,6 +4,7 @@
 //! events and errors on the wire. What the caller gets wrong is a [`UsageError`], and changes nothing.
 
 mod account;
+mod aside;
 mod bulk;
 mod commands;
 mod linking;
@@ -34,6 +35,7 @@ pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId
 pub use outputs::{SignId, SignRequest};
 pub use restore::OpenError;
 pub use serving::{Serve, Served};
+pub use session_data::SetAside;
 
 use account::Account;
 use bulk::Bulk;
@@ -63,6 +65,8 @@ pub struct Endpoint {
     /// When each device made its offers of the last minute.
     offers: BTreeMap<DeviceId, VecDeque<Instant>>,
     account: Account,
+    /// What of the strands of revoked devices stands.
+    cuts: alloc::sync::Arc<crate::account::Cuts>,
     bulk: Bulk,
     /// The requests of peers that are being served.
     serving: BTreeSet<(LinkId, u32)>,
@@ -445,6 +449,7 @@ impl Endpoint {
         session.keep(&mut fx);
         self.sessions.insert(id, session);
         let lsn = self.commit(fx.writes, false);
+        self.cut_session(now, id);
         self.sync_session(now, id);
         self.pump_mailboxes(now);
         self.out.event_after(lsn, self.durable, Event::Created { session: id });

@@ -75,6 +75,7 @@ impl Endpoint {
             auths: BTreeMap::new(),
             offers: BTreeMap::new(),
             account: super::account::Account::default(),
+            cuts: alloc::sync::Arc::default(),
             bulk: Bulk::default(),
             serving: BTreeSet::new(),
             syncing: Syncing::default(),
@@ -123,6 +124,7 @@ impl Endpoint {
         }
         // One batch: a store whose continuity isn't proven is doubted until all of it is durable.
         endpoint.commit(writes, false);
+        endpoint.cut_sessions(now);
         endpoint.resume_revocations(now);
         Ok(endpoint)
     }

@@ -4,14 +4,14 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::Endpoint;
-use super::session_data::SessionData;
+use super::session_data::{SessionData, Taken};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
 use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SYNC_WINDOW};
-use crate::sync::{FedOp, Feed, Inbound, Outbound};
+use crate::sync::{FedOp, Feed, Inbound, Outbound, named};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
 use crate::{Rules, Violation};
@@ -92,6 +92,13 @@ impl Endpoint {
         }
     }
 
+    /// Asks the linked devices that feed a session for everything, for what was held of it is held no more.
+    pub(super) fn ask_anew(&mut self, now: Instant, session: SessionId) {
+        let follows = |sync: &PeerSync| sync.follows.contains_key(&session);
+        let peers: Vec<_> = self.syncing.peers.iter().filter(|(_, s)| follows(s)).map(|(peer, _)| *peer).collect();
+        peers.into_iter().for_each(|peer| self.ask_since(now, peer, session));
+    }
+
     /// Asks a peer for what changed since.
     fn ask_since(&mut self, now: Instant, peer: DeviceId, session: SessionId) {
         let told = self.step(now, session, |session, ctx| {
@@ -138,6 +145,11 @@ impl Endpoint {
 
     pub(super) fn on_strand(&mut self, now: Instant, from: DeviceId, strand: &Strand) {
         let rules = self.config.rules;
+        if self.takes_part(now, from, strand.session)
+            && let Err(why) = self.hear_writers(now, strand.session, &strand.ext)
+        {
+            return self.break_off(now, from, Some(strand.session), why);
+        }
         let named = self.syncing.peers.entry(from).or_default().strands.on_strand(rules, strand);
         if let Err(why) = named {
             self.refuse_for(now, from, 0, Some(strand.session), why);
@@ -166,18 +178,25 @@ impl Endpoint {
         ops: Vec<FedOp>,
     ) -> Option<Result<(), Violation>> {
         self.step(now, session, |session, ctx| {
-            let mut changed = BTreeSet::new();
-            let taken = ops.into_iter().try_for_each(|op| {
-                let part = op.part;
-                let writes = session.holdings.deliver(ctx.rules, from, op)?;
-                changed.extend((!writes.is_empty()).then_some(part));
-                ctx.fx.writes.extend(writes);
-                Ok(())
-            });
+            let mut taken = Taken::default();
+            let outcome = ops.into_iter().try_for_each(|op| session.holdings.deliver(ctx.rules, from, op, &mut taken));
             // What came before the one that was refused stays.
-            tell_changed(session, ctx, changed);
-            taken
+            tell(session, ctx, taken);
+            outcome
         })
+    }
+
+    /// Takes the names of writers in.
+    pub(super) fn hear_writers(&mut self, now: Instant, session: SessionId, ext: &Exts) -> Result<(), Violation> {
+        let writers = named(self.config.rules, ext)?;
+        if !writers.is_empty() {
+            self.step(now, session, |session, ctx| {
+                let mut taken = Taken::default();
+                session.holdings.name_writers(ctx.rules, writers, &mut taken);
+                tell(session, ctx, taken);
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn on_parts(&mut self, now: Instant, from: DeviceId, parts: Parts) {
@@ -191,19 +210,22 @@ impl Endpoint {
 
     /// Takes parts in that came from a device, or by a mailbox.
     pub(super) fn take_parts(&mut self, now: Instant, from: DeviceId, parts: &Parts) -> Option<Result<(), Violation>> {
+        if let Err(why) = self.hear_writers(now, parts.session, &parts.ext) {
+            return Some(Err(why));
+        }
         self.step(now, parts.session, |session, ctx| {
-            let mut changed = BTreeSet::new();
-            let taken = parts.parts.iter().try_for_each(|bytes| {
+            let mut taken = Taken::default();
+            let outcome = parts.parts.iter().try_for_each(|bytes| {
                 let part: Part = decode(ctx.rules, bytes)?;
-                if wins(session, ctx.rules, &part) {
-                    let writes = session.holdings.merge(ctx.rules, from, &part)?;
-                    changed.extend((!writes.is_empty()).then_some(part.part));
-                    ctx.fx.writes.extend(writes);
+                let left = session.holdings.sift(ctx.rules, &part, &mut taken)?;
+                let nothing = left.strands.is_empty() && !part.strands.is_empty();
+                if !nothing && wins(session, ctx.rules, &left) {
+                    session.holdings.merge_copy(ctx.rules, Some(from), &left, &mut taken)?;
                 }
                 Ok(())
             });
-            tell_changed(session, ctx, changed);
-            taken
+            tell(session, ctx, taken);
+            outcome
         })
     }
 
@@ -370,10 +392,20 @@ fn since(session: &Session<SessionData>, peer: DeviceId) -> Since {
     Since { session: session.id(), log, at, own: session.holdings.changes().name(), ext: Exts::empty() }
 }
 
-fn tell_changed(session: &Session<SessionData>, ctx: &mut Ctx<'_>, parts: BTreeSet<PartId>) {
-    if !parts.is_empty() {
-        let parts = parts.into_iter().collect();
-        ctx.event(Event::Changed { session: session.id(), parts });
+/// Writes down what was taken in, and tells the application.
+pub(super) fn tell(session: &Session<SessionData>, ctx: &mut Ctx<'_>, taken: Taken) {
+    let Taken { writes, changed, aside, reread } = taken;
+    ctx.fx.writes.extend(writes);
+    let list = |parts: BTreeSet<PartId>| parts.into_iter().collect::<Vec<_>>();
+    let session = session.id();
+    if !reread.is_empty() {
+        ctx.event(Event::Reread { session, parts: list(reread) });
+    }
+    if !changed.is_empty() {
+        ctx.event(Event::Changed { session, parts: list(changed) });
+    }
+    if !aside.is_empty() && ctx.rules.keeps(Clause::DATA_ASIDE_3) {
+        ctx.event(Event::SetAside { session, parts: list(aside) });
     }
 }
 

@@ -61,6 +61,11 @@ impl Changes {
         self.entries.insert((at, change), from);
     }
 
+    /// Forgets changes.
+    pub fn forget(&mut self, gone: impl Fn(&Change) -> bool) {
+        self.entries.retain(|(_, change), _| !gone(change));
+    }
+
     /// The changes behind `at`, in order, each with its position and the device that it came from.
     pub fn after(&self, at: u64, seen: Option<Change>) -> impl Iterator<Item = (u64, Change, Option<DeviceId>)> {
         let from = match seen {

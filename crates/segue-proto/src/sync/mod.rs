@@ -8,7 +8,9 @@ mod changes;
 mod feed;
 mod follow;
 pub mod kept;
+mod writers;
 
 pub use changes::{Change, Changes};
 pub use feed::{Feed, Outbound};
 pub use follow::{FedOp, Inbound};
+pub use writers::{named, naming};

@@ -27,6 +27,14 @@ wire! {
         bytes: Blob<MAX_EXT_BYTES>,
     }
 
+    /// Says who writes as an actor: the actor is the hash of both.
+    pub struct Writer {
+        /// The device.
+        device: DeviceId,
+        /// The nonce that it drew.
+        nonce: Nonce,
+    }
+
     /// Opens a link. Each side's first frame.
     pub struct Hello {
         /// The highest generation that the sender speaks: 1 is 1.4, 2 is 1.7, 3 is 2, 4 is 7.
@@ -522,6 +530,7 @@ messages! {
 pub fn parts() -> Vec<Struct> {
     alloc::vec![
         Ext::describe(),
+        Writer::describe(),
         Announced::describe(),
         Range::describe(),
         BriefOp::describe(),
@@ -562,7 +571,7 @@ impl Message {
 
     /// The rules of form that the encoding alone can't express.
     fn check(&self, rules: Rules) -> Result<(), Violation> {
-        // The one extension of this version has an odd id, so every even id is unknown.
+        // The extensions of this version have odd ids, so every even id is unknown.
         let skippable = self.ext().iter().all(|ext| ext.id % 2 == 1);
         rules.ensure(Clause::WIRE_EXT_1, skippable, Code::WIRE_UNKNOWN_CRITICAL)?;
         let ignored = rules.keeps(Clause::WIRE_EXT_2) || self.ext().is_empty();

@@ -239,6 +239,11 @@ impl Driver {
                 self.settle_parts(session, &parts);
                 Event::Changed { session, parts }
             }
+            Said::Reread { session, parts } => {
+                self.settle_parts(session, &parts);
+                Event::Reread { session, parts }
+            }
+            Said::SetAside { session, parts } => Event::SetAside { session, parts },
             Said::Synced { session, peer } => {
                 self.waits.caught_up(session, peer);
                 self.settle_session(session);

@@ -186,6 +186,9 @@ impl LocalDevice {
                 core.accept_link(now, &invite)?;
             }
             Command::ConfirmLink { device, yes } => core.confirm_link(now, wall_ms, device, yes)?,
+            Command::TakeIn { session, part, actor } => {
+                core.take_in(now, wall_ms, session, part, actor)?;
+            }
             Command::Revoke { device } => core.revoke(wall_ms, device)?,
             Command::UseMailbox { mailbox } => core.use_mailbox(now, mailbox)?,
             Command::HostMailbox { box_envelopes, box_bytes, device_bytes, bytes } => {
@@ -533,6 +536,7 @@ impl LocalDevice {
             exclusive,
             copies: view.copies,
             pending: view.pending,
+            aside: Some(self.endpoint.set_aside(id).len() as u64),
         })
     }
 

@@ -9,7 +9,7 @@ mod local;
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
-use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
+use segue_proto::wire::{ActorId, DeviceId, Hash, PartId, SessionId};
 use segue_proto::{
     Batch, Clause, Code, Continuity, Event, Generation, HandoffId, Instant, LinkId, Lsn, Policy, Role, SessionRole,
     Token,
@@ -320,6 +320,15 @@ pub enum Command {
         /// Whether they are the same.
         yes: bool,
     },
+    /// Takes in what is set aside of a writer in a part.
+    TakeIn {
+        /// The session.
+        session: SessionId,
+        /// The part.
+        part: PartId,
+        /// The writer.
+        actor: ActorId,
+    },
     /// Revokes a device of the account.
     Revoke {
         /// The device.
@@ -485,4 +494,6 @@ pub struct SessionState {
     pub copies: usize,
     /// The target of a GRANT that isn't acknowledged.
     pub pending: Option<DeviceId>,
+    /// How many ops and values are set aside; none if the device doesn't say.
+    pub aside: Option<u64>,
 }

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use segue_proto::data::{PartKind, named_part};
 use segue_proto::wire::{DeviceId, Hash, Kind, SessionId};
 use segue_proto::{Event, Instant, LinkId, Policy, Role};
 use segue_testkit::device::{Command, Device, Input, Outputs, Reply, Setup};
 use segue_testkit::{LocalDevice, Rng};
 
 const DEVICES: usize = 5;
-const STEPS: usize = 60;
+const STEPS: usize = 80;
 const SEEDS: u64 = 150;
 
 /// Devices and the connections between them; all that is written is durable at once.
@@ -22,6 +23,7 @@ struct Mesh {
     queue: VecDeque<(usize, Input)>,
     events: Vec<Vec<Event>>,
     sessions: Vec<SessionId>,
+    written: usize,
     /// By device that knows of a revocation, and device revoked: the grants that the one had made to the other by then.
     frozen: BTreeMap<(usize, usize), BTreeSet<Hash>>,
 }
@@ -34,12 +36,13 @@ impl Mesh {
         for at in 0..DEVICES {
             let mut setup = Setup::new(rng.array());
             setup.pulls = Policy::Allow;
+            setup.follow = true;
             ids.push(setup.device());
             devices.push(LocalDevice::new(setup, seed * 100 + at as u64, now).unwrap().0);
         }
         let events = vec![Vec::new(); DEVICES];
         let (links, queue, frozen) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
-        Mesh { devices, ids, now, links, made: 0, queue, events, sessions: Vec::new(), frozen }
+        Mesh { devices, ids, now, links, made: 0, queue, events, sessions: Vec::new(), written: 0, frozen }
     }
 
     fn command(&mut self, who: usize, command: Command) -> Option<Reply> {
@@ -150,7 +153,7 @@ impl Mesh {
     fn step(&mut self, rng: &mut Rng) {
         let (a, b) = (rng.below(DEVICES as u64) as usize, rng.below(DEVICES as u64) as usize);
         let device = self.ids[b];
-        match rng.below(10) {
+        match rng.below(14) {
             0 | 1 => self.link(a, b),
             2..=4 if a != b => drop(self.connect(a, b)),
             5 => {
@@ -165,6 +168,7 @@ impl Mesh {
                     self.sessions.push(session);
                 }
             }
+            8..=11 => self.write(a, rng),
             _ => {
                 if let Some(session) = rng.pick(&self.sessions).copied() {
                     self.command(a, Command::Initiate { session, to: device, timeout_us: 60_000_000 });
@@ -177,6 +181,51 @@ impl Mesh {
                 }
             }
         }
+    }
+
+    /// A device adds to a log, or writes one of two registers.
+    fn write(&mut self, who: usize, rng: &mut Rng) {
+        let Some(session) = rng.pick(&self.sessions).copied() else { return };
+        let (kind, name) = match rng.below(4) {
+            0 => (PartKind::Register, "title"),
+            1 => (PartKind::Register, "subtitle"),
+            _ => (PartKind::Log, "diary"),
+        };
+        let (part, kind) = (named_part(&session, kind, name), kind.number());
+        self.written += 1;
+        let (body, resolves) = (format!("{who} {}", self.written).into_bytes(), rng.below(2) == 0);
+        self.command(who, Command::Write { session, part, kind, body, resolves });
+    }
+
+    /// Devices that take each other for members hold the same data of the sessions that both keep: what revoked devices
+    /// wrote past their cuts is set aside on each, or taken in on each. How much is set aside, and how much was written by
+    /// devices that are revoked and stands.
+    fn check_data(&self) -> (usize, usize) {
+        let (mut aside, mut stands) = (0, 0);
+        for at in (0..DEVICES).filter(|at| self.is_member(*at, *at)) {
+            let own = self.devices[at].endpoint();
+            for session in own.sessions() {
+                aside += own.set_aside(&session).len();
+                let Some(state) = own.state(&session) else { continue };
+                let tips = state.parts().flat_map(|part| part.strands.iter());
+                let revoked =
+                    |actor| own.roster().zip(state.writer(actor)).is_some_and(|(r, w)| r.is_revoked(&w.device));
+                stands += tips.filter(|tip| revoked(&tip.actor)).count();
+                for other in (at + 1..DEVICES).filter(|other| self.is_member(at, *other) && self.is_member(*other, at))
+                {
+                    if !self.is_member(other, other) {
+                        continue;
+                    }
+                    let other_own = self.devices[other].endpoint();
+                    let Some(theirs) = other_own.session(&session).filter(|_| other_own.sessions().contains(&session))
+                    else {
+                        continue;
+                    };
+                    assert_eq!(state.root(), theirs.root, "{at} and {other} hold different data of {session:?}");
+                }
+            }
+        }
+        (aside, stands)
     }
 
     /// Every two devices that take each other for members meet: then they hold the same entries.
@@ -199,7 +248,7 @@ impl Mesh {
 
 #[test]
 fn rosters_agree_and_revoked_devices_gain_nothing() {
-    let (mut linked, mut revoked, mut granted) = (0, 0, 0);
+    let (mut linked, mut revoked, mut granted, mut aside, mut stands) = (0, 0, 0, 0, 0);
     for seed in 0..SEEDS {
         let mut mesh = Mesh::new(seed);
         let mut rng = Rng::new(seed, "steps");
@@ -211,6 +260,8 @@ fn rosters_agree_and_revoked_devices_gain_nothing() {
             mesh.step(&mut rng);
         }
         mesh.meet();
+        let (more_aside, more_stands) = mesh.check_data();
+        (aside, stands) = (aside + more_aside, stands + more_stands);
         linked += (0..DEVICES).filter(|at| mesh.is_member(*at, *at)).count();
         revoked += mesh.frozen.len();
         granted += (0..DEVICES)
@@ -220,7 +271,7 @@ fn rosters_agree_and_revoked_devices_gain_nothing() {
     }
     // The runs reached what they are about.
     assert!(
-        linked > 100 && revoked > 100 && granted > 50,
-        "{linked} linked, {revoked} revocations known, {granted} grants"
+        linked > 100 && revoked > 100 && granted > 40 && aside > 40 && stands > 50,
+        "{linked} linked, {revoked} revocations known, {granted} grants, {aside} set aside, {stands} strands that stand"
     );
 }

@@ -102,7 +102,10 @@ impl Endpoint {
         while let Some(frame) = framer.next(rules)? {
             match Message::decode(rules, frame.number, &frame.payload)? {
                 Some(Message::Head(head)) if head.session == id => self.take_head(now, from, head),
-                Some(Message::Strand(strand)) if strand.session == id => strands.on_strand(rules, &strand)?,
+                Some(Message::Strand(strand)) if strand.session == id => {
+                    self.hear_writers(now, id, &strand.ext)?;
+                    strands.on_strand(rules, &strand)?;
+                }
                 Some(Message::Ops(ops)) => {
                     let ops = strands.on_ops(rules, ops)?;
                     self.take_ops(now, source, id, ops).unwrap_or(Ok(()))?;

@@ -1,9 +1,12 @@
 //! A session's data as the endpoint keeps it: the state, the manifests that stand for it, and what was fetched.
 
+mod aside;
 mod holdings;
 mod stored;
 mod synced;
 
+pub use aside::SetAside;
+pub(super) use aside::Taken;
 pub(super) use stored::StoredData;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -49,6 +52,7 @@ pub(super) struct SessionData {
     changes: Changes,
     /// Up to which position of its log each peer's changes are held.
     cursors: BTreeMap<DeviceId, (Nonce, u64)>,
+    aside: aside::Aside,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +103,7 @@ impl SessionData {
             own: false,
             changes: Changes::new(log),
             cursors: BTreeMap::new(),
+            aside: aside::Aside::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use segue_proto::{Instant, Rules};
 
 use segue_proto::data::{NewOp, PartKind, State, Written, named_part};
 use segue_proto::sync::{Change, Changes, Feed, Outbound};
-use segue_proto::wire::{Exts, Hlc, Message, Nonce, PartId, SessionId, Since};
+use segue_proto::wire::{Exts, Hlc, Message, Nonce, PartId, SessionId, Since, Writer};
 
 use super::cast::{Device, LAPTOP, PHONE, TABLET, story};
 use super::form::Book;
@@ -57,6 +57,9 @@ pub(crate) fn diary() -> Diary {
     let diary = named_part(&session, PartKind::Log, "diary");
     let title = named_part(&session, PartKind::Register, "title");
     let mut state = State::new(session, "Holiday");
+    for who in [LAPTOP, PHONE] {
+        state.name_writer(Writer { device: who.id(), nonce: who.nonce() });
+    }
     let mut changes = Changes::new(LAPTOP_LOG);
     let titles = [(LAPTOP, "Norway"), (PHONE, "Sweden")].map(|(who, name)| {
         let mut alone = State::new(session, "Holiday");
