@@ -278,6 +278,7 @@ async fn state(node: &Node, view: &SessionView) -> Result<SessionState, Error> {
         exclusive: node.view(view.id).await?,
         copies: view.copies,
         pending: view.pending,
+        aside: Some(node.set_aside(view.id).await?.len() as u64),
     })
 }
 
@@ -294,6 +295,8 @@ fn told(event: segue_quic::Event) -> Option<Event> {
         Said::Withdrawn { token, session, code } => Event::Withdrawn { token, session, code },
         Said::Available { session, from } => Event::Available { session, from },
         Said::Changed { session, parts } => Event::Changed { session, parts },
+        Said::Reread { session, parts } => Event::Reread { session, parts },
+        Said::SetAside { session, parts } => Event::SetAside { session, parts },
         Said::Synced { session, peer } => Event::Synced { session, peer },
         Said::Exchanged { mailbox } => Event::Exchanged { mailbox },
         Said::Progress { session, done, total } => Event::Progress { session, done, total },
