@@ -3,7 +3,7 @@
 //! A scripted peer has no state machine. It makes what a case asks for, and signs whatever it is given.
 
 use ed25519_dalek::SigningKey;
-use segue_proto::data::{Entry, ListRef, Manifest, NewOp, PartKind, State, Written, actor_id, session_id};
+use segue_proto::data::{Entry, ListRef, Manifest, NewOp, Part, PartKind, State, Written, actor_id, session_id};
 use segue_proto::link::auth_message;
 use segue_proto::transfer::chunk_list;
 use segue_proto::wire::codec::encode;
@@ -94,7 +94,8 @@ pub struct Book {
     /// What was announced last.
     pub announced: Option<Announced>,
     actor: ActorId,
-    exclusive: PartId,
+    /// The exclusive part.
+    pub exclusive: PartId,
     salts: Rng,
 }
 
@@ -322,6 +323,8 @@ pub struct Draft {
     pub ender: Peer,
     /// The inline ops.
     pub ops: Vec<Op>,
+    /// The parts that go whole.
+    pub parts: Vec<Part>,
 }
 
 impl Draft {
@@ -337,7 +340,16 @@ impl Draft {
             manifest: data.manifest,
             manifest_len: data.manifest_len,
         };
-        Draft { req, want: want.clone(), record, signer: peer.clone(), end, ender: peer.clone(), ops: Vec::new() }
+        Draft {
+            req,
+            want: want.clone(),
+            record,
+            signer: peer.clone(),
+            end,
+            ender: peer.clone(),
+            ops: Vec::new(),
+            parts: Vec::new(),
+        }
     }
 
     /// The record, signed.
@@ -353,6 +365,8 @@ impl Draft {
             record: self.signed_record(),
             end: self.ender.sign(&self.end),
             ops: List::new(self.ops.clone()).unwrap_or_default(),
+            parts: List::new(self.parts.iter().filter_map(|part| Blob::new(encode(part))).collect())
+                .unwrap_or_default(),
             ext: Exts::empty(),
         }
     }

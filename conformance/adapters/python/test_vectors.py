@@ -340,6 +340,7 @@ class Kinds:
         assert want.target == body.owner == target and body.want == wire.object_id("Want", grant.want.body)
         manifest = data.check_manifest(body.session, raw)
         parts = {p.part: data.part_of(body.session, p) for p in manifest.parts}
+        data.apply_whole(body.session, parts, grant.parts, grant.ops)
         for op in grant.ops:
             data.apply_inline(parts, set(parts), op)
         root = data.root_of(body.session, [(p, parts[p].root()) for p in sorted(parts)])

@@ -173,16 +173,18 @@ pub(super) const CASES: &[Case] = &[
     }),
     works("data/op/too-much-to-travel-inline", &["HO-GRANT-4"], S, |lab| {
         let own = owning(lab)?;
-        lab.must(Command::WriteExclusive { session: own.session, bytes: vec![7; 16_000] })?;
-        lab.must(Command::WriteExclusive { session: own.session, bytes: vec![8; 16_000] })?;
-        lab.must(Command::WriteExclusive { session: own.session, bytes: vec![9; 16_000] })?;
+        for part in 1..=3 {
+            let (session, part, kind) = (own.session, PartId::new([part; 16]), PartKind::Exclusive.number());
+            lab.must(Command::Write { session, part, kind, body: vec![7; 16_000], resolves: false })?;
+        }
         let want = own.want(lab);
         own.send_want(lab, 42, &want);
         lab.take(own.link, "a HAVE instead of more than MAX_GRANT bytes", |message| match message {
             Message::Have(have) if have.data.get().is_some() => Some(()),
             _ => None,
         })
-    }),
+    })
+    .needs(&["write"]),
 ];
 
 /// The subject is asked to take this manifest, changed in one way.

@@ -70,6 +70,7 @@ tagged! { Event {
     Activated = "activated" { session, record }
     HandoffResolved = "handoff-resolved" { id, session, peer, result, reason }
     HandoffPending = "handoff-pending" { id, session, peer }
+    WritesResumed = "writes-resumed" { session, waited_us }
     HeadChanged = "head-changed" { session, head, owner }
     Fenced = "fenced" { session, head, owner, copies }
     Equivocation = "equivocation" { session, key, records }
@@ -173,8 +174,7 @@ impl Json for Contents {
         let mut object = Map::new();
         let entries: Vec<_> = self.entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let slices = self.blobs.iter();
-        let blobs: Vec<_> =
-            slices.map(|(blob, offset, bytes)| ChunkOut { blob, offset, bytes: bytes.to_vec() }).collect();
+        let blobs: Vec<_> = slices.map(|(blob, offset, bytes)| ChunkOut { blob, offset, bytes }).collect();
         put(&mut object, "entries", &entries);
         put(&mut object, "last", &self.last);
         put(&mut object, "blobs", &blobs);

@@ -268,6 +268,9 @@ pub enum UsageError {
     NotOwner(Option<crate::wire::DeviceId>),
     /// The session's next record is being signed or delivered.
     Busy,
+    /// A handoff is about to complete and its GRANT is full: the write may be made once
+    /// [`Event::WritesResumed`](crate::Event::WritesResumed) says so.
+    Paused,
     /// No live request bears this token.
     UnknownToken,
     /// The session is closed.
@@ -306,7 +309,7 @@ impl UsageError {
         match self {
             UsageError::UnknownSession => Code::HO_UNKNOWN_SESSION,
             UsageError::NotOwner(_) | UsageError::AlreadyOwner | UsageError::SelfTarget => Code::HO_NOT_OWNER,
-            UsageError::Busy => Code::HO_PENDING,
+            UsageError::Busy | UsageError::Paused => Code::HO_PENDING,
             UsageError::UnknownToken => Code::HO_TOKEN_BAD,
             UsageError::Closed => Code::HO_CLOSED,
             UsageError::RolledBack => Code::STORE_ROLLED_BACK,
@@ -329,6 +332,9 @@ impl fmt::Display for UsageError {
             UsageError::NotOwner(Some(owner)) => write!(f, "this device doesn't own the session; its owner is {owner}"),
             UsageError::NotOwner(None) => f.write_str("this device doesn't own the session, and its owner isn't known"),
             UsageError::Busy => f.write_str("the session's ownership is on its way to another device"),
+            UsageError::Paused => {
+                f.write_str("a handoff is about to complete and has no room for further writes: try again in a moment")
+            }
             UsageError::UnknownToken => f.write_str("no live request bears this token"),
             UsageError::Closed => f.write_str("the session is closed"),
             UsageError::SelfTarget => f.write_str("the device named is this device"),

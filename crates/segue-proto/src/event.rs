@@ -228,6 +228,13 @@ pub enum Event {
         /// The other device.
         peer: DeviceId,
     },
+    /// Exclusive parts may be written again, or another device owns by now: a write had to wait for a handoff's target.
+    WritesResumed {
+        /// The session.
+        session: SessionId,
+        /// How long it waited, in microseconds.
+        waited_us: u64,
+    },
     /// The session has another head.
     HeadChanged {
         /// The session.

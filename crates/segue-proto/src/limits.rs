@@ -39,10 +39,12 @@ limits! {
     MAX_RECORDS: usize = 128, "records", "128 of them fit a frame";
     /// The records of a session that a device keeps, all branches together.
     MAX_CHAIN: usize = 4_096, "records", "a handoff every hour for half a year; guess";
+    /// How long exclusive writes wait for a target that fetches the last difference.
+    MAX_PAUSE: u64 = 10_000_000, "µs", "as long as an answer may take; then the user goes on";
     /// The payload of a GRANT.
     MAX_GRANT: usize = 32_768, "bytes", "fits the first flight of a warm link";
-    /// The manifests that a target holds complete under one head; it keeps all that its WANTs may have named.
-    MAX_STAGED: usize = 8, "manifests", "an offer a second for a dialogue's patience; guess";
+    /// The manifests that a target holds complete under one head: those that its last WANTs may have named.
+    MAX_STAGED: usize = 8, "manifests", "more than a source announces before it has read an older WANT; guess";
     /// The bytes of the ops inline in a GRANT.
     MAX_INLINE_BYTES: usize = 24_576, "bytes", "a GRANT less its signed objects";
     /// The ops inline in a GRANT.

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
 use segue_proto::{Clause, Code, Generation, HandoffId, Token};
@@ -152,6 +153,13 @@ pub enum Event {
         session: SessionId,
         /// The other device.
         peer: DeviceId,
+    },
+    /// Exclusive parts may be written again, or another device owns by now: writes waited so long for a handoff's target.
+    WritesResumed {
+        /// The session.
+        session: SessionId,
+        /// How long the first of them waited.
+        waited: Duration,
     },
     /// The session has another head.
     HeadChanged {

@@ -113,19 +113,56 @@ impl Node {
     }
 
     /// Writes the session's view state: where the user stood, at most 16 KiB, for the primary alone. Waits until it is
-    /// durable.
+    /// durable. While a handoff is about to complete it may wait for that first ([`crate::Event::WritesResumed`] tells for
+    /// how long, HO-PACE-1).
     ///
     /// # Errors
-    /// This device isn't the session's primary, or the state is too long.
+    /// This device isn't the session's primary, or isn't any more; or the state is too long.
     pub async fn write_view(&self, session: SessionId, view: impl Into<Vec<u8>>) -> Result<(), Error> {
-        let view = view.into();
-        let written = self.command("write the view state", move |driver| {
+        let view: Vec<u8> = view.into();
+        self.write_exclusive(session, move |driver| {
             let part = driver.view_part(session).unwrap_or_else(|| driver.core.new_part());
-            let (now, wall) = (driver.now(), wall_ms());
-            let lsn = driver.core.write(now, wall, session, part, PartKind::Exclusive.number(), view)?;
-            Ok(driver.waits.durable(lsn))
-        });
-        written.await?.await.unwrap_or(Err(Error::Stopped))
+            Ok((part, view.clone()))
+        })
+        .await
+    }
+
+    /// Writes an exclusive part of the application's own, at most 16 KiB, for the primary alone, and waits until it is
+    /// durable. The parts of a session that its user sees at once are best kept so: a handoff brings them first.
+    ///
+    /// # Errors
+    /// As [`Node::write_view`].
+    pub async fn write_part_exclusive(
+        &self,
+        session: SessionId,
+        name: &str,
+        value: impl Into<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let (part, value) = (named_part(&session, PartKind::Exclusive, name), value.into());
+        self.write_exclusive(session, move |_| Ok((part, value.clone()))).await
+    }
+
+    async fn write_exclusive(
+        &self,
+        session: SessionId,
+        make: impl Fn(&mut Driver) -> Result<(PartId, Vec<u8>), UsageError> + Clone + Send + 'static,
+    ) -> Result<(), Error> {
+        loop {
+            let make = make.clone();
+            let written = self.command("write the exclusive part", move |driver| {
+                let (part, value) = make(driver)?;
+                let (now, wall) = (driver.now(), wall_ms());
+                match driver.core.write(now, wall, session, part, PartKind::Exclusive.number(), value) {
+                    Ok(lsn) => Ok(Ok(driver.waits.durable(lsn))),
+                    Err(UsageError::Paused) => Ok(Err(driver.waits.resume(session))),
+                    Err(error) => Err(error),
+                }
+            });
+            match written.await? {
+                Ok(durable) => return durable.await.unwrap_or(Err(Error::Stopped)),
+                Err(resumed) => resumed.await.map_err(|_| Error::Stopped)?,
+            }
+        }
     }
 
     /// The session's view state, if one was written.

@@ -9,6 +9,7 @@
 pub mod device;
 pub mod disk;
 pub mod flights;
+pub mod load;
 pub mod net;
 pub mod oracle;
 pub mod rng;

@@ -15,6 +15,9 @@ use crate::rng::{Rng, Span};
 pub struct Weather {
     /// The one-way delay.
     pub delay: Span,
+    /// The bytes that a link carries in a second in each direction; 0 if it is as fast as you like. The control stream
+    /// goes before the others.
+    pub bandwidth: u64,
     /// How often a message is lost and sent again.
     pub loss: u32,
     /// The delay that a retransmission adds.
@@ -38,6 +41,7 @@ impl Weather {
     pub const fn calm(delay: u64) -> Weather {
         Weather {
             delay: Span::just(delay),
+            bandwidth: 0,
             loss: 0,
             retransmit: Span::just(0),
             death: 0,
@@ -55,6 +59,7 @@ impl Weather {
         let slow = if rng.chance(300) { rng.within(Span(fast, 5_000_000)) } else { fast * 4 };
         Weather {
             delay: Span(fast, slow),
+            bandwidth: 0,
             loss: rng.below(300) as u32,
             retransmit: Span(fast * 2, fast * 8),
             death: rng.below(40) as u32,
@@ -119,6 +124,8 @@ struct Link {
     dead: bool,
     /// When the last bytes of each stream arrive, by receiving side.
     arrivals: BTreeMap<(usize, Stream), Instant>,
+    /// Until when the way to each side is taken, by control bytes and by all.
+    taken: [(Instant, Instant); 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +176,23 @@ pub enum Fate {
     Lost,
 }
 
+impl Link {
+    /// When the last byte of a packet is on its way.
+    fn carry(&mut self, now: Instant, packet: &Packet, bandwidth: u64) -> Instant {
+        if bandwidth == 0 {
+            return now;
+        }
+        let takes = packet.bytes.len() as u64 * 1_000_000 / bandwidth;
+        let (control, all) = &mut self.taken[packet.to.side];
+        *all = now.max(*all).after(takes);
+        if packet.stream != Stream::Control {
+            return *all;
+        }
+        *control = now.max(*control).after(takes);
+        *control
+    }
+}
+
 impl Net {
     /// Opens a link between two devices; both ends are still coming.
     pub fn open(&mut self, from: usize, to: usize, binding: [u8; 32]) -> [End; 2] {
@@ -178,7 +202,7 @@ impl Net {
         for (side, end) in ends.iter().enumerate() {
             self.ends.insert((end.node, end.id), End { link, side });
         }
-        self.links.push(Link { ends, binding, dead: false, arrivals: BTreeMap::new() });
+        self.links.push(Link { ends, binding, dead: false, arrivals: BTreeMap::new(), taken: Default::default() });
         [End { link, side: 0 }, End { link, side: 1 }]
     }
 
@@ -263,6 +287,7 @@ impl Net {
         if rng.chance(weather.death) {
             return Fate::Kills;
         }
+        let sent = link.carry(now, &packet, weather.bandwidth);
         let mut delay = rng.within(weather.delay);
         while rng.chance(weather.loss) {
             delay += rng.within(weather.retransmit);
@@ -274,7 +299,7 @@ impl Net {
             }
             _ => link.arrivals.get(&(packet.to.side, packet.stream)).copied(),
         };
-        let at = now.after(delay).max(floor.unwrap_or(now)).max(link.ends[packet.to.side].up);
+        let at = sent.after(delay).max(floor.unwrap_or(now)).max(link.ends[packet.to.side].up);
         link.arrivals.insert((packet.to.side, packet.stream), at);
         Fate::At(at, packet)
     }

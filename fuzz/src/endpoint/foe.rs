@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use segue_proto::data::{Manifest, State, actor_id, session_id};
 use segue_proto::handoff::ack_message;
+use segue_proto::limits::MAX_PART;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
-    self, Ack, ActorId, Announced, Cancel, Decline, DeviceId, Error, Exts, Final, Genesis, Get, Goaway, Grant, Hash,
-    Have, Head, Held, Kind, List, Message, Nonce, Offer, OfferMsg, Op, Ping, Range, Ranges, Record, SessionId, Signed,
-    Text, Want, WantMode, WantMsg,
+    self, Ack, ActorId, Announced, Blob, Cancel, Decline, DeviceId, Error, Exts, Final, Genesis, Get, Goaway, Grant,
+    Hash, Have, Head, Held, Kind, List, Message, Nonce, Offer, OfferMsg, Op, Ping, Range, Ranges, Record, SessionId,
+    Signed, Text, Want, WantMode, WantMsg,
 };
 use segue_proto::{Code, Rules};
 
@@ -218,13 +219,28 @@ impl Foe {
             manifest_len: data.manifest_len,
         };
         let record = self.next(Kind::Grant, body.session, body.parent, device(1), want.id());
-        Some(Grant { req, want, record, end: Signed::sign(&end, &key(2)), ops: List::empty(), ext: Exts::empty() })
+        Some(Grant {
+            req,
+            want,
+            record,
+            end: Signed::sign(&end, &key(2)),
+            ops: List::empty(),
+            parts: List::empty(),
+            ext: Exts::empty(),
+        })
     }
 
     /// The root of the exclusive parts of a manifest; zero if it has none of these bytes.
     fn exclusive_of(&self, manifest: &Hash, session: SessionId) -> Hash {
         let opened = self.blobs.get(manifest).and_then(|bytes| Manifest::open(Rules::ALL, bytes, &session).ok());
         opened.map_or(Hash::ZERO, |manifest| State::from_manifest(manifest).exclusive_root())
+    }
+
+    /// The first parts of a manifest, as they go whole.
+    fn parts_of(&self, manifest: &Hash, session: SessionId, count: usize) -> Vec<Blob<MAX_PART>> {
+        let opened = self.blobs.get(manifest).and_then(|bytes| Manifest::open(Rules::ALL, bytes, &session).ok());
+        let parts = opened.map(|manifest| manifest.parts.into_vec()).unwrap_or_default();
+        parts.iter().take(count).filter_map(|part| Blob::new(wire::codec::encode(part))).collect()
     }
 
     /// A GRANT that is wrong in some way, or not.
@@ -238,7 +254,9 @@ impl Foe {
         let owner = if input.flag() { self.id() } else { device(1) };
         let record = self.next(Kind::Grant, session, parent, owner, want.id());
         let ops = self.ops.iter().take(input.below(4)).cloned().collect();
-        Some(Grant { req, want, record, end: Signed::sign(&end, &key(2)), ops: List::new(ops)?, ext: Exts::empty() })
+        let parts = List::new(self.parts_of(&manifest, session, input.below(4)))?;
+        let (end, ops) = (Signed::sign(&end, &key(2)), List::new(ops)?);
+        Some(Grant { req, want, record, end, ops, parts, ext: Exts::empty() })
     }
 
     /// Records, true or made up, and an acknowledgement that may be neither.

@@ -5,9 +5,9 @@ use segue_proto::transfer::{ChunkList, chunk_list};
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::{
-    Ack, ActorId, Announced, Auth, Bytes, Cancel, Decline, Error, Exts, Final, Genesis, Get, Goaway, Grant, Hash, Have,
-    Head, Held, Hello, Kind, List, Message, Nonce, Offer, OfferMsg, Op, Ping, Range, Ranges, Record, SessionId, Sig,
-    Signed, SignedBody, Text, Want, WantMsg,
+    Ack, ActorId, Announced, Auth, Blob, Bytes, Cancel, Decline, Error, Exts, Final, Genesis, Get, Goaway, Grant, Hash,
+    Have, Head, Held, Hello, Kind, List, Message, Nonce, Offer, OfferMsg, Op, Ping, Range, Ranges, Record, SessionId,
+    Sig, Signed, SignedBody, Text, Want, WantMsg,
 };
 use segue_proto::{Code, Rules};
 
@@ -75,6 +75,8 @@ pub(super) fn messages() -> Vec<Message> {
     let records = List::new(vec![genesis(), record()]).unwrap_or_default();
     let ops: Vec<Op> = manifest().parts.iter().filter_map(|part| part.shown().map(|it| it.op.clone())).collect();
     let ops = List::new(ops).unwrap_or_default();
+    let parts = manifest().parts.iter().filter_map(|part| Blob::new(encode(part))).collect();
+    let parts = List::new(parts).unwrap_or_default();
     vec![
         Hello { generation: 4, floor: 1, boot: Nonce::new([1; 16]), ext: ext.clone() }.into(),
         Auth { key: device(2), sig: Sig::new([2; 64]), ext: ext.clone() }.into(),
@@ -86,7 +88,7 @@ pub(super) fn messages() -> Vec<Message> {
         Get { req: 2, session, blob, len: 10, ext: ext.clone() }.into(),
         Bytes { req: 2, blob, offset: 0, len: 10, ext: ext.clone() }.into(),
         WantMsg { req: 3, want: want(), ext: ext.clone() }.into(),
-        Grant { req: 3, want: want(), record: record(), end: end(), ops, ext: ext.clone() }.into(),
+        Grant { req: 3, want: want(), record: record(), end: end(), ops, parts, ext: ext.clone() }.into(),
         Head { session, records, more: false, ack: Some(ack).into(), ext: ext.clone() }.into(),
         OfferMsg { req: 4, offer: offer(), ext: ext.clone() }.into(),
         Decline { session, subject: blob, code, ext: ext.clone() }.into(),

@@ -321,6 +321,21 @@ def manifest_entries(manifest):
                 yield wire.decode("Entry", value.op.body)
 
 
+def apply_whole(session, parts, encoded, ops):
+    """Takes the whole parts of a GRANT into parts (id -> Part): DATA-OP-7, DATA-KIND-1."""
+    seen = {op.part for op in ops}
+    for raw in encoded:
+        struct = wire.decode("Part", raw)
+        if struct.kind != EXCLUSIVE or struct.part in seen:
+            bad("DATA-OP-7")
+        check_part(session, struct)
+        held = parts.get(struct.part)
+        if held and held.kind != struct.kind:
+            bad("DATA-KIND-1")
+        seen.add(struct.part)
+        parts[struct.part] = part_of(session, struct)
+
+
 def apply_inline(parts, listed, op):
     """Takes an inline op of a GRANT into parts (id -> Part): DATA-OP-5, DATA-OP-1, DATA-OP-4. False if it is held."""
     part = parts.get(op.part)

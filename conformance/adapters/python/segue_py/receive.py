@@ -65,11 +65,13 @@ class Receiver:
             raise Refused("DATA_INCOMPLETE", "HO-GRANT-7")
         manifest = data.check_manifest(session.id, raw)
         parts = {p.part: data.part_of(session.id, p) for p in manifest.parts}
+        listed = set(parts)
+        data.apply_whole(session.id, parts, m.parts, m.ops)
         for op in m.ops:
             part = parts.get(op.part)
             if part and part.kind == data.EXCLUSIVE and 0 < op.seq <= part.tips.get(op.actor, (0,))[0]:
                 continue
-            data.apply_inline(parts, set(parts), op)
+            data.apply_inline(parts, listed, op)
         roots = [(p, parts[p].root()) for p in sorted(parts)]
         exclusive = [(p, r) for p, r in roots if parts[p].kind == data.EXCLUSIVE]
         if data.root_of(session.id, roots) != final.root or data.root_of(session.id, exclusive) != final.exclusive:

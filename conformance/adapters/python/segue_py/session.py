@@ -282,8 +282,11 @@ class Session:
         if kind == EXCLUSIVE:
             if len(part.encode()) > LIMIT.MAX_PART:
                 raise Refused("LIMIT_ROOM", "DATA-PART-2", "the part has become too long")
+            self.dev.handoff.source.pace(self, part)
             self.exclusive_log.append(op)
         self.keep_part(part)
+        if kind == EXCLUSIVE:
+            self.dev.handoff.source.written(self)
 
     def _value_deps(self, part, resolves):
         values = part.values.values()

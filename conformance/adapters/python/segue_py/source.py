@@ -23,6 +23,8 @@ class KeptWant:
         self.link, self.req, self.expires = link, req, expires
         self.allowed = False
         self.told = False
+        self.pace = None  # the manifest that the target is to fetch, and until when writes wait for that
+        self.outgrown = False
 
 
 class Source:
@@ -233,8 +235,48 @@ class Source:
         present = session.announce().struct()
         self.dev.store.when_durable(lambda: link.ready and self.handoff.send_have(link, session, announced=present))
 
+    def inline(self, session, announced):
+        """What goes inline behind a manifest: ops, whole parts, and the parts after them; None if it doesn't fit (HO-GRANT-4)."""
+        ops, parts = self.inline_ops(session, announced)
+        if ops is not None:
+            return ops, [], parts
+        whole = self.changed(session, announced)
+        size = sum(len(part.encode()) for part in whole.values())
+        if size > LIMIT.MAX_INLINE_BYTES or len(whole) > LIMIT.MAX_SYNC_PARTS:
+            return None
+        return [], [whole[p].encode() for p in sorted(whole)], announced.exclusive | whole
+
+    def changed(self, session, announced):
+        """The exclusive parts that aren't as a manifest has them."""
+        now = {p: part for p, part in session.copy.parts.items() if part.kind == data.EXCLUSIVE}
+        then = announced.exclusive
+        return {p: part for p, part in now.items() if p not in then or then[p].root() != part.root()}
+
+    def leaves_room(self, session, announced, part=None):
+        """Whether what goes inline behind a manifest, with this part as it would be, fits a GRANT."""
+        whole = self.changed(session, announced) | ({part.id: part} if part else {})
+        return sum(len(p.encode()) for p in whole.values()) <= LIMIT.MAX_INLINE_BYTES and len(whole) <= LIMIT.MAX_SYNC_PARTS
+
+    def pace(self, session, part):
+        """HO-PACE-1: a write that would leave the last difference no room in the GRANT waits."""
+        for target, want in self.wants.get(session.id, {}).items():
+            announced, until = want.pace or (None, 0)
+            if until > self.dev.now and self.dev.link_to(target) and not self.leaves_room(session, announced, part):
+                raise Refused("HO_PENDING", "HO-PACE-1", "a handoff is about to complete and has no room for further writes")
+
+    def written(self, session):
+        """HO-WANT-9: a standing WANT that suffices no more is renewed."""
+        for want in self.wants.get(session.id, {}).values():
+            held = want.body.have
+            if want.body.mode != STANDING or want.outgrown or held is None or not want.link.ready:
+                continue
+            announced = session.announced.get(held.manifest)
+            if announced is None or not self.leaves_room(session, announced):
+                want.outgrown = True
+                self._tell_data(session, want.link)
+
     def inline_ops(self, session, announced):
-        """The exclusive ops behind a manifest's tips, and the parts after them; None if they don't fit (HO-GRANT-4)."""
+        """The exclusive ops behind a manifest's tips, and the parts after them; None if they don't fit."""
         parts = {p: part.copy() for p, part in announced.exclusive.items()}
         ops = []
         for op in session.exclusive_log:
@@ -262,15 +304,17 @@ class Source:
         if announced is None and held:
             present = session.announce()
             announced = present if present.hash == held.manifest else None
-        ops, parts = self.inline_ops(session, announced) if announced and announced.root == held.root else (None, None)
-        if ops is None:
+        inline = self.inline(session, announced) if announced and announced.root == held.root else None
+        if inline is None:
             if answer and want.link.ready:
                 self._tell_data(session, want.link)
+                if held and want.allowed:
+                    want.pace = session.announce(), self.dev.now + LIMIT.MAX_PAUSE
             return False
-        self._grant(session, want, announced, ops, parts)
+        self._grant(session, want, announced, *inline)
         return True
 
-    def _grant(self, session, want, announced, ops, parts):
+    def _grant(self, session, want, announced, ops, whole, parts):
         under, target = session.head, want.body.target
         roots = announced.parts | {p: part.root() for p, part in parts.items()}
         final = Struct(
@@ -283,7 +327,8 @@ class Source:
             started = None
         record = self.handoff.sign_record(session, GRANT, target, target, want.id)
         message = Struct(
-            req=0, want=want.signed, record=record.signed, end=wire.sign_object("Final", final, self.dev.identity), ops=ops, ext=[]
+            req=0, want=want.signed, record=record.signed, end=wire.sign_object("Final", final, self.dev.identity), ops=ops,
+            parts=whole, ext=[],
         )
         session.grant = Struct(
             record=record.id, target=target, want=want.id, message=message, under=under.id.hex(), durable=False,

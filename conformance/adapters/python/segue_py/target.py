@@ -277,8 +277,7 @@ class Target:
             return
         staged = self.staged.setdefault(seek.sid, {})
         if seek.held not in staged and len(staged) >= LIMIT.MAX_STAGED:
-            self.fail(seek, "LIMIT_ROOM")
-            return
+            del staged[next(iter(staged))]
         mode = ANSWER if seek.offer_id else seek.mode
         if mode == STANDING and link.generation < generations.V2:
             return

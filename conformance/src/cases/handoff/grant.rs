@@ -2,6 +2,7 @@
 
 use segue_proto::data::State;
 use segue_proto::limits::RESEND_MIN;
+use segue_proto::wire::codec::decode;
 use segue_proto::wire::{
     Cancel, Decline, Exts, Final, Grant, Hash, Held, Kind, Message, Record, Signed, Want, WantMsg,
 };
@@ -245,6 +246,7 @@ fn same(grant: &Grant, first: &Grant) -> Done {
 fn same_record(grant: &Grant, first: &Grant) -> Done {
     let same =
         grant.want == first.want && grant.record == first.record && grant.end == first.end && grant.ops == first.ops;
+    let same = same && grant.parts == first.parts;
     ensure(same, "the same GRANT but for its req", segue_testkit::trace::describe(&grant.clone().into()))
 }
 
@@ -267,9 +269,16 @@ pub(super) fn check(lab: &Lab, own: &Owning, want: &Signed<Want>, grant: &Grant,
     ensure(record.want == want.id() && record.session == own.session, "a record of this WANT", format!("{record:?}"))?;
     let held = end.manifest == own.data.manifest && end.parent == record.parent && end.session == own.session;
     ensure(held, "a FINAL of this parent with the manifest of have", format!("{end:?}"))?;
-    let after = own.manifest.apply(Rules::ALL, &grant.ops).map_err(|why| wrong(&format!("its ops break {why:?}")))?;
+    let parts: Result<Vec<_>, _> = grant.parts.iter().map(|bytes| decode(Rules::ALL, bytes)).collect();
+    let parts = parts.map_err(|why| wrong(&format!("its parts break {why:?}")))?;
+    let state = State::from_manifest(own.manifest.clone());
+    let after = state.stage_with(Rules::ALL, &grant.ops, &parts);
+    let after = after.map_err(|why| wrong(&format!("what is inline breaks {why:?}")))?;
     ensure(after.root() == end.root, "the root after the inline ops in FINAL", format!("{:?}", end.root))?;
-    let exclusive = State::from_manifest(after).exclusive_root();
-    ensure(exclusive == end.exclusive, "the root of the exclusive parts in FINAL", format!("{:?}", end.exclusive))?;
+    ensure(
+        after.exclusive_root() == end.exclusive,
+        "the root of the exclusive parts in FINAL",
+        format!("{:?}", end.exclusive),
+    )?;
     ensure(end.root != Hash::ZERO, "a root", "none")
 }

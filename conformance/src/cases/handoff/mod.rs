@@ -7,6 +7,7 @@ mod head;
 mod initiate;
 mod lapse;
 mod offer;
+mod pace;
 mod reason;
 mod receive;
 mod store;
@@ -15,7 +16,7 @@ mod want;
 use super::Case;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 11] {
+pub(super) fn chapters() -> [&'static [Case]; 12] {
     [
         want::CASES,
         grant::CASES,
@@ -27,6 +28,7 @@ pub(super) fn chapters() -> [&'static [Case]; 11] {
         initiate::CASES,
         lapse::CASES,
         reason::CASES,
+        pace::CASES,
         store::CASES,
     ]
 }

@@ -367,7 +367,24 @@ impl State {
     /// Errors: DATA-OP-1 (not the next op of its strand), DATA-OP-4 (doesn't follow what the part holds), DATA-OP-5
     /// (no exclusive part that is held), WIRE-CAP-1.
     pub fn stage(&self, rules: Rules, ops: &[Op]) -> Result<Advance, Violation> {
+        self.stage_with(rules, ops, &[])
+    }
+
+    /// The same with exclusive parts that come whole, each in the place of what is held of it.
+    ///
+    /// Errors: as [`State::stage`]; DATA-OP-7 (not exclusive, twice, or with an op beside), what [`Manifest::open`]
+    /// finds wrong with a part, DATA-KIND-1.
+    pub fn stage_with(&self, rules: Rules, ops: &[Op], whole: &[Part]) -> Result<Advance, Violation> {
         let mut parts: BTreeMap<PartId, Part> = BTreeMap::new();
+        for part in whole {
+            let alone = ops.iter().all(|op| op.part != part.part) && !parts.contains_key(&part.part);
+            let exclusive = part.kind == PartKind::Exclusive.number();
+            rules.ensure(Clause::DATA_OP_7, alone && exclusive, Code::DATA_MANIFEST)?;
+            part.check(rules, &self.session, true)?;
+            let fits = self.part(&part.part).is_none_or(|held| held.kind == part.kind);
+            rules.ensure(Clause::DATA_KIND_1, fits, Code::DATA_MANIFEST)?;
+            parts.insert(part.part, part.clone());
+        }
         for op in ops {
             let held = self.part(&op.part);
             let exclusive = held.is_some_and(|part| part.kind == PartKind::Exclusive.number());
@@ -376,12 +393,13 @@ impl State {
             parts.entry(op.part).or_insert_with(|| held.clone()).advance(rules, &self.session, op)?;
         }
         let parts: BTreeMap<_, _> = parts.into_iter().map(|(id, part)| (id, PartState::new(part))).collect();
-        let fits = self.encoded_with(parts.values()) <= MAX_MANIFEST;
+        let new = parts.keys().filter(|id| !self.parts.contains_key(id)).count();
+        let fits = self.parts.len() + new <= MAX_PARTS && self.encoded_with(parts.values()) <= MAX_MANIFEST;
         rules.ensure(Clause::WIRE_CAP_1, fits, Code::LIMIT_MANIFEST)?;
-        let root_of = |(id, held): (&PartId, &PartState)| (*id, parts.get(id).unwrap_or(held).root);
-        let root = root(&self.session, self.parts.iter().map(root_of));
-        let exclusive =
-            exclusive_root(&self.session, self.parts.iter().map(|(id, held)| parts.get(id).unwrap_or(held)));
+        let mut after: BTreeMap<PartId, &PartState> = self.parts.iter().map(|(id, held)| (*id, held)).collect();
+        after.extend(parts.iter().map(|(id, held)| (*id, held)));
+        let root = root(&self.session, after.iter().map(|(id, held)| (*id, held.root)));
+        let exclusive = exclusive_root(&self.session, after.into_values());
         Ok(Advance { parts, root, exclusive })
     }
 

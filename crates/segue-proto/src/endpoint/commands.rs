@@ -66,6 +66,7 @@ impl Endpoint {
     ///
     /// `wall_ms` is the wall clock in milliseconds, for display and tie-breaks only. Errors: `NotOwner` and its like if
     /// the part is exclusive and this device isn't primary (HO-WRITE-1), `NotMember` if it doesn't take part,
+    /// `Paused` while a handoff's target fetches the last difference and the GRANT has no room for more (HO-PACE-1),
     /// `Conflicted` if the part has values in conflict, `BadPart`, `TooLarge`.
     pub fn write(
         &mut self,
@@ -107,6 +108,9 @@ impl Endpoint {
         let shared = PartKind::from_number(kind).ok_or(UsageError::BadPart)?.is_shared();
         self.command(now, session, |session, ctx| {
             let record = if shared { session.contributable(ctx.rules)? } else { session.writable(ctx.rules)? };
+            if !shared {
+                session.unhurried(ctx, &part, body.len())?;
+            }
             let actor = session.actor();
             let new = NewOp { actor: actor.id, part, kind, hlc, record, salt, body, resolves };
             let writes = session.holdings.write(ctx.rules, new)?;
@@ -116,6 +120,9 @@ impl Endpoint {
                 let writer = Writer { device: ctx.me, nonce: actor.nonce };
                 session.holdings.name_writers(ctx.rules, alloc::vec![writer], &mut taken);
                 ctx.fx.writes.extend(taken.writes);
+            }
+            if !shared {
+                session.written(ctx, &part);
             }
             Ok(())
         })?;

@@ -1,5 +1,7 @@
 //! The life of links: up, authenticated, replaced, down.
 
+use alloc::vec::Vec;
+
 use super::Endpoint;
 use crate::clause::Clause;
 use crate::clock::Instant;
@@ -216,7 +218,17 @@ impl Endpoint {
             self.mailbox_down(&peer);
             self.account.told.remove(&peer);
             self.pause_fetches(now, peer);
+            self.resume_writes(now);
         }
         peer
+    }
+
+    /// Writes that waited for a device that is gone wait no more.
+    fn resume_writes(&mut self, now: Instant) {
+        let waiting: Vec<_> =
+            self.sessions.iter().filter(|(_, session)| session.has_waiting()).map(|(id, _)| *id).collect();
+        for session in waiting {
+            self.step(now, session, |_, _| ());
+        }
     }
 }

@@ -8,9 +8,10 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
-use crate::handoff::{Actor, Chain, Declined, ProvenAck, ProvenGrant, Session, ack_message};
+use crate::handoff::{Actor, Chain, Declined, Inline, ProvenAck, ProvenGrant, Session, ack_message};
 use crate::journal::Lsn;
 use crate::limits::{MAX_HEARSAY, MAX_OFFERS, MAX_SESSIONS, OFFER_WINDOW};
+use crate::wire::codec::decode;
 use crate::wire::{
     Cancel, DeviceId, Error, Exts, Final, Grant, Have, Head, Message, Offer, OfferMsg, Proven, Record, SessionId,
     Signed, Want, WantMode, WantMsg, verify_message,
@@ -206,7 +207,9 @@ impl Endpoint {
             }
             Err(why) => return Err(why),
         };
-        Ok(Some(ProvenGrant { req: grant.req, want, record, end, ops: grant.ops.into_vec() }))
+        let parts = grant.parts.iter().map(|bytes| decode(rules, bytes)).collect::<Result<_, _>>()?;
+        let inline = Inline { ops: grant.ops.into_vec(), parts };
+        Ok(Some(ProvenGrant { req: grant.req, want, record, end, inline }))
     }
 
     pub(super) fn on_head(&mut self, now: Instant, from: DeviceId, head: Head) {

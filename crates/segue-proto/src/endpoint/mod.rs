@@ -381,6 +381,7 @@ impl Endpoint {
             fx: &mut fx,
         };
         let result = run(session, &mut ctx);
+        session.resume_writes(&mut ctx);
         self.apply(now, id, fx);
         Some(result)
     }

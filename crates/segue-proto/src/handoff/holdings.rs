@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use crate::clause::Rules;
+use crate::data::Part;
 use crate::journal::Write;
-use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Op};
+use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Op, PartId};
 use crate::{Code, Violation};
 
 /// A session's data as a device holds it, seen by the handoff machines.
@@ -22,11 +23,14 @@ pub trait Holdings {
     fn holds(&mut self, manifest: &Hash) -> bool;
     /// What a FINAL would say to a target that holds `have`; none if that doesn't suffice.
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release>;
-    /// Checks that the data of a FINAL is held, inline ops included. `have` is what this device's own WANT said that it
-    /// holds: what it held then it holds still, though it may hold more by now.
-    fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, ops: &[Op]) -> Result<(), Violation>;
+    /// Whether, after a write of `len` bytes into an exclusive part, what a target lacks that holds `manifest` still goes
+    /// inline in its GRANT.
+    fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool;
+    /// Checks that the data of a FINAL is held, what is inline included. `have` is what this device's own WANT said that
+    /// it holds: what it held then it holds still, though it may hold more by now.
+    fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, inline: &Inline) -> Result<(), Violation>;
     /// Makes the data of a FINAL, which was checked and comes from `from`, this device's own.
-    fn adopt(&mut self, end: &Final, ops: &[Op], from: DeviceId) -> Vec<Write>;
+    fn adopt(&mut self, end: &Final, inline: &Inline, from: DeviceId) -> Vec<Write>;
     /// The head changed, and every WANT died with the old one: what they said to be held may go, but for the newest.
     fn forget_claims(&mut self) -> Vec<Write>;
     /// Keeps what was written under `record` as a labelled copy; returns the writes and how many copies they make.
@@ -35,17 +39,26 @@ pub trait Holdings {
     fn is_ahead(&self, actor: &ActorId) -> bool;
 }
 
-/// What a FINAL says beside its session and parent, and the ops that go with it.
+/// What a GRANT brings of exclusive parts beyond FINAL's manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Inline {
+    /// Ops behind the manifest's tips, in the order in which they were made.
+    pub ops: Vec<Op>,
+    /// Parts as they are after their last op, in the place of what the manifest has of them.
+    pub parts: Vec<Part>,
+}
+
+/// What a FINAL says beside its session and parent, and what goes with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
-    /// The root, ops included.
+    /// The root, what is inline included.
     pub root: Hash,
-    /// The root of the exclusive parts alone, ops included.
+    /// The root of the exclusive parts alone, what is inline included.
     pub exclusive: Hash,
     /// The manifest that the target holds.
     pub manifest: Hash,
     /// Its length in bytes.
     pub manifest_len: u32,
-    /// The exclusive ops that it lacks.
-    pub ops: Vec<Op>,
+    /// What it lacks of exclusive parts.
+    pub inline: Inline,
 }

@@ -9,6 +9,7 @@ use super::effects::{Ctx, Effects, Hold, SignFor};
 use super::holdings::Holdings;
 use super::keys;
 use super::lapsed::Lapsed;
+use super::pace::Waiting;
 use super::source::Source;
 use super::target::Target;
 use super::wants::LiveWant;
@@ -56,6 +57,8 @@ pub struct Session<H> {
     pub(super) target: Target,
     pub(super) lapsed: Vec<Lapsed>,
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
+    /// A write that waits for a target.
+    pub(super) waiting: Option<Waiting>,
     /// The newest head that each peer is known to hold.
     pub(super) peer_heads: BTreeMap<DeviceId, Hash>,
     /// The session's data.
@@ -102,6 +105,7 @@ impl<H: Holdings> Session<H> {
             target: Target::default(),
             lapsed: Vec::new(),
             wants: BTreeMap::new(),
+            waiting: None,
             peer_heads: BTreeMap::new(),
             holdings,
         }
@@ -276,7 +280,7 @@ impl<H: Holdings> Session<H> {
     /// When time matters next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let wants = self.wants.values().map(|want| want.expires).min();
-        [self.source.next_timeout(), self.target.next_timeout(), wants].into_iter().flatten().min()
+        [self.source.next_timeout(), self.target.next_timeout(), wants, self.next_resume()].into_iter().flatten().min()
     }
 
     /// Whether nothing here waits for anything, so that a session that isn't kept may be forgotten.
@@ -387,11 +391,12 @@ impl<H: Holdings> Session<H> {
     }
 
     /// Announces what can be fetched here.
-    pub(super) fn send_announcement(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<(), crate::Code> {
+    pub(super) fn send_announcement(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<Hash, crate::Code> {
         let data = self.holdings.announce()?;
+        let manifest = data.manifest;
         let have = self.have(0, Some(data));
         ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1)), have);
-        Ok(())
+        Ok(manifest)
     }
 
     /// A HAVE of this session.

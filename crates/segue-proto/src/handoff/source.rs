@@ -14,7 +14,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
-use super::holdings::{Holdings, Release};
+use super::holdings::{Holdings, Inline, Release};
 use super::keys;
 use super::session::Session;
 use crate::Code;
@@ -24,7 +24,7 @@ use crate::errors::UsageError;
 use crate::event::{Event, HandoffId};
 use crate::generations::Generation;
 use crate::limits::{HEARD, RESEND_MAX, RESEND_MIN};
-use crate::wire::codec::encode;
+use crate::wire::codec::{Blob, encode};
 use crate::wire::{
     Cancel, Decline, DeviceId, Exts, Final, Grant, Hash, Kind, List, Offer, OfferMsg, Proven, Record, Sig, Text, Want,
 };
@@ -77,7 +77,7 @@ struct Pledge {
     want: Proven<Want>,
     end: Final,
     end_sig: Option<Sig>,
-    ops: Vec<crate::wire::Op>,
+    inline: Inline,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -456,7 +456,7 @@ impl<H: Holdings> Session<H> {
 
     fn hint(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<(), Code> {
         self.send_head_if_lacking(ctx, to);
-        self.send_announcement(ctx, to)
+        self.send_announcement(ctx, to).map(|_| ())
     }
 
     fn offer(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<(), Code> {
@@ -520,9 +520,11 @@ impl<H: Holdings> Session<H> {
             return false;
         }
         let release = self.holdings.release(ctx.rules, live.want.body().have.get());
-        let Some(Release { root, exclusive, manifest, manifest_len, ops }) = release else {
-            if let Err(code) = self.send_announcement(ctx, to) {
-                ctx.refuse(to, live.req, self.id(), code);
+        let Some(Release { root, exclusive, manifest, manifest_len, inline }) = release else {
+            match self.send_announcement(ctx, to) {
+                Ok(manifest) if live.want.body().have.get().is_some() => self.pace(ctx, &to, manifest),
+                Ok(_) => {}
+                Err(code) => ctx.refuse(to, live.req, self.id(), code),
             }
             return false;
         };
@@ -543,7 +545,7 @@ impl<H: Holdings> Session<H> {
         if superseded {
             self.withdraw_offer(ctx, Code::HO_SUPERSEDED);
         }
-        let pledge = Pledge { id, deadline, req: live.req, want: live.want, end, end_sig: None, ops };
+        let pledge = Pledge { id, deadline, req: live.req, want: live.want, end, end_sig: None, inline };
         self.seal(ctx, record, Some(pledge));
         true
     }
@@ -576,13 +578,15 @@ impl<H: Holdings> Session<H> {
         let Some(end_sig) = pledge.end_sig else { return };
         let to = pledge.want.body().target;
         let kept = if ctx.rules.keeps(Clause::HO_GRANT_10) { 0 } else { 1 };
-        let ops = pledge.ops.into_iter().skip(kept).collect();
+        let ops = pledge.inline.ops.into_iter().skip(kept).collect();
+        let parts = pledge.inline.parts.iter().filter_map(|part| Blob::new(encode(part))).collect();
         let mut grant = Grant {
             req: pledge.req,
             want: pledge.want.signed().clone(),
             record: signed,
             end: Proven::own(pledge.end, end_sig).signed().clone(),
             ops: List::new(ops).unwrap_or_default(),
+            parts: List::new(parts).unwrap_or_default(),
             ext: Exts::empty(),
         };
         ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), grant.clone());

@@ -15,7 +15,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
-use super::holdings::Holdings;
+use super::holdings::{Holdings, Inline};
 use super::keys;
 use super::lapsed::{Sent, note_sent};
 use super::reason;
@@ -29,7 +29,7 @@ use crate::generations::Generation;
 use crate::limits::MAX_TTL;
 use crate::wire::codec::encode;
 use crate::wire::{
-    Ack, Announced, Cancel, Decline, DeviceId, Exts, Final, Hash, Have, List, Offer, Op, Proven, Record, Sig, Want,
+    Ack, Announced, Cancel, Decline, DeviceId, Exts, Final, Hash, Have, List, Offer, Proven, Record, Sig, Want,
     WantMode, WantMsg,
 };
 use crate::{Code, Violation};
@@ -86,8 +86,8 @@ pub struct ProvenGrant {
     pub record: Proven<Record>,
     /// The FINAL.
     pub end: Proven<Final>,
-    /// Exclusive ops.
-    pub ops: Vec<Op>,
+    /// What it brings of exclusive parts.
+    pub inline: Inline,
 }
 
 impl Target {
@@ -297,7 +297,7 @@ impl<H: Holdings> Session<H> {
             Ok(false) => return self.send_head(ctx, from, &before, None),
             Err(violation) => return ctx.refuse_for(from, grant.req, self.id(), violation),
         }
-        let writes = self.holdings.adopt(grant.end.body(), &grant.ops, source);
+        let writes = self.holdings.adopt(grant.end.body(), &grant.inline, source);
         ctx.fx.writes.extend(writes);
         ctx.fx.writes.push(keys::put(self.id(), keys::CLAIM, &[], encode(grant.want.signed())));
         if self.unproven {
@@ -601,7 +601,7 @@ impl<H: Holdings> Session<H> {
         }
         let fits = end.parent == record.parent && end.session == self.id();
         rules.ensure(Clause::HO_GRANT_6, fits, Code::HO_FINAL)?;
-        self.holdings.check(rules, want.have.get(), end, &grant.ops)
+        self.holdings.check(rules, want.have.get(), end, &grant.inline)
     }
 
     fn on_known_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, id: Hash) {

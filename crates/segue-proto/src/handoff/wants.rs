@@ -20,6 +20,10 @@ pub struct LiveWant {
     pub(super) expires: Instant,
     /// The user, or the policy, consents.
     pub(super) approved: bool,
+    /// The manifest that the target is to fetch before it is granted to, and until when writes wait for that.
+    pub(super) pace: Option<(Hash, Instant)>,
+    /// Whether the target was told that what it holds suffices no more.
+    pub(super) outgrown: bool,
 }
 
 /// The user's answers.
@@ -139,7 +143,7 @@ impl<H: Holdings> Session<H> {
         let expires = ctx.now.after(if ctx.rules.keeps(Clause::HO_WANT_8) { ttl } else { MAX_TTL });
         let token = want.id();
         let known = self.wants.get(&from).is_some_and(|live| live.want.id() == token);
-        self.wants.insert(from, LiveWant { want, req, expires, approved });
+        self.wants.insert(from, LiveWant { want, req, expires, approved, pace: None, outgrown: false });
         if approved {
             self.try_grant(ctx, from);
         } else if mode == Some(WantMode::Pull) && !known {

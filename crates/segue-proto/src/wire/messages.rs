@@ -279,6 +279,8 @@ wire! {
         end: Signed<Final>,
         /// The exclusive ops after the manifest's tips, in the order in which they were made.
         ops: List<Op, MAX_INLINE_OPS>,
+        /// The encodings of exclusive parts that go whole, as they are after their last op.
+        parts: List<Blob<MAX_PART>, MAX_SYNC_PARTS>,
         /// Extensions.
         ext: Exts,
     }

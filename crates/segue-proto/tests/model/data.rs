@@ -1,6 +1,6 @@
 //! A session's data in the model: the exclusive writes that a device holds, in order.
 
-use segue_proto::handoff::{Holdings, Release, keys};
+use segue_proto::handoff::{Holdings, Inline, Release, keys};
 use segue_proto::wire::{
     ActorId, Announced, Blob, DeviceId, Final, Hash, Held, Hlc, List, Nonce, Op, PartId, SessionId,
 };
@@ -112,20 +112,30 @@ impl Holdings for Data {
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release> {
         let log = self.log.clone()?;
         let (root, exclusive) = (name(&log), name(&log));
-        let whole = Release { root, exclusive, manifest: name(&log), manifest_len: log.len() as u32, ops: Vec::new() };
+        let whole = Release {
+            root,
+            exclusive,
+            manifest: name(&log),
+            manifest_len: log.len() as u32,
+            inline: Inline::default(),
+        };
         if !rules.keeps(Clause::HO_GRANT_4) {
             return Some(whole);
         }
         let rest = log.strip_prefix(list(&have?.manifest).as_slice())?;
         let ops = rest.iter().enumerate().map(|(at, write)| op(at, *write)).collect();
-        Some(Release { manifest: have?.manifest, ops, ..whole })
+        Some(Release { manifest: have?.manifest, inline: Inline { ops, parts: Vec::new() }, ..whole })
     }
 
-    fn check(&mut self, rules: Rules, _have: Option<&Held>, end: &Final, ops: &[Op]) -> Result<(), Violation> {
+    fn leaves_room(&mut self, _manifest: &Hash, _part: &PartId, _len: usize) -> bool {
+        true
+    }
+
+    fn check(&mut self, rules: Rules, _have: Option<&Held>, end: &Final, inline: &Inline) -> Result<(), Violation> {
         let base = list(&end.manifest);
         let held = self.is_held(&base);
         rules.ensure(Clause::HO_GRANT_7, held, Code::DATA_INCOMPLETE)?;
-        let whole = list_with(&end.manifest, ops);
+        let whole = list_with(&end.manifest, &inline.ops);
         rules.ensure(Clause::DATA_ROOT_1, name(&whole) == end.root, Code::DATA_ROOT)
     }
 
@@ -135,10 +145,10 @@ impl Holdings for Data {
 
     fn name_as(&mut self, _name: &str) {}
 
-    fn adopt(&mut self, end: &Final, ops: &[Op], _from: DeviceId) -> Vec<Write> {
+    fn adopt(&mut self, end: &Final, inline: &Inline, _from: DeviceId) -> Vec<Write> {
         let base = list(&end.manifest);
         let held = self.is_held(&base);
-        let inline = ops.iter().filter_map(|op| op.body.first().copied());
+        let inline = inline.ops.iter().filter_map(|op| op.body.first().copied());
         // Without the check, what isn't held can't be made one's own.
         self.log = Some(if held { base } else { Vec::new() }.into_iter().chain(inline).collect());
         let mut writes = vec![self.put_log()];

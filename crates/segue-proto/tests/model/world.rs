@@ -8,8 +8,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use segue_proto::handoff::{
-    Actor, Chain, Ctx, Declined, Effects, Fresh, Hold, Outgoing, Peer, ProvenAck, ProvenGrant, Session, SignFor,
-    Stored, keys,
+    Actor, Chain, Ctx, Declined, Effects, Fresh, Hold, Inline, Outgoing, Peer, ProvenAck, ProvenGrant, Session,
+    SignFor, Stored, keys,
 };
 use segue_proto::wire::Hash as Id;
 use segue_proto::wire::{
@@ -355,14 +355,14 @@ impl World {
         else {
             return;
         };
-        let ops = grant.ops.to_vec();
-        let promised = list_with(&end.manifest, &ops);
+        let inline = Inline { ops: grant.ops.to_vec(), parts: Vec::new() };
+        let promised = list_with(&end.manifest, &inline.ops);
         let grant = ProvenGrant {
             req: grant.req,
             want: Proven::assume(want),
             record: Proven::assume(record),
             end: Proven::assume(end),
-            ops,
+            inline,
         };
         let id = grant.record.id();
         let fresh = |world: &World| {

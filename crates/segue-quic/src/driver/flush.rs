@@ -1,5 +1,7 @@
 //! Carrying out what the core says.
 
+use std::time::Duration;
+
 use segue_proto::wire::{DeviceId, sign_message};
 use segue_proto::{Code, Event as Said, Generation, Instant, LinkId, Lsn, seal};
 
@@ -255,6 +257,10 @@ impl Driver {
             }
             Said::Progress { session, done, total } => Event::Progress { session, done, total },
             Said::Data { session, root } => Event::Data { session, root },
+            Said::WritesResumed { session, waited_us } => {
+                self.waits.resumed(session);
+                Event::WritesResumed { session, waited: Duration::from_micros(waited_us) }
+            }
             Said::HeadChanged { session, head, owner } => {
                 if owner.is_some_and(|owner| owner != self.core.device()) {
                     self.waits.lost(session, owner);

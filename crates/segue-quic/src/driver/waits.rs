@@ -40,6 +40,7 @@ pub(crate) struct Waits {
     changes: Vec<(Change, SessionId, Tell)>,
     linked: Vec<(DeviceId, oneshot::Sender<()>)>,
     exchanges: Vec<(DeviceId, oneshot::Sender<()>)>,
+    paused: Vec<(SessionId, oneshot::Sender<()>)>,
     /// Sessions that are being given to a device that asked for them.
     given: Vec<Given>,
     /// GRANTs whose acknowledgement is waited for.
@@ -238,6 +239,21 @@ impl Waits {
         self.exchanges.retain(|(_, tell)| !tell.is_closed());
         self.exchanges.push((mailbox, tell));
         told
+    }
+
+    /// Waits until exclusive parts may be written again.
+    pub(crate) fn resume(&mut self, session: SessionId) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        self.paused.retain(|(_, tell)| !tell.is_closed());
+        self.paused.push((session, tell));
+        told
+    }
+
+    /// Exclusive parts may be written again.
+    pub(crate) fn resumed(&mut self, session: SessionId) {
+        for (_, tell) in self.paused.extract_if(.., |(paused, _)| *paused == session) {
+            let _ = tell.send(());
+        }
     }
 
     /// All is exchanged with a mailbox.

@@ -1,17 +1,59 @@
 //! Blobs in memory, as slices at offsets: what an adapter keeps in files.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use segue_proto::wire::Hash;
 
 /// Slices of blobs, by blob and offset. Nothing here is verified: a reader checks what it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Blobs(BTreeMap<Hash, BTreeMap<u64, Vec<u8>>>);
+pub struct Blobs(BTreeMap<Hash, Blob>);
+
+/// The slices of a blob, and as how many bytes they were found whole, which copies of the same slices share.
+#[derive(Clone, Debug, Default)]
+struct Blob {
+    slices: BTreeMap<u64, Slice>,
+    whole: Arc<AtomicU64>,
+}
+
+impl PartialEq for Blob {
+    fn eq(&self, other: &Blob) -> bool {
+        self.slices == other.slices
+    }
+}
+
+impl Eq for Blob {}
+
+/// A slice, without the zeros at its end: so a session of a gigabyte costs a simulated disk little.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Slice {
+    head: Vec<u8>,
+    len: usize,
+}
+
+impl Slice {
+    fn new(bytes: &[u8]) -> Slice {
+        let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        Slice { head: bytes[..bytes.len() - zeros].to_vec(), len: bytes.len() }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.head.clone();
+        bytes.resize(self.len, 0);
+        bytes
+    }
+}
 
 impl Blobs {
     /// Writes a slice over whatever lies at its offset.
     pub fn put(&mut self, blob: Hash, offset: u64, bytes: &[u8]) {
-        self.0.entry(blob).or_default().insert(offset, bytes.to_vec());
+        let blob = self.0.entry(blob).or_default();
+        let slice = Slice::new(bytes);
+        if blob.slices.get(&offset) != Some(&slice) {
+            blob.slices.insert(offset, slice);
+            blob.whole = Arc::default();
+        }
     }
 
     /// The bytes of a range; none if a part of it is missing.
@@ -20,13 +62,17 @@ impl Blobs {
         if len == 0 {
             return Some(out);
         }
-        let slices = self.0.get(blob)?;
+        let slices = &self.0.get(blob)?.slices;
         let first = *slices.range(..=offset).next_back()?.0;
-        for (start, bytes) in slices.range(first..) {
+        for (start, slice) in slices.range(first..) {
             let at = offset + out.len() as u64;
-            let tail = usize::try_from(at.checked_sub(*start)?).ok().and_then(|skip| bytes.get(skip..))?;
+            let skip = usize::try_from(at.checked_sub(*start)?).ok().filter(|skip| *skip <= slice.len)?;
             let want = usize::try_from(len - out.len() as u64).ok()?;
-            out.extend_from_slice(&tail[..tail.len().min(want)]);
+            let end = slice.len.min(skip.saturating_add(want));
+            let head = slice.head.get(skip..slice.head.len().min(end)).unwrap_or_default();
+            let filled = out.len() + (end - skip);
+            out.extend_from_slice(head);
+            out.resize(filled, 0);
             if out.len() as u64 == len {
                 return Some(out);
             }
@@ -36,17 +82,25 @@ impl Blobs {
 
     /// Whether the blob is held whole and hashes to its id.
     pub fn is_whole(&self, blob: &Hash, len: u64) -> bool {
-        self.read(blob, 0, len).is_some_and(|bytes| blake3::hash(&bytes).as_bytes() == blob.as_bytes())
+        let Some(held) = self.0.get(blob) else { return false };
+        if len > 0 && held.whole.load(Ordering::Relaxed) == len {
+            return true;
+        }
+        let whole = self.read(blob, 0, len).is_some_and(|bytes| blake3::hash(&bytes).as_bytes() == blob.as_bytes());
+        if whole {
+            held.whole.store(len, Ordering::Relaxed);
+        }
+        whole
     }
 
     /// Every slice: blob, offset and bytes.
-    pub fn iter(&self) -> impl Iterator<Item = (Hash, u64, &[u8])> {
-        self.0.iter().flat_map(|(blob, slices)| slices.iter().map(|(at, bytes)| (*blob, *at, bytes.as_slice())))
+    pub fn iter(&self) -> impl Iterator<Item = (Hash, u64, Vec<u8>)> {
+        self.0.iter().flat_map(|(blob, held)| held.slices.iter().map(|(at, slice)| (*blob, *at, slice.bytes())))
     }
 
     /// How many slices there are.
     pub fn len(&self) -> usize {
-        self.0.values().map(BTreeMap::len).sum()
+        self.0.values().map(|blob| blob.slices.len()).sum()
     }
 
     /// Whether there are none.

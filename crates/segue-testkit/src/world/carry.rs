@@ -49,6 +49,8 @@ impl<D: Device> World<D> {
 
     pub(super) fn send_bulk(&mut self, from: End, bulk: &BulkOut) {
         let mut bytes = bulk.bytes.clone();
+        let node = self.net.owner(from).0;
+        self.traffic[node].bulk += bytes.len() as u64;
         let line = format!("{} bulk {}, {} bytes", self.way(from), bulk.stream, bytes.len());
         self.trace.note(self.now, line);
         if self.dice.faults.chance(self.options.faults.rot) {

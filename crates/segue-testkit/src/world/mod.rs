@@ -5,6 +5,7 @@ mod nodes;
 mod plan;
 mod queue;
 mod replays;
+mod traffic;
 
 use std::collections::BTreeSet;
 
@@ -23,6 +24,7 @@ use queue::{Happening, Queue};
 use replays::Replays;
 
 pub use plan::{Faults, Options, Users};
+pub use traffic::Traffic;
 
 /// How a world makes a device: from nothing, or from what a disk holds.
 pub type Spawn<D> = Box<dyn FnMut(Start, Instant) -> Result<(D, Outputs), String>>;
@@ -41,6 +43,7 @@ pub struct World<D> {
     trace: Trace,
     replays: Replays,
     shadows: bool,
+    traffic: Vec<Traffic>,
     dice: Dice,
 }
 
@@ -84,6 +87,7 @@ impl<D: Device> World<D> {
             trace: Trace::default(),
             replays: Replays::default(),
             shadows: true,
+            traffic: Vec::new(),
             dice,
         }
     }
@@ -99,6 +103,7 @@ impl<D: Device> World<D> {
         for setup in setups {
             let node = self.nodes.len();
             self.nodes.push(Node::new(node, setup));
+            self.traffic.push(Traffic::default());
             self.oracle.add(&self.nodes[node].name, self.nodes[node].id);
             self.start(node);
         }
@@ -183,6 +188,11 @@ impl<D: Device> World<D> {
             }
         }
         out
+    }
+
+    /// What a device sent and asked for since it was added.
+    pub fn traffic(&self, node: usize) -> &Traffic {
+        &self.traffic[node]
     }
 
     /// What was broken so far.

@@ -97,6 +97,8 @@ impl<D: Device> World<D> {
         (it.syncing, it.timeout, it.strike) = (false, None, None);
         it.boot += 1;
         it.taps.clear();
+        self.traffic[node].crashed();
+        let it = &mut self.nodes[node];
         let line = format!("{} crashes", it.name);
         self.trace.note(self.now, line);
         self.oracle.crashed(node);
@@ -281,10 +283,14 @@ impl<D: Device> World<D> {
             self.trace.note(self.now, line);
             self.oracle.told(self.now, node, event);
         }
+        self.traffic[node].keep(&outputs.chunks);
         let said = self.listen(node, &outputs);
         self.check_promises(node, &said);
         self.nodes[node].disk.write(&outputs);
-        self.look(node);
+        // Chunks alone change nothing that the oracle looks at: what they make whole is written down with a batch.
+        if !outputs.batches.is_empty() || !outputs.control.is_empty() {
+            self.look(node);
+        }
         self.send_all(node, &outputs);
         self.answer(node, &outputs.events);
         let events = outputs.events.into_iter().map(|event| (self.now, event));
@@ -305,6 +311,7 @@ impl<D: Device> World<D> {
                 let line = format!("{}→{} {}", self.nodes[node].name, self.nodes[peer].name, describe(&message));
                 self.trace.note(self.now, line);
                 self.replays.record(node, peer, &message);
+                self.traffic[node].said(&message);
                 let to = self.nodes[peer].id;
                 self.oracle.sent(self.now, node, to, &message);
                 said.push((to, message));

@@ -4,6 +4,8 @@ mod account;
 mod determinism;
 mod faults;
 mod flights;
+mod gap;
+mod loss;
 mod mailbox;
 mod mixed;
 mod pairs;

@@ -124,6 +124,7 @@ impl Story {
             record: self.record.clone(),
             end: self.end.clone(),
             ops: list(vec![self.inline.clone()]),
+            parts: List::empty(),
             ext: List::empty(),
         }
     }

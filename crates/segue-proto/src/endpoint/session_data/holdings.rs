@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use super::{Mark, SessionData, Staged, Taken, has_values};
 use crate::clause::{Clause, Rules};
 use crate::data::{Part, PartKind, State};
-use crate::handoff::{Holdings, Release, keys};
+use crate::handoff::{Holdings, Inline, Release, keys};
 use crate::journal::Write;
-use crate::limits::MAX_INLINE_BYTES;
+use crate::limits::{MAX_INLINE_BYTES, MAX_SYNC_PARTS};
 use crate::sync::Change;
 use crate::wire::codec::encode;
-use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Op, PartId};
+use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, PartId};
 use crate::{Code, Violation};
 
 impl Holdings for SessionData {
@@ -61,19 +61,36 @@ impl Holdings for SessionData {
             let data = self.current()?.0.clone();
             let (root, manifest, manifest_len) = (data.root, data.manifest, data.manifest_len);
             let exclusive = self.state.as_ref()?.exclusive_root();
-            return Some(Release { root, exclusive, manifest, manifest_len, ops: Vec::new() });
+            return Some(Release { root, exclusive, manifest, manifest_len, inline: Inline::default() });
         }
         let have = have?;
-        if let Some(release) = self.release_of(have) {
+        if let Some(release) = self.release_of(rules, have) {
             return Some(release);
         }
         self.current()?;
-        self.release_of(have)
+        self.release_of(rules, have)
     }
 
-    fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, ops: &[Op]) -> Result<(), Violation> {
+    fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool {
+        let Some(at) = self.marks.iter().position(|mark| mark.data.manifest == *manifest) else { return false };
+        let strands = self.state.as_ref().and_then(|state| state.part(part)).map_or(1, |part| part.strands.len() + 1);
+        // What the part takes then, at most: its own fields, two tips a writer, its value.
+        let then = len + 256 + strands * 2 * TIP;
+        let Some(mark) = self.marks.get(at).filter(|mark| mark.bound + then > MAX_INLINE_BYTES) else { return true };
+        let changed = self.changed_since(mark);
+        let (others, own): (Vec<&Part>, Vec<&Part>) = changed.partition(|changed| changed.part != *part);
+        let size = |parts: &[&Part]| parts.iter().map(|part| encode(*part).len()).sum::<usize>();
+        let (count, others, own) = (others.len(), size(&others), size(&own));
+        if let Some(mark) = self.marks.get_mut(at) {
+            mark.bound = others + own;
+        }
+        others + then <= MAX_INLINE_BYTES && count < MAX_SYNC_PARTS
+    }
+
+    fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, inline: &Inline) -> Result<(), Violation> {
+        let Inline { ops, parts } = inline;
         if let Some(state) = self.state_of(&end.manifest) {
-            let advance = state.stage(rules, ops)?;
+            let advance = state.stage_with(rules, ops, parts)?;
             let fits = advance.root() == end.root && advance.exclusive_root() == end.exclusive;
             return rules.ensure(Clause::DATA_ROOT_1, fits, Code::DATA_ROOT);
         }
@@ -81,34 +98,38 @@ impl Holdings for SessionData {
         let claimed = have.is_some_and(|have| have.manifest == end.manifest);
         rules.ensure(Clause::HO_GRANT_7, claimed, Code::DATA_INCOMPLETE)?;
         let Some(state) = self.state.as_ref().filter(|_| claimed) else { return Ok(()) };
-        let root = state.stage(rules, &state.beyond(ops))?.exclusive_root();
+        let root = state.stage_with(rules, &state.beyond(ops), parts)?.exclusive_root();
         rules.ensure(Clause::DATA_ROOT_1, root == end.exclusive, Code::DATA_ROOT)
     }
 
-    fn adopt(&mut self, end: &Final, ops: &[Op], from: DeviceId) -> Vec<Write> {
+    fn adopt(&mut self, end: &Final, inline: &Inline, from: DeviceId) -> Vec<Write> {
+        let Inline { ops, parts } = inline;
         let mut writes = Vec::new();
+        // The ops behind a part that came whole aren't here.
+        let start = parts.is_empty().then_some(0);
         let at = self.changes.next();
         let mut mark = None;
         if let Some(found) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
             let Staged { data, state, .. } = self.staged.remove(found);
-            mark = Some(Mark { data, roots: state.roots(), at: 0 });
+            mark = Some(Mark { data, roots: state.roots(), at: start, bound: 0 });
             writes.extend(self.rebase(state, end.manifest, (at, from)));
         } else if self.current().is_some_and(|(data, _)| data.manifest == end.manifest) {
             mark = self.marks.iter().find(|mark| mark.data.manifest == end.manifest).cloned();
-            mark.iter_mut().for_each(|mark| mark.at = 0);
+            mark.iter_mut().for_each(|mark| mark.at = start);
         }
         writes.extend(self.unstage(0));
         if let Some(state) = &mut self.state
-            && let Ok(advance) = state.stage(Rules::ALL, &state.beyond(ops))
+            && let Ok(advance) = state.stage_with(Rules::ALL, &state.beyond(ops), parts)
         {
             state.commit(advance);
         }
-        let changed: BTreeSet<_> = ops.iter().map(|op| op.part).collect();
+        let changed: BTreeSet<_> = ops.iter().map(|op| op.part).chain(parts.iter().map(|part| part.part)).collect();
         writes.extend(changed.iter().filter_map(|part| self.put_part(part, at, Some(from))).collect::<Vec<_>>());
         self.retire([]);
         self.awaited = None;
         self.marks = mark.into_iter().collect();
         self.tail = ops.to_vec();
+        changed.iter().for_each(|part| self.grow(part));
         writes
     }
 
@@ -143,6 +164,9 @@ impl Holdings for SessionData {
         })
     }
 }
+
+/// The bytes of a tip's encoding, at most.
+const TIP: usize = 32 + 10 + 32;
 
 impl SessionData {
     /// Nothing of the session's data came here, and this device didn't make it.
@@ -190,18 +214,59 @@ impl SessionData {
         sifted
     }
 
-    fn release_of(&self, have: &Held) -> Option<Release> {
-        let mark = self.marks.iter().find(|mark| mark.data.manifest == have.manifest && mark.data.root == have.root)?;
-        let ops = self.tail.get(mark.at..)?.to_vec();
-        let size: usize = ops.iter().map(|op| encode(op).len()).sum();
+    fn release_of(&mut self, rules: Rules, have: &Held) -> Option<Release> {
+        let is = |mark: &Mark| mark.data.manifest == have.manifest && mark.data.root == have.root;
+        let at = self.marks.iter().position(is)?;
+        // The marks that WANTs name stay longest.
+        let mark = self.marks.remove(at);
+        self.marks.push(mark);
+        let mark = self.marks.last()?;
+        let inline =
+            self.ops_since(mark).or_else(|| self.parts_since(mark).filter(|_| rules.keeps(Clause::HO_GRANT_12)))?;
         // What others wrote into shared parts meanwhile isn't promised: it comes by sync, before or after.
-        let changed: BTreeSet<_> = ops.iter().map(|op| op.part).collect();
-        let now = |part: &PartId| self.state.as_ref()?.part(part).filter(|_| changed.contains(part)).map(Part::root);
-        let root_of = |(part, root): &(PartId, Hash)| (*part, now(part).unwrap_or(*root));
-        let root = crate::data::root(&self.session, mark.roots.iter().map(root_of));
+        let state = self.state.as_ref()?;
+        let mut roots: BTreeMap<PartId, Hash> = mark.roots.iter().copied().collect();
+        let changed = inline.ops.iter().map(|op| op.part).chain(inline.parts.iter().map(|part| part.part));
+        roots.extend(changed.filter_map(|part| Some((part, state.part(&part)?.root()))));
+        let root = crate::data::root(&self.session, roots.into_iter());
         let (manifest, manifest_len) = (mark.data.manifest, mark.data.manifest_len);
-        let exclusive = self.state.as_ref()?.exclusive_root();
-        (size <= MAX_INLINE_BYTES).then_some(Release { root, exclusive, manifest, manifest_len, ops })
+        Some(Release { root, exclusive: state.exclusive_root(), manifest, manifest_len, inline })
+    }
+
+    /// The exclusive ops behind a manifest; none if they aren't all here, or are more than go inline.
+    fn ops_since(&self, mark: &Mark) -> Option<Inline> {
+        let ops = self.tail.get(mark.at?..)?.to_vec();
+        let size: usize = ops.iter().map(|op| encode(op).len()).sum();
+        (size <= MAX_INLINE_BYTES).then_some(Inline { ops, parts: Vec::new() })
+    }
+
+    /// The exclusive parts that changed since a manifest, whole; none if they are more than goes inline.
+    fn parts_since(&self, mark: &Mark) -> Option<Inline> {
+        let parts: Vec<Part> = self.changed_since(mark).cloned().collect();
+        let size: usize = parts.iter().map(|part| encode(part).len()).sum();
+        (size <= MAX_INLINE_BYTES && parts.len() <= MAX_SYNC_PARTS).then_some(Inline { ops: Vec::new(), parts })
+    }
+
+    fn changed_since<'a>(&'a self, mark: &'a Mark) -> impl Iterator<Item = &'a Part> {
+        let exclusive = |part: &&Part| part.kind == PartKind::Exclusive.number();
+        let before = |part: &Part| {
+            let at = mark.roots.binary_search_by_key(&part.part, |(part, _)| *part).ok()?;
+            mark.roots.get(at).map(|(_, root)| *root)
+        };
+        let parts = self.state.iter().flat_map(State::parts).filter(exclusive);
+        parts.filter(move |part| before(part) != Some(part.root()))
+    }
+
+    /// An exclusive part was written: what goes inline behind each manifest has grown by it.
+    pub(super) fn grow(&mut self, part: &PartId) {
+        let len = self.state.as_ref().and_then(|state| state.part(part)).map_or(0, |part| encode(part).len());
+        self.marks.iter_mut().for_each(|mark| mark.bound = mark.bound.saturating_add(len));
+    }
+
+    /// The tail starts anew: no manifest so far can go on from it.
+    pub(super) fn cut_tail(&mut self) {
+        self.tail.clear();
+        self.marks.iter_mut().for_each(|mark| mark.at = None);
     }
 
     /// The state that a FINAL's manifest names, if it is held.

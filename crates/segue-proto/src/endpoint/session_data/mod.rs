@@ -39,8 +39,8 @@ pub(super) struct SessionData {
     /// Manifests whose parts, but for exclusive ops in the tail, are those of the state.
     marks: Vec<Mark>,
     tail: Vec<Op>,
-    /// What was fetched under the head, complete, and isn't the state yet; the newest last. All of it stays until the
-    /// head changes, for a WANT that is on its way may say of any of it that it is held (TRANSFER-HAVE-2).
+    /// What was fetched under the head, complete, and isn't the state yet; the newest last. The last ones stay until
+    /// the head changes, for a WANT that is on its way may say of any of them that it is held (TRANSFER-HAVE-2).
     staged: Vec<Staged>,
     /// A manifest whose blobs are all here, and whose ops of log and opaque parts aren't yet: sync brings them.
     awaited: Option<(Manifest, Hash)>,
@@ -60,8 +60,10 @@ struct Mark {
     data: Announced,
     /// The roots of the parts that it has.
     roots: Vec<(PartId, Hash)>,
-    /// How many ops of the tail it has.
-    at: usize,
+    /// How many ops of the tail it has; none if the tail doesn't reach back to it, or skips what it lacks.
+    at: Option<usize>,
+    /// What the exclusive parts that changed since take at most, whole, in bytes.
+    bound: usize,
 }
 
 /// A manifest that was the state's own, without what the state still has of it: a write costs no more as the session
@@ -135,11 +137,13 @@ impl SessionData {
             Written::Value(op) => {
                 let part = op.part;
                 let body = op.body.to_vec();
+                if exclusive {
+                    self.grow(&part);
+                }
                 if exclusive && known && self.tail.len() < MAX_INLINE_OPS {
                     self.tail.push(op);
                 } else if exclusive {
-                    self.marks.clear();
-                    self.tail.clear();
+                    self.cut_tail();
                 }
                 // Whoever writes a file has its content.
                 let own = Entry::open(Rules::ALL, &body).ok().filter(|_| blob);
@@ -162,20 +166,17 @@ impl SessionData {
         before.blobs.extend(first.flat_map(|(_, blobs)| blobs));
     }
 
-    /// Keeps a manifest whose data is all here; none if there is no room for it under this head.
-    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash) -> Option<[Write; 2]> {
+    /// Keeps a manifest whose data is all here. The oldest beyond MAX_STAGED goes: no WANT that named it can be granted
+    /// any more (TRANSFER-HAVE-2).
+    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash) -> Vec<Write> {
         self.staged.retain(|staged| staged.data.manifest != hash);
-        if self.staged.len() >= MAX_STAGED {
-            return None;
-        }
+        let mut writes = self.unstage(MAX_STAGED - 1);
         let bytes = manifest.to_bytes();
         let data = announced(&manifest, hash, &bytes);
-        let writes = [
-            keys::put(self.session, keys::MANIFEST, hash.as_bytes(), bytes.clone()),
-            keys::put(self.session, keys::FETCHED, hash.as_bytes(), Vec::new()),
-        ];
+        writes.push(keys::put(self.session, keys::MANIFEST, hash.as_bytes(), bytes.clone()));
+        writes.push(keys::put(self.session, keys::FETCHED, hash.as_bytes(), Vec::new()));
         self.staged.push(Staged { data, bytes, state: State::from_manifest(manifest) });
-        Some(writes)
+        writes
     }
 
     /// The bytes of a manifest that this device can serve (TRANSFER-ANNOUNCE-1).
@@ -235,7 +236,7 @@ impl SessionData {
             if self.marks.len() >= MAX_STAGED {
                 self.marks.remove(0);
             }
-            self.marks.push(Mark { data: data.clone(), roots, at: self.tail.len() });
+            self.marks.push(Mark { data: data.clone(), roots, at: Some(self.tail.len()), bound: 0 });
             self.current = Some((data, bytes));
         }
         self.current.as_ref()

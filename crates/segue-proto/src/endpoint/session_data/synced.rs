@@ -69,8 +69,8 @@ impl SessionData {
         taken.writes.extend(fresh.into_iter().filter_map(|entry| self.miss(entry)).collect::<Vec<_>>());
         self.retire([(part.part, old)]);
         if part.kind == PartKind::Exclusive.number() {
-            self.marks.clear();
-            self.tail.clear();
+            self.grow(&part.part);
+            self.cut_tail();
         }
         let at = self.changes.next();
         // What was merged from both is news to the peer as well.
