@@ -147,7 +147,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "properties/ownership/takeovers",
-        clauses: &["HO-HEAD-1", "HO-WRITE-1", "HO-WRITE-2"],
+        clauses: &["HO-HEAD-1", "HO-HEAD-7", "HO-WRITE-1", "HO-WRITE-2"],
         needs: &["create", "takeover"],
         acts: TAKEOVERS,
         around: BAD_DAYS,
@@ -171,7 +171,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "properties/data/everybody-writes",
-        clauses: &["SYNC-SINCE-1", "DATA-MERGE-1"],
+        clauses: &["SYNC-SINCE-1", "DATA-MERGE-1", "HO-GRANT-4"],
         needs: &["create", "write-file"],
         acts: SHARED,
         around: BAD_DAYS,
@@ -179,7 +179,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "properties/data/rotten-bytes",
-        clauses: &["TRANSFER-CHUNK-1"],
+        clauses: &["TRANSFER-CHUNK-1", "TRANSFER-ANSWER-1"],
         needs: &["create", "request", "write-file"],
         acts: SHARED,
         around: &[(Around::Rot, 1000), (Around::Streams, 400), (Around::Delays, 300)],
@@ -195,7 +195,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "properties/liveness/arrives",
-        clauses: &["HO-GRANT-8", "HO-GRANT-9"],
+        clauses: &["HO-GRANT-8", "HO-GRANT-9", "SYNC-RANK-1"],
         needs: &["create", "request"],
         acts: EDGES,
         around: &[(Around::Losses, 700), (Around::Delays, 400), (Around::Syncs, 400), (Around::Streams, 300)],

@@ -169,14 +169,14 @@ class Handoff:
     def send_head(self, link, session, behind, ack=True):
         """The chain behind a record to the head, once it is durable (HO-HEAD-5)."""
 
+        # What is told is what stands now: a record that is taken in while this waits may not be durable when it leaves.
+        records, head, signed_ack = session.chain.behind(behind), session.head, None
+        if ack and head.body.kind == GRANT and session.entitled():
+            signed_ack = Struct(record=head.id, sig=self.dev.identity.sign(b"segue/1 sig head" + head.id))
+
         def send():
             if not link.ready:
                 return
-            records = session.chain.behind(behind)
-            signed_ack = None
-            head = session.head
-            if ack and head.body.kind == GRANT and session.entitled():
-                signed_ack = Struct(record=head.id, sig=self.dev.identity.sign(b"segue/1 sig head" + head.id))
             page, size = [], 0
             for i, record in enumerate(records):
                 n = len(record.signed.body) + 66

@@ -113,3 +113,16 @@ fn a_frozen_set_of_requirements_can_be_asked_for() {
     lab.run("certify --requirements 1.4-1 --case link/ping/* --time").exits(0).says("pieces took");
     lab.run("certify --requirements 99").exits(2).says("1.4-1");
 }
+
+#[test]
+fn the_guide_is_short_and_names_no_option_that_isnt_there() {
+    let guide = include_str!("../../../../conformance/GUIDE.md");
+    assert!(guide.lines().count() <= 300);
+    let help = Lab::new().run("certify --help").exits(0).out;
+    let rows = guide.lines().filter_map(|line| line.strip_prefix("| `--")?.split([' ', '`']).next());
+    let rows: Vec<&str> = rows.collect();
+    assert!(rows.len() >= 10, "{rows:?}");
+    for option in rows {
+        assert!(help.contains(&format!("--{option}")), "--{option} isn't in:\n{help}");
+    }
+}

@@ -328,13 +328,17 @@ impl Oracle {
         if slot == Slot::Exclusive && state.is_some_and(|state| state.role != SessionRole::Primary) {
             self.book(Promise::S1, now, node, "took a write without being primary");
         }
-        let read = match &slot {
-            Slot::File(path) => self.last.get(&(node, session)).and_then(|state| state.named.get(path)).copied(),
-            Slot::Exclusive => None,
+        // A file that is in conflict may be refused to be written, or written for all of its values.
+        let read: Vec<Hash> = match (&slot, self.last.get(&(node, session))) {
+            (Slot::File(path), Some(state)) => {
+                let others = state.conflicts.get(path).into_iter().flatten();
+                state.named.get(path).into_iter().chain(others).copied().collect()
+            }
+            _ => Vec::new(),
         };
         let writes = self.books.entry(session).or_default().writes.entry(slot).or_default();
-        // A writer replaces its own last value, and the one that it saw.
-        let replaced = |old: &&mut Written| old.node == node || read.is_some() && old.value == read;
+        // A writer replaces its own last value, and those that it saw.
+        let replaced = |old: &&mut Written| old.node == node || old.value.is_some_and(|value| read.contains(&value));
         writes.iter_mut().filter(replaced).for_each(|old| old.live = false);
         writes.push(Written { value, node, boot, lsn: *lsn, head, acknowledged: false, live: true });
     }
