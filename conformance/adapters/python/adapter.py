@@ -10,7 +10,7 @@ from segue_py.registry import GENERATIONS, Refused
 COMMANDS = [
     "trust", "distrust", "create", "write-file", "write-exclusive", "write", "follow", "remove", "initiate", "request",
     "cancel", "consent", "accept", "reject", "takeover", "close", "create-account", "invite", "accept-link", "confirm-link",
-    "revoke", "use-mailbox", "host-mailbox", "close-link", "shutdown",
+    "revoke", "take-in", "use-mailbox", "host-mailbox", "close-link", "shutdown",
 ]
 
 
@@ -122,6 +122,10 @@ class Do:
 
     def host_mailbox(self, do):
         self.dev.host.start(do)
+
+    def take_in(self, do):
+        self.handoff.get(b(do["session"])).aside.take_in(b(do["part"]), b(do["actor"]))
+        return self.lsn()
 
     def close_link(self, do):
         self.dev.close_link(do["link"], do["code"])

@@ -111,6 +111,8 @@ class Account:
             self._tell(taken, members)
             for device in self.roster.revoked() - revoked:
                 self._revoked(device)
+            if self.roster.revoked():
+                self.dev.handoff.cuts_changed()
         return taken
 
     def _tell(self, ids, members_before):
@@ -206,9 +208,11 @@ class Account:
             raise Refused("ACCOUNT_OTHER", None, "the device was never linked")
         if device == self.dev.key:
             raise Refused("ACCOUNT_OTHER", None, "a device doesn't revoke itself")
-        cut = Struct(tips=[], heads=self.dev.handoff.taken_over_by(device)[: LIMIT.MAX_CUT_HEADS])
-        entry = self._sign(REVOKE, device, cut=cut)
-        taken = self._take([entry], _raise)
+        heads = self.dev.handoff.taken_over_by(device)[: LIMIT.MAX_CUT_HEADS]
+        tips = self.dev.handoff.cut_tips(device)[: LIMIT.MAX_CUT_TIPS * LIMIT.MAX_CUT_ENTRIES]
+        pages = [tips[i : i + LIMIT.MAX_CUT_TIPS] for i in range(0, len(tips), LIMIT.MAX_CUT_TIPS)] or [[]]
+        entries = [self._sign(REVOKE, device, cut=Struct(tips=page, heads=heads)) for page in pages]
+        taken = self._take(entries, _raise)
         self._push(taken)
         self.dev.handoff.take_over_from(device)
 

@@ -319,8 +319,10 @@ class Handoff:
             later_body = wire.decode("Record", later.body)
             if later_body.kind == TAKEOVER and not self.dev.account.is_revoked(later_body.signer):
                 return
-        cuts = self.dev.account.roster.cuts(body.signer)
-        if all(any(h.session == session.id and h.record in ids for h in cut.heads) for cut in cuts):
+        accepted = {}
+        for signer, cut in self.dev.account.roster.signed_cuts(body.signer):
+            accepted[signer] = accepted.get(signer, False) or any(h.session == session.id and h.record in ids for h in cut.heads)
+        if all(accepted.values()):
             return
         raise Refused("AUTH_REVOKED", "ACCOUNT-REVOKE-5")
 
@@ -390,6 +392,15 @@ class Handoff:
             self.target.revoked(session, device)
             if session.owner() == device or session.head.body.grantor == device:
                 self.dev.event("owner-revoked", session=session.id.hex(), owner=device.hex())
+
+    def cut_tips(self, device):
+        """The ends of a device's strands as they are held here, those of streams first."""
+        both = [s.aside.cut_tips(device) for _, s in sorted(self.sessions.items()) if s.takes_part]
+        return [t for streams, _ in both for t in streams] + [t for _, values in both for t in values]
+
+    def cuts_changed(self):
+        for session in self.sessions.values():
+            session.aside.apply()
 
     def take_over_from(self, device):
         """ACCOUNT-REVOKE-4."""

@@ -216,11 +216,13 @@ class Mailbox:
                     self._tells_of(session, state, wire.object_id("Record", m.records[-1].body))
             elif name == "STRAND":
                 strands.name(m)
+                session.aside.take_names(m)
             elif session.head is None or not session.takes_part:
                 raise Refused("SERVICE_ENVELOPE", "SERVICE-READ-1")
             elif name == "OPS":
                 sync.take_ops(session, strands, m, box)
             elif name == "PARTS":
+                session.aside.take_names(m)
                 sync.take_parts(session, m, box)
             elif m.name and not session.name:
                 session.name = m.name

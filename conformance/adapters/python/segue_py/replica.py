@@ -10,6 +10,7 @@ class Copy:
         self.session = session
         self.parts = {}
         self.stream_bytes = 0
+        self.aside = None  # what is set aside of the session, if anything can be
 
     def roots(self, exclusive_only=False):
         ids = sorted(p for p, part in self.parts.items() if not exclusive_only or part.kind == EXCLUSIVE)
@@ -52,12 +53,25 @@ class Copy:
             raise Refused("LIMIT_MANIFEST", "LIMIT-KEEP-1")
         return part
 
+    def find_hash(self, pid, actor, seq):
+        """The hash of an op of a stream, taken in or set aside; None if it isn't held."""
+        part = self.parts.get(pid)
+        found = part.hash_at(actor, seq) if part else None
+        if found is None and self.aside is not None:
+            found = self.aside.hash_at(pid, actor, seq)
+        return found
+
     def take_part(self, struct, outranks):
         """Takes in a copy of a part with values, checked by 6.4. outranks(theirs, ours): SYNC-RANK-1. The changed Part, or None."""
         if struct.kind in STREAMS:
             raise Refused("DATA_MANIFEST", "DATA-KIND-1")
         held = self.check_kind(struct.part, struct.kind)
         theirs = data.part_of(self.session, struct)
+        if self.aside is not None:
+            theirs, bad = self.aside.split(theirs)
+            self.aside.keep_values(struct.kind, struct.part, bad)
+            if theirs is None:
+                return None
         if struct.kind == BLOB:
             known = {e.blob: e.len for _, _, e in self.entries() if e.mode < data.DIRECTORY}
             data.lengths_agree((wire.decode("Entry", v.op.body) for v in struct.values), known)
@@ -76,16 +90,10 @@ class Copy:
 
     def take_op(self, kind, op, seed):
         """Takes in an op of a stream whose deps have their hashes; whether it is new."""
-        part = self.check_kind(op.part, kind)
-        if kind not in STREAMS:
-            raise Refused("DATA_MANIFEST", "DATA-KIND-1")
-        part = part or Part(self.session, op.part, kind)
+        part = self.check_op(kind, op)
         prev = part.hash_at(op.actor, op.seq - 1)
         if prev is None:
             raise Refused("DATA_HASH", "DATA-OP-1")
-        actors = [d.actor for d in op.deps]
-        if not wire.ascends(actors) or op.actor in actors or any(d.seq < 1 or d.hash is None for d in op.deps):
-            raise Refused("DATA_MANIFEST", "DATA-OP-4")
         held = part.hash_at(op.actor, op.seq)
         if held is not None:
             if held != data.op_hash(prev, op):
@@ -95,6 +103,18 @@ class Copy:
         part.put_op(op, seed)
         self.parts[op.part] = part
         return True
+
+    def check_op(self, kind, op):
+        """DATA-KIND-1, DATA-OP-1 and DATA-OP-4 for an op of a stream; its part."""
+        part = self.check_kind(op.part, kind)
+        if kind not in STREAMS:
+            raise Refused("DATA_MANIFEST", "DATA-KIND-1")
+        if op.seq > 1 and self.find_hash(op.part, op.actor, op.seq - 1) is None:
+            raise Refused("DATA_HASH", "DATA-OP-1")
+        actors = [d.actor for d in op.deps]
+        if not wire.ascends(actors) or op.actor in actors or any(d.seq < 1 or d.hash is None for d in op.deps):
+            raise Refused("DATA_MANIFEST", "DATA-OP-4")
+        return part or Part(self.session, op.part, kind)
 
     def check_room(self, part, op):
         size = 128 + len(op.body)
@@ -133,8 +153,7 @@ class Strands:
             other = self.named.get(dep.strand)
             if other is None or (other.session, other.part) != (strand.session, strand.part):
                 raise Refused("WIRE_STATE", "SYNC-STRAND-1")
-            part = copy.parts.get(strand.part)
-            hash_ = part.hash_at(other.actor, dep.seq) if part and dep.seq else None
+            hash_ = copy.find_hash(strand.part, other.actor, dep.seq) if dep.seq else None
             deps.append(Struct(actor=other.actor, seq=dep.seq, hash=hash_))
         last = strand.hlc_number
         hlc = last + 1 if brief.ms == 0 else ((last >> 16) + brief.ms) << 16

@@ -118,10 +118,10 @@ class Roster:
     def revoked(self):
         return self._members(frozenset(self.entries))[1]
 
-    def cuts(self, device):
-        """The cuts of the counted revokes of a key."""
+    def signed_cuts(self, device):
+        """(signer, cut) of the counted revokes of a key."""
         return [
-            b.cut for e, b in self.entries.items() if b.kind == REVOKE and b.device == device and self._revoke_counts(e)
+            (b.signer, b.cut) for e, b in self.entries.items() if b.kind == REVOKE and b.device == device and self._revoke_counts(e)
         ]
 
     def lacking(self, heads):

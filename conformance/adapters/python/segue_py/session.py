@@ -2,6 +2,7 @@
 import json
 
 from . import data, wire
+from .aside import Aside
 from .blobs import cut
 from .chain import CLOSE, DELEGATE, GENESIS, GRANT, TAKEOVER, Chain
 from .crypto import blob_id
@@ -67,6 +68,7 @@ class Session:
         self.own_read = {}  # part -> {actor: seq}: what ops of the present actor named as read
         self.changed = False
         self._serves = None
+        self.aside = self.copy.aside = Aside(self)
 
     # --- what it is
 
@@ -165,6 +167,7 @@ class Session:
             self._note(position, (op.part, op.actor, op.seq), origin)
         self.position = self.durable_position = max([*self.changes, 0])
         self.changes = dict(sorted(self.changes.items()))
+        self.aside.load()
         self._find_read()
 
     def _find_read(self):
@@ -201,6 +204,7 @@ class Session:
         self.nonce = self.dev.random.draw(16)
         self.actor = data.actor_of(self.dev.key, self.nonce)
         self.own_read = {}
+        self.aside.name(Struct(device=self.dev.key, nonce=self.nonce))
         self.touch()
 
     # --- data
@@ -232,6 +236,39 @@ class Session:
         self.changes.pop(self.part_positions.pop(pid, None), None)
         self.dev.store.delete(b"p/" + self.id + pid)
         self._serves = None
+
+    def take_op(self, kind, op, seed, origin):
+        """Takes in an op of a stream, or sets it aside; whether it is new data."""
+        aside = self.aside
+        if not aside.ops and not aside.revoked():
+            taken = self.copy.take_op(kind, op, seed)
+        else:
+            prev = self.copy.find_hash(op.part, op.actor, op.seq - 1) or data.strand_start(self.id, op.part, op.actor)
+            hash_ = data.op_hash(prev, op) if all(d.hash for d in op.deps) else None
+            known = aside.hash_at(op.part, op.actor, op.seq)
+            if known is not None:
+                if known != hash_:
+                    raise Refused("DATA_FORK", "DATA-FORK-1")
+                return False
+            held = self.copy.find_hash(op.part, op.actor, op.seq)
+            if held is None and hash_ and not aside.stands(op.part, op.actor, op.seq, hash_):
+                self.copy.check_op(kind, op)
+                aside.set_aside(op, hash_, seed, kind)
+                return False
+            if held is None and hash_:
+                aside.bring_in_before(op)
+            taken = self.copy.take_op(kind, op, seed)
+        if taken:
+            self.keep_op(kind, op, seed, origin)
+        return taken
+
+    def drop_op(self, op):
+        """An op of a stream is no part of the data any more."""
+        entry = (op.part, op.actor, op.seq)
+        for position in [p for p, e in self.changes.items() if e == entry]:
+            del self.changes[position]
+            self.origins.pop(position, None)
+        self.dev.store.delete(b"o/" + self.id + op.part + op.actor + op.seq.to_bytes(8, "big"))
 
     def keep_op(self, kind, op, seed, origin=None):
         """An op of a stream is here."""
@@ -372,7 +409,7 @@ class Session:
         fields = {
             "role": self._role(), "head": head.id.hex(), "parent": b.parent.hex(), "term": b.term, "n": b.n,
             "taker": head.opener.hex(), "entitled": self.entitled(), "root": ZERO32.hex() if not self.takes_part else self.copy.root().hex(),
-            "files": {}, "named": {}, "conflicts": {}, "copies": len(self.copies),
+            "files": {}, "named": {}, "conflicts": {}, "copies": len(self.copies), "aside": self.aside.count(),
         }
         if not self.closed():
             fields["owner"] = b.owner.hex()

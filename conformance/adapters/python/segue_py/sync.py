@@ -1,5 +1,6 @@
 """Chapter sync: SINCE, STRAND, OPS, PARTS, MARK."""
 from . import data, wire
+from .aside import WRITER_EXT
 from .contents import Contents
 from .crypto import blob_id
 from .data import EXCLUSIVE
@@ -32,6 +33,7 @@ class Numbers:
     def __init__(self):
         self.by_strand = {}  # (session, part, actor) -> [number, seq, hlc, record]
         self.by_number = {}
+        self.writers = set()  # actors whose Writers were named
         self.next = 0
 
     def give(self, key):
@@ -114,10 +116,24 @@ class Writer:
         self.frames.append(
             wire.frame(
                 "STRAND", strand=state[0], session=self.session.id, part=part.id, kind=part.kind, actor=actor,
-                seed=part.seeds[actor], record=record, seq=seq, hlc=hlc.to_bytes(8, "big"),
+                seed=part.seeds[actor], record=record, seq=seq, hlc=hlc.to_bytes(8, "big"), ext=self._names([actor]),
             )
         )
         return state
+
+    def _names(self, actors):
+        """The extension that names writers which weren't named yet (DATA-WRITER-1); those beyond its room go before."""
+        known = self.session.aside.writers
+        new = [a for a in dict.fromkeys(actors) if a in known and a not in self.numbers.writers]
+        self.numbers.writers |= set(new)
+        pages = [new[i : i + LIMIT.MAX_NAMED] for i in range(0, len(new), LIMIT.MAX_NAMED)]
+        exts = [
+            [Struct(id=WRITER_EXT, bytes=wire.encode(f"list ≤ {LIMIT.MAX_NAMED} of Writer", [known[a] for a in page]))]
+            for page in pages
+        ]
+        for ext in exts[:-1]:
+            self.frames.append(wire.frame("PARTS", session=self.session.id, parts=[], ext=ext))
+        return exts[-1] if exts else []
 
     def _end_run(self):
         if self._run:
@@ -126,7 +142,9 @@ class Writer:
 
     def _end_parts(self):
         if self._parts:
-            self.frames.append(wire.frame("PARTS", session=self.session.id, parts=self._parts))
+            actors = [v.op.actor for raw in self._parts for v in wire.decode("Part", raw).values]
+            ext = self._names(actors)
+            self.frames.append(wire.frame("PARTS", session=self.session.id, parts=self._parts, ext=ext))
         self._parts = []
 
     def finish(self):
@@ -284,9 +302,15 @@ class Sync:
     def on_strand(self, link, m):
         try:
             link.strands.name(m)
+            self.take_names(link, m)
         except Refused as e:
             session = self.dev.sessions.get(m.session)
             self._refuse(link, m.session, self.feed(link, m.session) if self.shares(link, session) else None, e)
+
+    def take_names(self, link, m):
+        session = self.dev.sessions.get(m.session)
+        if self.shares(link, session):
+            session.aside.take_names(m)
 
     def on_ops(self, link, m):
         try:
@@ -309,8 +333,7 @@ class Sync:
         try:
             for brief in m.ops:
                 op, strand = strands.next_op(session.copy, m.strand, brief)
-                if session.copy.take_op(strand.kind, op, strand.seed):
-                    session.keep_op(strand.kind, op, strand.seed, origin)
+                if session.take_op(strand.kind, op, strand.seed, origin):
                     changed.add(op.part)
         finally:
             self._changed(session, changed)
@@ -320,6 +343,7 @@ class Sync:
         feed = self.feed(link, m.session)
         if not self.shares(link, session) or feed.refused:
             return
+        self.take_names(link, m)
         try:
             self.contents.tellers[session.id] = link.peer
             self.take_parts(session, m, origin_of(link.peer, feed.peer_own))
@@ -347,6 +371,7 @@ class Sync:
             return False
         same = raw is not None and merged.encode() == raw
         session.keep_part(merged, origin if same else None)
+        session.aside.forget_followed(merged)
         return True
 
     def _changed(self, session, parts):
