@@ -98,11 +98,12 @@ fn a_service_that_runs_is_certified_from_outside() {
 fn a_device_that_runs_is_certified_from_outside_once_it_lets_the_suite_in() {
     let lab = Lab::new();
     let id = lab.id("b");
-    let closed = lab.receive("b", "--into got");
+    let other = lab.id("other");
+    let closed = lab.receive("b", &format!("--into got --from {other}"));
     let refused =
         lab.run(&format!("certify --connect {} --device {id}", closed.addr)).exits(2).says("refuses the suite");
     let caller = refused.out.split_whitespace().skip_while(|word| *word != "device").nth(1).unwrap().to_owned();
     drop(closed);
-    let open = lab.receive("b", &format!("--into got --from {}", caller.trim_end_matches(';')));
+    let open = lab.receive("b", &format!("--into got --from {other} --from {}", caller.trim_end_matches(';')));
     lab.run(&format!("certify --connect {} --device {id}", open.addr)).exits(0).says("certified");
 }
