@@ -80,10 +80,14 @@ impl Blobs {
         None
     }
 
-    /// Whether the blob is held whole and hashes to its id.
+    /// Whether the blob is held whole and hashes to its id. Everybody holds the one without bytes, which is never asked
+    /// for.
     pub fn is_whole(&self, blob: &Hash, len: u64) -> bool {
+        if len == 0 {
+            return blake3::hash(&[]).as_bytes() == blob.as_bytes();
+        }
         let Some(held) = self.0.get(blob) else { return false };
-        if len > 0 && held.whole.load(Ordering::Relaxed) == len {
+        if held.whole.load(Ordering::Relaxed) == len {
             return true;
         }
         let whole = self.read(blob, 0, len).is_some_and(|bytes| blake3::hash(&bytes).as_bytes() == blob.as_bytes());
@@ -126,5 +130,12 @@ mod tests {
         assert_eq!(blobs.read(&blob, 10, 2).as_deref(), Some(&b"kl"[..]));
         assert_eq!(blobs.read(&blob, 10, 3), None);
         assert_eq!(blobs.read(&Hash::ZERO, 0, 0).as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn everybody_holds_the_blob_without_bytes_and_no_other() {
+        let blobs = Blobs::default();
+        assert!(blobs.is_whole(&Hash::new(*blake3::hash(&[]).as_bytes()), 0));
+        assert!(!blobs.is_whole(&Hash::new([1; 32]), 0));
     }
 }
