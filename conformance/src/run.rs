@@ -5,7 +5,7 @@ use segue_proto::Generation;
 use crate::attach::{Failure, Hello, Host};
 use crate::cases::{Body, Case, Step};
 use crate::exemptions::{ADAPTER, DECLARED};
-use crate::lab::{Lab, Shake};
+use crate::lab::{Lab, Line, Shake};
 use crate::verdict::{Fault, Verdict};
 
 /// What a case came to for one generation.
@@ -31,11 +31,18 @@ pub struct Reason {
     /// What came.
     pub came: String,
     /// The last lines of the transcript, decoded.
-    pub lines: Vec<String>,
+    pub lines: Vec<Line>,
+}
+
+impl Reason {
+    /// The transcript as text.
+    pub fn text(&self) -> Vec<String> {
+        self.lines.iter().map(Line::to_string).collect()
+    }
 }
 
 /// The lines of a transcript that a report shows.
-pub(crate) const LINES: usize = 24;
+pub(crate) const LINES: usize = 80;
 
 /// Runs a case for a generation.
 pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generation, seed: u64) -> Result {

@@ -64,7 +64,7 @@ impl Host for LineHost {
         Ok(hello)
     }
 
-    fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), String> {
+    fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), Refusal> {
         let mut link = self.link.borrow_mut();
         let dev = link.number();
         let new = start.disk.entries.is_empty() && start.continuity == Continuity::Proven;
@@ -76,8 +76,8 @@ impl Host for LineHost {
                 drop(link);
                 Ok((Slot(Box::new(LineDevice { link: self.link.clone(), dev })), outputs))
             }
-            Some(Err(refusal)) => Err(refusal.text),
-            None => Err(words(link.failure.as_ref())),
+            Some(Err(refusal)) => Err(refusal),
+            None => Err(Refusal { code: Code::LINK_LOST, text: words(link.failure.as_ref()) }),
         }
     }
 
@@ -95,7 +95,8 @@ impl Host for LineHost {
             link.wire.restart();
         }
         link.failure = None;
-        link.devices = 0;
+        // Each case counts from the start, so that its transcript doesn't depend on what was run before it.
+        (link.asked, link.devices) = (0, 0);
     }
 }
 

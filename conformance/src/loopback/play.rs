@@ -6,7 +6,7 @@ use super::{Loopback, Rig};
 use crate::attach::{Failure, Hello, Host};
 use crate::cases::transport::{Act, Sockets};
 use crate::cases::{Body, Case};
-use crate::lab::Done;
+use crate::lab::{Done, Line};
 use crate::run::{LINES, Reason, Result};
 use crate::verdict::{Fault, Verdict};
 
@@ -72,7 +72,7 @@ pub(super) fn judge(rig: &Rig, which: &str, outcome: Done) -> std::result::Resul
     let lines = rig.take_lines();
     let Err(fault) = outcome else { return Ok(()) };
     let verdict = if fault.unheard { Verdict::Inconclusive } else { Verdict::Fail };
-    let lines = lines[lines.len().saturating_sub(LINES)..].to_vec();
+    let lines = lines[lines.len().saturating_sub(LINES)..].iter().map(|line| Line::traced(line)).collect();
     Err((verdict, Reason { expected: format!("{which}{}", fault.expected), came: fault.came, lines }))
 }
 
