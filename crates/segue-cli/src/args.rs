@@ -103,6 +103,17 @@ pub(crate) enum Command {
     /// Takes sessions that devices of the account, or those named with --from, invite this one to.
     #[command(after_help = EXIT_CODES)]
     Sync(Sync),
+    /// Have a service sign who owns a session next, so that it is handed over while this device is away
+    ///
+    /// This device stays the owner and writes. From now on `segue send` and `segue pull` go by way of the service, with
+    /// --mailbox and --mailbox-device instead of --to and --from; and if the service gives leases, another device gets the
+    /// session that wants it, once this one has been silent for as long. The service learns who owns, and nothing of what
+    /// is in the session.
+    #[command(after_help = EXIT_CODES)]
+    Delegate(Delegate),
+    /// Have this device sign again who owns a session next
+    #[command(after_help = EXIT_CODES)]
+    Reclaim(Delegate),
     /// Tell which sessions there are, who owns them since when, and by which chain of records
     Owner(Owner),
 }
@@ -291,6 +302,30 @@ pub(crate) struct Serve {
     /// Take at most so many bytes of one device [default: 1 GiB]
     #[arg(long, value_name = "BYTES")]
     pub(crate) device_space: Option<u64>,
+    /// The longest lease of an owner that delegated its session: after so many seconds of silence another device that
+    /// wants the session gets it. 0 gives none
+    #[arg(long, value_name = "SECS", default_value = "0", value_parser = lease)]
+    pub(crate) lease: Duration,
+    /// Sign for no session: keep envelopes alone
+    #[arg(long, conflicts_with = "lease")]
+    pub(crate) no_custody: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Delegate {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as `segue owner` prints it
+    #[arg(value_parser = session)]
+    pub(crate) session: SessionId,
+    /// Where the service listens: host or address, and port
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) mailbox: String,
+    /// The service's device id, as its `segue serve` prints it
+    #[arg(long, value_name = "ID")]
+    pub(crate) mailbox_device: Who,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
 }
 
 #[derive(Debug, clap::Args)]
@@ -312,9 +347,10 @@ pub(crate) struct Send {
     pub(crate) state: State,
     /// The directory
     pub(crate) path: PathBuf,
-    /// Where the other device listens: host or address, and port
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub(crate) to: String,
+    /// Where the other device listens: host or address, and port. Without it the session goes by way of --mailbox, to
+    /// whose service it is delegated, if it isn't yet
+    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "mailbox")]
+    pub(crate) to: Option<String>,
     /// The other device: its name in the account, or its id, as its `segue id` prints it
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) device: Who,
@@ -324,6 +360,8 @@ pub(crate) struct Send {
     /// The session's view state: where the user stood, at most 16 KiB
     #[arg(long, value_name = "TEXT")]
     pub(crate) view: Option<String>,
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
     #[command(flatten)]
     pub(crate) patience: Patience,
 }
@@ -335,15 +373,18 @@ pub(crate) struct Pull {
     /// The session's id, as `segue owner` prints it
     #[arg(value_parser = session)]
     pub(crate) session: SessionId,
-    /// Where its owner listens: host or address, and port
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub(crate) from: String,
+    /// Where its owner listens: host or address, and port. Without it the session, which is delegated, comes by way of
+    /// --mailbox
+    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "mailbox")]
+    pub(crate) from: Option<String>,
     /// The owner: its name in the account, or its id
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) device: Who,
     /// Write the session into a directory of its name in this one, unless it has one here already
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) into: PathBuf,
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
     #[command(flatten)]
     pub(crate) patience: Patience,
 }
@@ -490,6 +531,13 @@ fn address(text: &str) -> Result<String, String> {
     match port {
         Some(1..=u16::MAX) => Ok(text.to_owned()),
         _ => Err("an address needs a port, as in 192.0.2.7:4433, [2001:db8::7]:4433 or laptop.local:4433".to_owned()),
+    }
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(secs @ 0..=86_400) => Ok(Duration::from_secs(secs)),
+        _ => Err("a number of seconds from 0 to 86400".to_owned()),
     }
 }
 

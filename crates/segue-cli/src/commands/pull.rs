@@ -15,23 +15,29 @@ use crate::watch::{Watch, Way};
 /// Asks, and waits until this device owns the session and its directory shows it.
 pub(crate) async fn run(mut args: Pull) -> Result<Exit, Failure> {
     // It only dials, so nobody links whom the user didn't name.
-    let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
+    let way = args.from.is_none();
+    let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true).follow(way)).await?;
     let done = match args.device.look_up(&device.node).await {
-        Ok(()) => pull(&mut device, &args).await,
+        Ok(()) => pull(&mut device, &mut args).await,
         Err(failure) => Err(failure),
     };
     device.close().await;
     done.map(|()| Exit::Resolved)
 }
 
-async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
+async fn pull(device: &mut Device, args: &mut Pull) -> Result<(), Failure> {
     if args.device.id() == device.node.device() {
         return Err(Failure::failed("--device names this device; name the one that owns the session"));
     }
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
+    match &args.from {
+        Some(from) => device.node.connect(resolve(from).await?, args.device.id()).await?,
+        None => {
+            device.node.trust(args.device.id()).await?;
+            super::delegate::way(device, &mut args.mailbox, args.patience.timeout).await?;
+        }
+    }
     let known = device.node.session(args.session).await?;
-    let address = resolve(&args.from).await?;
-    device.node.connect(address, args.device.id()).await?;
     if let Some(view) = known.filter(|view| view.role == SessionRole::Primary) {
         finish(device, args, &view, "by an earlier run of this command").await?;
         acknowledge_again(device, args).await;
@@ -41,7 +47,7 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
         node: &device.node,
         session: args.session,
         peer: args.device.id(),
-        address: &args.from,
+        address: args.from.as_deref().or(args.mailbox.mailbox.as_deref()).unwrap_or_default(),
         patience: args.patience.timeout,
         way: Way::In,
     };

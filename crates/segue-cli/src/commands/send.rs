@@ -25,16 +25,20 @@ pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
     // It only dials, so nobody links whom the user didn't name.
     let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
     let done = match args.device.look_up(&device.node).await {
-        Ok(()) => send(&mut device, &args, &root).await,
+        Ok(()) => send(&mut device, &mut args, &root).await,
         Err(failure) => Err(failure),
     };
     device.close().await;
     done.map(|()| Exit::Resolved)
 }
 
-async fn send(device: &mut Device, args: &Send, root: &Path) -> Result<(), Failure> {
+async fn send(device: &mut Device, args: &mut Send, root: &Path) -> Result<(), Failure> {
     if args.device.id() == device.node.device() {
         return Err(Failure::failed("--device names this device; name the one to hand the session to"));
+    }
+    if args.to.is_none() {
+        device.node.trust(args.device.id()).await?;
+        super::sync::start(&device.node, &mut args.mailbox).await?;
     }
     let session = session_of(device, args, root).await?;
     let mut view = device.session(session).await?;
@@ -94,7 +98,7 @@ fn stand(view: &SessionView, note: Option<Note>, to: DeviceId) -> Stand {
     }
 }
 
-async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &SessionView) -> Result<(), Failure> {
+async fn hand_over(device: &mut Device, args: &mut Send, root: &Path, view: &SessionView) -> Result<(), Failure> {
     device.materialize(view).await?;
     let tree = read(device, root)?;
     if let Some(written) = device.reconcile(view, &tree).await? {
@@ -103,6 +107,8 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     if let Some(text) = &args.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
     }
+    let delegated = delegate(device, args, view).await?;
+    let view = delegated.as_ref().unwrap_or(view);
     let begun = Note::Sending { to: args.device.id(), parent: view.head };
     device.index.change(&view.id, |place| place.note = Some(begun))?;
     let watch = linked(device, args, view, Way::Out { bytes: tree.bytes }).await?;
@@ -113,6 +119,18 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     report(device, args, view, &moved?)
 }
 
+/// Puts everything into the mailbox, and has its service sign what follows, if the session goes that way.
+async fn delegate(device: &Device, args: &mut Send, view: &SessionView) -> Result<Option<SessionView>, Failure> {
+    if args.to.is_some() {
+        return Ok(None);
+    }
+    let (addr, service) = super::delegate::way(device, &mut args.mailbox, args.patience.timeout).await?;
+    if view.grantor == view.owner {
+        device.node.delegate(view.id, addr, service).await?;
+    }
+    device.session(view.id).await.map(Some)
+}
+
 fn read(device: &Device, root: &Path) -> Result<Tree, Failure> {
     let tree = scan(root, &device.state)?;
     tree.skipped.iter().for_each(note);
@@ -121,12 +139,14 @@ fn read(device: &Device, root: &Path) -> Result<Tree, Failure> {
 
 /// Keeps a link to the other device from now on.
 async fn linked<'a>(device: &'a Device, args: &'a Send, view: &SessionView, way: Way) -> Result<Watch<'a>, Failure> {
-    device.node.connect(resolve(&args.to).await?, args.device.id()).await?;
+    if let Some(to) = &args.to {
+        device.node.connect(resolve(to).await?, args.device.id()).await?;
+    }
     Ok(Watch {
         node: &device.node,
         session: view.id,
         peer: args.device.id(),
-        address: &args.to,
+        address: args.to.as_deref().or(args.mailbox.mailbox.as_deref()).unwrap_or_default(),
         patience: args.patience.timeout,
         way,
     })

@@ -7,6 +7,7 @@ mod account;
 mod aside;
 mod bulk;
 mod commands;
+mod custody;
 mod linking;
 mod links;
 mod mailbox;
@@ -72,6 +73,9 @@ pub struct Endpoint {
     serving: BTreeSet<(LinkId, u32)>,
     syncing: Syncing,
     mailboxes: Mailboxes,
+    /// The sessions that wait until this device holds what their owners left.
+    owed: BTreeSet<SessionId>,
+    custodian: custody::Custodian,
     out: Outputs,
     last: Lsn,
     durable: Lsn,
@@ -174,7 +178,7 @@ impl Endpoint {
             self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
         } else if let Some(birth) = self.births.remove(&id) {
             self.on_birth(now, birth, sig);
-        } else if !self.on_mailbox_signed(now, id, sig) {
+        } else if !self.on_mailbox_signed(now, id, sig) && !self.on_hosted_signed(id, sig) {
             self.on_entry_signed(now, id, sig);
         }
     }
@@ -411,6 +415,12 @@ impl Endpoint {
         }
         if let Some((from, data)) = fx.fetch {
             self.start_fetch(now, id, from, data);
+        }
+        if fx.owed {
+            self.owed.insert(id);
+        }
+        if wrote || fx.owed {
+            self.pump_owed(now);
         }
         if wrote {
             self.sync_session(now, id);

@@ -7,8 +7,8 @@ use core::cmp::Reverse;
 
 use crate::clause::{Clause, Rules};
 use crate::data::session_id;
-use crate::limits::MAX_CHAIN;
-use crate::wire::{DeviceId, Hash, Kind, Proven, Record, SessionId};
+use crate::limits::{MAX_CHAIN, MAX_RECORDS};
+use crate::wire::{DeviceId, Hash, Kind, Proven, Record, SessionId, Signed};
 use crate::{Code, Violation};
 
 /// The records of a session that this device knows, all branches, and the highest of them.
@@ -122,26 +122,74 @@ impl Chain {
         out
     }
 
+    /// The records behind `from` up to the head, as [`Chain::suffix`] gives them, in pages of at most so many bytes and
+    /// MAX_RECORDS records; one page at least.
+    pub fn pages(&self, from: &Hash, room: usize) -> Vec<Vec<Signed<Record>>> {
+        let mut pages: Vec<Vec<_>> = alloc::vec![Vec::new()];
+        let mut size = 0;
+        for record in self.suffix(from) {
+            let len = record.signed().body_bytes().len() + 66;
+            size += len;
+            if size > room || pages.last().is_some_and(|page| page.len() == MAX_RECORDS) {
+                pages.push(Vec::new());
+                size = len;
+            }
+            if let Some(page) = pages.last_mut() {
+                page.push(record.signed().clone());
+            }
+        }
+        pages
+    }
+
+    /// Whether one record that is known is higher than another that is.
+    pub fn is_above(&self, high: &Hash, low: &Hash) -> bool {
+        match (self.nodes.get(high), self.nodes.get(low)) {
+            (Some(high), Some(low)) => high.rank() > low.rank(),
+            _ => false,
+        }
+    }
+
+    /// The record of those from the head back to `id` that follows `id`; none if `id` is the head or no ancestor of it.
+    pub fn next_to_head(&self, id: &Hash) -> Option<&Proven<Record>> {
+        self.ancestry(self.head.record.id()).find(|record| record.body().parent == *id)
+    }
+
+    /// The tenure of the grantor by a record: what the newest delegate by another hand names. None if no service was
+    /// delegated to.
+    pub fn tenure(&self, id: &Hash) -> Option<Hash> {
+        let grantor = self.get(id)?.body().grantor;
+        let named = |record: &&Proven<Record>| {
+            let body = record.body();
+            body.kind == Kind::Delegate.number() && body.grantor == grantor && body.signer != grantor
+        };
+        self.ancestry(*id).find(named).map(|record| record.body().roster)
+    }
+
     /// Whether a record that is known follows `id` and is signed by its grantor: proof that its owner has it.
     pub fn continued(&self, id: &Hash) -> bool {
         let Some(parent) = self.get(id) else { return false };
         self.records().any(|child| child.body().parent == *id && child.body().signer == parent.body().grantor)
     }
 
-    /// The session's members: the genesis names them, and every owner and grantor becomes one.
+    /// The session's members: the genesis names them, and every owner becomes one.
     pub fn is_member(&self, device: &DeviceId) -> bool {
         self.records().any(|record| {
             let body = record.body();
             let listed = body.genesis.get().is_some_and(|genesis| genesis.members.contains(device));
-            body.owner == *device || body.grantor == *device || listed
+            body.owner == *device || listed
         })
+    }
+
+    /// Whether a record names this device as grantor: it may know the chain, whether it is a member or not.
+    pub fn is_grantor(&self, device: &DeviceId) -> bool {
+        self.records().any(|record| record.body().grantor == *device)
     }
 
     /// Every member, ascending.
     pub fn members(&self) -> Vec<DeviceId> {
         let mut out = Vec::new();
         for record in self.records() {
-            out.extend([record.body().owner, record.body().grantor]);
+            out.push(record.body().owner);
             out.extend(record.body().genesis.iter().flat_map(|genesis| genesis.members.iter()).copied());
         }
         out.retain(|device| !device.is_zero());
@@ -173,7 +221,8 @@ impl Chain {
         match kind {
             Kind::Takeover => {
                 let own = record.owner == record.signer && record.grantor == record.signer;
-                rules.ensure(Clause::HO_CHAIN_5, own && self.is_member(&record.signer), Code::HO_CHAIN)?;
+                let fits = own && self.is_member(&record.signer) || is_by_lease(parent, record);
+                rules.ensure(Clause::HO_CHAIN_5, fits, Code::HO_CHAIN)?;
             }
             _ => rules.ensure(Clause::HO_CHAIN_2, record.signer == parent.grantor, Code::HO_CHAIN)?,
         }
@@ -186,6 +235,13 @@ impl Node {
     fn rank(&self) -> (u64, Hash, u64, Reverse<Hash>) {
         (self.record.body().term, self.opener, self.record.body().n, Reverse(self.record.id()))
     }
+}
+
+/// Whether a takeover is one by which a grantor that isn't the owner makes another device the owner.
+fn is_by_lease(parent: &Record, record: &Record) -> bool {
+    let service = record.signer == parent.grantor && parent.grantor != parent.owner;
+    let other = !record.owner.is_zero() && record.owner != parent.owner && record.owner != record.signer;
+    service && other && (record.grantor == record.signer || record.grantor == record.owner)
 }
 
 fn check_genesis(rules: Rules, record: &Record) -> Result<(), Violation> {
