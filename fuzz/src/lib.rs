@@ -13,6 +13,7 @@ mod frames;
 mod input;
 mod link;
 mod path;
+mod receipt;
 mod restore;
 mod roster;
 mod service;
@@ -31,6 +32,7 @@ pub use frames::frames;
 pub use input::Input;
 pub use link::link;
 pub use path::path;
+pub use receipt::receipt;
 pub use restore::restore;
 pub use roster::roster;
 pub use service::service;
@@ -66,6 +68,7 @@ targets! {
     sync 1000,
     transfer 2000,
     path 2000,
+    receipt 500,
     chain 2000,
     link 2000,
     endpoint 500,

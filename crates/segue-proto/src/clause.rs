@@ -182,6 +182,8 @@ clauses! {
     HO_TIME_1 = "HO-TIME-1" "every request ends by its deadline; before the GRANT the source stays primary",
     HO_TIME_2 = "HO-TIME-2" "a source whose deadline passes after the GRANT reports that it is pending",
     HO_TIME_3 = "HO-TIME-3" "a target whose WANT is out when its deadline passes reports the outcome once it is known",
+    HO_RECEIPT_1 = "HO-RECEIPT-1" "a receipt holds the chain, WANT, FINAL and the proof that the new owner has the record",
+    HO_RECEIPT_2 = "HO-RECEIPT-2" "what moved and what stayed is stated by the old owner or the new one",
     HO_WRITE_1 = "HO-WRITE-1" "exclusive parts are written by the primary under the head only",
     HO_WRITE_2 = "HO-WRITE-2" "a fenced primary's writes are kept as a labelled copy",
     HO_STORE_1 = "HO-STORE-1" "a store without proven continuity owns nothing and signs no record until granted anew",

@@ -53,6 +53,7 @@ mod keys;
 mod mailbox;
 mod node;
 mod parts;
+mod receipt;
 mod requests;
 mod stats;
 mod storage;
@@ -103,6 +104,7 @@ pub use keys::{KEY_FILE, device_id, load_or_create_key};
 pub use mailbox::MailboxHost;
 pub use node::{Node, Receipt, Request, RequestKind};
 pub use parts::{Delivered, OPS_PAGE, Register};
+pub use receipt::SignedReceipt;
 pub use stats::Stats;
 pub use storage::{BlobSource, ReadAt};
 pub use v2::{Data, Ends, HandoffEvent, HandoffV2};
@@ -113,5 +115,6 @@ pub use segue_proto::{
     SessionView, Ticket, Token, UsageError,
     account::{BadInvite, Invite},
     data::{PartKind, named_part},
+    handoff::Handed,
     wire::{ActorId, DeviceId, Hash, Message, PartId, SessionId},
 };

@@ -62,6 +62,7 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "data" => objects::data(),
         "sync" => sync::seeds(),
         "path" => named("path", ["a", "folder/file.txt", "été/日本", ".hidden", "COM10", "a b/c"].map(Vec::from)),
+        "receipt" => objects::receipts(),
         "transfer" => scripts::transfer(),
         "chain" => scripts::chain(),
         "link" => scripts::link(),

@@ -7,6 +7,7 @@ mod edit;
 pub(crate) mod id;
 mod link;
 mod pull;
+mod receipt;
 mod receive;
 mod send;
 mod serve;
@@ -31,7 +32,9 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Revoke(args) => devices::revoke(&args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Sync(args) => sync::run(args).await,
+        Command::Owner(args) if args.receipt.is_some() => receipt::write(&args).await,
         Command::Owner(args) => owner::run(&args).await,
+        Command::Receipt(args) => receipt::run(&args.what),
         Command::Certify(_) | Command::Adapter(_) | Command::Id(_) => Ok(Exit::Usage),
     }
 }

@@ -318,6 +318,17 @@ impl Endpoint {
         (!waits).then_some(if stands { Ok(*record) } else { Err(crate::Code::HO_FENCED) })
     }
 
+    /// The records of a session's handoffs for which [`Endpoint::receipt`] has a receipt, oldest first.
+    pub fn receipts(&self, session: &SessionId) -> Vec<Hash> {
+        self.sessions.get(session).map(Session::receipts).unwrap_or_default()
+    }
+
+    /// A receipt for a handoff that this device gave or took, to be signed; none if nothing of it is kept, or it isn't
+    /// acknowledged yet.
+    pub fn receipt(&self, session: &SessionId, record: &Hash) -> Option<crate::handoff::Draft> {
+        self.sessions.get(session)?.receipt(record)
+    }
+
     /// Whether a device may learn of a session: it is a member, or vouched for by the application or the account.
     pub fn is_shared_with(&self, session: &SessionId, device: &DeviceId) -> bool {
         self.vouches(device) || self.sessions.get(session).is_some_and(|session| session.chain().is_member(device))

@@ -122,6 +122,13 @@ impl Chain {
         out
     }
 
+    /// The records from the genesis to one that is known, oldest first.
+    pub fn path(&self, id: &Hash) -> Vec<&Proven<Record>> {
+        let mut out: Vec<_> = self.ancestry(*id).collect();
+        out.reverse();
+        out
+    }
+
     /// Whether a record that is known follows `id` and is signed by its grantor: proof that its owner has it.
     pub fn continued(&self, id: &Hash) -> bool {
         let Some(parent) = self.get(id) else { return false };

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::receipt::Tallies;
 use crate::clause::Rules;
 use crate::journal::Write;
 use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Op};
@@ -31,6 +32,10 @@ pub trait Holdings {
     fn forget_claims(&mut self) -> Vec<Write>;
     /// Keeps what was written under `record` as a labelled copy; returns the writes and how many copies they make.
     fn copy_aside(&mut self, record: &Hash) -> (Vec<Write>, usize);
+    /// What of this device's data a FINAL on this manifest covers, and what it doesn't; none if that isn't known.
+    fn tally(&self, _manifest: &Hash) -> Option<Tallies> {
+        None
+    }
     /// Whether `actor` wrote ops here that the newest manifest fetched doesn't know.
     fn is_ahead(&self, actor: &ActorId) -> bool;
 }

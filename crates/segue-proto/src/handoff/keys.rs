@@ -15,6 +15,8 @@ pub const NAME: u8 = b'n';
 pub const GRANT: u8 = b'g';
 /// The own WANT that the newest grant to this device answers.
 pub const CLAIM: u8 = b'w';
+/// What a receipt needs of a handoff, by its record.
+pub const RECEIPT: u8 = b'e';
 /// There while the store's continuity isn't proven.
 pub const UNPROVEN: u8 = b'u';
 /// Manifests that are held complete, by hash.

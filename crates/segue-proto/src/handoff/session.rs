@@ -9,6 +9,7 @@ use super::effects::{Ctx, Effects, Hold, SignFor};
 use super::holdings::Holdings;
 use super::keys;
 use super::lapsed::Lapsed;
+use super::receipt::Kept;
 use super::source::Source;
 use super::target::Target;
 use super::wants::LiveWant;
@@ -56,6 +57,8 @@ pub struct Session<H> {
     pub(super) target: Target,
     pub(super) lapsed: Vec<Lapsed>,
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
+    /// What receipts need, by record.
+    pub(super) receipts: BTreeMap<Hash, Kept>,
     /// The newest head that each peer is known to hold.
     pub(super) peer_heads: BTreeMap<DeviceId, Hash>,
     /// The session's data.
@@ -85,6 +88,8 @@ pub struct ProvenAck {
     pub record: Hash,
     /// Who signed.
     pub by: DeviceId,
+    /// The signature.
+    pub sig: Sig,
 }
 
 impl<H: Holdings> Session<H> {
@@ -102,6 +107,7 @@ impl<H: Holdings> Session<H> {
             target: Target::default(),
             lapsed: Vec::new(),
             wants: BTreeMap::new(),
+            receipts: BTreeMap::new(),
             peer_heads: BTreeMap::new(),
             holdings,
         }

@@ -13,7 +13,7 @@ use crate::clause::Rules;
 use crate::clock::Instant;
 use crate::event::HandoffId;
 use crate::wire::codec::decode;
-use crate::wire::{DeviceId, Grant, Nonce, Proven, Record, Signed, SignedBody, Want};
+use crate::wire::{DeviceId, Grant, Hash, Nonce, Proven, Record, Signed, SignedBody, Want};
 
 /// The journal's entries of one session.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,7 @@ pub struct Stored {
     records: Vec<Vec<u8>>,
     grant: Option<Vec<u8>>,
     claim: Option<Vec<u8>>,
+    receipts: Vec<(Hash, Vec<u8>)>,
     unproven: bool,
     /// What the session's data is made of: letter, rest of the key, value.
     pub data: Vec<(u8, Vec<u8>, Vec<u8>)>,
@@ -39,6 +40,7 @@ impl Stored {
             keys::RECORD => self.records.push(value),
             keys::GRANT => self.grant = Some(value),
             keys::CLAIM => self.claim = Some(value),
+            keys::RECEIPT => self.receipts.push((Hash::new(*rest.first_chunk()?), value)),
             keys::UNPROVEN => self.unproven = true,
             _ => self.data.push((letter, rest.to_vec(), value)),
         }
@@ -69,6 +71,9 @@ impl Stored {
         if let Some(grant) = self.grant {
             let grant: Grant = decode(Rules::ALL, &grant).map_err(|why| format!("the GRANT: {why}"))?;
             session.restore_grant(now, handoff, grant);
+        }
+        for (record, kept) in self.receipts {
+            session.restore_receipt(record, &kept).map_err(|why| format!("what a receipt needs: {why}"))?;
         }
         if self.unproven {
             session.distrust_store();

@@ -303,6 +303,7 @@ impl<H: Holdings> Session<H> {
         if self.unproven {
             ctx.fx.writes.push(keys::delete(self.id(), keys::UNPROVEN, &[]));
         }
+        self.keep_receipt(ctx, id, grant.want.signed().clone(), grant.end.signed().clone());
         self.claim = Some(grant.want);
         self.unproven = false;
         self.activate(ctx, id);

@@ -34,6 +34,9 @@ enum Action {
     Write(u8),
     Timeout(u8),
     Forge(u8, Forgery),
+    Accept(u8),
+    Reject(u8),
+    Cancel(u8),
 }
 
 /// Records that a member makes up.
@@ -91,6 +94,12 @@ impl Model for Segue {
             if budget.timeout > 0 && session.next_timeout().is_some_and(|at| at.micros() <= TIMEOUT) {
                 actions.push(Action::Timeout(device));
             }
+            if it.asked.is_some() {
+                actions.extend([Action::Accept(device), Action::Reject(device)]);
+            }
+            if budget.answer > 0 && (primary || !it.pending.is_empty()) {
+                actions.push(Action::Cancel(device));
+            }
             if budget.forge > 0 && device == 2 {
                 let kinds = [Forgery::NotGrantor, Forgery::NoParent, Forgery::WrongNumber, Forgery::Inform];
                 actions.extend(kinds.map(|kind| Action::Forge(device, kind)));
@@ -135,6 +144,19 @@ impl Model for Segue {
             Action::Timeout(device) => {
                 world.budget.timeout -= 1;
                 world.run(rules, device, Instant::from_micros(TIMEOUT), |s, ctx| s.on_timeout(ctx));
+            }
+            Action::Accept(device) | Action::Reject(device) => {
+                world.budget.answer = world.budget.answer.saturating_sub(1);
+                let token = world.devices[usize::from(device)].asked.take().unwrap_or(Hash::ZERO);
+                let accepts = matches!(action, Action::Accept(_));
+                world.run(rules, device, Instant::ZERO, |s, ctx| {
+                    let _ =
+                        if accepts { s.accept_offer(ctx, token).is_some() } else { s.reject_offer(ctx, token, None) };
+                });
+            }
+            Action::Cancel(device) => {
+                world.budget.answer -= 1;
+                world.run(rules, device, Instant::ZERO, |s, ctx| s.cancel(ctx).unwrap_or(()));
             }
             Action::Forge(device, kind) => {
                 world.budget.forge -= 1;
@@ -246,6 +268,7 @@ const FACETS: &[(&str, Budget)] = &[
     ("taken over, restored", Budget { takeover: 1, restore: 1, write: 0, timeout: 0, request: 0, ..CALM }),
     ("crashed, restored, timed out, written", Budget { crash: 1, restore: 1, request: 0, ..CALM }),
     ("asked for, timed out, taken over, crashed", Budget { initiate: 0, write: 0, crash: 1, takeover: 1, ..CALM }),
+    ("answered with no, withdrawn, crashed", Budget { answer: 2, crash: 1, timeout: 0, request: 0, ..CALM }),
     ("forged and told", Budget { forge: 1, timeout: 0, request: 0, ..CALM }),
 ];
 
@@ -279,7 +302,7 @@ fn every_seeded_mistake_is_caught() {
 }
 
 const CALM: Budget =
-    Budget { initiate: 1, request: 1, takeover: 0, crash: 0, restore: 0, write: 1, timeout: 1, forge: 0 };
+    Budget { initiate: 1, request: 1, takeover: 0, crash: 0, restore: 0, write: 1, timeout: 1, forge: 0, answer: 0 };
 const CRASHES: Budget = Budget { crash: 1, ..CALM };
 const TAKEN: Budget = Budget { takeover: 1, ..CALM };
 const RESTORED: Budget = Budget { restore: 1, initiate: 2, ..CALM };

@@ -112,6 +112,8 @@ pub(crate) struct Device {
     pub restored: bool,
     /// The store doesn't know yet that the device knows that.
     pub unproven: bool,
+    /// An offer waits for the user. Lost in a crash.
+    pub asked: Option<Id>,
 }
 
 /// How much may still happen: what makes the model finite.
@@ -125,6 +127,8 @@ pub(crate) struct Budget {
     pub write: u8,
     pub timeout: u8,
     pub forge: u8,
+    /// What users say of offers by their own choice, a no or a withdrawal among it; beyond that they accept at once.
+    pub answer: u8,
 }
 
 /// A state of the world.
@@ -200,6 +204,7 @@ impl World {
                 held,
                 restored: false,
                 unproven: false,
+                asked: None,
             }
         };
         World {
@@ -267,6 +272,9 @@ impl World {
         todo.extend(fx.fetch.map(|(_, data)| Todo::Fetch(data)));
         for (_, event) in fx.events {
             match event {
+                Event::HandoffRequest { token, .. } if self.budget.answer > 0 => {
+                    self.devices[usize::from(device)].asked = Some(token);
+                }
                 Event::HandoffRequest { token, .. } => todo.push_back(Todo::Accept(token)),
                 Event::HandoffResolved { result: Ok(record), .. } => {
                     self.note(laws::resolved(self, device, session, &record));
@@ -329,7 +337,7 @@ impl World {
                 let proven: Vec<_> = records.iter().filter_map(|r| r.open(rules).ok()).map(Proven::assume).collect();
                 let ack = ack.get().and_then(|ack| {
                     let by = proven.iter().find(|r: &&Proven<Record>| r.id() == ack.record)?.body().owner;
-                    Some(ProvenAck { record: ack.record, by: if by == from { by } else { from } })
+                    Some(ProvenAck { record: ack.record, by: if by == from { by } else { from }, sig: ack.sig })
                 });
                 self.run(rules, packet.to, now, |s, ctx| s.on_head(ctx, from, proven, more, ack));
             }
@@ -401,6 +409,7 @@ impl World {
     pub(crate) fn crash(&mut self, rules: Rules, device: u8) {
         let it = &mut self.devices[usize::from(device)];
         (it.pending, it.held) = Default::default();
+        it.asked = None;
         it.session = open(rules, device, &it.disk).map(Known::new);
         if it.unproven {
             self.distrust(rules, device);

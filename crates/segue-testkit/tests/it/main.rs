@@ -5,6 +5,7 @@ mod determinism;
 mod faults;
 mod flights;
 mod mailbox;
+mod mixed;
 mod pairs;
 mod recovery;
 mod smoke;

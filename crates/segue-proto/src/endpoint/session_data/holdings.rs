@@ -1,17 +1,17 @@
 //! A session's data as the handoff machines see it.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{Mark, SessionData, Staged, has_values};
 use crate::clause::{Clause, Rules};
 use crate::data::{Part, PartKind, State};
-use crate::handoff::{Holdings, Release, keys};
+use crate::handoff::{Holdings, Release, Tallies, keys};
 use crate::journal::Write;
 use crate::limits::MAX_INLINE_BYTES;
 use crate::sync::Change;
 use crate::wire::codec::encode;
-use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Op, PartId};
+use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, List, Op, PartId, Tally};
 use crate::{Code, Violation};
 
 impl Holdings for SessionData {
@@ -132,6 +132,27 @@ impl Holdings for SessionData {
         self.copies += writes.len();
         let made = writes.len();
         (writes, made)
+    }
+
+    fn tally(&self, manifest: &Hash) -> Option<Tallies> {
+        let state = self.state.as_ref()?;
+        let mark = self.marks.iter().find(|mark| mark.data.manifest == *manifest)?;
+        let (mut moved, mut left) = (BTreeMap::new(), BTreeMap::new());
+        let mut then = mark.roots.iter().peekable();
+        for (part, root) in state.rooted() {
+            while then.peek().is_some_and(|(id, _)| *id < part.part) {
+                then.next();
+            }
+            let same = then.peek().is_some_and(|(id, old)| *id == part.part && old == root);
+            // The last exclusive ops go in the GRANT.
+            let covered = same || part.kind == PartKind::Exclusive.number();
+            let sum = if covered { &mut moved } else { &mut left };
+            let tally = sum.entry(part.kind).or_insert(Tally { kind: part.kind, parts: 0, bytes: 0 });
+            tally.parts += 1;
+            tally.bytes = tally.bytes.saturating_add(state.weight(part));
+        }
+        let list = |sum: BTreeMap<u16, Tally>| List::new(sum.into_values().collect());
+        Some((list(moved)?, list(left)?))
     }
 
     fn is_ahead(&self, actor: &ActorId) -> bool {
