@@ -39,8 +39,8 @@ fn frames(bytes: &[u8]) {
     for part in state.parts() {
         let Some(stream) = state.stream(&part.part) else { continue };
         assert_eq!(stream.tips(), part.strands.to_vec());
-        assert_eq!(stream.in_order().len(), stream.len());
-        assert_eq!(stream.arrived(0).count(), stream.len());
+        assert!(stream.in_order().len() <= stream.len());
+        assert!(stream.arrived(0).count() <= stream.len());
     }
 }
 

@@ -69,7 +69,7 @@ impl Side for Nodes {
             if page.is_empty() {
                 self.nodes[device].next_event().await.expect("a node");
             }
-            self.read[device] += page.len();
+            self.read[device] = page.last().map_or(self.read[device], |op| op.next);
             let others = page.into_iter().filter(|op| !op.own).map(|op| op.body);
             let before = self.arrived[device].len();
             self.arrived[device].extend(others);

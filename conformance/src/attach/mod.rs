@@ -89,7 +89,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 25] = [
+pub const COMMANDS: [&str; 27] = [
     "trust",
     "distrust",
     "create",
@@ -113,6 +113,8 @@ pub const COMMANDS: [&str; 25] = [
     "accept-link",
     "confirm-link",
     "revoke",
+    "take-in",
+    "compact",
     "use-mailbox",
     "host-mailbox",
 ];

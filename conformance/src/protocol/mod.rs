@@ -52,6 +52,8 @@ tagged! { Command {
     AcceptLink = "accept-link" { invite }
     ConfirmLink = "confirm-link" { device, yes }
     Revoke = "revoke" { device }
+    TakeIn = "take-in" { session, part, actor }
+    Compact = "compact" { session, part, content }
     UseMailbox = "use-mailbox" { mailbox }
     HostMailbox = "host-mailbox" { box_envelopes, box_bytes, device_bytes, bytes }
 } }
@@ -83,6 +85,9 @@ tagged! { Event {
     DeviceRevoked = "device-revoked" { device, by }
     OwnerRevoked = "owner-revoked" { session, owner }
     Changed = "changed" { session, parts }
+    Reread = "reread" { session, parts }
+    SetAside = "set-aside" { session, parts }
+    Compacted = "compacted" { session }
     Synced = "synced" { session, peer }
     Exchanged = "exchanged" { mailbox }
 } }
@@ -97,7 +102,8 @@ object! { Outputs { control, bulk, closes, chunks, batches, events, timeout } }
 object! { Refusal { code, text } }
 object! { Violation { code, clause } }
 object! { SessionState {
-    role, head, parent, term, taker, n, owner, entitled, root, files, named, conflicts, exclusive, copies, pending
+    role, head, parent, term, taker, n, owner, entitled, root, files, named, conflicts, exclusive, copies, pending,
+    aside, kept
 } }
 
 object! { AccountState { account, members, revoked } }

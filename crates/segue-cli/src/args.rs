@@ -65,6 +65,12 @@ pub(crate) enum Command {
     /// --keep-both, which gives each version of a file a name of its own.
     #[command(after_help = EXIT_CODES)]
     Conflicts(Conflicts),
+    /// List what revoked devices wrote past the point up to which it was accepted, or take it in
+    ///
+    /// It is kept, and is no part of any session, until a user takes it in. No other process may use the state directory
+    /// meanwhile.
+    #[command(after_help = EXIT_CODES)]
+    Aside(Aside),
     /// Make this device the owner without the owner's help
     ///
     /// What the old owner still writes becomes a labelled copy.
@@ -342,6 +348,18 @@ pub(crate) struct Edit {
     /// repeated, those with an address first. It may read all sessions of this device while the editor is open
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) device: Vec<Who>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Aside {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as `segue owner` prints it [default: all sessions]
+    #[arg(value_parser = session)]
+    pub(crate) session: Option<SessionId>,
+    /// Take in what is listed under this number, and all else of the same writer in the same part
+    #[arg(long, value_name = "N", requires = "session")]
+    pub(crate) take: Option<usize>,
 }
 
 #[derive(Debug, clap::Args)]

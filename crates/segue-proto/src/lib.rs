@@ -25,7 +25,7 @@ pub mod wire;
 pub use clause::{Clause, Rules};
 pub use clock::Instant;
 pub use endpoint::{
-    ContentId, ContentRead, ContentWrite, Endpoint, Hosted, Incoming, OpenError, Search, Serve, Served, SessionView,
+    ContentId, ContentRead, ContentWrite, Endpoint, Hosted, Incoming, OpenError, Search, Serve, Served, SessionView, SetAside,
     SignId, SignRequest, Ticket, UnwrapId, UnwrapRequest,
 };
 pub use errors::{Code, Outcome, UsageError, Violation};

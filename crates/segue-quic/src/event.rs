@@ -80,6 +80,27 @@ pub enum Event {
         /// The parts, ascending.
         parts: Vec<PartId>,
     },
+    /// Ops or values that were taken in aren't part of the data any more: what the application made of these parts, it makes
+    /// anew.
+    Reread {
+        /// The session.
+        session: SessionId,
+        /// The parts, ascending.
+        parts: Vec<PartId>,
+    },
+    /// Ops of a session were let go that all members hold in a snapshot.
+    Compacted {
+        /// The session.
+        session: SessionId,
+    },
+    /// Something that a revoked device wrote past its cut is set aside: kept, and no part of the data.
+    /// [`crate::Node::set_aside`] lists it.
+    SetAside {
+        /// The session.
+        session: SessionId,
+        /// The parts that it is of, ascending.
+        parts: Vec<PartId>,
+    },
     /// All that a device had of a session when it linked is held here, durably.
     Synced {
         /// The session.

@@ -23,6 +23,8 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod aside;
+mod compaction;
 mod builder;
 mod bulk;
 mod conflicts;
@@ -73,6 +75,7 @@ pub mod bare {
 
 pub use account::{Account, LinkedDevice, RevokedDevice};
 pub use builder::Builder;
+pub use compaction::{COMPACT_AFTER, PartSnapshot};
 pub use conflicts::{Ask, Conflict, Content, KeepBoth, KeepLatest, Merge, Resolution, Strategy, Version};
 pub use error::{Error, HandoffError, OpenError};
 pub use event::{EVENT_QUEUE, Event};
@@ -86,8 +89,8 @@ pub use storage::{BlobSource, ReadAt};
 
 pub use ed25519_dalek::SigningKey;
 pub use segue_proto::{
-    Code, Continuity, Generation, HandoffId, Hosted, Instant, Outcome, Policy, SessionRole, SessionView, Ticket, Token,
-    UsageError,
+    Code, Continuity, Generation, HandoffId, Hosted, Instant, Outcome, Policy, SessionRole, SessionView, SetAside, Ticket,
+    Token, UsageError,
     account::{BadInvite, Invite},
     data::{PartKind, named_part},
     wire::{ActorId, DeviceId, Hash, Message, PartId, SessionId},

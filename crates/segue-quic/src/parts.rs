@@ -48,6 +48,8 @@ pub struct Delivered {
     pub time_ms: u64,
     /// What was written.
     pub body: Bytes,
+    /// Where [`Node::ops`] goes on behind it.
+    pub next: usize,
 }
 
 /// Taking part.
@@ -167,9 +169,10 @@ impl Node {
         self.write_part("write the op", session, id, PartKind::Opaque, ops).await
     }
 
-    /// The ops of an opaque part from the `from`th on, in the order in which this device took them in: each once, and
-    /// each after those that its writer had read (DATA-STREAM-1). Own ones are among them. At most [`OPS_PAGE`] bytes, so
-    /// ask again from where the answer ended until there are none; [`crate::Event::Changed`] tells of more.
+    /// The ops of an opaque part from a place on, 0 at first, in the order in which this device took them in: each once,
+    /// and each after those that its writer had read (DATA-STREAM-1). Own ones are among them. At most [`OPS_PAGE`] bytes,
+    /// so ask again from [`Delivered::next`] of the last until there are none; [`crate::Event::Changed`] tells of more,
+    /// [`crate::Event::Reread`] that what was made of them is to be made anew, from 0.
     ///
     /// # Errors
     /// `UnknownSession`; [`Error::Stopped`].
@@ -183,7 +186,7 @@ impl Node {
                 left = left.saturating_sub(op.body.len() + OP);
                 fits
             };
-            stream.arrived(from).take_while(fits).map(|op| delivered(op, own)).collect()
+            stream.arrived(from as u64).take_while(fits).map(|op| delivered(op, own)).collect()
         })
         .await
     }
@@ -247,5 +250,6 @@ const OP: usize = 64;
 fn delivered(op: Held<'_>, own: ActorId) -> Delivered {
     let time_ms = u64::from_be_bytes(*op.hlc.as_bytes()) >> 16;
     let body = Bytes::copy_from_slice(op.body);
-    Delivered { writer: op.actor, own: op.actor == own, seq: op.seq, time_ms, body }
+    let next = usize::try_from(op.place).unwrap_or(usize::MAX).saturating_add(1);
+    Delivered { writer: op.actor, own: op.actor == own, seq: op.seq, time_ms, body, next }
 }

@@ -1,5 +1,6 @@
-//! Chapter account: linking, the roster, revocation.
+//! Chapter account: linking, the roster, revocation, and what is set aside by it.
 
+mod cut;
 mod linking;
 mod revoke;
 mod roster;
@@ -7,6 +8,6 @@ pub(super) mod scene;
 
 use super::Case;
 
-pub(super) fn chapters() -> [&'static [Case]; 3] {
-    [linking::CASES, roster::CASES, revoke::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 4] {
+    [linking::CASES, roster::CASES, revoke::CASES, cut::CASES]
 }

@@ -196,7 +196,7 @@ fn says(lab: &mut Lab, peer: &Peer, link: LinkId) {
 }
 
 /// The entry that no other of these cites.
-fn last_of(family: &Family) -> segue_proto::wire::Hash {
+pub(super) fn last_of(family: &Family) -> segue_proto::wire::Hash {
     let bodies: Vec<_> = family.entries.iter().filter_map(|entry| entry.open(segue_proto::Rules::ALL).ok()).collect();
     let cited = |id: &segue_proto::wire::Hash| bodies.iter().any(|body| body.parents.contains(id));
     family.entries.iter().map(Signed::id).find(|id| !cited(id)).unwrap_or(family.account)

@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+mod aside;
 mod change;
 mod conflicts;
 pub(crate) mod devices;
@@ -24,6 +25,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Pull(args) => pull::run(args).await,
         Command::Edit(args) => edit::run(args).await,
         Command::Conflicts(args) => conflicts::run(&args).await,
+        Command::Aside(args) => aside::run(&args).await,
         Command::Takeover(args) => change::takeover(&args).await,
         Command::Close(args) => change::close(&args).await,
         Command::Link(args) => link::run(args).await,

@@ -167,11 +167,32 @@ impl Editor {
         match change {
             // A refused op is counted by the document, a broken document says so in the status line.
             Change::Op(op) => drop(self.doc.apply(&op)),
+            Change::Reread(base, ops) => self.reread(base.as_deref(), &ops),
             Change::Online(names) => self.status.online = names,
             Change::Link(linked) => self.status.linked = linked,
             Change::Saved(upto) => self.status.saved = upto,
             Change::Received(upto) => self.status.received = upto,
             Change::Failed(why) => self.status.failed = Some(harmless(&why, NOTE)),
+        }
+    }
+
+    /// Makes the text anew. What was typed and isn't flushed yet was flushed before: `exchange` does that first.
+    fn reread(&mut self, base: Option<&[u8]>, ops: &[Vec<u8>]) {
+        let made = YrsText::open(base).and_then(|mut doc| {
+            // What every device refuses is no text anywhere.
+            ops.iter().for_each(|op| drop(doc.apply(op)));
+            doc.watch()?;
+            doc.remember()?;
+            Ok(doc)
+        });
+        match made {
+            Ok(doc) => {
+                self.doc = doc;
+                self.cursor = self.cursor.min(self.rope().len_chars());
+                self.top = 0;
+                self.status.note = Some("the text was read anew; what a revoked device wrote is under: segue aside".into());
+            }
+            Err(error) => self.status.failed = Some(harmless(&error.to_string(), NOTE)),
         }
     }
 

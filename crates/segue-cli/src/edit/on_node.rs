@@ -5,7 +5,7 @@ use std::sync::mpsc as sync;
 use std::time::{Duration, Instant};
 
 use segue_crdt::{Document, DocumentError, YrsText};
-use segue_quic::{DeviceId, Event, Node, PartKind, SessionId, named_part};
+use segue_quic::{COMPACT_AFTER, DeviceId, Event, Node, PartKind, SessionId, SessionRole, named_part};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -24,6 +24,12 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 /// How often is looked at who has what: twice as often as a person notices.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// After how many looks the primary considers a snapshot: every minute.
+const COMPACT_LOOKS: u64 = 240;
+
+/// What the content of the text's snapshots is: an update of Yjs, in its first encoding.
+const YRS: u32 = 1;
 
 /// The editor's end.
 pub(crate) struct OnNode {
@@ -79,14 +85,15 @@ pub(crate) async fn open(
     names: BTreeMap<DeviceId, String>,
 ) -> Result<(OnNode, Carrier, YrsText), Failure> {
     let broken = |error: DocumentError| Failure::failed(format!("session {session}: can't open its text: {error}"));
-    let mut document = YrsText::open(None).map_err(broken)?;
+    let base = node.part_snapshot(session, PART).await?;
+    let mut document = YrsText::open(base.as_ref().map(|base| &*base.bytes)).map_err(broken)?;
     let mut at = 0;
     loop {
         let ops = node.ops(session, PART, at).await?;
         if ops.is_empty() {
             break;
         }
-        at += ops.len();
+        at = ops.last().map_or(at, |op| op.next);
         for op in ops {
             // What every device refuses is no text anywhere.
             if let Err(error @ DocumentError::Broken(_)) = document.apply(&op.body) {
@@ -120,6 +127,7 @@ impl Carrier {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks: u64 = 0;
         loop {
             tokio::select! {
                 biased;
@@ -128,7 +136,13 @@ impl Carrier {
                     None => break,
                 },
                 event = self.node.next_event(), if self.failed.is_none() => self.hear(event).await,
-                _ = ticks.tick() => self.look().await,
+                _ = ticks.tick() => {
+                    self.look().await;
+                    looks += 1;
+                    if looks % COMPACT_LOOKS == 0 {
+                        self.compact().await;
+                    }
+                }
             }
         }
         self.leave().await;
@@ -165,8 +179,13 @@ impl Carrier {
                     self.fetch().await;
                 }
             }
-            // What was dropped may have been a change.
-            Some(Event::Lagged { .. }) => self.fetch().await,
+            Some(Event::Reread { session, parts }) if session == self.session => {
+                if parts.contains(&named_part(&self.session, PartKind::Opaque, PART)) {
+                    self.reread().await;
+                }
+            }
+            // What was dropped may have been a change, or that what is here is to be read anew.
+            Some(Event::Lagged { .. }) => self.reread().await,
             Some(Event::Linked { .. } | Event::Unlinked { .. } | Event::Synced { .. }) => self.look().await,
             Some(Event::DeviceLinked { device, name, .. }) => drop(self.names.insert(device, name)),
             Some(Event::Halted { text }) => self.fail(text),
@@ -180,10 +199,46 @@ impl Carrier {
         while let Ok(ops) = self.node.ops(self.session, PART, self.at).await
             && !ops.is_empty()
         {
-            self.at += ops.len();
+            self.at = ops.last().map_or(self.at, |op| op.next);
             for op in ops.into_iter().filter(|op| !op.own) {
                 self.tell(Change::Op(op.body.to_vec()));
             }
+        }
+    }
+
+    /// Reads all ops anew.
+    async fn reread(&mut self) {
+        let Ok(base) = self.node.part_snapshot(self.session, PART).await else { return };
+        let (mut at, mut all) = (0, Vec::new());
+        while let Ok(ops) = self.node.ops(self.session, PART, at).await
+            && !ops.is_empty()
+        {
+            at = ops.last().map_or(at, |op| op.next);
+            all.extend(ops.into_iter().map(|op| op.body.to_vec()));
+        }
+        self.at = at;
+        self.tell(Change::Reread(base.map(|base| base.bytes.to_vec()), all));
+    }
+
+    /// Gives a snapshot of the text once many of its ops have none, if this device is the session's primary.
+    async fn compact(&mut self) {
+        let due = self.node.loose_ops(self.session, PART).await.is_ok_and(|ops| ops > COMPACT_AFTER);
+        let view = self.node.session(self.session).await;
+        if !due || !view.is_ok_and(|view| view.is_some_and(|view| view.role == SessionRole::Primary)) {
+            return;
+        }
+        let Ok(base) = self.node.part_snapshot(self.session, PART).await else { return };
+        let Ok(mut document) = YrsText::open(base.as_ref().map(|base| &*base.bytes)) else { return };
+        let mut at = 0;
+        while let Ok(ops) = self.node.ops(self.session, PART, at).await
+            && !ops.is_empty()
+        {
+            at = ops.last().map_or(at, |op| op.next);
+            ops.iter().for_each(|op| drop(document.apply(&op.body)));
+        }
+        if let Ok(content) = document.snapshot() {
+            // Ops that came meanwhile, or a document that is too large: it is tried again later.
+            let _ = self.node.snapshot_part(self.session, PART, at, YRS, content).await;
         }
     }
 

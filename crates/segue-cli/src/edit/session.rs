@@ -18,6 +18,9 @@ pub(crate) trait Session {
 pub(crate) enum Change {
     /// An op of another device.
     Op(Vec<u8>),
+    /// The text is another: that of a snapshot, if there is one, and these ops behind it, in order. Something that a revoked
+    /// device wrote was taken out, or this device was away and goes on from a snapshot.
+    Reread(Option<Vec<u8>>, Vec<Vec<u8>>),
     /// The names of the other devices that are online now.
     Online(Vec<String>),
     /// This device reaches another, or none any more.

@@ -42,8 +42,8 @@ pub struct Revoked {
     pub by: DeviceId,
     /// When, by that clock.
     pub made: Hlc,
-    /// What each counted revoke lets stand: only what all of them do, does.
-    pub cuts: Vec<Cut>,
+    /// What each counted revoke lets stand, with its signer: what stands is what for every signer one of its own lets.
+    pub cuts: Vec<(DeviceId, Cut)>,
 }
 
 /// The indices of the entries that an entry has in its past.
@@ -159,7 +159,8 @@ impl<'a> Count<'a> {
         let mut revokes: Vec<_> = by.iter().filter_map(|at| self.nodes.get(*at)).collect();
         revokes.sort_by_key(|revoke| (revoke.entry.body().made, revoke.entry.id()));
         let first = revokes.first()?.entry.body();
-        let cuts = revokes.iter().filter_map(|revoke| revoke.entry.body().cut.get().cloned()).collect();
+        let cut = |revoke: &&Node| Some((revoke.entry.body().signer, revoke.entry.body().cut.get()?.clone()));
+        let cuts = revokes.iter().filter_map(cut).collect();
         let name = self.member(key).map_or(String::new(), |member| member.name);
         Some(Revoked { name, by: first.signer, made: first.made, cuts })
     }

@@ -4,12 +4,14 @@
 //! apart agree once each holds the union.
 
 mod counting;
+mod cuts;
 mod invite;
 pub(crate) mod keys;
 mod linking;
 mod roster;
 
 pub use counting::{Member, Revoked, Standing};
+pub use cuts::{Cuts, End};
 pub use invite::{BadInvite, Invite};
 pub use linking::{check_code, link_proof};
 pub use roster::{Added, Roster};

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::counting::{Count, Past, Standing};
+use super::cuts::Cuts;
 use crate::clause::{Clause, Rules};
 use crate::limits::{MAX_PARENTS, MAX_ROSTER, MAX_WAITING};
 use crate::wire::{Cut, DeviceId, EntryKind, Hash, Proven, RosterEntry};
@@ -206,7 +207,14 @@ impl Roster {
 
     /// Whether a takeover record of a session, signed by a revoked key, stands by the cuts of all who revoked it.
     pub fn cut_covers(&self, device: &DeviceId, covered: impl Fn(&Cut) -> bool) -> bool {
-        self.standing.revoked.get(device).is_none_or(|revoked| revoked.cuts.iter().all(covered))
+        let Some(revoked) = self.standing.revoked.get(device) else { return true };
+        let by = |signer: &DeviceId| revoked.cuts.iter().any(|(by, cut)| by == signer && covered(cut));
+        revoked.cuts.iter().all(|(signer, _)| by(signer))
+    }
+
+    /// What of the strands of revoked devices stands.
+    pub fn cuts(&self) -> Cuts {
+        Cuts::new(&self.standing)
     }
 
     /// The ids of the links and revokes that count.

@@ -3,16 +3,18 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::hashes::root;
+use super::hashes::{actor_id, root};
 use super::manifest::{Manifest, placed};
-use super::objects::{Entry, Part, PartKind};
+use super::objects::{Entry, Part, PartKind, Value};
 use super::path::Tree;
+use super::snapshot::Base;
 use super::stream::{Stream, StreamOp};
-use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_STREAM_BYTES, MAX_STREAM_OPS};
+use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_STREAM_BYTES, MAX_STREAM_OPS, MAX_WRITERS};
 use crate::wire::codec::{decode, encode, encode_into};
 use crate::wire::hash::blob_id;
 use crate::wire::text::clean_name;
-use crate::wire::{ActorId, Announced, Hash, List, Nonce, Op, PartId, SessionId, Text};
+use crate::wire::{DeviceId, Holding, Signed};
+use crate::wire::{ActorId, Announced, Hash, List, Nonce, Op, PartId, SessionId, Text, Tip, Writer};
 use crate::{Clause, Code, Rules, Violation};
 
 /// The parts of a session as this device holds them, with what it takes to write, serve and compare them quickly.
@@ -27,6 +29,12 @@ pub struct State {
     blobs: BTreeMap<Hash, Named>,
     /// The bytes that all parts take in a manifest.
     encoded: usize,
+    /// Who the writers are, as far as they were named. No op and no root depends on it.
+    writers: BTreeMap<ActorId, Writer>,
+    /// The snapshots that parts don't stand on yet.
+    snapshots: BTreeMap<(PartId, Hash), Base>,
+    /// What devices said that they hold of snapshots.
+    holdings: BTreeMap<(PartId, DeviceId), (Signed<Holding>, Holding)>,
 }
 
 /// A part, with its root and the length of its encoding, so that a write costs no more as the session grows.
@@ -74,7 +82,7 @@ impl State {
     pub fn new(session: SessionId, name: &str) -> State {
         let name = Text::new(clean_name(name)).unwrap_or_default();
         let (parts, streams, blobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        State { session, name, parts, streams, tree: Tree::default(), blobs, encoded: 0 }
+        State { session, name, parts, streams, tree: Tree::default(), blobs, encoded: 0, writers: BTreeMap::new(), snapshots: BTreeMap::new(), holdings: BTreeMap::new() }
     }
 
     /// From a manifest that [`Manifest::open`] let pass.
@@ -177,6 +185,118 @@ impl State {
         self.blobs.keys().copied()
     }
 
+    /// Who writes as an actor, if that was named.
+    pub fn writer(&self, actor: &ActorId) -> Option<&Writer> {
+        self.writers.get(actor)
+    }
+
+    /// Notes who writes as an actor. False if that was known, or if there is no room.
+    pub fn name_writer(&mut self, writer: Writer) -> bool {
+        let actor = actor_id(&writer.device, &writer.nonce);
+        self.writers.len() < MAX_WRITERS && self.writers.insert(actor, writer).is_none()
+    }
+
+    /// A snapshot, that a part stands on or that may come to stand for its ops.
+    pub fn snapshot(&self, part: &PartId, id: &Hash) -> Option<&Base> {
+        let base = self.streams.get(part).and_then(Stream::base).filter(|base| base.id == *id);
+        base.or_else(|| self.snapshots.get(&(*part, *id)))
+    }
+
+    /// The snapshots of a part that it doesn't stand on yet.
+    pub(crate) fn waiting(&self, part: &PartId) -> Vec<Hash> {
+        self.snapshots.keys().filter(|(of, _)| of == part).map(|(_, id)| *id).collect()
+    }
+
+    pub(crate) fn keep_snapshot(&mut self, part: PartId, base: Base) {
+        self.snapshots.insert((part, base.id), base);
+    }
+
+    pub(crate) fn drop_snapshot(&mut self, part: &PartId, id: &Hash) -> Option<Base> {
+        self.snapshots.remove(&(*part, *id))
+    }
+
+    /// What a device said last that it holds of the part's snapshots.
+    pub fn holding(&self, part: &PartId, device: &DeviceId) -> Option<&(Signed<Holding>, Holding)> {
+        self.holdings.get(&(*part, *device))
+    }
+
+    pub(crate) fn holdings_of(&self, part: &PartId) -> impl Iterator<Item = &(Signed<Holding>, Holding)> {
+        let part = *part;
+        self.holdings.iter().filter(move |((of, _), _)| *of == part).map(|(_, holding)| holding)
+    }
+
+    pub(crate) fn keep_holding(&mut self, signed: Signed<Holding>, body: Holding) {
+        self.holdings.insert((body.part, body.device), (signed, body));
+    }
+
+    /// Lets a part stand on a snapshot. True if that covers ops that aren't here.
+    pub(crate) fn rest_on(&mut self, part: PartId, kind: u16, base: Base) -> bool {
+        let Some(kind) = PartKind::from_number(kind) else { return false };
+        let mut head = self.part(&part).cloned().unwrap_or_else(|| Part::new(part, kind));
+        let stream = self.streams.entry(part).or_default();
+        let lacks = stream.rest_on(base);
+        head.strands = List::new(stream.tips()).unwrap_or_default();
+        self.put(PartState::new(head));
+        lacks
+    }
+
+    pub(crate) fn stream_mut(&mut self, part: &PartId) -> Option<&mut Stream> {
+        self.streams.get_mut(part)
+    }
+
+    /// Takes the ops of a strand of a log or opaque part behind its `keep`th out again; a part without ops goes.
+    pub(crate) fn cut(&mut self, id: &PartId, actor: &ActorId, keep: u64) -> Vec<(u64, StreamOp)> {
+        let Some(stream) = self.streams.get_mut(id) else { return Vec::new() };
+        let gone = stream.cut(actor, keep);
+        let tips = stream.tips();
+        match self.part(id).cloned() {
+            Some(mut head) if !tips.is_empty() => {
+                head.strands = List::new(tips).unwrap_or_default();
+                self.put(PartState::new(head));
+            }
+            _ => self.remove(id),
+        }
+        gone
+    }
+
+    /// Forgets a part.
+    pub(crate) fn remove(&mut self, id: &PartId) {
+        if let Some(old) = self.parts.remove(id) {
+            self.detach(&old.part);
+            self.encoded -= old.encoded;
+        }
+        self.streams.remove(id);
+    }
+
+    /// What is left of a copy of a part without those of its values that don't stand, and those: the other values, their
+    /// tips and what they had read. What else the copy knows may come from the values that don't stand (DATA-ASIDE-2).
+    ///
+    /// Errors: what [`Manifest::open`] finds wrong with a part.
+    pub(crate) fn sift(
+        &self,
+        rules: Rules,
+        part: &Part,
+        stands: impl Fn(&Value) -> bool,
+    ) -> Result<(Part, Vec<Value>), Violation> {
+        part.check(rules, &self.session, false)?;
+        let (kept, aside): (Vec<_>, Vec<_>) = part.values.iter().cloned().partition(stands);
+        if aside.is_empty() {
+            return Ok((part.clone(), aside));
+        }
+        let mut tips: BTreeMap<ActorId, Tip> = BTreeMap::new();
+        let own = kept.iter().filter_map(|value| part.tip(&value.op.actor));
+        for tip in kept.iter().flat_map(|value| value.op.deps.iter()).chain(own) {
+            tips.entry(tip.actor).and_modify(|known| *known = max_tip(known, tip)).or_insert(tip.clone());
+        }
+        let strands = List::new(tips.into_values().collect()).unwrap_or_default();
+        Ok((Part { part: part.part, kind: part.kind, strands, values: List::new(kept).unwrap_or_default() }, aside))
+    }
+
+    /// Puts a part in the place of what is held of it.
+    pub(crate) fn replace(&mut self, part: Part) {
+        self.put(PartState::new(part));
+    }
+
     /// The ops of a log or opaque part.
     pub fn stream(&self, id: &PartId) -> Option<&Stream> {
         self.streams.get(id)
@@ -213,8 +333,11 @@ impl State {
         let held = self.streams.get(&part).map_or(0, |stream| stream.seq(&actor));
         if seq <= held {
             let stream = self.streams.get(&part);
-            let same =
-                stream.is_none_or(|stream| stream.seed(&actor) == Some(seed) && stream.op(&actor, seq) == Some(&op));
+            let same = stream.is_none_or(|stream| {
+                // What is in a snapshot can't be compared any more.
+                let seeded = stream.seed(&actor).is_none_or(|known| known == seed);
+                seq <= stream.gone(&actor) || seeded && stream.op(&actor, seq) == Some(&op)
+            });
             rules.ensure(Clause::DATA_FORK_1, same, Code::DATA_FORK)?;
             if rules.keeps(Clause::DATA_STREAM_1) {
                 return Ok(false);
@@ -272,12 +395,19 @@ impl State {
 
     /// Takes in the data of another state whose log and opaque parts this one covers; returns the parts that changed.
     ///
-    /// Errors: as [`State::merge`]; what came before the part concerned is taken in.
-    pub fn absorb(&mut self, rules: Rules, other: &State) -> Result<Vec<PartId>, Violation> {
+    /// `sift` says what of a part with values counts. Errors: as [`State::merge`]; what came before the part concerned is
+    /// taken in.
+    pub fn absorb(
+        &mut self,
+        rules: Rules,
+        other: &State,
+        sift: impl Fn(&Part) -> Option<Part>,
+    ) -> Result<Vec<PartId>, Violation> {
         let mut changed = Vec::new();
         for part in other.parts() {
             let new = if has_values(part.kind) {
-                self.merge(rules, part)?
+                let Some(part) = sift(part) else { continue };
+                self.merge(rules, &part)?
             } else if self.part(&part.part).is_none() {
                 self.put(PartState::new(part.clone()));
                 true
@@ -403,6 +533,10 @@ fn named(entry: Entry) -> impl Iterator<Item = (Hash, u64)> {
     let content = (entry.len > 0).then_some((entry.blob, entry.len));
     let list = entry.chunks.get().map(|list| (list.hash, u64::from(list.len)));
     content.into_iter().chain(list)
+}
+
+fn max_tip(a: &Tip, b: &Tip) -> Tip {
+    if a.seq >= b.seq { a.clone() } else { b.clone() }
 }
 
 pub(super) fn has_values(kind: u16) -> bool {

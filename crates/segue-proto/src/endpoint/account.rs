@@ -34,6 +34,8 @@ pub(super) struct Account {
     /// The heads below which each linked device holds everything.
     pub(super) told: BTreeMap<DeviceId, Vec<Hash>>,
     signing: BTreeMap<SignId, RosterEntry>,
+    /// Revokes that are signed, and wait for others of the same device.
+    revokes: Vec<Proven<RosterEntry>>,
 }
 
 /// An invitation that lives: one that was made here, or was read here.
@@ -94,18 +96,26 @@ impl Endpoint {
             return Err(UsageError::UnknownDevice);
         }
         let (account, parents) = (roster.account(), roster.parents(&me));
-        let cut = Cut { tips: List::default(), heads: List::new(self.taken_by(&device)).unwrap_or_default() };
-        self.sign_entry(RosterEntry {
-            kind: EntryKind::Revoke.number(),
-            account,
-            parents: List::new(parents).unwrap_or_default(),
-            signer: me,
-            device,
-            name: Text::default(),
-            made: hlc(wall_ms),
-            genesis: None.into(),
-            cut: Some(cut).into(),
-        });
+        let heads: List<CutHead, MAX_CUT_HEADS> = List::new(self.taken_by(&device)).unwrap_or_default();
+        // One that is being made already says the same.
+        let under_way = |entry: &RosterEntry| entry.kind == EntryKind::Revoke.number() && entry.device == device;
+        if self.account.signing.values().any(under_way) {
+            return Ok(());
+        }
+        for tips in self.ends_of(&device) {
+            let cut = Cut { tips: List::new(tips).unwrap_or_default(), heads: heads.clone() };
+            self.sign_entry(RosterEntry {
+                kind: EntryKind::Revoke.number(),
+                account,
+                parents: List::new(parents.clone()).unwrap_or_default(),
+                signer: me,
+                device,
+                name: Text::default(),
+                made: hlc(wall_ms),
+                genesis: None.into(),
+                cut: Some(cut).into(),
+            });
+        }
         Ok(())
     }
 
@@ -134,7 +144,19 @@ impl Endpoint {
         let device = entry.body().device;
         if entry.body().kind == EntryKind::Genesis.number() {
             self.found(entry);
-        } else if let Err(violation) = self.take_entries(now, alloc::vec![entry.clone()]) {
+            return true;
+        }
+        // The revokes of one device count together: a part of its cut would set aside what another part lets stand.
+        let revoke = |entry: &RosterEntry| entry.kind == EntryKind::Revoke.number() && entry.device == device;
+        let mut entries = alloc::vec![entry.clone()];
+        if revoke(entry.body()) {
+            self.account.revokes.push(entry.clone());
+            if self.account.signing.values().any(revoke) {
+                return true;
+            }
+            entries = self.account.revokes.extract_if(.., |entry| revoke(entry.body())).collect();
+        }
+        if let Err(violation) = self.take_entries(now, entries) {
             self.out.event(Event::Violation { peer: self.config.device, session: None, violation });
         } else if entry.body().kind == EntryKind::Link.number() {
             self.link_signed(now, device);
@@ -224,6 +246,7 @@ impl Endpoint {
         let after = roster.standing().clone();
         let lsn = self.commit(writes, false);
         self.tell_changes(lsn, &before, &after);
+        self.cut_sessions(now);
         for device in after.revoked.keys().filter(|device| !before.revoked.contains_key(device)) {
             self.shut_out(now, *device);
         }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Birth, Endpoint, Wish};
+use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{NewOp, PartKind, actor_id, session_id};
 use crate::errors::UsageError;
@@ -10,9 +11,9 @@ use crate::event::{Accepted, HandoffId, Token};
 use crate::handoff::{Ctx, Session};
 use crate::journal::Lsn;
 use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_SESSIONS, MAX_TTL};
-use crate::wire::{DeviceId, Exts, Genesis, Hash, Have, Hlc, List, PartId, Record, SessionId};
+use crate::wire::{DeviceId, Exts, Genesis, Hash, Have, Hlc, List, PartId, Record, SessionId, Writer};
 
-use super::session_data::SessionData;
+use super::session_data::{SessionData, Taken};
 
 impl Endpoint {
     /// Vouches for a device: it may link, and learn of every session. Not journaled; tell it at every open.
@@ -106,9 +107,16 @@ impl Endpoint {
         let shared = PartKind::from_number(kind).ok_or(UsageError::BadPart)?.is_shared();
         self.command(now, session, |session, ctx| {
             let record = if shared { session.contributable(ctx.rules)? } else { session.writable(ctx.rules)? };
-            let new = NewOp { actor: session.actor().id, part, kind, hlc, record, salt, body, resolves };
+            let actor = session.actor();
+            let new = NewOp { actor: actor.id, part, kind, hlc, record, salt, body, resolves };
             let writes = session.holdings.write(ctx.rules, new)?;
             ctx.fx.writes.extend(writes);
+            if ctx.rules.keeps(Clause::DATA_WRITER_1) {
+                let mut taken = Taken::default();
+                let writer = Writer { device: ctx.me, nonce: actor.nonce };
+                session.holdings.name_writers(ctx.rules, alloc::vec![writer], &mut taken);
+                ctx.fx.writes.extend(taken.writes);
+            }
             Ok(())
         })?;
         Ok(self.last)

@@ -46,6 +46,8 @@ impl Endpoint {
             Message::Ops(ops) => self.on_ops(now, from, ops),
             Message::Parts(parts) => self.on_parts(now, from, parts),
             Message::Mark(mark) => self.on_mark(now, from, &mark),
+            Message::Snapshot(snapshot) => self.on_snapshot(now, from, snapshot),
+            Message::Holding(holding) => self.on_holding(now, from, holding),
             Message::Key(key) => self.on_key(now, from, key),
             Message::Envelopes(envelopes) => self.on_envelopes(now, from, envelopes),
             Message::PutOk(done) => self.on_put_ok(now, from, done.req),
@@ -224,8 +226,11 @@ impl Endpoint {
             proven.truncate(at);
         }
         let wish = self.wishes.get(&session).filter(|wish| wish.from == from).copied();
-        if !self.sessions.contains_key(&session) && !self.learn(session, &proven, wish.is_some()) {
-            return;
+        if !self.sessions.contains_key(&session) {
+            if !self.learn(session, &proven, wish.is_some()) {
+                return;
+            }
+            self.cut_session(now, session);
         }
         let ack = ack.get().cloned().and_then(|ack| {
             let chain = self.sessions.get(&session)?.chain();

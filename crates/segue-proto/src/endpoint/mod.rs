@@ -4,6 +4,7 @@
 //! events and errors on the wire. What the caller gets wrong is a [`UsageError`], and changes nothing.
 
 mod account;
+mod aside;
 mod bulk;
 mod commands;
 mod linking;
@@ -14,6 +15,7 @@ mod outputs;
 mod restore;
 mod serving;
 mod session_data;
+mod snapshots;
 mod syncing;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,6 +36,7 @@ pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId
 pub use outputs::{SignId, SignRequest};
 pub use restore::OpenError;
 pub use serving::{Serve, Served};
+pub use session_data::SetAside;
 
 use account::Account;
 use bulk::Bulk;
@@ -63,6 +66,11 @@ pub struct Endpoint {
     /// When each device made its offers of the last minute.
     offers: BTreeMap<DeviceId, VecDeque<Instant>>,
     account: Account,
+    /// What of the strands of revoked devices stands.
+    cuts: alloc::sync::Arc<crate::account::Cuts>,
+    /// Snapshots, and what is said of them, that are being signed.
+    making: BTreeMap<SignId, snapshots::Making>,
+    seen: snapshots::Seen,
     bulk: Bulk,
     /// The requests of peers that are being served.
     serving: BTreeSet<(LinkId, u32)>,
@@ -157,7 +165,7 @@ impl Endpoint {
             self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
         } else if let Some(birth) = self.births.remove(&id) {
             self.on_birth(now, birth, sig);
-        } else if !self.on_mailbox_signed(now, id, sig) {
+        } else if !self.on_made(now, id, sig) && !self.on_mailbox_signed(now, id, sig) {
             self.on_entry_signed(now, id, sig);
         }
     }
@@ -409,6 +417,7 @@ impl Endpoint {
         session.keep(&mut fx);
         self.sessions.insert(id, session);
         let lsn = self.commit(fx.writes, false);
+        self.cut_session(now, id);
         self.sync_session(now, id);
         self.pump_mailboxes(now);
         self.out.event_after(lsn, self.durable, Event::Created { session: id });

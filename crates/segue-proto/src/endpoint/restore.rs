@@ -75,6 +75,9 @@ impl Endpoint {
             auths: BTreeMap::new(),
             offers: BTreeMap::new(),
             account: super::account::Account::default(),
+            cuts: alloc::sync::Arc::default(),
+            making: BTreeMap::new(),
+            seen: super::snapshots::Seen::default(),
             bulk: Bulk::default(),
             serving: BTreeSet::new(),
             syncing: Syncing::default(),
@@ -93,6 +96,8 @@ impl Endpoint {
                 floor = value.first().copied().and_then(Generation::from_number);
             } else if key == RESTORED {
                 endpoint.restored = true;
+            } else if let Some(device) = key.strip_prefix(super::snapshots::Seen::KEY) {
+                endpoint.seen.restore(device, &value).ok_or_else(|| corrupt("the entry", &key))?;
             } else if crate::account::keys::split(&key).is_some() {
                 account.push(value);
             } else if key.first() == Some(&super::mailbox::keys::PREFIX) {
@@ -123,6 +128,7 @@ impl Endpoint {
         }
         // One batch: a store whose continuity isn't proven is doubted until all of it is durable.
         endpoint.commit(writes, false);
+        endpoint.cut_sessions(now);
         endpoint.resume_revocations(now);
         Ok(endpoint)
     }

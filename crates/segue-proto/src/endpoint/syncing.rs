@@ -4,17 +4,17 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::Endpoint;
-use super::session_data::SessionData;
+use super::session_data::{SessionData, Taken};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
-use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SYNC_WINDOW};
-use crate::sync::{FedOp, Feed, Inbound, Outbound};
+use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SNAPSHOT_PAUSE, SYNC_WINDOW};
+use crate::sync::{FedOp, Feed, Inbound, Outbound, named};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
-use crate::{Rules, Violation};
+use crate::{Code, Rules, Violation};
 
 /// What is on its way between this device and its peers.
 #[derive(Debug, Default)]
@@ -33,6 +33,8 @@ struct PeerSync {
     follows: BTreeMap<SessionId, Follow>,
     /// How the peer calls its own log of each session that it follows.
     owns: BTreeMap<SessionId, Nonce>,
+    /// How this device called its own log when it began to feed the peer.
+    logs: BTreeMap<SessionId, Nonce>,
 }
 
 /// What a peer feeds this device.
@@ -42,6 +44,10 @@ struct Follow {
     answered: bool,
     /// What came could not be taken in, so no position is held any more.
     broken: bool,
+    /// It could not for want of hashes that the peer sends once it has a snapshot.
+    resync: bool,
+    /// It was asked again for those.
+    again: bool,
 }
 
 impl Syncing {
@@ -92,6 +98,24 @@ impl Endpoint {
         }
     }
 
+    /// Asks the linked devices that feed a session for everything, for what was held of it is held no more.
+    pub(super) fn ask_anew(&mut self, now: Instant, session: SessionId) {
+        let follows = |sync: &PeerSync| sync.follows.contains_key(&session);
+        let peers: Vec<_> = self.syncing.peers.iter().filter(|(_, s)| follows(s)).map(|(peer, _)| *peer).collect();
+        peers.into_iter().for_each(|peer| self.ask_since(now, peer, session));
+    }
+
+    /// A peer has a snapshot now, without which it couldn't say what is needed to verify its ops: it is asked again.
+    pub(super) fn ask_again_for_hashes(&mut self, now: Instant, peer: DeviceId, session: SessionId) {
+        let follow = self.syncing.peers.get(&peer).and_then(|sync| sync.follows.get(&session));
+        // Once a link: a peer that has no snapshot can't send them however often it is asked.
+        if follow.is_some_and(|follow| follow.resync && !follow.again) {
+            self.ask_since(now, peer, session);
+            let follow = self.syncing.peers.get_mut(&peer).and_then(|sync| sync.follows.get_mut(&session));
+            follow.into_iter().for_each(|follow| follow.again = true);
+        }
+    }
+
     /// Asks a peer for what changed since.
     fn ask_since(&mut self, now: Instant, peer: DeviceId, session: SessionId) {
         let told = self.step(now, session, |session, ctx| {
@@ -118,7 +142,9 @@ impl Endpoint {
         let keeps = data.cursor(&from).is_some_and(|(log, _)| log == since.own);
         let sync = self.syncing.peers.entry(from).or_default();
         sync.owns.insert(session, since.own);
-        match sync.feeds.get_mut(&session).filter(|feed| own || feed.is_from(0)) {
+        // Under another name it tells what it told, and more.
+        let same = sync.logs.insert(session, data.changes().name()).is_none_or(|name| name == data.changes().name());
+        match sync.feeds.get_mut(&session).filter(|feed| own || same && feed.is_from(0)) {
             // What is asked for twice is on its way already.
             Some(feed) => {
                 feed.on_held(at);
@@ -138,6 +164,11 @@ impl Endpoint {
 
     pub(super) fn on_strand(&mut self, now: Instant, from: DeviceId, strand: &Strand) {
         let rules = self.config.rules;
+        if self.takes_part(now, from, strand.session)
+            && let Err(why) = self.hear_writers(now, strand.session, &strand.ext)
+        {
+            return self.break_off(now, from, Some(strand.session), why);
+        }
         let named = self.syncing.peers.entry(from).or_default().strands.on_strand(rules, strand);
         if let Err(why) = named {
             self.refuse_for(now, from, 0, Some(strand.session), why);
@@ -166,18 +197,26 @@ impl Endpoint {
         ops: Vec<FedOp>,
     ) -> Option<Result<(), Violation>> {
         self.step(now, session, |session, ctx| {
-            let mut changed = BTreeSet::new();
-            let taken = ops.into_iter().try_for_each(|op| {
-                let part = op.part;
-                let writes = session.holdings.deliver(ctx.rules, from, op)?;
-                changed.extend((!writes.is_empty()).then_some(part));
-                ctx.fx.writes.extend(writes);
-                Ok(())
-            });
+            let mut taken = Taken::default();
+            let outcome =
+                ops.into_iter().try_for_each(|op| session.holdings.deliver(ctx.rules, from, op, &mut taken));
             // What came before the one that was refused stays.
-            tell_changed(session, ctx, changed);
-            taken
+            tell(session, ctx, taken);
+            outcome
         })
+    }
+
+    /// Takes the names of writers in.
+    pub(super) fn hear_writers(&mut self, now: Instant, session: SessionId, ext: &Exts) -> Result<(), Violation> {
+        let writers = named(self.config.rules, ext)?;
+        if !writers.is_empty() {
+            self.step(now, session, |session, ctx| {
+                let mut taken = Taken::default();
+                session.holdings.name_writers(ctx.rules, writers, &mut taken);
+                tell(session, ctx, taken);
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn on_parts(&mut self, now: Instant, from: DeviceId, parts: Parts) {
@@ -191,19 +230,22 @@ impl Endpoint {
 
     /// Takes parts in that came from a device, or by a mailbox.
     pub(super) fn take_parts(&mut self, now: Instant, from: DeviceId, parts: &Parts) -> Option<Result<(), Violation>> {
+        if let Err(why) = self.hear_writers(now, parts.session, &parts.ext) {
+            return Some(Err(why));
+        }
         self.step(now, parts.session, |session, ctx| {
-            let mut changed = BTreeSet::new();
-            let taken = parts.parts.iter().try_for_each(|bytes| {
+            let mut taken = Taken::default();
+            let outcome = parts.parts.iter().try_for_each(|bytes| {
                 let part: Part = decode(ctx.rules, bytes)?;
-                if wins(session, ctx.rules, &part) {
-                    let writes = session.holdings.merge(ctx.rules, from, &part)?;
-                    changed.extend((!writes.is_empty()).then_some(part.part));
-                    ctx.fx.writes.extend(writes);
+                let left = session.holdings.sift(ctx.rules, &part, &mut taken)?;
+                let nothing = left.strands.is_empty() && !part.strands.is_empty();
+                if !nothing && wins(session, ctx.rules, &left) {
+                    session.holdings.merge_copy(ctx.rules, Some(from), &left, &mut taken)?;
                 }
                 Ok(())
             });
-            tell_changed(session, ctx, changed);
-            taken
+            tell(session, ctx, taken);
+            outcome
         })
     }
 
@@ -301,7 +343,11 @@ impl Endpoint {
             return Some(messages);
         }
         let much = feed.in_flight() >= SYNC_WINDOW / 4;
-        feed.mark(now, changes, state, much).map(|mark| alloc::vec![mark])
+        let mark = feed.mark(now, changes, state, much).map(|mark| alloc::vec![mark]);
+        if crowded && feed.is_partial() {
+            feed.look_at(now.after(SNAPSHOT_PAUSE));
+        }
+        mark
     }
 
     /// Whether a device may still learn of a session: it may have been trusted when it asked, and no more since.
@@ -321,7 +367,7 @@ impl Endpoint {
     }
 
     /// Whether what a peer says of a session is taken in.
-    fn takes_part(&mut self, now: Instant, from: DeviceId, session: SessionId) -> bool {
+    pub(super) fn takes_part(&mut self, now: Instant, from: DeviceId, session: SessionId) -> bool {
         let follow = self.syncing.peers.get(&from).and_then(|sync| sync.follows.get(&session));
         follow.is_some_and(|follow| !follow.broken) && self.syncs(now, from, session)
     }
@@ -349,11 +395,13 @@ impl Endpoint {
     }
 
     /// What a peer sent of a session can't be taken in: no position of its log is held from here on.
-    fn break_off(&mut self, now: Instant, from: DeviceId, session: Option<SessionId>, why: Violation) {
+    pub(super) fn break_off(&mut self, now: Instant, from: DeviceId, session: Option<SessionId>, why: Violation) {
         if let Some(session) = session
             && let Some(sync) = self.syncing.peers.get_mut(&from)
         {
-            sync.follows.insert(session, Follow { answered: true, broken: true });
+            let resync = why.code == Code::DATA_RESYNC;
+            let again = sync.follows.get(&session).is_some_and(|follow| follow.again);
+            sync.follows.insert(session, Follow { answered: true, broken: true, resync, again });
         }
         self.refuse_for(now, from, 0, session, why);
     }
@@ -370,10 +418,20 @@ fn since(session: &Session<SessionData>, peer: DeviceId) -> Since {
     Since { session: session.id(), log, at, own: session.holdings.changes().name(), ext: Exts::empty() }
 }
 
-fn tell_changed(session: &Session<SessionData>, ctx: &mut Ctx<'_>, parts: BTreeSet<PartId>) {
-    if !parts.is_empty() {
-        let parts = parts.into_iter().collect();
-        ctx.event(Event::Changed { session: session.id(), parts });
+/// Writes down what was taken in, and tells the application.
+pub(super) fn tell(session: &Session<SessionData>, ctx: &mut Ctx<'_>, taken: Taken) {
+    let Taken { writes, changed, aside, reread, .. } = taken;
+    ctx.fx.writes.extend(writes);
+    let list = |parts: BTreeSet<PartId>| parts.into_iter().collect::<Vec<_>>();
+    let session = session.id();
+    if !reread.is_empty() {
+        ctx.event(Event::Reread { session, parts: list(reread) });
+    }
+    if !changed.is_empty() {
+        ctx.event(Event::Changed { session, parts: list(changed) });
+    }
+    if !aside.is_empty() && ctx.rules.keeps(Clause::DATA_ASIDE_3) {
+        ctx.event(Event::SetAside { session, parts: list(aside) });
     }
 }
 

@@ -2,13 +2,17 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::wire::{ActorId, DeviceId, Nonce, PartId};
+use crate::wire::{ActorId, DeviceId, Hash, Nonce, PartId};
 
 /// A change that a peer may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
     /// A part with values: it is sent as it is now, so only its newest change counts.
     Part(PartId),
+    /// A snapshot of a log or opaque part.
+    Snapshot(PartId, Hash),
+    /// What a device said that it holds of a part's snapshots: only its newest counts.
+    Holding(PartId, DeviceId),
     /// An op of a log or opaque part.
     Op(PartId, ActorId, u64),
 }
@@ -59,6 +63,16 @@ impl Changes {
             self.entries.remove(&(old, change));
         }
         self.entries.insert((at, change), from);
+    }
+
+    /// The position of a change.
+    pub fn at(&self, change: &Change) -> Option<u64> {
+        self.entries.keys().find(|(_, known)| known == change).map(|(at, _)| *at)
+    }
+
+    /// Forgets changes.
+    pub fn forget(&mut self, gone: impl Fn(&Change) -> bool) {
+        self.entries.retain(|(_, change), _| !gone(change));
     }
 
     /// The changes behind `at`, in order, each with its position and the device that it came from.

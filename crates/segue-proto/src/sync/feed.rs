@@ -1,15 +1,17 @@
 //! The sending side: what a peer is fed of a session.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::changes::{Change, Changes};
+use super::known::{ROOM, knowing};
+use super::writers::naming;
 use crate::clock::Instant;
-use crate::data::{Part, PartKind, State, Stream, StreamOp};
-use crate::limits::{MARK_DELAY, MAX_OPS, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS};
+use crate::data::{Part, PartKind, State, Stream, StreamOp, Value};
+use crate::limits::{MARK_DELAY, MAX_NAMED, MAX_OPS, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS, SNAPSHOT_PIECE};
 use crate::wire::codec::{Blob, encode};
 use crate::wire::{
-    ActorId, BriefDep, BriefOp, DeviceId, Exts, Hash, Hlc, List, Mark, Message, Ops, PartId, Parts, SessionId, Strand,
+    ActorId, BriefDep, BriefOp, DeviceId, Exts, Hash, Hlc, HoldingMsg, List, Mark, SnapshotMsg, Message, Ops, PartId, Parts, SessionId, Strand,
     Text,
 };
 
@@ -17,6 +19,8 @@ use crate::wire::{
 #[derive(Clone, Debug, Default)]
 pub struct Outbound {
     names: BTreeMap<(SessionId, PartId, ActorId), Name>,
+    /// The writers whose devices the peer was told.
+    writers: BTreeSet<(SessionId, ActorId)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +48,14 @@ pub struct Feed {
     /// The position of the last MARK.
     marked: Option<u64>,
     mark_at: Option<Instant>,
+    /// How much of the next snapshot was sent.
+    partial: u64,
 }
 
 impl Feed {
     /// Starts at a position in this device's log up to which the peer holds everything.
     pub fn new(peer: DeviceId, at: u64, keeps: bool) -> Feed {
-        Feed { peer, keeps, from: at, sent: (at, None), held: at, flight: VecDeque::new(), marked: None, mark_at: None }
+        Feed { peer, keeps, from: at, sent: (at, None), held: at, flight: VecDeque::new(), marked: None, mark_at: None, partial: 0 }
     }
 
     /// Says anew whether the peer still holds what it sent here itself: what it sends here later need not go back either.
@@ -101,13 +107,30 @@ impl Feed {
             }
             let mut messages = Vec::new();
             match change {
-                Change::Part(_) => self.take_parts(changes, state, &mut messages),
+                Change::Part(_) => self.take_parts(names, changes, state, &mut messages),
+                Change::Snapshot(part, id) => {
+                    let Some((message, last)) = self.piece(state, &part, &id) else {
+                        self.sent = (at, Some(change));
+                        continue;
+                    };
+                    if last {
+                        (self.sent, self.partial) = ((at, Some(change)), 0);
+                    }
+                    // Pieces don't count as on their way: no MARK says that some of them are held.
+                    return Some(alloc::vec![message]);
+                }
+                Change::Holding(part, device) => {
+                    self.sent = (at, Some(change));
+                    let Some((holding, _)) = state.holding(&part, &device) else { continue };
+                    let (session, holding) = (state.session(), holding.clone());
+                    messages.push(HoldingMsg { session, holding, ext: Exts::empty() }.into());
+                }
                 Change::Op(part, actor, seq) => {
                     self.sent = (at, Some(change));
                     let kind = state.part(&part).map_or(0, |part| part.kind);
                     let Some(stream) = state.stream(&part) else { continue };
                     let strand = (state.session(), part, actor);
-                    names.introduce(strand, kind, stream, seq, &mut messages);
+                    names.introduce((strand, kind), (state, stream), seq, &mut messages);
                     let ops = self.take_ops(names, (changes, stream), strand, seq);
                     messages.extend(ops);
                 }
@@ -116,6 +139,34 @@ impl Feed {
             self.flight.push_back((self.sent.0, bytes));
             return Some(messages);
         }
+    }
+
+    /// Whether a snapshot is on its way.
+    pub fn is_partial(&self) -> bool {
+        self.partial > 0
+    }
+
+    /// Looks again at a time, though nothing comes.
+    pub fn look_at(&mut self, at: Instant) {
+        self.mark_at = Some(self.mark_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// The next piece of a snapshot, and whether it is the last; none if the peer has it, or nobody has it any more.
+    fn piece(&mut self, state: &State, part: &PartId, id: &Hash) -> Option<(Message, bool)> {
+        let base = state.snapshot(part, id)?;
+        let held = state.holding(part, &self.peer).is_some_and(|(_, holding)| holding.snapshot == *id);
+        if held {
+            self.partial = 0;
+            return None;
+        }
+        let from = usize::try_from(self.partial).ok()?;
+        let rest = base.bytes.get(from..).unwrap_or_default();
+        let piece = rest.get(..rest.len().min(SNAPSHOT_PIECE)).unwrap_or_default();
+        let (session, snapshot, offset) = (state.session(), base.signed.clone(), self.partial);
+        self.partial += piece.len() as u64;
+        let last = piece.len() == rest.len();
+        let bytes = Blob::new(piece.to_vec()).unwrap_or_default();
+        Some((SnapshotMsg { session, snapshot, offset, bytes, ext: Exts::empty() }.into(), last))
     }
 
     /// The MARK that is due: at once when a peer has caught up for the first time or much is on its way, else a while
@@ -138,28 +189,46 @@ impl Feed {
     }
 
     /// The next run of parts, as they are now.
-    fn take_parts(&mut self, changes: &Changes, state: &State, messages: &mut Vec<Message>) {
-        let (mut parts, mut size) = (Vec::new(), 0);
+    fn take_parts(
+        &mut self,
+        names: &mut Outbound,
+        changes: &Changes,
+        state: &State,
+        messages: &mut Vec<Message>,
+    ) {
+        let session = state.session();
+        let (mut parts, mut size, mut writers) = (Vec::new(), 0, BTreeSet::new());
         for (at, change, from) in changes.after(self.sent.0, self.sent.1) {
             let Change::Part(id) = change else { break };
             let known = self.keeps && from == Some(self.peer);
-            let pieces = state.part(&id).filter(|_| !known).map(pieces).unwrap_or_default();
-            let more: usize = pieces.iter().map(Vec::len).sum();
-            if !parts.is_empty() && (size + more > MAX_PART || parts.len() + pieces.len() > MAX_SYNC_PARTS) {
+            let part = state.part(&id).filter(|_| !known);
+            let pieces = part.map(pieces).unwrap_or_default();
+            let more: usize = pieces.iter().map(|(_, piece)| piece.len()).sum();
+            let by: BTreeSet<_> = part.into_iter().flat_map(|p| p.values.iter()).map(|value| value.op.actor).collect();
+            let many = writers.union(&by).count() > MAX_NAMED;
+            if !parts.is_empty() && (size + more > MAX_PART || parts.len() + pieces.len() > MAX_SYNC_PARTS || many) {
                 break;
             }
-            if pieces.len() > 1 {
-                let whole = pieces.into_iter().map(|piece| parts_message(state.session(), alloc::vec![piece]));
-                messages.extend(whole);
+            if pieces.len() > 1 || by.len() > MAX_NAMED {
+                for (by, piece) in pieces {
+                    // Those for which there is no room beside the piece are named before it.
+                    let mut named: Vec<_> = by.chunks(MAX_NAMED).collect();
+                    let last = named.pop().unwrap_or_default();
+                    let before = named.into_iter().map(|by| parts_message(session, Vec::new(), names.naming(state, by)));
+                    messages.extend(before.collect::<Vec<_>>());
+                    messages.push(parts_message(session, alloc::vec![piece], names.naming(state, last)));
+                }
                 self.sent = (at, Some(change));
                 break;
             }
             size += more;
-            parts.extend(pieces);
+            writers.extend(by);
+            parts.extend(pieces.into_iter().map(|(_, piece)| piece));
             self.sent = (at, Some(change));
         }
         if !parts.is_empty() {
-            messages.push(parts_message(state.session(), parts));
+            let writers: Vec<_> = writers.into_iter().collect();
+            messages.push(parts_message(session, parts, names.naming(state, &writers)));
         }
     }
 
@@ -173,30 +242,42 @@ impl Feed {
     ) -> Option<Message> {
         let (_, part, actor) = strand;
         let record = stream.op(&actor, first)?.record;
-        let (mut ops, mut size, mut seq) = (Vec::new(), 0, first);
+        let (mut ops, mut size, mut seq, mut known) = (Vec::new(), 0, first, Vec::new());
         while let Some(op) = stream.op(&actor, seq).filter(|op| op.record == record) {
+            let mut read = stream.read_below(op);
             let named = op.deps.iter().all(|(of, _)| names.number(&(strand.0, part, *of)).is_some());
             if seq != first {
                 let next = changes.after(self.sent.0, self.sent.1).next();
                 let follows = next.filter(|(_, change, _)| *change == Change::Op(part, actor, seq));
                 let Some((at, change, _)) = follows else { break };
-                if size + most(op) > MAX_PART || ops.len() >= MAX_OPS || !named {
+                let crowded = known.len() + read.len() > ROOM || size + read.len() * 80 + most(op) > MAX_PART;
+                if crowded || ops.len() >= MAX_OPS || !named {
                     break;
                 }
                 self.sent = (at, Some(change));
             }
-            size += most(op);
-            let last = stream.op(&actor, seq.saturating_sub(1)).map_or(Hlc::ZERO, |op| op.hlc);
+            size += most(op) + read.len() * 80;
+            known.append(&mut read);
+            let last = stream.hlc(&actor, seq.saturating_sub(1));
             ops.push(brief(names, strand, last, op));
             seq += 1;
         }
         let name = names.names.get_mut(&strand)?;
         name.seq = seq;
-        Some(Ops { strand: name.number, ops: List::new(ops)?, ext: Exts::empty() }.into())
+        Some(Ops { strand: name.number, ops: List::new(ops)?, ext: knowing(&known) }.into())
     }
 }
 
 impl Outbound {
+    /// Names the devices of those of these writers whose devices the peer wasn't told yet (DATA-WRITER-1).
+    fn naming(&mut self, state: &State, actors: &[ActorId]) -> Exts {
+        let session = state.session();
+        let new: Vec<_> = actors.iter().filter(|actor| !self.writers.contains(&(session, **actor))).collect();
+        let new: Vec<_> = new.into_iter().filter_map(|actor| state.writer(actor).map(|it| (*actor, it.clone()))).collect();
+        self.writers.extend(new.iter().map(|(actor, _)| (session, *actor)));
+        naming(new.into_iter().map(|(_, writer)| writer).collect())
+    }
+
     fn number(&self, strand: &(SessionId, PartId, ActorId)) -> Option<u32> {
         self.names.get(strand).map(|name| name.number)
     }
@@ -204,9 +285,8 @@ impl Outbound {
     /// Names the strand of an op, and those that the op names as read, where the peer doesn't know them yet.
     fn introduce(
         &mut self,
-        strand: (SessionId, PartId, ActorId),
-        kind: u16,
-        stream: &Stream,
+        (strand, kind): ((SessionId, PartId, ActorId), u16),
+        (state, stream): (&State, &Stream),
         seq: u64,
         messages: &mut Vec<Message>,
     ) {
@@ -218,20 +298,19 @@ impl Outbound {
         for (actor, _) in &op.deps {
             let of = (strand.0, strand.1, *actor);
             if !self.names.contains_key(&of) {
-                messages.extend(self.name(of, kind, stream, stream.seq(actor) + 1, Hash::ZERO));
+                messages.extend(self.name((of, kind), (state, stream), stream.seq(actor) + 1, Hash::ZERO));
             }
         }
         let known = self.names.get(&strand).is_some_and(|name| name.seq == seq && name.record == op.record);
         if !known {
-            messages.extend(self.name(strand, kind, stream, seq, op.record));
+            messages.extend(self.name((strand, kind), (state, stream), seq, op.record));
         }
     }
 
     fn name(
         &mut self,
-        strand: (SessionId, PartId, ActorId),
-        kind: u16,
-        stream: &Stream,
+        (strand, kind): ((SessionId, PartId, ActorId), u16),
+        (state, stream): (&State, &Stream),
         next: u64,
         record: Hash,
     ) -> Option<Message> {
@@ -240,8 +319,9 @@ impl Outbound {
         let number = self.number(&strand).unwrap_or(new);
         self.names.insert(strand, Name { number, record, seq: next });
         let (seed, seq) = (stream.seed(&actor)?, next.saturating_sub(1));
-        let hlc = stream.op(&actor, seq).map_or(Hlc::ZERO, |op| op.hlc);
-        Some(Strand { strand: number, session, part, kind, actor, seed, record, seq, hlc, ext: Exts::empty() }.into())
+        let hlc = stream.hlc(&actor, seq);
+        let ext = self.naming(state, &[actor]);
+        Some(Strand { strand: number, session, part, kind, actor, seed, record, seq, hlc, ext }.into())
     }
 }
 
@@ -266,11 +346,13 @@ pub(super) fn millis(time: Hlc) -> u64 {
     u64::from_be_bytes(*time.as_bytes()) >> 16
 }
 
-/// The encoding of a part, or if that is too long for a frame those of pieces that merge to it, values first.
-fn pieces(part: &Part) -> Vec<Vec<u8>> {
+/// The encoding of a part with the writers of its values, or if that is too long for a frame those of pieces that merge
+/// to it, values first.
+fn pieces(part: &Part) -> Vec<(Vec<ActorId>, Vec<u8>)> {
+    let writers = |values: &[Value]| values.iter().map(|value| value.op.actor).collect::<Vec<_>>();
     let whole = encode(part);
     if whole.len() <= MAX_PART {
-        return alloc::vec![whole];
+        return alloc::vec![(writers(&part.values), whole)];
     }
     // An exclusive part is kept whole or not at all, and none comes to be that is longer (DATA-PART-2).
     if part.kind == PartKind::Exclusive.number() {
@@ -289,10 +371,10 @@ fn pieces(part: &Part) -> Vec<Vec<u8>> {
         strands: List::new(tips).unwrap_or_default(),
         values: List::new(values).unwrap_or_default(),
     };
-    with.chain(bare).map(|of| encode(&piece(of))).collect()
+    with.chain(bare).map(piece).map(|piece| (writers(&piece.values), encode(&piece))).collect()
 }
 
-fn parts_message(session: SessionId, parts: Vec<Vec<u8>>) -> Message {
+fn parts_message(session: SessionId, parts: Vec<Vec<u8>>, ext: Exts) -> Message {
     let parts = parts.into_iter().filter_map(Blob::new).collect();
-    Parts { session, parts: List::new(parts).unwrap_or_default(), ext: Exts::empty() }.into()
+    Parts { session, parts: List::new(parts).unwrap_or_default(), ext }.into()
 }

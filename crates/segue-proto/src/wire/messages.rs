@@ -10,6 +10,7 @@ use super::objects::{Final, Held, Offer, Record, Want};
 use super::roster::{Cut, CutHead, CutTip, Founding, RosterEntry};
 use super::schema::{Describe, Struct, wire};
 use super::signed::Signed;
+use super::snapshot::{Cover, Holding, HoldingMsg, Snapshot, SnapshotMsg, StrandEnd};
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
 use crate::limits::{
@@ -25,6 +26,14 @@ wire! {
         id: u32,
         /// Its content.
         bytes: Blob<MAX_EXT_BYTES>,
+    }
+
+    /// Says who writes as an actor: the actor is the hash of both.
+    pub struct Writer {
+        /// The device.
+        device: DeviceId,
+        /// The nonce that it drew.
+        nonce: Nonce,
     }
 
     /// Opens a link. Each side's first frame.
@@ -500,7 +509,9 @@ messages! {
     0x24 GET     Get(Get)         V1_4 Control "transfer",
     0x26 BYTES   Bytes(Bytes)     V1_4 Bulk    "transfer",
     0x28 SINCE   Since(Since)     V1_4 Control "sync",
+    0x29 SNAPSHOT Snapshot(SnapshotMsg) V1_4 Control "sync",
     0x2a STRAND  Strand(Strand)   V1_4 Control "sync",
+    0x2b HOLDING Holding(HoldingMsg) V1_4 Control "sync",
     0x2c PARTS   Parts(Parts)     V1_4 Control "sync",
     0x2e MARK    Mark(Mark)       V1_4 Control "sync",
     0x30 WANT    Want(WantMsg)    V1_4 Control "handoff",
@@ -522,12 +533,17 @@ messages! {
 pub fn parts() -> Vec<Struct> {
     alloc::vec![
         Ext::describe(),
+        Writer::describe(),
         Announced::describe(),
         Range::describe(),
         BriefOp::describe(),
         BriefDep::describe(),
         Op::describe(),
         Tip::describe(),
+        Snapshot::describe(),
+        Cover::describe(),
+        Holding::describe(),
+        StrandEnd::describe(),
         Ack::describe(),
         Record::describe(),
         super::objects::Genesis::describe(),
@@ -562,7 +578,7 @@ impl Message {
 
     /// The rules of form that the encoding alone can't express.
     fn check(&self, rules: Rules) -> Result<(), Violation> {
-        // This version defines no extension, so every even id is unknown.
+        // This version defines no extension with an even id, so each is unknown.
         let skippable = self.ext().iter().all(|ext| ext.id % 2 == 1);
         rules.ensure(Clause::WIRE_EXT_1, skippable, Code::WIRE_UNKNOWN_CRITICAL)
     }

@@ -10,6 +10,7 @@ mod objects;
 mod roster;
 pub mod schema;
 mod signed;
+mod snapshot;
 pub mod text;
 
 pub use codec::{Blob, List, Opt, Text};
@@ -18,8 +19,9 @@ pub use mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Piece, Put, PutO
 pub use messages::{
     Ack, Announced, Auth, BriefDep, BriefOp, Bytes, Cancel, Decline, Error, Ext, Exts, Get, Goaway, Grant, Have, Head,
     Hello, LinkMsg, LinkOk, Mark, Message, MessageRow, OfferMsg, Op, Ops, Parts, Ping, Place, Range, Ranges, RosterMsg,
-    Since, Strand, Tip, WantMsg, parts, payloads,
+    Since, Strand, Tip, WantMsg, Writer, parts, payloads,
 };
 pub use objects::{Final, Genesis, Held, Kind, Offer, Record, Want, WantMode};
 pub use roster::{Cut, CutHead, CutTip, EntryKind, Founding, RosterEntry};
+pub use snapshot::{Cover, Holding, HoldingMsg, Snapshot, SnapshotMsg, StrandEnd};
 pub use signed::{Proven, Signed, SignedBody, id_of, sign_message, signing_bytes, verify_message};

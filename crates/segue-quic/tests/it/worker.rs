@@ -197,7 +197,7 @@ async fn dump(worker: &Worker) {
         if ops.is_empty() {
             break;
         }
-        at += ops.len();
+        at = ops.last().map_or(at, |op| op.next);
         ops.iter().for_each(|op| println!("has op {}", String::from_utf8_lossy(&op.body)));
     }
     let shown = node.files(session).await.unwrap().into_iter().filter(|file| !file.is_dir);

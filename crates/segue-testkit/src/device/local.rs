@@ -101,6 +101,8 @@ impl Device for LocalDevice {
             Input::LinkUp { link, role, binding, expect } => {
                 self.links.insert(link, Streams::default());
                 self.endpoint.handle_link_up(now, link, role, binding, expect);
+                let wall_ms = self.wall_ms(now);
+                self.endpoint.tell_time(now, wall_ms);
             }
             Input::Bytes { link, bytes } => self.endpoint.handle_bytes(now, link, &bytes),
             Input::LinkDown { link } => self.link_down(now, link),
@@ -186,6 +188,14 @@ impl LocalDevice {
                 core.accept_link(now, &invite)?;
             }
             Command::ConfirmLink { device, yes } => core.confirm_link(now, wall_ms, device, yes)?,
+            Command::Compact { session, part, content } => {
+                let stream = core.state(&session).and_then(|state| state.stream(&part));
+                let upto = stream.map_or(0, segue_proto::data::Stream::next_place);
+                core.compact(now, session, part, content.map(|bytes| (upto, 1, bytes)))?;
+            }
+            Command::TakeIn { session, part, actor } => {
+                core.take_in(now, wall_ms, session, part, actor)?;
+            }
             Command::Revoke { device } => core.revoke(wall_ms, device)?,
             Command::UseMailbox { mailbox } => core.use_mailbox(now, mailbox)?,
             Command::HostMailbox { box_envelopes, box_bytes, device_bytes, bytes } => {
@@ -533,6 +543,11 @@ impl LocalDevice {
             exclusive,
             copies: view.copies,
             pending: view.pending,
+            aside: Some(self.endpoint.set_aside(id).len() as u64),
+            kept: self.endpoint.state(id).map(|state| {
+                let streams = state.parts().filter_map(|part| state.stream(&part.part));
+                streams.map(|stream| stream.len() as u64).sum()
+            }),
         })
     }
 

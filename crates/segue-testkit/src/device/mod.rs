@@ -9,7 +9,7 @@ mod local;
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
-use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
+use segue_proto::wire::{ActorId, DeviceId, Hash, PartId, SessionId};
 use segue_proto::{
     Batch, Clause, Code, Continuity, Event, Generation, HandoffId, Instant, LinkId, Lsn, Policy, Role, SessionRole,
     Token,
@@ -318,6 +318,24 @@ pub enum Command {
         /// Whether they are the same.
         yes: bool,
     },
+    /// Makes a snapshot of a part: of a log by itself, of an opaque part with this content.
+    Compact {
+        /// The session.
+        session: SessionId,
+        /// The part.
+        part: PartId,
+        /// The content, if the part is opaque.
+        content: Option<Vec<u8>>,
+    },
+    /// Takes in what is set aside of a writer in a part.
+    TakeIn {
+        /// The session.
+        session: SessionId,
+        /// The part.
+        part: PartId,
+        /// The writer.
+        actor: ActorId,
+    },
     /// Revokes a device of the account.
     Revoke {
         /// The device.
@@ -483,4 +501,8 @@ pub struct SessionState {
     pub copies: usize,
     /// The target of a GRANT that isn't acknowledged.
     pub pending: Option<DeviceId>,
+    /// How many ops and values are set aside; none if the device doesn't say.
+    pub aside: Option<u64>,
+    /// How many ops of logs and opaque parts are kept, one by one; none if the device doesn't say.
+    pub kept: Option<u64>,
 }

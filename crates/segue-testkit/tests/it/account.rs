@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use segue_proto::data::{PartKind, named_part};
 use segue_proto::wire::{DeviceId, Hash, Kind, SessionId};
 use segue_proto::{Event, Instant, LinkId, Policy, Role};
 use segue_testkit::device::{Command, Device, Input, Outputs, Reply, Setup};
@@ -13,36 +14,42 @@ const STEPS: usize = 60;
 const SEEDS: u64 = 150;
 
 /// Devices and the connections between them; all that is written is durable at once.
-struct Mesh {
-    devices: Vec<LocalDevice>,
+pub(super) struct Mesh {
+    pub(super) devices: Vec<LocalDevice>,
     ids: Vec<DeviceId>,
-    now: Instant,
+    pub(super) now: Instant,
     links: BTreeMap<LinkId, (usize, usize)>,
     made: u64,
+    /// What the journal of each device holds.
+    journals: Vec<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// The control bytes that came to each device.
+    pub(super) came: Vec<usize>,
     queue: VecDeque<(usize, Input)>,
     events: Vec<Vec<Event>>,
     sessions: Vec<SessionId>,
+    written: usize,
     /// By device that knows of a revocation, and device revoked: the grants that the one had made to the other by then.
     frozen: BTreeMap<(usize, usize), BTreeSet<Hash>>,
 }
 
 impl Mesh {
-    fn new(seed: u64) -> Mesh {
+    pub(super) fn new(seed: u64) -> Mesh {
         let now = Instant::from_micros(1_000_000);
         let mut rng = Rng::new(seed, "keys");
         let (mut devices, mut ids) = (Vec::new(), Vec::new());
         for at in 0..DEVICES {
             let mut setup = Setup::new(rng.array());
             setup.pulls = Policy::Allow;
+            setup.follow = true;
             ids.push(setup.device());
             devices.push(LocalDevice::new(setup, seed * 100 + at as u64, now).unwrap().0);
         }
-        let events = vec![Vec::new(); DEVICES];
+        let (events, journals, came) = (vec![Vec::new(); DEVICES], vec![BTreeMap::new(); DEVICES], vec![0; DEVICES]);
         let (links, queue, frozen) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
-        Mesh { devices, ids, now, links, made: 0, queue, events, sessions: Vec::new(), frozen }
+        Mesh { devices, ids, now, links, made: 0, journals, came, queue, events, sessions: Vec::new(), written: 0, frozen }
     }
 
-    fn command(&mut self, who: usize, command: Command) -> Option<Reply> {
+    pub(super) fn command(&mut self, who: usize, command: Command) -> Option<Reply> {
         let (reply, out) = self.devices[who].command(self.now, command);
         self.absorb(who, out);
         self.run();
@@ -51,7 +58,14 @@ impl Mesh {
 
     fn absorb(&mut self, who: usize, out: Outputs) {
         self.queue.extend(out.batches.iter().map(|batch| (who, Input::Durable { lsn: batch.lsn })));
+        for write in out.batches.iter().flat_map(|batch| batch.writes.iter().cloned()) {
+            match write.value {
+                Some(value) => drop(self.journals[who].insert(write.key, value)),
+                None => drop(self.journals[who].remove(&write.key)),
+            }
+        }
         for (link, bytes) in out.control {
+            self.other(link, who).into_iter().for_each(|other| self.came[other] += bytes.len());
             self.queue.extend(self.other(link, who).map(|other| (other, Input::Bytes { link, bytes })));
         }
         for bulk in out.bulk {
@@ -77,7 +91,7 @@ impl Mesh {
         self.check();
     }
 
-    fn connect(&mut self, a: usize, b: usize) -> LinkId {
+    pub(super) fn connect(&mut self, a: usize, b: usize) -> LinkId {
         self.made += 1;
         let (link, binding) = (LinkId(self.made), [self.made as u8; 32]);
         self.links.insert(link, (a, b));
@@ -88,7 +102,7 @@ impl Mesh {
         link
     }
 
-    fn cut(&mut self, link: LinkId) {
+    pub(super) fn cut(&mut self, link: LinkId) {
         let Some((a, b)) = self.links.remove(&link) else { return };
         self.queue.push_back((a, Input::LinkDown { link }));
         self.queue.push_back((b, Input::LinkDown { link }));
@@ -96,7 +110,7 @@ impl Mesh {
     }
 
     /// The users of two devices link them.
-    fn link(&mut self, by: usize, new: usize) {
+    pub(super) fn link(&mut self, by: usize, new: usize) {
         let Some(Reply::Invite(invite)) = self.command(new, Command::Invite { name: format!("device {new}") }) else {
             return;
         };
@@ -107,6 +121,17 @@ impl Mesh {
         let (one, two) = (self.ids[by], self.ids[new]);
         self.command(by, Command::ConfirmLink { device: two, yes: true });
         self.command(new, Command::ConfirmLink { device: one, yes: true });
+    }
+
+    /// The links of a device.
+    pub(super) fn links_of(&self, who: usize) -> Vec<LinkId> {
+        let of = |(a, b): &(usize, usize)| *a == who || *b == who;
+        self.links.iter().filter(|(_, ends)| of(ends)).map(|(link, _)| *link).collect()
+    }
+
+    /// The bytes in the journal of a device.
+    pub(super) fn journal_bytes(&self, who: usize) -> usize {
+        self.journals[who].iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 
     fn is_revoked(&self, by: usize, device: usize) -> bool {
@@ -150,7 +175,7 @@ impl Mesh {
     fn step(&mut self, rng: &mut Rng) {
         let (a, b) = (rng.below(DEVICES as u64) as usize, rng.below(DEVICES as u64) as usize);
         let device = self.ids[b];
-        match rng.below(10) {
+        match rng.below(16) {
             0 | 1 => self.link(a, b),
             2..=4 if a != b => drop(self.connect(a, b)),
             5 => {
@@ -165,6 +190,8 @@ impl Mesh {
                     self.sessions.push(session);
                 }
             }
+            8..=12 => self.write(a, rng),
+            13 => self.compact(a, rng),
             _ => {
                 if let Some(session) = rng.pick(&self.sessions).copied() {
                     self.command(a, Command::Initiate { session, to: device, timeout_us: 60_000_000 });
@@ -177,6 +204,53 @@ impl Mesh {
                 }
             }
         }
+    }
+
+    /// A device adds to a log, or writes one of two registers.
+    fn write(&mut self, who: usize, rng: &mut Rng) {
+        let Some(session) = rng.pick(&self.sessions).copied() else { return };
+        let (kind, name) = match rng.below(4) {
+            0 => (PartKind::Register, "title"),
+            1 => (PartKind::Register, "subtitle"),
+            _ => (PartKind::Log, "diary"),
+        };
+        let (part, kind) = (named_part(&session, kind, name), kind.number());
+        self.written += 1;
+        let (body, resolves) = (format!("{who} {}", self.written).into_bytes(), rng.below(2) == 0);
+        self.command(who, Command::Write { session, part, kind, body, resolves });
+    }
+
+    /// A device makes a snapshot of a log.
+    fn compact(&mut self, who: usize, rng: &mut Rng) {
+        let Some(session) = rng.pick(&self.sessions).copied() else { return };
+        let part = named_part(&session, PartKind::Log, "diary");
+        self.command(who, Command::Compact { session, part, content: None });
+    }
+
+    /// Devices that take each other for members hold the same data of the sessions that both keep: what revoked devices
+    /// wrote past their cuts is set aside on each, or taken in on each. How much is set aside, and how much was written by
+    /// devices that are revoked and stands.
+    fn check_data(&self) -> (usize, usize) {
+        let (mut aside, mut stands) = (0, 0);
+        for at in (0..DEVICES).filter(|at| self.is_member(*at, *at)) {
+            let own = self.devices[at].endpoint();
+            for session in own.sessions() {
+                aside += own.set_aside(&session).len();
+                let Some(state) = own.state(&session) else { continue };
+                let tips = state.parts().flat_map(|part| part.strands.iter());
+                let revoked = |actor| own.roster().zip(state.writer(actor)).is_some_and(|(r, w)| r.is_revoked(&w.device));
+                stands += tips.filter(|tip| revoked(&tip.actor)).count();
+                for other in (at + 1..DEVICES).filter(|other| self.is_member(at, *other) && self.is_member(*other, at)) {
+                    if !self.is_member(other, other) {
+                        continue;
+                    }
+                    let other_own = self.devices[other].endpoint();
+                    let Some(theirs) = other_own.session(&session).filter(|_| other_own.sessions().contains(&session)) else { continue };
+                    assert_eq!(state.root(), theirs.root, "{at} and {other} hold different data of {session:?}");
+                }
+            }
+        }
+        (aside, stands)
     }
 
     /// Every two devices that take each other for members meet: then they hold the same entries.
@@ -199,7 +273,7 @@ impl Mesh {
 
 #[test]
 fn rosters_agree_and_revoked_devices_gain_nothing() {
-    let (mut linked, mut revoked, mut granted) = (0, 0, 0);
+    let (mut linked, mut revoked, mut granted, mut aside, mut stands) = (0, 0, 0, 0, 0);
     for seed in 0..SEEDS {
         let mut mesh = Mesh::new(seed);
         let mut rng = Rng::new(seed, "steps");
@@ -211,6 +285,8 @@ fn rosters_agree_and_revoked_devices_gain_nothing() {
             mesh.step(&mut rng);
         }
         mesh.meet();
+        let (more_aside, more_stands) = mesh.check_data();
+        (aside, stands) = (aside + more_aside, stands + more_stands);
         linked += (0..DEVICES).filter(|at| mesh.is_member(*at, *at)).count();
         revoked += mesh.frozen.len();
         granted += (0..DEVICES)
@@ -220,7 +296,7 @@ fn rosters_agree_and_revoked_devices_gain_nothing() {
     }
     // The runs reached what they are about.
     assert!(
-        linked > 100 && revoked > 100 && granted > 50,
-        "{linked} linked, {revoked} revocations known, {granted} grants"
+        linked > 100 && revoked > 100 && granted > 50 && aside > 50 && stands > 50,
+        "{linked} linked, {revoked} revocations known, {granted} grants, {aside} set aside, {stands} strands that stand"
     );
 }

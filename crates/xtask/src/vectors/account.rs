@@ -4,7 +4,7 @@ use segue_proto::Rules;
 use segue_proto::account::{Invite, Roster, check_code, link_proof};
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::{
-    Cut, CutHead, DeviceId, EntryKind, Founding, Hash, Hlc, LinkMsg, LinkOk, List, Message, Nonce, Proven, RosterEntry,
+    Cut, CutHead, CutTip, DeviceId, EntryKind, Founding, Hash, Hlc, LinkMsg, LinkOk, List, Message, Nonce, PartId, Proven, RosterEntry,
     RosterMsg, SessionId, Signed, Text,
 };
 
@@ -72,14 +72,15 @@ fn entries(book: &mut Book) {
     book.add(vector.clause("ACCOUNT-ENTRY-1").shown());
     let behind = Signed::sign(&link, &LAPTOP.key()).id();
     let heads = list(vec![CutHead { session: SessionId::new([0x19; 16]), record: Hash::new([0x20; 32]) }]);
-    let cut = Cut { tips: List::empty(), heads };
+    let tip = CutTip { part: PartId::new([0x21; 16]), actor: PHONE.actor(), seq: 2, hash: Hash::new([0x61; 32]) };
+    let cut = Cut { tips: list(vec![tip]), heads };
     let revoke =
         RosterEntry { cut: Some(cut).into(), ..body(EntryKind::Revoke, account(), &[behind], LAPTOP, PHONE, "") };
     let vector = sign(
         book,
         "account",
         "entry-revoke",
-        "The laptop revokes the phone; a takeover of its stands.",
+        "The laptop revokes the phone; a takeover of its stands, and two ops of a strand.",
         &revoke,
         LAPTOP,
     );

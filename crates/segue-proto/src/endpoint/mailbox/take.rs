@@ -102,7 +102,10 @@ impl Endpoint {
         while let Some(frame) = framer.next(rules)? {
             match Message::decode(rules, frame.number, &frame.payload)? {
                 Some(Message::Head(head)) if head.session == id => self.take_head(now, from, head),
-                Some(Message::Strand(strand)) if strand.session == id => strands.on_strand(rules, &strand)?,
+                Some(Message::Strand(strand)) if strand.session == id => {
+                    self.hear_writers(now, id, &strand.ext)?;
+                    strands.on_strand(rules, &strand)?;
+                }
                 Some(Message::Ops(ops)) => {
                     let ops = strands.on_ops(rules, ops)?;
                     self.take_ops(now, source, id, ops).unwrap_or(Ok(()))?;
@@ -110,6 +113,10 @@ impl Endpoint {
                 Some(Message::Parts(parts)) if parts.session == id => {
                     self.take_parts(now, source, &parts).unwrap_or(Ok(()))?;
                 }
+                Some(Message::Snapshot(snapshot)) if snapshot.session == id => {
+                    self.take_snapshot(now, source, snapshot)?;
+                }
+                Some(Message::Holding(holding)) if holding.session == id => self.take_holding(now, source, holding)?,
                 Some(Message::Mark(mark)) if mark.session == id => {
                     self.step(now, id, |session, ctx| session.name_as(&mark.name, ctx.fx));
                 }

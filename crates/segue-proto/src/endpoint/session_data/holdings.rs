@@ -1,9 +1,9 @@
 //! A session's data as the handoff machines see it.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::{Mark, SessionData, Staged, has_values};
+use super::{Mark, SessionData, Staged, Taken, has_values};
 use crate::clause::{Clause, Rules};
 use crate::data::{Part, PartKind, State};
 use crate::handoff::{Holdings, Release, keys};
@@ -162,7 +162,12 @@ impl SessionData {
         let state = self.state.get_or_insert_with(|| State::new(self.session, ""));
         state.name_as(staged.name());
         let old: Vec<_> = staged.parts().map(|part| (part.part, state.blobs_of(&part.part))).collect();
-        let changed: BTreeSet<_> = state.absorb(Rules::ALL, &staged).unwrap_or_default().into_iter().collect();
+        let mut taken = Taken::default();
+        let sifted = self.sifted(&staged, &mut taken);
+        writes.append(&mut taken.writes);
+        let state = self.state.get_or_insert_with(|| State::new(self.session, ""));
+        let sift = |part: &Part| sifted.get(&part.part).cloned().unwrap_or_else(|| Some(part.clone()));
+        let changed: BTreeSet<_> = state.absorb(Rules::ALL, &staged, sift).unwrap_or_default().into_iter().collect();
         let beyond = |part: &&Part| has_values(part) && staged.part(&part.part) != Some(part);
         let beyond: BTreeSet<PartId> = state.parts().filter(beyond).map(|part| part.part).collect();
         let gone: Vec<_> = self.overlays.difference(&beyond).copied().collect();
@@ -172,6 +177,17 @@ impl SessionData {
         self.retire(old.into_iter().filter(|(part, _)| changed.contains(part)));
         writes.extend(beyond.iter().filter_map(|part| self.put_part(part, at, None)).collect::<Vec<_>>());
         writes
+    }
+
+    /// What counts of the parts of a manifest of which something is set aside; none if nothing is left.
+    fn sifted(&mut self, staged: &State, taken: &mut Taken) -> BTreeMap<PartId, Option<Part>> {
+        let mut sifted = BTreeMap::new();
+        for part in staged.parts() {
+            if let Some(left) = self.sift(Rules::ALL, part, taken).ok().filter(|left| left != part) {
+                sifted.insert(part.part, (!left.strands.is_empty()).then_some(left));
+            }
+        }
+        sifted
     }
 
     fn release_of(&self, have: &Held) -> Option<Release> {

@@ -3,12 +3,14 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::aside::Aside;
+use super::snapshots::StoredSnapshots;
 use super::{SessionData, Staged, announced, has_values};
 use crate::clause::{Clause, Rules};
 use crate::data::{Entry, Manifest, State};
 use crate::handoff::{Holdings, keys};
 use crate::sync::{Change, kept};
-use crate::wire::{ActorId, DeviceId, Hash, Nonce, PartId, SessionId};
+use crate::wire::{ActorId, DeviceId, Hash, Nonce, PartId, SessionId, Writer};
 use crate::{Code, Violation};
 
 /// What the journal holds of a session's data.
@@ -25,6 +27,9 @@ pub(in crate::endpoint) struct StoredData {
     seeds: BTreeMap<(PartId, ActorId), Nonce>,
     cursors: BTreeMap<DeviceId, (Nonce, u64)>,
     missing: BTreeMap<Hash, Entry>,
+    writers: Vec<Writer>,
+    aside: Aside,
+    snapshots: StoredSnapshots,
 }
 
 impl StoredData {
@@ -66,6 +71,12 @@ impl StoredData {
             keys::MISSING => {
                 self.missing.insert(Hash::new(*rest.first_chunk()?), Entry::open(Rules::ALL, &value).ok()?);
             }
+            keys::WRITER => {
+                let (device, nonce) = value.split_first_chunk()?;
+                self.writers.push(Writer { device: DeviceId::new(*device), nonce: Nonce::new(*nonce.first_chunk()?) });
+            }
+            keys::SNAPSHOT | keys::KNOWN | keys::HOLDING => self.snapshots.put(letter, rest, &value)?,
+            keys::ASIDE | keys::ASIDE_VALUE => self.aside.restore(letter, rest, &value)?,
             keys::CURSOR => {
                 let (log, at) = value.split_first_chunk()?;
                 self.cursors.insert(DeviceId::new(*rest.first_chunk()?), (Nonce::new(*log), number(at)?));
@@ -98,7 +109,12 @@ impl SessionData {
             None => None,
         };
         data.name_as(name);
+        data.restore_snapshots(core::mem::take(&mut entries.snapshots))?;
         data.restore_parts(at, &mut entries)?;
+        data.aside = core::mem::take(&mut entries.aside);
+        for writer in core::mem::take(&mut entries.writers) {
+            data.state.iter_mut().for_each(|state| { state.name_writer(writer.clone()); });
+        }
         let fetched = |hash: &Hash| entries.fetched.contains(hash);
         for (hash, bytes) in entries.manifests.into_iter().filter(|(hash, _)| fetched(hash)) {
             let manifest = Manifest::open(Rules::ALL, &bytes, &session)?;

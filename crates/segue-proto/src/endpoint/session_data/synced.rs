@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::SessionData;
+use super::{SessionData, Taken};
 use crate::Violation;
 use crate::clause::Rules;
 use crate::data::{Entry, Manifest, Part, PartKind, State};
@@ -22,38 +22,52 @@ impl SessionData {
         self.cursors.get(peer).copied()
     }
 
-    /// Takes in an op of a log or opaque part that a peer sent, if it isn't here yet.
+    /// Takes in an op of a log or opaque part that a peer sent, if it isn't here yet; or sets it aside.
     pub(in crate::endpoint) fn deliver(
         &mut self,
         rules: Rules,
         from: DeviceId,
         op: FedOp,
-    ) -> Result<Vec<Write>, Violation> {
-        let Some(state) = &mut self.state else { return Ok(Vec::new()) };
-        let FedOp { part, kind, actor, seq, seed, op, .. } = op;
-        let new = state.deliver(rules, part, kind, (actor, seq), seed, op)?;
-        if !new {
-            return Ok(Vec::new());
+        taken: &mut Taken,
+    ) -> Result<(), Violation> {
+        if self.set_aside(rules, &op, taken)? {
+            return Ok(());
+        }
+        let FedOp { part, kind, actor, seq, seed, op, known, .. } = op;
+        self.know(&part, &known, taken);
+        self.release(rules, part, &op.deps, taken)?;
+        let Some(state) = &mut self.state else { return Ok(()) };
+        if !state.deliver(rules, part, kind, (actor, seq), seed, op)? {
+            return Ok(());
+        }
+        if let Err(why) = self.check_end(rules, &part, &actor, seq) {
+            self.state.iter_mut().for_each(|state| drop(state.cut(&part, &actor, seq.saturating_sub(1))));
+            return Err(why);
         }
         self.retire([(part, Vec::new())]);
         let at = self.changes.next();
-        Ok(self.put_op(at, part, actor, seq, Some(from)))
+        let writes = self.put_op(at, part, actor, seq, Some(from));
+        taken.writes.extend(writes);
+        taken.changed.insert(part);
+        Ok(())
     }
 
-    /// Takes in a part with values that a peer sent. What an exclusive one may replace, the caller decided.
-    pub(in crate::endpoint) fn merge(
+    /// Takes in a part with values that a peer sent, or what was left of it. What an exclusive one may replace, the
+    /// caller decided.
+    pub(in crate::endpoint) fn merge_copy(
         &mut self,
         rules: Rules,
-        from: DeviceId,
+        from: Option<DeviceId>,
         part: &Part,
-    ) -> Result<Vec<Write>, Violation> {
-        let Some(state) = &mut self.state else { return Ok(Vec::new()) };
+        taken: &mut Taken,
+    ) -> Result<(), Violation> {
+        let Some(state) = &mut self.state else { return Ok(()) };
         let fresh: Vec<_> = part.entries().filter(|e| e.len > 0 && state.blob_len(&e.blob).is_none()).collect();
         let old = state.blobs_of(&part.part);
         if !state.merge(rules, part)? {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let mut writes: Vec<_> = fresh.into_iter().filter_map(|entry| self.miss(entry)).collect();
+        taken.writes.extend(fresh.into_iter().filter_map(|entry| self.miss(entry)).collect::<Vec<_>>());
         self.retire([(part.part, old)]);
         if part.kind == PartKind::Exclusive.number() {
             self.marks.clear();
@@ -62,8 +76,11 @@ impl SessionData {
         let at = self.changes.next();
         // What was merged from both is news to the peer as well.
         let same = self.state.as_ref().and_then(|state| state.part(&part.part)) == Some(part);
-        writes.extend(self.put_part(&part.part, at, same.then_some(from)));
-        Ok(writes)
+        let writes = self.put_part(&part.part, at, from.filter(|_| same));
+        taken.writes.extend(writes);
+        taken.changed.insert(part.part);
+        self.drop_replaced(&part.part, taken);
+        Ok(())
     }
 
     /// The content that the data names and that isn't here.
@@ -98,7 +115,7 @@ impl SessionData {
         self.miss(entry)
     }
 
-    fn miss(&mut self, entry: Entry) -> Option<Write> {
+    pub(in crate::endpoint) fn miss(&mut self, entry: Entry) -> Option<Write> {
         let named = self.state.as_ref()?.blob_len(&entry.blob).is_some();
         let write = keys::put(self.session, keys::MISSING, entry.blob.as_bytes(), entry.to_bytes());
         (named && self.missing.insert(entry.blob, entry).is_none()).then_some(write)
