@@ -109,7 +109,7 @@ fn session(device: &Device, view: &SessionView) -> Session {
         copies: view.copies,
         copied_files: directory.as_deref().map(crate::directory::copies).unwrap_or_default(),
         directory,
-        chain: view.chain.iter().map(link).collect(),
+        chain: view.chain.iter().map(|record| link(record)).collect(),
     }
 }
 

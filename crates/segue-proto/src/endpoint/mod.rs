@@ -19,6 +19,7 @@ mod syncing;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::clause::Clause;
@@ -120,7 +121,7 @@ pub struct SessionView {
     /// Whether the head names this device by a WANT, genesis or takeover of its present actor.
     pub entitled: bool,
     /// The records from the genesis to the head.
-    pub chain: Vec<Proven<Record>>,
+    pub chain: Arc<Vec<Arc<Proven<Record>>>>,
     /// The root of the data held here; zero if none is.
     pub root: Hash,
     /// The labelled copies of what this device wrote and others fenced.
@@ -222,6 +223,11 @@ impl Endpoint {
         self.out.signs.pop_front()
     }
 
+    /// Whether there is a signature to make.
+    pub fn has_to_sign(&self) -> bool {
+        !self.out.signs.is_empty()
+    }
+
     /// The next plan whose chunks are to be looked for locally.
     pub fn poll_search(&mut self) -> Option<Search> {
         self.out.searches.pop_front()
@@ -297,7 +303,7 @@ impl Endpoint {
             role,
             closed: role == SessionRole::Closed,
             entitled: session.is_entitled(self.config.rules, head),
-            chain: session.chain().suffix(&Hash::ZERO).into_iter().cloned().collect(),
+            chain: session.chain().line().clone(),
             root: session.holdings.state().map_or(Hash::ZERO, crate::data::State::root),
             copies: session.holdings.copies(),
             pending: session.pending(),

@@ -19,7 +19,7 @@ use crate::fresh::Fresh;
 use crate::generations::Generation;
 use crate::handoff::{Chain, Effects, Stored, keys};
 use crate::journal::{Continuity, Lsn, Write};
-use crate::wire::{DeviceId, Hash, SessionId};
+use crate::wire::{DeviceId, SessionId};
 
 /// The device's own floor.
 const FLOOR: &[u8] = b"dfloor";
@@ -168,7 +168,7 @@ fn restore_data(
     name: &str,
     entries: Vec<(u8, Vec<u8>, Vec<u8>)>,
 ) -> Result<SessionData, String> {
-    let own = chain.suffix(&Hash::ZERO).first().is_some_and(|first| first.body().signer == me);
+    let own = chain.line().first().is_some_and(|first| first.body().signer == me);
     let mut stored = StoredData::new(own);
     for (letter, rest, value) in entries {
         stored.put(letter, &rest, value).ok_or_else(|| String::from("the data: an entry of no known kind"))?;

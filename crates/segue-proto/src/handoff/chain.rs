@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::hash::{Hash as Hashable, Hasher};
 
 use crate::clause::{Clause, Rules};
 use crate::data::session_id;
@@ -15,16 +16,28 @@ use crate::{Code, Violation};
 ///
 /// Only records that follow from their parents get in, so whatever is in it was signed by the key that its parent
 /// names, back to the genesis (a takeover: by a member).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     session: SessionId,
     nodes: BTreeMap<Hash, Arc<Node>>,
     head: Arc<Node>,
+    /// From the genesis to the head, so that a record's place is its `n`. A view of the session shares it.
+    line: Arc<Vec<Arc<Proven<Record>>>>,
+    /// Ascending. The genesis names them, and every owner and grantor becomes one.
+    members: Arc<Vec<DeviceId>>,
+}
+
+/// The records say all; the rest of a chain follows from them.
+impl Hashable for Chain {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.nodes.hash(state);
+        self.head.hash(state);
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Node {
-    record: Proven<Record>,
+    record: Arc<Proven<Record>>,
     /// The takeover that opened the term; zero in term 0.
     opener: Hash,
 }
@@ -46,8 +59,17 @@ impl Chain {
         check_genesis(rules, genesis.body())?;
         let session = genesis.body().session;
         let id = genesis.id();
-        let node = Arc::new(Node { record: genesis, opener: Hash::ZERO });
-        Ok(Chain { session, nodes: BTreeMap::from([(id, node.clone())]), head: node })
+        let record = Arc::new(genesis);
+        let head = Arc::new(Node { record: record.clone(), opener: Hash::ZERO });
+        let mut chain = Chain {
+            session,
+            nodes: BTreeMap::from([(id, head.clone())]),
+            head,
+            line: Arc::new(alloc::vec![record.clone()]),
+            members: Arc::default(),
+        };
+        chain.count_members(record.body());
+        Ok(chain)
     }
 
     /// The session.
@@ -62,12 +84,12 @@ impl Chain {
 
     /// A record by its id.
     pub fn get(&self, id: &Hash) -> Option<&Proven<Record>> {
-        self.nodes.get(id).map(|node| &node.record)
+        self.nodes.get(id).map(|node| &*node.record)
     }
 
     /// Every record, in the order of their ids.
     pub fn records(&self) -> impl Iterator<Item = &Proven<Record>> {
-        self.nodes.values().map(|node| &node.record)
+        self.nodes.values().map(|node| &*node.record)
     }
 
     /// Takes a record in, if it follows from one that is known.
@@ -79,13 +101,38 @@ impl Chain {
         let parent = self.check(rules, &record)?.clone();
         let rival = self.rival(&record);
         let opener = if record.body().kind == Kind::Takeover.number() { id } else { parent.opener };
-        let node = Arc::new(Node { record, opener });
+        let node = Arc::new(Node { record: Arc::new(record), opener });
         let higher = node.rank() > self.head.rank() || !rules.keeps(Clause::HO_HEAD_1);
+        self.count_members(node.record.body());
+        self.nodes.insert(id, node.clone());
         if higher {
-            self.head = node.clone();
+            self.lead(node);
         }
-        self.nodes.insert(id, node);
         Ok(Admitted { new: true, head: higher, rival })
+    }
+
+    /// Makes a record that is known the head.
+    fn lead(&mut self, head: Arc<Node>) {
+        if head.record.body().parent == self.head.record.id() {
+            Arc::make_mut(&mut self.line).push(head.record.clone());
+        } else {
+            let behind = |node: &&Arc<Node>| self.nodes.get(&node.record.body().parent);
+            let mut line: Vec<_> =
+                core::iter::successors(Some(&head), behind).map(|node| node.record.clone()).collect();
+            line.reverse();
+            self.line = Arc::new(line);
+        }
+        self.head = head;
+    }
+
+    /// Those whom a record makes members.
+    fn count_members(&mut self, record: &Record) {
+        let listed = record.genesis.iter().flat_map(|genesis| genesis.members.iter());
+        for device in [&record.owner, &record.grantor].into_iter().chain(listed).filter(|device| !device.is_zero()) {
+            if let Err(place) = self.members.binary_search(device) {
+                Arc::make_mut(&mut self.members).insert(place, *device);
+            }
+        }
     }
 
     /// Whether [`Chain::admit`] would take the record in.
@@ -112,54 +159,55 @@ impl Chain {
 
     /// Whether `id` is the head or one of its ancestors.
     pub fn leads_to_head(&self, id: &Hash) -> bool {
-        self.ancestry(self.head.record.id()).any(|record| record.id() == *id)
+        self.place(id).is_some()
     }
 
-    /// The records behind `from` up to the head, oldest first; the whole chain if `from` is no ancestor of the head.
-    pub fn suffix(&self, from: &Hash) -> Vec<&Proven<Record>> {
-        let mut out: Vec<_> = self.ancestry(self.head.record.id()).take_while(|record| record.id() != *from).collect();
-        out.reverse();
-        out
+    /// From the genesis to the head, oldest first.
+    pub fn line(&self) -> &Arc<Vec<Arc<Proven<Record>>>> {
+        &self.line
+    }
+
+    /// The records behind `from` up to the head, oldest first; the whole line if `from` is no ancestor of the head.
+    pub fn suffix(&self, from: &Hash) -> &[Arc<Proven<Record>>] {
+        self.place(from).and_then(|place| self.line.get(place + 1..)).unwrap_or(&self.line)
+    }
+
+    /// Where a record stands in the line.
+    fn place(&self, id: &Hash) -> Option<usize> {
+        let place = usize::try_from(self.get(id)?.body().n).ok()?;
+        self.line.get(place).filter(|record| record.id() == *id).map(|_| place)
     }
 
     /// Whether a record that is known follows `id` and is signed by its grantor: proof that its owner has it.
     pub fn continued(&self, id: &Hash) -> bool {
         let Some(parent) = self.get(id) else { return false };
-        self.records().any(|child| child.body().parent == *id && child.body().signer == parent.body().grantor)
+        self.children(id).any(|child| child.body().signer == parent.body().grantor)
     }
 
-    /// The session's members: the genesis names them, and every owner and grantor becomes one.
+    /// The session's members.
     pub fn is_member(&self, device: &DeviceId) -> bool {
-        self.records().any(|record| {
-            let body = record.body();
-            let listed = body.genesis.get().is_some_and(|genesis| genesis.members.contains(device));
-            body.owner == *device || body.grantor == *device || listed
-        })
+        self.members.binary_search(device).is_ok()
     }
 
     /// Every member, ascending.
-    pub fn members(&self) -> Vec<DeviceId> {
-        let mut out = Vec::new();
-        for record in self.records() {
-            out.extend([record.body().owner, record.body().grantor]);
-            out.extend(record.body().genesis.iter().flat_map(|genesis| genesis.members.iter()).copied());
-        }
-        out.retain(|device| !device.is_zero());
-        out.sort_unstable();
-        out.dedup();
-        out
+    pub fn members(&self) -> &[DeviceId] {
+        &self.members
     }
 
-    fn ancestry(&self, id: Hash) -> impl Iterator<Item = &Proven<Record>> {
-        core::iter::successors(self.get(&id), |record| self.get(&record.body().parent))
+    /// The records that name `id` as their parent.
+    fn children(&self, id: &Hash) -> impl Iterator<Item = &Proven<Record>> {
+        // Most chains have no branches, and then only the line can hold one.
+        let branched = self.nodes.len() > self.line.len();
+        let next = self.place(id).and_then(|place| self.line.get(place + 1)).filter(|_| !branched);
+        let others = branched.then(|| self.records().filter(move |record| record.body().parent == *id));
+        next.map(|next| &**next).into_iter().chain(others.into_iter().flatten())
     }
 
     fn rival(&self, record: &Proven<Record>) -> Option<Hash> {
-        let same = |other: &&Proven<Record>| {
-            let (a, b) = (other.body(), record.body());
-            a.parent == b.parent && a.signer == b.signer && a.term == b.term
-        };
-        self.records().find(same).map(Proven::id)
+        let (parent, signer, term) = (record.body().parent, record.body().signer, record.body().term);
+        let mut rivals =
+            self.children(&parent).filter(|other| other.body().signer == signer && other.body().term == term);
+        rivals.next().map(Proven::id)
     }
 
     fn check_follows(&self, rules: Rules, parent: &Record, record: &Record) -> Result<(), Violation> {

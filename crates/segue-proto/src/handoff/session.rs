@@ -341,7 +341,7 @@ impl<H: Holdings> Session<H> {
         let mut page: Vec<Signed<Record>> = Vec::new();
         let mut size = 0;
         let mut pages = Vec::new();
-        let mut suffix = self.chain.suffix(from);
+        let mut suffix = self.chain.suffix(from).to_vec();
         if !ctx.rules.keeps(Clause::HO_HEAD_5) {
             suffix.reverse();
         }

@@ -1,6 +1,7 @@
 //! The crate's integration tests: one binary, a module a chapter of the spec.
 
 mod account;
+mod chain;
 mod data;
 mod merge;
 mod state;

@@ -199,7 +199,7 @@ fn forge(world: &mut World, device: u8, kind: Forgery) {
     }
     let records = match kind {
         Forgery::Inform => {
-            session.chain().suffix(&Hash::ZERO).into_iter().map(|record| record.signed().clone()).collect()
+            session.chain().suffix(&Hash::ZERO).iter().map(|record| record.signed().clone()).collect()
         }
         _ => vec![Proven::assume(record).signed().clone()],
     };

@@ -123,7 +123,7 @@ impl Mesh {
     /// The grants that `by` has signed for `to`.
     fn grants(&self, by: usize, to: usize) -> BTreeSet<Hash> {
         let views = self.sessions.iter().filter_map(|session| self.devices[by].endpoint().session(session));
-        let records = views.flat_map(|view| view.chain);
+        let records = views.flat_map(|view| view.chain.to_vec());
         let to_it = records.filter(|record| {
             let body = record.body();
             body.kind == Kind::Grant.number() && body.signer == self.ids[by] && body.owner == self.ids[to]

@@ -24,7 +24,7 @@ impl Endpoint {
             let Some(held) = self.best_key(id).filter(|held| self.is_good(held)) else { continue };
             let key = held.key.id();
             let roster = self.own_roster().ok().into_iter().flat_map(|roster| roster.standing().members.keys());
-            let mut devices: Vec<_> = session.chain().members();
+            let mut devices: Vec<_> = session.chain().members().to_vec();
             devices.extend(roster.chain(&self.trusted).copied());
             devices.sort_unstable();
             devices.dedup();

@@ -175,7 +175,7 @@ impl Endpoint {
     /// Whether a session without a key gets one from this device: it made the session, or knows what others may not.
     fn needs_key(&self, id: &SessionId) -> bool {
         let Some(session) = self.sessions.get(id) else { return false };
-        let first = session.chain().suffix(&Hash::ZERO).first().map(|first| first.body().signer);
+        let first = session.chain().line().first().map(|first| first.body().signer);
         let open = session.role(self.config.rules) != SessionRole::Closed && session.holdings.state().is_some();
         open && (first == Some(self.config.device) || session.holdings.changes().last() > 0)
     }
