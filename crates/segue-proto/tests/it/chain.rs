@@ -55,7 +55,7 @@ fn check(chain: &Chain) {
     members.dedup();
     assert_eq!(chain.members(), members);
     assert!(members.iter().all(|member| chain.is_member(member)) && !chain.is_member(&device(99)));
-    for record in all.iter().copied() {
+    for record in &all {
         let (id, body) = (record.id(), record.body());
         assert_eq!(chain.leads_to_head(&id), line.contains(&id));
         let after = line.iter().skip_while(|known| **known != id).skip(1).copied().collect::<Vec<_>>();

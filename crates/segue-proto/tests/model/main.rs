@@ -198,9 +198,7 @@ fn forge(world: &mut World, device: u8, kind: Forgery) {
         Forgery::WrongNumber => (record.n, record.signer) = (7, key(0)),
     }
     let records = match kind {
-        Forgery::Inform => {
-            session.chain().suffix(&Hash::ZERO).iter().map(|record| record.signed().clone()).collect()
-        }
+        Forgery::Inform => session.chain().suffix(&Hash::ZERO).iter().map(|record| record.signed().clone()).collect(),
         _ => vec![Proven::assume(record).signed().clone()],
     };
     let records = List::new(records).unwrap_or_default();

@@ -14,19 +14,28 @@ use crate::node::{Request, RequestKind};
 use crate::transport::{self, Windows};
 
 impl Driver {
-    /// Polls the core until it has nothing more to say.
+    /// Polls the core until it has nothing more to say, or until somebody else is to run before the next signature is
+    /// made.
     pub(super) fn flush(&mut self) {
         loop {
-            let mut again = self.flush_signatures();
-            again |= self.flush_journal();
+            let mut again = self.flush_journal();
             again |= self.flush_bulk();
             self.flush_hosted();
             self.flush_links();
             // Events first: that a link is there must be heard before that it goes.
+            let mut heard = false;
             while let Some(event) = self.core.poll_event() {
+                heard = true;
                 self.hear(event);
             }
             again |= self.flush_closes();
+            // A signature takes longer than all else here. The application that owns a session now needn't wait for the
+            // acknowledgement to be signed.
+            self.yields = heard && self.core.has_to_sign();
+            if self.yields {
+                break;
+            }
+            again |= self.flush_signatures();
             if !again {
                 break;
             }

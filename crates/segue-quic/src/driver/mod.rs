@@ -114,6 +114,8 @@ pub(crate) struct Driver {
     stop: Option<oneshot::Receiver<Stop>>,
     stopping: Option<Clock>,
     halted: bool,
+    /// Something is left to flush, but others were to run first.
+    yields: bool,
     events: Arc<Queue>,
     timer: Pin<Box<Sleep>>,
     /// When the timer fires; it may be earlier than need be.
@@ -170,6 +172,7 @@ impl Driver {
             stop: Some(parts.stop),
             stopping: None,
             halted: false,
+            yields: false,
             events: parts.events,
             timer: Box::pin(tokio::time::sleep_until(parts.origin)),
             armed: Some(parts.origin),
@@ -253,7 +256,8 @@ impl Driver {
             if self.poll_stop(cx) {
                 return Poll::Ready(());
             }
-            let mut busy = self.poll_log(cx);
+            let mut busy = std::mem::take(&mut self.yields);
+            busy |= self.poll_log(cx);
             busy |= self.poll_links(cx);
             busy |= self.poll_inbox(cx);
             busy |= self.poll_timer(cx);
@@ -267,6 +271,11 @@ impl Driver {
                 return Poll::Pending;
             }
             self.flush();
+            if self.yields {
+                // This wakes the task once all others that were woken have run, which a mere wake-up doesn't.
+                let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+                return Poll::Pending;
+            }
         }
     }
 
