@@ -59,7 +59,7 @@ pub(crate) struct Bare {
     near: Side,
     connection: Connection,
     orders: mpsc::UnboundedSender<Order>,
-    /// The lengths of the bulk streams that the far side has read to their ends.
+    /// The lengths of the bulk streams that the far side has read to their ends, and verified and kept if it is to.
     read: mpsc::UnboundedReceiver<usize>,
     _endpoints: [Endpoint; 2],
 }
@@ -79,7 +79,8 @@ struct Side {
 }
 
 impl Bare {
-    pub(crate) async fn open() -> Bare {
+    /// With bulk streams that the far side reads and no more, or `keeps`.
+    pub(crate) async fn open(keeps: bool) -> Bare {
         let loopback = "127.0.0.1:0".parse().expect("an address");
         let server = bare::endpoint(Some(loopback), Windows::NODE).expect("a socket");
         let client = bare::endpoint(Some(loopback), Windows::NODE).expect("a socket");
@@ -98,7 +99,10 @@ impl Bare {
         let (orders, todo) = mpsc::unbounded_channel();
         tokio::spawn(far_side.obey(todo));
         let (tell, read) = mpsc::unbounded_channel();
-        tokio::spawn(drain(far, tell));
+        match keeps {
+            true => drop(tokio::spawn(keep(far, tell))),
+            false => drop(tokio::spawn(drain(far, tell))),
+        }
         Bare {
             near: Side { near: true, send, recv, key: key(1) },
             connection: near,
@@ -180,6 +184,47 @@ async fn drain(connection: Connection, tell: mpsc::UnboundedSender<usize>) {
                 len += read;
             }
             let _ = tell.send(len);
+        });
+    }
+}
+
+/// The same by a receiver that verifies and keeps the bytes: each piece is hashed, and the whole of several pieces, and
+/// copied to where it stays, on another thread and one piece behind the network.
+async fn keep(connection: Connection, tell: mpsc::UnboundedSender<usize>) {
+    while let Ok(mut stream) = connection.accept_uni().await {
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            let (pieces, mut todo) = mpsc::channel::<Vec<u8>>(2);
+            let (back, mut spare) = mpsc::unbounded_channel::<Vec<u8>>();
+            let keeper = tokio::task::spawn_blocking(move || {
+                let (mut kept, mut whole) = (Vec::new(), blake3::Hasher::new());
+                while let Some(piece) = todo.blocking_recv() {
+                    std::hint::black_box(blake3::hash(&piece));
+                    if piece.len() == PIECE || !kept.is_empty() {
+                        whole.update(&piece);
+                    }
+                    kept.extend_from_slice(&piece);
+                    let _ = back.send(piece);
+                }
+                std::hint::black_box(whole.finalize());
+                kept.len()
+            });
+            loop {
+                let mut piece = spare.try_recv().unwrap_or_default();
+                piece.resize(PIECE, 0);
+                let mut len = 0;
+                while len < PIECE
+                    && let Ok(Some(read)) = stream.read(&mut piece[len..]).await
+                {
+                    len += read;
+                }
+                piece.truncate(len);
+                if len == 0 || pieces.send(piece).await.is_err() || len < PIECE {
+                    break;
+                }
+            }
+            drop(pieces);
+            let _ = tell.send(keeper.await.expect("no panic"));
         });
     }
 }

@@ -13,8 +13,9 @@
 //!   runs from the command to the source knowing, in a pull to the target knowing.
 //! - *durable*: the same with stores on disk. The floor commits batches of the same size to the same kind of store.
 //! - *bulk*: 64 MB from memory to memory over a warm link, as one file and as 1,000. `bare` is one unidirectional
-//!   stream, which its receiver reads into a buffer; `streams` is one such stream a file; `segue` pulls a session that
-//!   the target doesn't know: it verifies every chunk and every whole, keeps them, and owns the session.
+//!   stream, which its receiver reads into a buffer; `streams` is one such stream a file; `kept` is the same with a
+//!   receiver that hashes what it reads, in pieces and whole, and keeps it; `segue` pulls a session that the target
+//!   doesn't know: it verifies every chunk and every whole, keeps them, and owns the session.
 //!
 //! The runtime is tokio's current-thread one; `multi` repeats the tables named beside it on the multi-thread one, by
 //! default the latency table. After every
@@ -64,7 +65,7 @@ fn run(runtime: std::io::Result<Runtime>, bench: impl Future<Output = ()>) {
 }
 
 async fn latency(title: &str, rounds: usize, place: Place) {
-    let mut bare = Bare::open().await;
+    let mut bare = Bare::open(false).await;
     let mut stores = (place == Place::Disk).then(Stores::open);
     let mut nodes = Nodes::open(place).await;
     let mut tables: Vec<(Way, Table)> = Way::ALL.map(|way| (way, Table::new(&ROWS))).into();
@@ -98,11 +99,13 @@ async fn bulk(title: &str, rounds: usize) {
     println!("\n64 MB, memory to memory, {title}, {rounds} rounds");
     for count in [1, 1_000] {
         let files: Vec<_> = (0..count).map(|at| whole.slice(at * BULK / count..(at + 1) * BULK / count)).collect();
-        let mut bare = Bare::open().await;
-        let mut table = Table::new(&["bare", "streams", "segue"]);
+        let mut bare = Bare::open(false).await;
+        let mut keeping = Bare::open(true).await;
+        let mut table = Table::new(&["bare", "streams", "kept", "segue"]);
         for round in 0..=rounds {
             let one = bare.bulk(std::slice::from_ref(&whole)).await;
-            let sample = [one, bare.bulk(&files).await, nodes::bulk(&warm, &files).await];
+            let (streams, kept) = (bare.bulk(&files).await, keeping.bulk(&files).await);
+            let sample = [one, streams, kept, nodes::bulk(&warm, &files).await];
             if round > 0 {
                 table.push(sample);
             }
