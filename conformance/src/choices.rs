@@ -16,7 +16,7 @@ pub struct Choice {
 /// Every choice.
 pub const TABLE: &[Choice] = &[
     Choice { name: "grease", clause: "WIRE-TYPE-1", options: &["never", "sends"] },
-    Choice { name: "chunks", clause: "TRANSFER-LIST-1", options: &["fixed", "by-content"] },
+    Choice { name: "chunks", clause: "TRANSFER-CUT-1", options: &["by-content", "equal", "other"] },
 ];
 
 /// What a subject chose.

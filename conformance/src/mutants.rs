@@ -136,6 +136,8 @@ pub const TABLE: &[Mutant] = &[
     mutant("TRANSFER-REFETCH-1", "transfer/fetch/wrong-again-and-again"),
     mutant("TRANSFER-ANSWER-1", "transfer/answer/broken-off-before-it-says-what-it-is"),
     mutant("TRANSFER-RESUME-1", "transfer/resume/on-a-new-link"),
+    mutant("TRANSFER-CUT-1", "transfer/list/as-declared"),
+    mutant("TRANSFER-REUSE-1", "transfer/reuse/a-changed-file"),
     mutant("TRANSFER-SERVE-1", "transfer/serve/to-a-stranger"),
     mutant("TRANSFER-HAVE-1", "transfer/fetch/wants-when-durable"),
     mutant("ERR-SEND-1", "handoff/offer/too-many"),

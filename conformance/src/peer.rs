@@ -5,7 +5,7 @@
 use ed25519_dalek::SigningKey;
 use segue_proto::data::{Entry, ListRef, Manifest, NewOp, Part, PartKind, State, Written, actor_id, session_id};
 use segue_proto::link::auth_message;
-use segue_proto::transfer::chunk_list;
+use segue_proto::transfer::equal_list;
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
@@ -182,7 +182,7 @@ impl Book {
 
     /// Writes a file; its content can be fetched.
     pub fn write_file(&mut self, path: &str, content: &[u8]) {
-        let (blob, list) = chunk_list(content);
+        let (blob, list) = equal_list(content);
         let refs = list.as_ref().map(|(list, _)| list.clone());
         self.blobs.insert(blob, content.to_vec());
         if let Some((list, bytes)) = list {
@@ -201,6 +201,17 @@ impl Book {
         self.blobs.extend([(blob, content.to_vec()), (hash, list)]);
         if let Some(entry) = Entry::file(path, false, content.len() as u64, blob, Some(refs)) {
             let part = PartId::new(self.salts.array());
+            self.write(part, PartKind::Blob, entry.to_bytes());
+        }
+    }
+
+    /// Writes the file of this path anew, with this chunk list.
+    pub fn rewrite_listed(&mut self, path: &str, content: &[u8], list: Vec<u8>) {
+        let known = self.state.entries().find(|(_, entry)| *entry.path == *path).map(|(part, _)| part);
+        let refs = ListRef { hash: blob_id(&list), len: list.len() as u32 };
+        let entry = Entry::file(path, false, content.len() as u64, blob_id(content), Some(refs.clone()));
+        if let Some((part, entry)) = known.zip(entry) {
+            self.blobs.extend([(entry.blob, content.to_vec()), (refs.hash, list)]);
             self.write(part, PartKind::Blob, entry.to_bytes());
         }
     }

@@ -359,12 +359,33 @@ class Kinds:
 
     def chunk_list(self, i):
         content = bytes(n % i["content"]["modulus"] for n in range(i["content"]["len"]))
-        raw = blobs.cut(content)
+        raw = blobs.cut_equal(content)
         result = {"blob": crypto.blob_id(content).hex()}
         if raw:
             blobs.plan_from_list(len(content), raw)
             result |= {"list_hash": crypto.blob_id(raw).hex(), "list_len": len(raw)}
         return result
+
+    def gear(self, i):
+        return {"entry": blobs.GEAR[i["value"]].to_bytes(8, "big").hex()}
+
+    def lengths(self, i):
+        by = blobs.lengths(i["len"])
+        size = blobs.chunk_len(i["len"])
+        _, shortest, middle, longest = by if by else (0, size, size, size)
+        return {"shortest": shortest, "middle": middle, "longest": longest}
+
+    def cut(self, i):
+        c = i["content"]
+        x, noise = c.get("noise", 0), bytearray()
+        for n in range(c["len"]):
+            x = x * 6364136223846793005 + 1442695040888963407 & (1 << 64) - 1
+            noise.append(x >> 56 if "noise" in c else n % c["modulus"])
+        content = bytes.fromhex(c["front"]) + noise
+        raw = blobs.cut(content)
+        lens = [chunk.len for chunk in wire.decode("ChunkList", raw).chunks]
+        found = {"blob": crypto.blob_id(content).hex(), "list_hash": crypto.blob_id(raw).hex(), "list_len": len(raw)}
+        return found | {"intermediate": {"lens": lens}}
 
     def chunk(self, i):
         if len(bytes.fromhex(i["bytes"])) != i["len"] or crypto.blob_id(bytes.fromhex(i["bytes"])).hex() != i["blob"]:

@@ -227,6 +227,8 @@ clauses! {
     TRANSFER_REFETCH_1 = "TRANSFER-REFETCH-1" "after MAX_REFETCH bad answers a fetch is given up",
     TRANSFER_ANSWER_1 = "TRANSFER-ANSWER-1" "a request that nothing answers is given up and made again",
     TRANSFER_RESUME_1 = "TRANSFER-RESUME-1" "at generation 2 no verified chunk is asked for again",
+    TRANSFER_CUT_1 = "TRANSFER-CUT-1" "content is cut into chunks by what it holds",
+    TRANSFER_REUSE_1 = "TRANSFER-REUSE-1" "at generation 2 chunks of what content replaces aren't asked for",
     TRANSFER_SERVE_1 = "TRANSFER-SERVE-1" "blobs are served to those who may read the session",
     TRANSFER_SERVE_2 = "TRANSFER-SERVE-2" "a peer has at most MAX_REQUESTS requests outstanding",
     TRANSFER_HAVE_1 = "TRANSFER-HAVE-1" "data is durable before a WANT says that it is held",

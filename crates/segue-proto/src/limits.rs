@@ -93,6 +93,8 @@ limits! {
     MAX_CHUNK: usize = 4_194_304, "bytes", "what a receiver holds before it has verified anything";
     /// The chunks of a blob.
     MAX_CHUNKS: usize = 65_536, "chunks", "a list of at most 2.4 MB; with chunks of 4 MiB a blob of 256 GiB";
+    /// The contents of one path in which a device looks for chunks of what takes their place.
+    MAX_OLD: usize = 8, "contents", "as many values as a handful of devices write at once; guess";
     /// A blob.
     MAX_BLOB: u64 = 274_877_906_944, "bytes", "MAX_CHUNKS chunks of MAX_CHUNK";
     /// The ranges in one RANGES.

@@ -1,6 +1,6 @@
 """Chapter transfer, section 8.1: chunk lists, ranges, and what is held of blobs."""
 from . import wire
-from .crypto import blob_id
+from .crypto import H, blob_id
 from .registry import LIMIT, Refused
 from .wire import Struct
 
@@ -40,12 +40,56 @@ def chunk_len(length):
     return size
 
 
+def gear_of(value):
+    return int.from_bytes(H("segue/1 gear", bytes([value]))[:8], "big")
+
+
+GEAR = [gear_of(value) for value in range(256)]
+
+
+def lengths(length):
+    """TRANSFER-CUT-1: the exponent and the shortest, middle and longest length; None beyond 16 GiB."""
+    for e in range(16, 21):
+        if length <= 1 << e + 14:
+            return e, 1 << e - 2, 1 << e, 1 << e + 2
+    return None
+
+
+def end_of_chunk(content, start, e, shortest, middle, longest):
+    if len(content) - start <= shortest:
+        return len(content)
+    total, mask = 0, (1 << 64) - 1
+    for byte in content[start + shortest - 64 : start + shortest]:
+        total = (total << 1) + GEAR[byte] & mask
+    for place in range(start + shortest, min(len(content), start + longest)):
+        if total >> (64 - e - 2 if place - start < middle else 64 - e + 2) == 0:
+            return place
+        total = (total << 1) + GEAR[content[place]] & mask
+    return min(len(content), start + longest)
+
+
 def cut(content):
-    """The encoding of the chunk list of a content; None if it needs none."""
+    """The encoding of the chunk list of a content, cut by content; None if it needs none."""
+    by = lengths(len(content))
+    if len(content) <= LIMIT.CHUNK or by is None:
+        return cut_equal(content)
+    pieces, start = [], 0
+    while start < len(content):
+        end = end_of_chunk(content, start, *by)
+        pieces.append(content[start:end])
+        start = end
+    return encode_list(pieces)
+
+
+def cut_equal(content):
+    """The same in equal chunks."""
     if len(content) <= LIMIT.CHUNK:
         return None
     size = chunk_len(len(content))
-    pieces = [content[i : i + size] for i in range(0, len(content), size)]
+    return encode_list([content[i : i + size] for i in range(0, len(content), size)])
+
+
+def encode_list(pieces):
     return wire.encode("ChunkList", Struct(chunks=[Struct(len=len(p), hash=blob_id(p)) for p in pieces]))
 
 
@@ -65,6 +109,8 @@ class Blobs:
             if blob_id(content) == blob:
                 self.whole[blob] = content
                 del self._raw[blob]
+        for raw in list(self.whole.values()):
+            self.index(raw)
 
     def _raw_run(self, blob):
         out = bytearray()
@@ -73,6 +119,21 @@ class Blobs:
                 break
             out[offset : offset + len(raw)] = raw
         return bytes(out)
+
+    def index(self, raw):
+        """TRANSFER-REUSE-1: if these bytes are a chunk list, notes the chunks of the content that it fits."""
+        try:
+            chunks = wire.decode("ChunkList", raw).chunks
+        except Refused:
+            return
+        length = sum(chunk.len for chunk in chunks)
+        for content in [content for content in self.whole.values() if chunks and len(content) == length]:
+            at = 0
+            for chunk in chunks:
+                piece = content[at : at + chunk.len]
+                if blob_id(piece) == chunk.hash:
+                    self.chunks[chunk.hash] = piece
+                at += chunk.len
 
     def get(self, blob):
         return self.whole.get(blob)

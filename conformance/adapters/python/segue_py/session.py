@@ -366,6 +366,8 @@ class Session:
                 entry.chunks = Struct(hash=blob_id(listed), len=len(listed))
                 self.dev.blobs.put(entry.chunks.hash, listed)
             self.dev.blobs.put(entry.blob, content)
+            if listed:
+                self.dev.blobs.index(listed)
         self.write(pid, BLOB, wire.encode("Entry", entry), resolves=SHOWN)
         if content:
             self.dev.store.after_chunks()

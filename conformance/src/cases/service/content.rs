@@ -82,7 +82,7 @@ pub(super) const CASES: &[Case] = &[
         let (content, letter) = file(lab, &mut shared);
         shared.brings(lab, letter)?;
         let at = shared.key.blob_box(&shared.session, &blob_id(&content));
-        let (_, list) = segue_proto::transfer::chunk_list(&content);
+        let (_, list) = segue_proto::transfer::equal_list(&content);
         if let Some((_, bytes)) = list {
             put(lab, &mut shared, &bytes)?;
         }
@@ -103,7 +103,7 @@ pub(super) const CASES: &[Case] = &[
         let mut held = pieces(&shared.key, &at, &content);
         held.insert(0, second);
         shared.mailbox.boxes.insert(at, held);
-        let (_, list) = segue_proto::transfer::chunk_list(&content);
+        let (_, list) = segue_proto::transfer::equal_list(&content);
         if let Some((_, bytes)) = list {
             put(lab, &mut shared, &bytes)?;
         }
@@ -118,7 +118,7 @@ pub(super) const CASES: &[Case] = &[
         let at = shared.key.blob_box(&shared.session, &blob_id(&content));
         let other: Vec<u8> = content.iter().map(|byte| byte ^ 1).collect();
         shared.mailbox.boxes.insert(at, pieces(&shared.key, &at, &other));
-        let (_, list) = segue_proto::transfer::chunk_list(&content);
+        let (_, list) = segue_proto::transfer::equal_list(&content);
         if let Some((_, bytes)) = list {
             put(lab, &mut shared, &bytes)?;
         }
@@ -210,7 +210,7 @@ fn file(lab: &mut Lab, shared: &mut Shared) -> (Vec<u8>, Vec<u8>) {
 
 /// The member puts a content with its chunk list, and the subject takes what it wants.
 fn put(lab: &mut Lab, shared: &mut Shared, content: &[u8]) -> Done {
-    let (blob, list) = segue_proto::transfer::chunk_list(content);
+    let (blob, list) = segue_proto::transfer::equal_list(content);
     let list = list.map(|(list, bytes)| (list.hash, bytes));
     for (hash, bytes) in list.into_iter().chain([(blob, content.to_vec())]) {
         let at = shared.key.blob_box(&shared.session, &hash);

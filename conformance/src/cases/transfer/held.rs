@@ -2,7 +2,7 @@
 
 use segue_proto::Rules;
 use segue_proto::limits::CHUNK;
-use segue_proto::transfer::{ChunkList, Plan};
+use segue_proto::transfer::{ChunkList, Plan, chunk_list, equal_list};
 use segue_proto::wire::Exts;
 use segue_proto::wire::codec::decode;
 use segue_proto::wire::hash::blob_id;
@@ -26,7 +26,9 @@ pub(super) const CASES: &[Case] = &[
         let (header, bytes) = lab.stream(own.link, "a bulk stream with the manifest that was announced")?;
         ensure(header.req == 61 && blob_id(&bytes) == blob, "its bytes", format!("{header:?}"))
     }),
-    works("transfer/list/as-declared", &["TRANSFER-LIST-1"], S, chunks_as_declared).needs(&["write-file"]).choice(),
+    works("transfer/list/as-declared", &["TRANSFER-CUT-1", "TRANSFER-LIST-1"], S, chunks_as_declared)
+        .needs(&["write-file"])
+        .choice(),
     works("transfer/held/what-an-earlier-want-named", &["TRANSFER-HAVE-2"], T, an_earlier_want),
     works("transfer/held/no-root-before-its-ops-are-durable", &["DATA-OP-6"], S, |lab| {
         let own = owning(lab)?;
@@ -44,12 +46,12 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-/// The chunk list of a long file: of chunks of CHUNK bytes, or by content, as the subject declared.
+/// The chunk list of a long file: by content, of equal chunks, or cut in another way, as the subject declared.
 fn chunks_as_declared(lab: &mut Lab) -> Done {
     let own = owning(lab)?;
-    let content: Vec<u8> = (0..3 * CHUNK + 1000).map(|at| (at / 7 % 251) as u8).collect();
+    let content = lab.rng.bytes(6 * CHUNK + 1000);
     let blob = blob_id(&content);
-    lab.must(Command::WriteFile { session: own.session, path: "film".into(), content })?;
+    lab.must(Command::WriteFile { session: own.session, path: "film".into(), content: content.clone() })?;
     let (_, _, manifest) = learn(lab, own.link, own.session)?;
     let entry = manifest.contents().find(|entry| entry.blob == blob);
     let entry = entry.ok_or_else(|| Fault::fail("an entry with the file's content", "none"))?;
@@ -61,13 +63,13 @@ fn chunks_as_declared(lab: &mut Lab) -> Done {
     let read = read.map_err(|why| Fault::fail("a well-formed chunk list", format!("one that breaks {why:?}")))?;
     Plan::listed(Rules::ALL, blob, entry.len, &read)
         .map_err(|why| Fault::fail("a chunk list for the file", format!("one that breaks {why:?}")))?;
-    let lens: Vec<usize> = read.chunks.iter().map(|chunk| chunk.len as usize).collect();
-    match lab.choices.of("chunks") {
-        "by-content" => Ok(()),
-        _ => {
-            ensure(lens == [CHUNK, CHUNK, CHUNK, 1000], "chunks of CHUNK bytes, the last shorter", format!("{lens:?}"))
-        }
-    }
+    let (what, right) = match lab.choices.of("chunks") {
+        "other" => return Ok(()),
+        "equal" => ("a list of chunks of CHUNK bytes, the last shorter", equal_list(&content).1),
+        _ => ("a list of chunks that end where the content says (section 8.4)", chunk_list(&content).1),
+    };
+    let lens: Vec<u32> = read.chunks.iter().map(|chunk| chunk.len).collect();
+    ensure(right.is_some_and(|(_, list)| list == bytes), what, format!("one of the lengths {lens:?}"))
 }
 
 /// The subject said WANT; then it was shown more data, and said WANT again. The GRANT answers the first.

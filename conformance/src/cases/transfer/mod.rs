@@ -2,6 +2,7 @@
 
 mod answer;
 mod held;
+mod reuse;
 
 use segue_proto::limits::{ANSWER_TIMEOUT, CHUNK, MAX_REFETCH, MAX_REQUESTS};
 use segue_proto::transfer::ChunkList;
@@ -24,8 +25,8 @@ const T: Part = Part::Target;
 const V2: Generation = Generation::V2;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 3] {
-    [CASES, answer::CASES, held::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 4] {
+    [CASES, answer::CASES, held::CASES, reuse::CASES]
 }
 
 const CASES: &[Case] = &[
@@ -457,7 +458,7 @@ fn listed(lab: &mut Lab, tweak: fn(&mut Vec<segue_proto::transfer::ChunkRef>)) -
     let content = lab.rng.bytes(3 * CHUNK + 1);
     let members = [lab.id()];
     let mut book = Book::create(&peer, &members, &mut lab.rng);
-    let list = segue_proto::transfer::chunk_list(&content).1.map(|(_, bytes)| bytes).unwrap_or_default();
+    let list = segue_proto::transfer::equal_list(&content).1.map(|(_, bytes)| bytes).unwrap_or_default();
     let right: Result<ChunkList, _> = decode(Rules::ALL, &list);
     let mut chunks = right.map(|list| list.chunks.into_vec()).unwrap_or_default();
     tweak(&mut chunks);

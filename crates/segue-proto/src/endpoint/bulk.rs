@@ -6,14 +6,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Endpoint;
+use super::session_data::SessionData;
 use crate::clause::Clause;
 use crate::clock::Instant;
+use crate::data::Entry;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
 use crate::handoff::Holdings;
 use crate::journal::Lsn;
 use crate::limits::ANSWER_TIMEOUT;
-use crate::transfer::{BulkEnd, Fetch, Plan, Verified, Wanted};
+use crate::transfer::{BulkEnd, Fetch, Path, Plan, Verified, Wanted};
 use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Ranges, SessionId};
 use crate::{Code, Violation};
 
@@ -25,6 +27,9 @@ pub struct Search {
     pub session: SessionId,
     /// The plan.
     pub plan: Arc<Plan>,
+    /// Other content that this device holds and whose place the plan's takes: chunks that both have, as
+    /// [`Plan::shared`] tells, are read there, verified, and stored as the plan's (TRANSFER-REUSE-1).
+    pub old: Vec<Entry>,
 }
 
 /// A bulk stream that was asked for.
@@ -55,6 +60,8 @@ struct Download {
     /// What a handoff needs from the same device once this content is here, so that nothing is asked for twice.
     next: Option<Announced>,
     fetch: Fetch,
+    /// What the device held when the fetch began and has chunk lists, by path; made when it is needed first.
+    old: Option<BTreeMap<Path, Vec<Entry>>>,
     asked: BTreeMap<u32, Asked>,
     /// When something was asked last, or an answer on the link began or ended.
     moved: Instant,
@@ -189,8 +196,16 @@ impl Endpoint {
                     let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
                     fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
                     let data = Some(data);
-                    let download =
-                        Download { from, data, next: None, fetch, asked: BTreeMap::new(), moved: now, idle: false };
+                    let download = Download {
+                        from,
+                        data,
+                        next: None,
+                        fetch,
+                        old: None,
+                        asked: BTreeMap::new(),
+                        moved: now,
+                        idle: false,
+                    };
                     self.bulk.downloads.insert(session, download);
                 }
                 Err(why) => return self.fail_fetch(now, session, why.code),
@@ -212,8 +227,16 @@ impl Endpoint {
             return;
         }
         let fetch = Fetch::contents(self.config.rules, session, missing);
-        let download =
-            Download { from, data: None, next: None, fetch, asked: BTreeMap::new(), moved: now, idle: false };
+        let download = Download {
+            from,
+            data: None,
+            next: None,
+            fetch,
+            old: None,
+            asked: BTreeMap::new(),
+            moved: now,
+            idle: false,
+        };
         self.bulk.downloads.insert(session, download);
         self.pump(now, session);
     }
@@ -301,8 +324,14 @@ impl Endpoint {
                 self.bulk.stop(&session)
             };
         }
+        let generation = self.peers.get(&download.from).map(|peer| peer.generation);
+        // Below that a blob comes whole or not at all.
+        let reuse = generation.is_none_or(|generation| generation >= Generation::V2)
+            && self.config.rules.keeps(Clause::TRANSFER_REUSE_1);
+        let holdings = self.sessions.get(&session).map(|session| &session.holdings).filter(|_| reuse);
         while let Some(plan) = download.fetch.next_search() {
-            self.out.searches.push_back(Search { session, plan });
+            let old = holdings.map(|holdings| download.old_of(holdings, &plan.blob())).unwrap_or_default();
+            self.out.searches.push_back(Search { session, plan, old });
         }
         if download.fetch.is_complete() {
             return self.finish_fetch(now, session);
@@ -380,6 +409,13 @@ impl Endpoint {
 }
 
 impl Download {
+    /// What lay where this content belongs, as far as it is here and has a chunk list.
+    fn old_of(&mut self, holdings: &SessionData, blob: &Hash) -> Vec<Entry> {
+        let Some(path) = self.fetch.path_of(blob) else { return Vec::new() };
+        let all = self.old.get_or_insert_with(|| holdings.listed());
+        all.get(path).cloned().unwrap_or_default()
+    }
+
     fn is_answered(&self) -> bool {
         self.asked.values().any(|asked| asked.open > 0)
     }

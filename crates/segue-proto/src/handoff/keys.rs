@@ -45,6 +45,8 @@ pub const ASIDE: u8 = b'y';
 pub const ASIDE_VALUE: u8 = b'v';
 /// Content that the data names and that isn't here, by blob: the entry that names it.
 pub const MISSING: u8 = b'x';
+/// Content that is here and whose place missing content takes: part ‖ blob.
+pub const REPLACED: u8 = b'h';
 
 /// The key of a session's entry.
 pub fn key(session: SessionId, letter: u8, rest: &[u8]) -> Vec<u8> {

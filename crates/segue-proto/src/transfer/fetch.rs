@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use super::list::ChunkList;
 use super::plan::{Plan, Verified};
 use crate::data::{Entry, ListRef, Manifest};
-use crate::limits::{FETCH_WINDOW, MAX_MANIFEST, MAX_RANGES, MAX_REFETCH};
+use crate::limits::{FETCH_WINDOW, MAX_MANIFEST, MAX_PATH, MAX_RANGES, MAX_REFETCH};
 use crate::wire::codec::decode;
-use crate::wire::{Announced, Hash, Range, SessionId};
+use crate::wire::{Announced, Hash, Range, SessionId, Text};
 use crate::{Clause, Code, Rules, Violation};
 
 /// How a session's data comes to a device that lacks some of it.
@@ -27,6 +27,8 @@ pub struct Fetch {
     /// The content that is complete.
     got: BTreeSet<Hash>,
     held: BTreeSet<Hash>,
+    /// The paths of what is needed and has a chunk list, by blob.
+    paths: BTreeMap<Hash, Path>,
     /// What is being worked on, by the blob that is looked for or asked for now.
     active: BTreeMap<Hash, Item>,
     waiting: VecDeque<Need>,
@@ -35,6 +37,9 @@ pub struct Fetch {
     done: u64,
     total: u64,
 }
+
+/// A path of a session.
+pub(crate) type Path = Text<MAX_PATH>;
 
 /// A blob to ask a peer for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +85,7 @@ impl Fetch {
             named: true,
             got: BTreeSet::new(),
             held: BTreeSet::new(),
+            paths: BTreeMap::new(),
             active: BTreeMap::new(),
             waiting: VecDeque::new(),
             open: 0,
@@ -119,6 +125,11 @@ impl Fetch {
         let item = self.active.values_mut().find(|item| item.phase == Phase::New)?;
         item.phase = Phase::Searching;
         Some(item.plan.clone())
+    }
+
+    /// The path of content that is needed and has a chunk list: what lay there before may share chunks with it.
+    pub(crate) fn path_of(&self, blob: &Hash) -> Option<&Path> {
+        self.paths.get(blob)
     }
 
     /// The search for a blob is over: what was found came by [`Fetch::on_chunk`].
@@ -268,6 +279,9 @@ impl Fetch {
             // Whoever holds content longer than a chunk holds its list, to serve it.
             if (new_blob && !held) || new_list {
                 let content = new_blob && !held;
+                if content && list.is_some() {
+                    self.paths.insert(entry.blob, entry.path);
+                }
                 self.waiting.push_back(Need::Blob { blob: entry.blob, len: entry.len, list, content });
                 self.open += 1;
             }

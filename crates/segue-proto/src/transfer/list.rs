@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::cut::{Cutter, chunk_len};
 use crate::data::ListRef;
-use crate::limits::{CHUNK, MAX_CHUNK, MAX_CHUNKS};
+use crate::limits::{CHUNK, MAX_CHUNKS};
 use crate::wire::codec::encode;
 use crate::wire::hash::blob_id;
 use crate::wire::schema::{Describe, Struct, wire};
@@ -30,20 +31,17 @@ pub fn parts() -> Vec<Struct> {
     alloc::vec![ChunkList::describe(), ChunkRef::describe()]
 }
 
-/// The length in bytes of the chunks into which this implementation cuts a blob of `len` bytes: [`CHUNK`], or the
-/// smallest power of two that keeps a list within [`MAX_CHUNKS`].
-pub fn chunk_len(len: u64) -> u32 {
-    let mut chunk = CHUNK as u64;
-    while len.div_ceil(chunk) > MAX_CHUNKS as u64 && chunk < MAX_CHUNK as u64 {
-        chunk *= 2;
-    }
-    // At most MAX_CHUNK.
-    u32::try_from(chunk).unwrap_or(u32::MAX)
+/// The id of `content`, and its chunk list and that list's encoding if it needs one; cut as [`ListBuilder::new`] does.
+pub fn chunk_list(content: &[u8]) -> (Hash, Option<(ListRef, Vec<u8>)>) {
+    of(ListBuilder::new(content.len() as u64), content)
 }
 
-/// The id of `content`, and its chunk list and that list's encoding if it needs one.
-pub fn chunk_list(content: &[u8]) -> (Hash, Option<(ListRef, Vec<u8>)>) {
-    let mut builder = ListBuilder::new(content.len() as u64);
+/// The same, cut as [`ListBuilder::equal`] does.
+pub fn equal_list(content: &[u8]) -> (Hash, Option<(ListRef, Vec<u8>)>) {
+    of(ListBuilder::equal(content.len() as u64), content)
+}
+
+fn of(mut builder: ListBuilder, content: &[u8]) -> (Hash, Option<(ListRef, Vec<u8>)>) {
     builder.push(content);
     builder.finish()
 }
@@ -53,7 +51,7 @@ pub fn chunk_list(content: &[u8]) -> (Hash, Option<(ListRef, Vec<u8>)>) {
 pub struct ListBuilder {
     whole: blake3::Hasher,
     chunk: blake3::Hasher,
-    chunk_len: u32,
+    cutter: Cutter,
     /// The bytes in `chunk`.
     filled: u32,
     pushed: u64,
@@ -61,10 +59,20 @@ pub struct ListBuilder {
 }
 
 impl ListBuilder {
-    /// For content of `len` bytes, at most [`MAX_BLOB`](crate::limits::MAX_BLOB).
+    /// For content of `len` bytes, at most [`MAX_BLOB`](crate::limits::MAX_BLOB): cut by what it holds, so that two
+    /// devices cut the same content alike, and a changed one mostly as it was (TRANSFER-CUT-1).
     pub fn new(len: u64) -> ListBuilder {
+        ListBuilder::cut(Cutter::new(len))
+    }
+
+    /// The same, cut into equal chunks: for content in which nothing ever moves.
+    pub fn equal(len: u64) -> ListBuilder {
+        ListBuilder::cut(Cutter::Equal(chunk_len(len)))
+    }
+
+    fn cut(cutter: Cutter) -> ListBuilder {
         let (whole, chunk) = (blake3::Hasher::new(), blake3::Hasher::new());
-        ListBuilder { whole, chunk, chunk_len: chunk_len(len), filled: 0, pushed: 0, chunks: Vec::new() }
+        ListBuilder { whole, chunk, cutter, filled: 0, pushed: 0, chunks: Vec::new() }
     }
 
     /// Adds the next bytes of the content.
@@ -73,12 +81,12 @@ impl ListBuilder {
         self.pushed = self.pushed.saturating_add(bytes.len() as u64);
         let mut rest = bytes;
         while !rest.is_empty() {
-            let room = (self.chunk_len - self.filled) as usize;
-            let (now, later) = rest.split_at(room.min(rest.len()));
+            let (now, ends) = self.cutter.next(self.filled, rest);
+            let (now, later) = rest.split_at(now.min(rest.len()));
             self.chunk.update(now);
-            // At most `room`, which is a u32.
+            // A chunk has at most MAX_CHUNK bytes.
             self.filled += now.len() as u32;
-            if self.filled == self.chunk_len {
+            if ends {
                 self.end_chunk();
             }
             rest = later;

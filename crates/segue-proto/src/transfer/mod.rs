@@ -4,10 +4,14 @@
 //! by a chunk list, which is itself a blob. Manifests and chunk lists are *meta* blobs: small, fetched whole, kept in
 //! memory. Everything else passes by the core: the adapter shows each chunk to a [`Plan`] and stores it once verified.
 
+mod cut;
 mod fetch;
+mod gear;
 mod list;
 mod plan;
 
+pub use cut::{Lengths, chunk_len, lengths};
+pub(crate) use fetch::Path;
 pub use fetch::{BulkEnd, Fetch, Wanted};
-pub use list::{ChunkList, ChunkRef, ListBuilder, chunk_len, chunk_list, parts};
+pub use list::{ChunkList, ChunkRef, ListBuilder, chunk_list, equal_list, parts};
 pub use plan::{Chunk, Plan, Verified, check_ranges};

@@ -1,9 +1,11 @@
 //! The plan of a blob: its chunks, and the verification of each.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::list::ChunkList;
 use crate::limits::{CHUNK, MAX_CHUNK, MIN_CHUNK};
+use crate::wire::codec::decode;
 use crate::wire::hash::blob_id;
 use crate::wire::{Hash, Range};
 use crate::{Clause, Code, Rules, Violation};
@@ -116,6 +118,17 @@ impl Plan {
     pub(super) fn holding(&self, offset: u64) -> u32 {
         let after = self.chunks.partition_point(|chunk| chunk.offset <= offset);
         u32::try_from(after.saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Which chunks other content has too, by its chunk list: their indices here, and their offsets there
+    /// (TRANSFER-REUSE-1). None if that isn't a chunk list for `len` bytes.
+    pub fn shared(&self, rules: Rules, len: u64, list: &[u8]) -> Vec<(u32, u64)> {
+        let list = decode::<ChunkList>(rules, list).and_then(|list| Plan::listed(rules, Hash::ZERO, len, &list));
+        let Ok(other) = list else { return Vec::new() };
+        let there: BTreeMap<(Hash, u32), u64> =
+            other.chunks.iter().map(|chunk| ((chunk.hash, chunk.len), chunk.offset)).collect();
+        let same = |chunk: &Chunk| there.get(&(chunk.hash, chunk.len)).copied();
+        (0..).zip(&self.chunks).filter_map(|(index, chunk)| Some((index, same(chunk)?))).collect()
     }
 
     /// Verifies the bytes of a chunk.

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use segue_proto::data::Entry;
-use segue_proto::limits::{CHUNK, FETCH_WINDOW, MAX_BLOB, MAX_CHUNK, MAX_MANIFEST, MIN_CHUNK};
+use segue_proto::limits::{CHUNK, FETCH_WINDOW, MAX_BLOB, MAX_CHUNK, MAX_CHUNKS, MAX_MANIFEST, MIN_CHUNK};
 use segue_proto::transfer::{
-    BulkEnd, ChunkList, ChunkRef, Fetch, ListBuilder, Plan, Wanted, check_ranges, chunk_len, chunk_list,
+    BulkEnd, ChunkList, ChunkRef, Fetch, ListBuilder, Plan, Wanted, check_ranges, chunk_len, chunk_list, equal_list,
+    lengths,
 };
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::hash::blob_id;
@@ -17,7 +18,7 @@ use crate::util::{SESSION, World, content, file, part, refused, sample};
 // Chunk lists.
 
 fn list_of(content: &[u8]) -> ChunkList {
-    decode(Rules::ALL, &chunk_list(content).1.unwrap().1).unwrap()
+    decode(Rules::ALL, &equal_list(content).1.unwrap().1).unwrap()
 }
 
 fn range(offset: u64, len: u64) -> Range {
@@ -29,10 +30,11 @@ fn content_longer_than_a_chunk_has_a_list() {
     for len in [0, 1, CHUNK] {
         let bytes = content(1, len);
         assert_eq!(chunk_list(&bytes), (blob_id(&bytes), None));
+        assert_eq!(equal_list(&bytes), (blob_id(&bytes), None));
     }
     for (len, chunks) in [(CHUNK + 1, 2), (2 * CHUNK, 2), (200_000, 4)] {
         let bytes = content(1, len);
-        let (blob, list) = chunk_list(&bytes);
+        let (blob, list) = equal_list(&bytes);
         let (reference, encoded) = list.unwrap();
         assert_eq!((blob, reference.hash), (blob_id(&bytes), blob_id(&encoded)));
         assert_eq!(reference.len as usize, encoded.len());
@@ -48,6 +50,80 @@ fn chunks_grow_so_that_a_list_keeps_its_cap() {
     let cases = [(0, 1 << 16), (1 << 32, 1 << 16), ((1 << 32) + 1, 1 << 17), (1 << 33, 1 << 17), (MAX_BLOB, 1 << 22)];
     cases.iter().for_each(|(len, chunk)| assert_eq!(chunk_len(*len), *chunk, "{len}"));
     assert_eq!(chunk_len(MAX_BLOB) as usize, MAX_CHUNK);
+}
+
+/// TRANSFER-CUT-1: no list can get longer than its cap, and what is longer than 16 GiB is cut into equal chunks.
+#[test]
+fn chunks_by_content_grow_so_that_a_list_keeps_its_cap() {
+    const GIB: u64 = 1 << 30;
+    for (len, shortest) in [(0, 14), (GIB, 14), (GIB + 1, 15), (2 * GIB, 15), (16 * GIB, 18)] {
+        let lengths = lengths(len).unwrap();
+        let all = (lengths.shortest, lengths.middle, lengths.longest);
+        assert_eq!(all, (1 << shortest, 4 << shortest, 16 << shortest), "{len}");
+        assert!(lengths.shortest as usize >= MIN_CHUNK && lengths.longest as usize <= MAX_CHUNK);
+        assert!(len <= lengths_cap(lengths.shortest));
+    }
+    assert_eq!(lengths(16 * GIB + 1), None);
+    assert_eq!(chunk_len(16 * GIB + 1), 1 << 19);
+}
+
+fn lengths_cap(shortest: u32) -> u64 {
+    MAX_CHUNKS as u64 * u64::from(shortest)
+}
+
+/// TRANSFER-CUT-1: whatever is done to a file, the chunks that hold none of it stay what they were.
+#[test]
+fn a_changed_file_shares_its_chunks_with_what_it_was() {
+    let old = content(7, 64 << 20);
+    let plan = |content: &[u8]| {
+        let (blob, list) = chunk_list(content);
+        let bytes = list.unwrap().1;
+        let list = decode(Rules::ALL, &bytes).unwrap();
+        (Plan::listed(Rules::ALL, blob, content.len() as u64, &list).unwrap(), bytes)
+    };
+    let (_, list) = plan(&old);
+    let middle = old.len() / 2;
+    let edits: [(&str, Vec<u8>); 6] = [
+        ("a byte in front", [b"x", old.as_slice()].concat()),
+        ("a page in the middle", [&old[..middle], &[7; 4096], &old[middle..]].concat()),
+        ("a page less", [&old[..middle], &old[middle + 4096..]].concat()),
+        ("a byte overwritten", {
+            let mut new = old.clone();
+            new[middle] ^= 1;
+            new
+        }),
+        ("appended to", [old.as_slice(), &[7; 4096]].concat()),
+        ("its halves changed places", [&old[middle..], &old[..middle]].concat()),
+    ];
+    for (what, new) in edits {
+        let (new_plan, _) = plan(&new);
+        let shared = new_plan.shared(Rules::ALL, old.len() as u64, &list);
+        for (index, from) in &shared {
+            let chunk = new_plan.chunk(*index).unwrap();
+            let bytes = &old[*from as usize..][..chunk.len as usize];
+            assert!(new_plan.verify_chunk(Rules::ALL, *index, bytes).is_ok());
+        }
+        let moved = new.len() - shared.iter().map(|(at, _)| new_plan.chunk(*at).unwrap().len as usize).sum::<usize>();
+        println!(
+            "{what}: {} of {} chunks, {moved} bytes",
+            new_plan.chunks() as usize - shared.len(),
+            new_plan.chunks()
+        );
+        assert!(moved <= 4 * (256 << 10) && moved > 0, "{what}: {moved}");
+    }
+}
+
+/// TRANSFER-REUSE-1: a list that isn't one, or is for another length, shares nothing.
+#[test]
+fn nothing_is_shared_with_what_is_no_list() {
+    let bytes = content(1, 200_000);
+    let (_, list) = equal_list(&bytes);
+    let list = list.unwrap().1;
+    let plan = Plan::listed(Rules::ALL, blob_id(&bytes), 200_000, &list_of(&bytes)).unwrap();
+    assert_eq!(plan.shared(Rules::ALL, 200_000, &list).len(), 4);
+    assert!(plan.shared(Rules::ALL, 200_001, &list).is_empty());
+    assert!(plan.shared(Rules::ALL, 200_000, &list[1..]).is_empty());
+    assert!(plan.shared(Rules::ALL, 200_000, &[]).is_empty());
 }
 
 #[test]

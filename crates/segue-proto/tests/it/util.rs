@@ -1,7 +1,7 @@
 //! What several chapters' tests share.
 
 use segue_proto::data::{Entry, EntryMode, NewOp, PartKind, State, Written};
-use segue_proto::transfer::chunk_list;
+use segue_proto::transfer::equal_list;
 use segue_proto::wire::{ActorId, Hash, Hlc, Nonce, Op, PartId, SessionId};
 use segue_proto::{Clause, Code, Rules, UsageError, Violation};
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ impl World {
     /// Adds a file and keeps its content, and its chunk list if it has one.
     pub(crate) fn file(&mut self, part: PartId, path: &str, content: &[u8]) -> Entry {
         let entry = file(path, content);
-        if let Some((list, bytes)) = chunk_list(content).1 {
+        if let Some((list, bytes)) = equal_list(content).1 {
             self.blobs.insert(list.hash, bytes);
         }
         self.blobs.insert(entry.blob, content.to_vec());
@@ -83,7 +83,7 @@ pub(crate) fn sample() -> World {
 }
 
 pub(crate) fn file(path: &str, content: &[u8]) -> Entry {
-    let (blob, list) = chunk_list(content);
+    let (blob, list) = equal_list(content);
     Entry::file(path, false, content.len() as u64, blob, list.map(|(list, _)| list)).unwrap()
 }
 

@@ -14,12 +14,12 @@ const BURST: usize = 256;
 pub(crate) async fn search(searches: Vec<Search>, shared: Shared) {
     let worker = shared.clone();
     let searched = spawn_blocking(move || {
-        for Search { session, plan } in searches {
+        for Search { session, plan, old } in searches {
             if worker.inbox.is_closed() {
                 return;
             }
             let mut found = Vec::new();
-            let looked = worker.storage.search(worker.rules, &plan, |chunk| {
+            let looked = worker.storage.find(worker.rules, &plan, &old, |chunk| {
                 found.push(chunk);
                 if found.len() >= BURST {
                     tell(&worker, std::mem::take(&mut found));

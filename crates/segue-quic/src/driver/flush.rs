@@ -114,7 +114,7 @@ impl Driver {
     fn flush_bulk(&mut self) -> bool {
         let (mut searches, mut again) = (Vec::new(), false);
         while let Some(search) = self.core.poll_search() {
-            if self.shared.storage.may_hold(&search.plan.blob()) {
+            if !search.old.is_empty() || self.shared.storage.may_hold(&search.plan.blob()) {
                 searches.push(search);
             } else {
                 let now = self.now();

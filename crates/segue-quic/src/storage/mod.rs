@@ -7,6 +7,7 @@ mod links;
 mod looked;
 mod memory;
 mod progress;
+mod reuse;
 mod whole;
 
 use std::collections::HashSet;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use segue_proto::data::{Entry, ListRef};
-use segue_proto::transfer::{ChunkList, ChunkRef, chunk_list};
+use segue_proto::transfer::{ChunkList, ChunkRef, equal_list};
 use segue_proto::wire::List;
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::hash::blob_id;
@@ -140,7 +140,7 @@ struct GateState {
 impl Gate {
     /// The gate, and the entry of its big blob.
     pub(crate) fn new(path: &str, content: Vec<u8>, free: usize) -> (Arc<Gate>, Entry) {
-        let (blob, list) = chunk_list(&content);
+        let (blob, list) = equal_list(&content);
         let (list, bytes) = list.expect("a big blob");
         let entry = Entry::file(path, false, content.len() as u64, blob, Some(list.clone())).unwrap();
         let blobs = HashMap::from([(blob, content), (list.hash, bytes)]);

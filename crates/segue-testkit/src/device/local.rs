@@ -223,7 +223,7 @@ impl LocalDevice {
             quiet &= !self.mail_content(now, out);
             while let Some(search) = self.endpoint.poll_search() {
                 quiet = false;
-                self.search(now, &search);
+                self.search(now, &search, out);
             }
             while let Some(serve) = self.endpoint.poll_serve() {
                 quiet = false;
@@ -379,8 +379,9 @@ impl LocalDevice {
     }
 
     /// Reports the chunks of a plan that are held already.
-    fn search(&mut self, now: Instant, search: &Search) {
+    fn search(&mut self, now: Instant, search: &Search, out: &mut Outputs) {
         let plan: &Plan = &search.plan;
+        self.reuse(search, out);
         for index in 0..plan.chunks() {
             let Some(chunk) = plan.chunk(index) else { continue };
             let Some(bytes) = self.content(&plan.blob(), chunk.offset, u64::from(chunk.len)) else { continue };
@@ -389,6 +390,25 @@ impl LocalDevice {
             }
         }
         self.endpoint.handle_searched(now, search.session, plan.blob());
+    }
+}
+
+impl LocalDevice {
+    /// Copies the chunks of a plan that lie in what its content replaces (TRANSFER-REUSE-1).
+    fn reuse(&mut self, search: &Search, out: &mut Outputs) {
+        let (plan, mut copies) = (&search.plan, Vec::new());
+        for entry in &search.old {
+            let list = entry.chunks.get().and_then(|list| self.content(&list.hash, 0, u64::from(list.len)));
+            for (index, from) in plan.shared(self.rules, entry.len, &list.unwrap_or_default()) {
+                let Some(chunk) = plan.chunk(index) else { continue };
+                let Some(bytes) = self.content(&entry.blob, from, u64::from(chunk.len)) else { continue };
+                let absent = self.content(&plan.blob(), chunk.offset, u64::from(chunk.len)).is_none();
+                if absent && plan.verify_chunk(self.rules, index, &bytes).is_ok() {
+                    copies.push((chunk.offset, bytes));
+                }
+            }
+        }
+        copies.into_iter().for_each(|(offset, bytes)| keep(&mut self.blobs, out, plan.blob(), offset, &bytes));
     }
 }
 
@@ -446,7 +466,9 @@ impl LocalDevice {
         content: &[u8],
         out: &mut Outputs,
     ) -> Result<Reply, UsageError> {
-        let mut list = ListBuilder::new(content.len() as u64);
+        let len = content.len() as u64;
+        let by_content = self.rules.keeps(segue_proto::Clause::TRANSFER_CUT_1);
+        let mut list = if by_content { ListBuilder::new(len) } else { ListBuilder::equal(len) };
         list.push(content);
         let (blob, chunks) = list.finish();
         let refs = chunks.as_ref().map(|(list, _)| list.clone());

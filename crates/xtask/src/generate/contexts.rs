@@ -49,6 +49,7 @@ contexts! {
     "segue/1 inbox" "the box of what is for one device" "device 32",
     "segue/1 letter" "the id of a letter" "the body",
     "segue/1 invitation" "the id of an invitation" "the body",
+    "segue/1 gear" "the entry of the gear table for a value of a byte: the first 8 bytes" "i u8",
     "segue/1 sig auth" "the signature in AUTH" "hash 32 of `segue/1 auth`",
     "segue/1 sig record" "the signature of a record" "record id 32",
     "segue/1 sig final" "the signature of a FINAL" "FINAL id 32",

@@ -223,7 +223,7 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
 
 /// The entry of the notes with this content.
 pub(crate) fn notes_entry(content: &[u8]) -> Entry {
-    let (blob, _) = transfer::chunk_list(content);
+    let (blob, _) = transfer::equal_list(content);
     Entry::file("notes.txt", false, content.len() as u64, blob, None).expect("a short path")
 }
 
@@ -238,7 +238,7 @@ pub(crate) const EXCLUSIVE: u16 = 5;
 
 fn photo_entry() -> Entry {
     let content = photo();
-    let (blob, chunks) = transfer::chunk_list(&content);
+    let (blob, chunks) = transfer::equal_list(&content);
     Entry::file("photos/tent.raw", false, content.len() as u64, blob, chunks.map(|(list, _)| list))
         .expect("a short path")
 }

@@ -3,6 +3,7 @@
 mod account;
 mod byhand;
 mod cast;
+mod cuts;
 mod data;
 mod form;
 mod generations;

@@ -16,6 +16,7 @@ pub(crate) fn add(book: &mut Book) {
     listed(book);
     lists(book);
     ranges(book);
+    super::cuts::add(book);
 }
 
 /// Content that needs no chunk list.
@@ -26,7 +27,7 @@ fn small(book: &mut Book) {
         ("blob-notes", "The id of a short text.", NOTES_CONTENT),
     ];
     for (name, what, content) in cases {
-        let (blob, chunks) = transfer::chunk_list(content);
+        let (blob, chunks) = transfer::equal_list(content);
         let vector = Vector::valid("transfer", "blob", name, what)
             .clause("TRANSFER-CHUNK-1")
             .input("content", bytes(content))
@@ -44,12 +45,12 @@ fn small(book: &mut Book) {
 fn listed(book: &mut Book) {
     for len in [65_536, 65_537, 131_072, 150_000] {
         let content = pattern(len);
-        let (blob, chunks) = transfer::chunk_list(&content);
+        let (blob, chunks) = transfer::equal_list(&content);
         let mut vector = Vector::valid(
             "transfer",
             "chunk-list",
             format!("content-{len}"),
-            format!("Content of {len} bytes, in chunks of 65,536."),
+            format!("Content of {len} bytes, in equal chunks."),
         )
         .clause("TRANSFER-LIST-1")
         .input("content", described(len))

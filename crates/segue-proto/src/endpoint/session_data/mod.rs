@@ -46,6 +46,8 @@ pub(super) struct SessionData {
     awaited: Option<(Manifest, Hash)>,
     /// Content that the data names and that isn't here, by blob.
     missing: BTreeMap<Hash, Entry>,
+    /// Content that is here and whose place missing content took, by part and blob (TRANSFER-REUSE-1).
+    replaced: BTreeMap<(PartId, Hash), Entry>,
     copies: usize,
     /// This device made the session.
     own: bool,
@@ -101,6 +103,7 @@ impl SessionData {
             staged: Vec::new(),
             awaited: None,
             missing: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             copies: 0,
             own: false,
             changes: Changes::new(log),

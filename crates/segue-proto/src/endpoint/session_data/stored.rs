@@ -26,6 +26,7 @@ pub(in crate::endpoint) struct StoredData {
     seeds: BTreeMap<(PartId, ActorId), Nonce>,
     cursors: BTreeMap<DeviceId, (Nonce, u64)>,
     missing: BTreeMap<Hash, Entry>,
+    replaced: BTreeMap<(PartId, Hash), Entry>,
     writers: Vec<Writer>,
     aside: Aside,
 }
@@ -69,6 +70,11 @@ impl StoredData {
             keys::MISSING => {
                 self.missing.insert(Hash::new(*rest.first_chunk()?), Entry::open(Rules::ALL, &value).ok()?);
             }
+            keys::REPLACED => {
+                let (part, blob) = rest.split_first_chunk()?;
+                let key = (PartId::new(*part), Hash::new(*blob.first_chunk()?));
+                self.replaced.insert(key, Entry::open(Rules::ALL, &value).ok()?);
+            }
             keys::WRITER => {
                 let (device, nonce) = value.split_first_chunk()?;
                 self.writers.push(Writer { device: DeviceId::new(*device), nonce: Nonce::new(*nonce.first_chunk()?) });
@@ -100,6 +106,7 @@ impl SessionData {
         (data.base, data.copies, data.own) = (base, entries.copies, entries.own);
         data.cursors = core::mem::take(&mut entries.cursors);
         data.missing = core::mem::take(&mut entries.missing);
+        data.replaced = core::mem::take(&mut entries.replaced);
         data.state = match base.and_then(|base| entries.manifests.get(&base)) {
             Some(bytes) => Some(State::from_manifest(Manifest::open(Rules::ALL, bytes, &session)?)),
             None if base.is_none() && (entries.own || entries.log.is_some()) => Some(State::new(session, name)),

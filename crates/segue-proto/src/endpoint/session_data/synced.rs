@@ -1,6 +1,6 @@
 //! What other devices changed: taken in, and noted for those who follow this one.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{SessionData, Taken};
@@ -9,8 +9,9 @@ use crate::clause::Rules;
 use crate::data::{Entry, Manifest, Part, PartKind, State};
 use crate::handoff::keys;
 use crate::journal::Write;
+use crate::limits::{MAX_OLD, MAX_PATH};
 use crate::sync::{Changes, FedOp};
-use crate::wire::{DeviceId, Hash, Nonce};
+use crate::wire::{DeviceId, Hash, Nonce, PartId, Text};
 
 impl SessionData {
     pub(in crate::endpoint) fn changes(&self) -> &Changes {
@@ -63,10 +64,15 @@ impl SessionData {
         let Some(state) = &mut self.state else { return Ok(()) };
         let fresh: Vec<_> = part.entries().filter(|e| e.len > 0 && state.blob_len(&e.blob).is_none()).collect();
         let old = state.blobs_of(&part.part);
+        let files: Vec<_> = state.part(&part.part).into_iter().flat_map(Part::entries).collect();
         if !state.merge(rules, part)? {
             return Ok(());
         }
-        taken.writes.extend(fresh.into_iter().filter_map(|entry| self.miss(entry)).collect::<Vec<_>>());
+        let missed: Vec<_> = fresh.into_iter().filter_map(|entry| self.miss(entry)).collect();
+        if !missed.is_empty() {
+            taken.writes.extend(self.replace(part.part, files));
+        }
+        taken.writes.extend(missed);
         self.retire([(part.part, old)]);
         if part.kind == PartKind::Exclusive.number() {
             self.grow(&part.part);
@@ -104,7 +110,54 @@ impl SessionData {
     /// Content that was missing is here, with its chunk lists.
     pub(in crate::endpoint) fn got(&mut self, blobs: &BTreeSet<Hash>) -> Vec<Write> {
         let got: Vec<_> = blobs.iter().filter(|blob| self.missing.remove(blob).is_some()).collect();
-        got.into_iter().map(|blob| keys::delete(self.session, keys::MISSING, blob.as_bytes())).collect()
+        let mut writes: Vec<_> =
+            got.into_iter().map(|blob| keys::delete(self.session, keys::MISSING, blob.as_bytes())).collect();
+        if !self.replaced.is_empty() {
+            writes.extend(self.forget_replaced());
+        }
+        writes
+    }
+
+    /// The files with chunk lists whose content is here, by path: those of the data, those that a manifest names which
+    /// was fetched, and those whose place missing content took. None has a blob that is missing.
+    pub(in crate::endpoint) fn listed(&self) -> BTreeMap<Text<MAX_PATH>, Vec<Entry>> {
+        let states = self.staged.iter().rev().map(|staged| &staged.state).chain(&self.state);
+        let files = states.flat_map(State::parts).flat_map(Part::entries).chain(self.replaced.values().cloned());
+        let mut listed: BTreeMap<_, Vec<Entry>> = BTreeMap::new();
+        for file in files.filter(|file| file.chunks.get().is_some() && !self.lacks(&file.blob)) {
+            let same = listed.entry(file.path.clone()).or_default();
+            if same.len() < MAX_OLD && same.iter().all(|known| known.blob != file.blob) {
+                same.push(file);
+            }
+        }
+        listed
+    }
+
+    /// Content of a part is missing that took the place of these files: what of them is here stays known until it came.
+    fn replace(&mut self, part: PartId, files: Vec<Entry>) -> Vec<Write> {
+        let session = self.session;
+        let known = self.replaced.range((part, Hash::ZERO)..).take_while(|(key, _)| key.0 == part).count();
+        let held = |file: &Entry| file.chunks.get().is_some() && !self.lacks(&file.blob);
+        let files: Vec<_> = files.into_iter().filter(held).take(MAX_OLD.saturating_sub(known)).collect();
+        let put = |file: Entry| {
+            let rest = [part.as_bytes().as_slice(), file.blob.as_bytes()].concat();
+            let write = keys::put(session, keys::REPLACED, &rest, file.to_bytes());
+            self.replaced.insert((part, file.blob), file).is_none().then_some(write)
+        };
+        files.into_iter().filter_map(put).collect()
+    }
+
+    /// What was replaced is of no use any more where nothing is missing.
+    fn forget_replaced(&mut self) -> Vec<Write> {
+        let paths: BTreeSet<_> = self.missing().map(|entry| entry.path).collect();
+        let gone: Vec<_> =
+            self.replaced.iter().filter(|(_, file)| !paths.contains(&file.path)).map(|(key, _)| *key).collect();
+        let forget = |key: (PartId, Hash)| {
+            self.replaced.remove(&key);
+            let rest = [key.0.as_bytes().as_slice(), key.1.as_bytes()].concat();
+            keys::delete(self.session, keys::REPLACED, &rest)
+        };
+        gone.into_iter().map(forget).collect()
     }
 
     /// Content that the data names was lost.

@@ -24,7 +24,7 @@ fn messages(book: &mut Book) {
     let story = story();
     let (session, ext) = (story.session, List::empty());
     let announced = story.announced.clone();
-    let blob = |content: &[u8]| segue_proto::transfer::chunk_list(content).0;
+    let blob = |content: &[u8]| segue_proto::transfer::equal_list(content).0;
     let photo = photo();
     let code = |code: Code| code.into();
     let messages: Vec<(&str, &str, Message)> = vec![

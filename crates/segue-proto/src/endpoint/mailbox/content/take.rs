@@ -176,7 +176,7 @@ impl Endpoint {
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         let Some(get) = mailbox.taking.gets.get_mut(&id) else { return };
         while let Some(plan) = get.fetch.next_search() {
-            self.out.searches.push_back(crate::endpoint::Search { session: id.0, plan });
+            self.out.searches.push_back(crate::endpoint::Search { session: id.0, plan, old: Vec::new() });
         }
         if get.fetch.is_complete() {
             return self.got(now, service, id);
