@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How often does tier A give the same report? conformance/repeat.sh [N] runs the reference N times (1000 unless told
-# otherwise) with one seed, and fails unless all reports are the same, byte for byte.
+# otherwise) with one seed, and fails unless all files of all reports, certificate and transcripts included, are the same,
+# byte for byte.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=${1:-1000}
@@ -9,7 +10,8 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 for at in $(seq "$runs"); do
   target/release/segue certify --seed 7 --report "$out/report" >/dev/null
-  sha256sum <"$out/report/report.json" >>"$out/sums"
+  (cd "$out/report" && sha256sum report.html report.json junit.xml badge.svg certificate.json transcripts.gz) |
+    sha256sum >>"$out/sums"
 done
 different=$(sort -u "$out/sums" | wc -l)
 echo "$runs runs, $different different reports"

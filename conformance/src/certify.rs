@@ -1,7 +1,6 @@
 //! The whole run: select, run on two workers, judge, report.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -11,17 +10,19 @@ use std::time::{Duration, Instant};
 
 use segue_proto::Generation;
 
-use crate::attach::{ChildWire, GUARD, Hello, Host, LineHost, Place, Tier, WaitWire, Wire};
+use crate::attach::{
+    ChildWire, Exchange, Failure, GUARD, Hello, Host, LineHost, Place, Recorder, Tape, Tier, WaitWire, Wire,
+};
 use crate::cases::{self, Case, matches};
+use crate::certificate::{self, Evidence, Key, Member};
 use crate::exemptions;
 use crate::loopback::{self, Running};
-use crate::pairs::{self, Cell, Found, Shared};
-use crate::properties::{self, Property};
-use crate::report::Report;
+use crate::pairs::{Cell, Shared};
+use crate::plan::{self, Job, Piece, Stage};
+use crate::properties;
+use crate::report::{self, Asked, Report};
 use crate::requirements::{self, Set};
-use crate::run::{self, Reason, applies};
 use crate::terminal::Terminal;
-use crate::verdict::Verdict;
 
 /// What to certify, and how.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +35,10 @@ pub struct CertifyOptions {
     pub generations: Vec<Generation>,
     /// Only cases and pairs whose name this pattern matches; `*` stands for anything.
     pub case: Option<String>,
-    /// Where to leave `report.json`.
+    /// Where to leave the report and the certificate.
     pub report: Option<PathBuf>,
+    /// The file of the key that signs the certificate; none means a key that follows from its content.
+    pub sign_key: Option<PathBuf>,
     /// What all randomness comes from.
     pub seed: u64,
     /// How many sequences of each property are tried for a generation; none means [`properties::SEQUENCES`].
@@ -59,6 +62,24 @@ impl CertifyOptions {
 
     fn selects(&self, name: &str) -> bool {
         self.case.as_deref().is_none_or(|pattern| matches(pattern, name))
+    }
+
+    /// Whether a case of tier B was asked for by its name.
+    fn in_b(&self, name: &str) -> bool {
+        self.has(Tier::B) && self.selects(name)
+    }
+
+    /// The cases on real sockets that are to be played. They wait for timers of the subject: unasked, they are played
+    /// where nothing of tier A is.
+    fn on_sockets(&self, hello: &Hello, none_in_a: bool, sets: Option<&[Set]>) -> Vec<(Case, Generation)> {
+        if self.tiers.is_none() && !none_in_a {
+            return Vec::new();
+        }
+        let mut found = loopback::applying(hello, &self.generations, &|name| self.in_b(name));
+        found.retain(|(case, generation)| {
+            sets.is_none_or(|sets| sets.iter().any(|set| set.has(case.name, Some(*generation))))
+        });
+        found
     }
 }
 
@@ -115,21 +136,17 @@ pub fn list_cases() -> Vec<String> {
 /// Certifies a subject: runs, prints, and leaves the report.
 pub fn certify(options: &CertifyOptions) -> Outcome {
     let mut terminal = Terminal::new();
-    let in_a = |name: &str| options.has(Tier::A) && options.selects(name);
-    let cases: Vec<Case> = cases::all().into_iter().filter(|case| in_a(case.name)).collect();
-    let cells: Vec<Cell> = Cell::all().into_iter().filter(|cell| in_a(&cell.name())).collect();
-    let properties: Vec<Property> = properties::ALL.iter().copied().filter(|it| in_a(it.name)).collect();
-    let in_b = |name: &str| options.has(Tier::B) && options.selects(name);
-    let none_in_b = !cases::of(Tier::B).iter().any(|case| in_b(case.name));
-    if cases.is_empty() && cells.is_empty() && properties.is_empty() && none_in_b {
+    let some_in_a = options.has(Tier::A) && list_cases().iter().any(|name| options.selects(name));
+    if !some_in_a && !cases::of(Tier::B).iter().any(|case| options.in_b(case.name)) {
         terminal.line("no case and no pair of that name; 'segue certify --list' names them all");
         return Outcome::Usage;
     }
     let known = options.exemptions.as_deref().map_or_else(|| Ok(Vec::new()), exemptions::read);
     let sets = options.requirements.as_deref().map(requirements::find).transpose();
-    let (known, sets) = match (known, sets) {
-        (Ok(known), Ok(sets)) => (known, sets),
-        (Err(why), _) | (_, Err(why)) => {
+    let key = options.sign_key.as_deref().map(Key::read).transpose();
+    let (known, sets, key) = match (known, sets, key) {
+        (Ok(known), Ok(sets), Ok(key)) => (known, sets, key),
+        (Err(why), ..) | (_, Err(why), _) | (.., Err(why)) => {
             terminal.line(&why);
             return Outcome::Usage;
         }
@@ -141,8 +158,10 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             return Outcome::Suite;
         }
     };
-    let hello = LineHost::new(subject.wire()).hello();
-    let mut report = Report::new(options, &hello);
+    let tape = Tape::default();
+    let hello = LineHost::new(Box::new(Recorder::new(subject.wire(), &tape))).hello();
+    let mut report = Report::new(Asked::from(options), &hello);
+    let mut evidence = Some(Evidence::new(&tape.take()));
     let outcome = match hello {
         Err(why) => {
             terminal.line(&format!("the subject can't be examined: {why}"));
@@ -150,28 +169,30 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             Outcome::Failed
         }
         Ok(hello) => {
-            let mut plan = Plan::new(options, &hello, (&cases, &properties, &cells));
-            plan.jobs.retain(|job| sets.as_ref().is_none_or(|sets| sets.iter().any(|set| job.is_in(set))));
-            // Tier B waits for timers of the subject: unasked, it is played where nothing of tier A is.
-            let with_b = options.tiers.is_some() || plan.jobs.is_empty();
-            let mut on_sockets = match with_b {
-                true => loopback::applying(&hello, &options.generations, &in_b),
-                false => Vec::new(),
-            };
-            on_sockets.retain(|(case, generation)| {
-                sets.as_ref().is_none_or(|sets| sets.iter().any(|set| set.has(case.name, Some(*generation))))
-            });
-            if plan.jobs.is_empty() && on_sockets.is_empty() {
+            let jobs = plan::jobs(&report.asked, &hello).unwrap_or_default();
+            let on_sockets = options.on_sockets(&hello, jobs.is_empty(), sets.as_deref());
+            if jobs.is_empty() && on_sockets.is_empty() {
                 terminal.line(
                     "nothing applies to the generations and tiers that were asked for and that the subject declares",
                 );
                 return Outcome::Usage;
             }
-            terminal.begin(&hello.subject, plan.jobs.len() + on_sockets.len());
-            let (mut done, times) = plan.run(&subject, &hello, options, &terminal);
-            done.extend(loopback::examine(&subject, &hello, &on_sockets, options.seed, &terminal));
+            terminal.begin(&hello.subject, jobs.len() + on_sockets.len());
+            let record = options.report.is_some();
+            let crew = Crew { jobs: &jobs, subject: &subject, hello: &hello, asked: &report.asked, record };
+            let (mut pieces, mut times) = (Vec::new(), Vec::new());
+            for (job, played) in jobs.iter().zip(crew.run(&terminal)) {
+                if let (Some(evidence), Some(member)) = (&mut evidence, played.member) {
+                    evidence.add(&job.name(), &played.piece, member);
+                }
+                pieces.push(played.piece);
+                times.push((job.name(), played.time));
+            }
+            // A certificate is of what was said over the lines. On real sockets alone there is nothing of that.
+            evidence = evidence.filter(|_| !jobs.is_empty());
+            pieces.extend(loopback::examine(&subject, &hello, &on_sockets, options.seed, &terminal));
             terminal.finish();
-            report.take(done);
+            report.take(pieces);
             report.excuse(known);
             let outcome = report.judge();
             terminal.show(&report, outcome);
@@ -181,7 +202,7 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             outcome
         }
     };
-    match report.write(options.report.as_deref()) {
+    match leave(options, &report, evidence, key) {
         Ok(()) => outcome,
         Err(why) => {
             terminal.line(&why);
@@ -208,14 +229,14 @@ pub fn certify_running(options: &CertifyOptions, running: &Running) -> Outcome {
     }
     let subject = format!("device {} at {}", running.device, running.addr);
     let hello = Hello { subject, generations: vec![generation], tiers: vec![Tier::B], ..Hello::default() };
-    let mut report = Report::new(options, &Ok(hello.clone()));
+    let mut report = Report::new(Asked { in_a: false, ..Asked::from(options) }, &Ok(hello.clone()));
     terminal.begin(&hello.subject, selected.len());
     let done = running.examine(&selected, &terminal);
     terminal.finish();
     report.take(done);
     let outcome = report.judge();
     terminal.show(&report, outcome);
-    match report.write(options.report.as_deref()) {
+    match leave(options, &report, None, None) {
         Ok(()) => outcome,
         Err(why) => {
             terminal.line(&why);
@@ -224,97 +245,63 @@ pub fn certify_running(options: &CertifyOptions, running: &Running) -> Outcome {
     }
 }
 
-/// A piece of the run.
-#[derive(Clone, Copy)]
-enum Job {
-    Case(Case, Generation),
-    Property(Property, Generation),
-    Pair(Cell),
-}
-
-impl Job {
-    /// Its name, with the generation.
-    fn name(&self) -> String {
-        match self {
-            Job::Case(case, generation) => format!("{} at {generation}", case.name),
-            Job::Property(property, generation) => format!("{} at {generation}", property.name),
-            Job::Pair(cell) => cell.name(),
-        }
+/// Leaves the report, and the certificate if there is evidence for one. A suite that failed itself certifies nothing.
+fn leave(
+    options: &CertifyOptions,
+    report: &Report,
+    evidence: Option<Evidence>,
+    key: Option<Key>,
+) -> Result<(), String> {
+    let Some(directory) = options.report.as_deref() else { return Ok(()) };
+    let mut files = report.files();
+    if let Some(evidence) = evidence.filter(|_| report.outcome != Outcome::Suite) {
+        let issued = certificate::issue(report, evidence, &files, key);
+        files.extend(issued);
     }
-
-    /// Whether a frozen set asks for it.
-    fn is_in(&self, set: &Set) -> bool {
-        match self {
-            Job::Case(case, generation) => set.has(case.name, Some(*generation)),
-            Job::Property(property, generation) => set.has(property.name, Some(*generation)),
-            Job::Pair(cell) => set.has(&cell.name(), None),
-        }
-    }
+    report::write(directory, &files)
 }
 
-/// What a piece of the run came to.
-pub enum Piece {
-    /// A case.
-    Case(run::Result),
-    /// A pair.
-    Pair(Found),
-    /// The suite itself failed.
-    Panic(String),
+/// Those who play the jobs.
+struct Crew<'a> {
+    jobs: &'a [Job],
+    subject: &'a Subject,
+    hello: &'a Hello,
+    asked: &'a Asked,
+    /// Whether what is said is written down, for a certificate.
+    record: bool,
 }
 
-struct Plan {
-    jobs: Vec<Job>,
+/// What came of a job, what was said for it if that is written down, and how long it took.
+struct Played {
+    piece: Piece,
+    member: Option<Member>,
+    time: Duration,
 }
 
-impl Plan {
-    fn new(options: &CertifyOptions, hello: &Hello, selected: (&[Case], &[Property], &[Cell])) -> Plan {
-        let (cases, properties, cells) = selected;
-        let wanted =
-            |generation: &Generation| options.generations.is_empty() || options.generations.contains(generation);
-        let generations: Vec<Generation> = Generation::ALL.into_iter().filter(wanted).collect();
-        let mut jobs = Vec::new();
-        if !hello.tiers.contains(&Tier::A) {
-            return Plan { jobs };
-        }
-        // The longest first, so that no worker is left alone with one.
-        for generation in generations.iter().copied().filter(|generation| hello.generations.contains(generation)) {
-            jobs.extend(properties.iter().map(|property| Job::Property(*property, generation)));
-        }
-        for generation in generations.iter().copied() {
-            let applying = cases.iter().filter(|case| applies(case, hello, generation));
-            jobs.extend(applying.map(|case| Job::Case(*case, generation)));
-        }
-        let speaks = |cell: &&Cell| {
-            let known = hello.generations.contains(&cell.source);
-            known && (generations.contains(&cell.source) || generations.contains(&cell.target))
-        };
-        jobs.extend(cells.iter().filter(speaks).map(|cell| Job::Pair(*cell)));
-        Plan { jobs }
-    }
-
-    /// Runs all pieces on two workers, each with adapters of its own. What they find is in the order of the plan.
-    fn run(
-        &self,
-        subject: &Subject,
-        hello: &Hello,
-        options: &CertifyOptions,
-        terminal: &Terminal,
-    ) -> (Vec<Piece>, Vec<(String, Duration)>) {
-        let (seed, sequences) = (options.seed, options.sequences.unwrap_or(properties::SEQUENCES));
+impl Crew<'_> {
+    /// Runs all jobs on two workers, each with adapters of its own. What they find is in the order of the jobs.
+    fn run(&self, terminal: &Terminal) -> Vec<Played> {
         let next = AtomicUsize::new(0);
         let broken = AtomicUsize::new(0);
-        let found: Mutex<Vec<(usize, Piece, Duration)>> = Mutex::new(Vec::new());
+        let found: Mutex<Vec<(usize, Played)>> = Mutex::new(Vec::new());
         thread::scope(|scope| {
-            for _ in 0..subject.workers() {
+            for _ in 0..self.subject.workers() {
                 scope.spawn(|| {
-                    let mut worker = Worker::new(subject, hello, seed, sequences);
+                    let tapes: [Tape; 3] = Default::default();
+                    let mut stage = self.subject.stage(self.record.then_some(&tapes));
                     loop {
                         let at = next.fetch_add(1, Ordering::SeqCst);
                         let Some(job) = self.jobs.get(at) else { return };
                         let begun = Instant::now();
                         let stop = broken.load(Ordering::SeqCst) >= MAX_BROKEN;
-                        let piece = if stop { given_up(*job) } else { worker.run(*job) };
-                        let ended = worker.host.borrow().failure().is_some();
+                        let (piece, said) = match stop {
+                            true => (job.given_up(), Vec::new()),
+                            false => self.play(&mut stage, &tapes, *job),
+                        };
+                        // Text is a hundred times as large, and there are all pieces of the run to come.
+                        let member = self.record.then(|| Member::new(&job.name(), &said));
+                        drop(said);
+                        let ended = matches!(stage.host.borrow().failure(), Some(Failure::Broken(_)));
                         if ended {
                             broken.fetch_add(1, Ordering::SeqCst);
                         } else if !stop {
@@ -322,68 +309,24 @@ impl Plan {
                         }
                         terminal.step();
                         if let Ok(mut found) = found.lock() {
-                            found.push((at, piece, begun.elapsed()));
+                            found.push((at, Played { piece, member, time: begun.elapsed() }));
                         }
                     }
                 });
             }
         });
         let mut found = found.into_inner().unwrap_or_default();
-        found.sort_by_key(|(at, ..)| *at);
-        let timed = found.into_iter().zip(&self.jobs).map(|((_, piece, time), job)| (piece, (job.name(), time)));
-        timed.unzip()
+        found.sort_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, played)| played).collect()
     }
-}
 
-struct Worker<'a> {
-    hello: &'a Hello,
-    seed: u64,
-    sequences: u32,
-    host: Shared,
-    pair: [Shared; 2],
-}
-
-impl<'a> Worker<'a> {
-    fn new(subject: &Subject, hello: &'a Hello, seed: u64, sequences: u32) -> Worker<'a> {
-        let [host, source, target] = subject.hosts();
-        Worker { hello, seed, sequences, host, pair: [source, target] }
-    }
-}
-
-impl Worker<'_> {
-    fn run(&mut self, job: Job) -> Piece {
-        let (hello, seed) = (self.hello, self.seed);
-        let piece = catch_unwind(AssertUnwindSafe(|| match job {
-            Job::Case(case, generation) => {
-                let mut host = self.host.borrow_mut();
-                Piece::Case(run::run(&mut **host, hello, &case, generation, seed))
-            }
-            Job::Property(property, generation) => {
-                let sequences = self.sequences;
-                Piece::Case(properties::examine(&self.pair, hello, &property, generation, seed, sequences))
-            }
-            Job::Pair(cell) => Piece::Pair(pairs::play(&self.pair, cell, seed, pairs::FAULTY)),
-        }));
-        piece.unwrap_or_else(|panic| {
-            let words = panic.downcast_ref::<String>().cloned();
-            let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_string()));
-            Piece::Panic(words.unwrap_or_else(|| "a panic".into()))
-        })
-    }
-}
-
-/// What becomes of the rest once the adapter has broken too often in a row.
-fn given_up(job: Job) -> Piece {
-    let (expected, came) = ("an adapter that answers", "it broke several times in a row, and the run was given up");
-    let reason = Reason { expected: expected.into(), came: came.into(), lines: Vec::new() };
-    let case = |case, generation| {
-        let (verdict, reason) = (Verdict::Inconclusive, Some(reason.clone()));
-        Piece::Case(run::Result { case, generation, verdict, reason, replay: None })
-    };
-    match job {
-        Job::Case(it, generation) => case(it.name, generation),
-        Job::Property(property, generation) => case(property.name, generation),
-        Job::Pair(cell) => Piece::Pair(Found { cell, says: came.into(), fault: Some((0, reason)) }),
+    fn play(&self, stage: &mut Stage, tapes: &[Tape; 3], job: Job) -> (Piece, Vec<Vec<Exchange>>) {
+        let piece = stage.play(job, self.hello, self.asked.seed, self.asked.sequences);
+        let said = match (job, self.subject) {
+            (Job::Case(..), _) | (_, Subject::Awaited(_)) => vec![tapes[0].take()],
+            (Job::Property(..) | Job::Pair(_), _) => vec![tapes[1].take(), tapes[2].take()],
+        };
+        (piece, said)
     }
 }
 
@@ -422,6 +365,24 @@ impl Subject {
         match self {
             Subject::Started(adapter, _) => Box::new(ChildWire::new(adapter, GUARD)),
             Subject::Awaited(wire) => Box::new(wire.clone()),
+        }
+    }
+
+    /// What jobs are played on, with a tape for each wire if what is said is to be written down. An adapter that is waited
+    /// for is all three.
+    fn stage(&self, tapes: Option<&[Tape; 3]>) -> Stage {
+        let taped = |wire: Box<dyn Wire>, at: usize| -> Box<dyn Wire> {
+            match tapes {
+                Some(tapes) => Box::new(Recorder::new(wire, &tapes[at])),
+                None => wire,
+            }
+        };
+        match self {
+            Subject::Started(_, peer) => {
+                let peer = Box::new(ChildWire::new(peer, GUARD));
+                Stage::new([taped(self.wire(), 0), taped(self.wire(), 1), taped(peer, 2)])
+            }
+            Subject::Awaited(_) => Stage::alone(taped(self.wire(), 0)),
         }
     }
 

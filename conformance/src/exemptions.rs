@@ -71,7 +71,8 @@ fn parse(text: &str) -> Result<Vec<Exemption>, String> {
     entries.iter().enumerate().map(read).collect()
 }
 
-fn exemption(entry: &Value) -> Result<Exemption, String> {
+/// Reads an entry.
+pub(crate) fn exemption(entry: &Value) -> Result<Exemption, String> {
     let known = ["case", "generations", "verdict", "came", "reason"];
     let other = entry.as_object().ok_or("an object is expected")?.keys().find(|key| !known.contains(&key.as_str()));
     if let Some(other) = other {

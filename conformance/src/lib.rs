@@ -8,6 +8,7 @@
 
 pub mod attach;
 pub mod cases;
+pub mod certificate;
 pub mod certify;
 pub mod choices;
 pub mod exemptions;
@@ -16,16 +17,19 @@ pub mod loopback;
 pub mod mutants;
 pub mod pairs;
 pub mod peer;
+pub mod plan;
 pub mod properties;
 pub mod protocol;
 pub mod report;
 pub mod requirements;
 pub mod run;
 pub mod smoke;
+pub mod spec;
 pub mod terminal;
 pub mod verdict;
 
 pub use attach::{AdapterOptions, adapter, list_mutants};
+pub use certificate::{VerifyOptions, verify};
 pub use certify::{CertifyOptions, Outcome, certify, certify_running, list_cases, list_sockets};
 pub use properties::replay::replay;
 pub use smoke::smoke;

@@ -1,12 +1,28 @@
-//! The bank of broken implementations: the reference without one clause each, and the case that has to notice.
+//! The bank of broken implementations: the reference without one check or duty each, and the case that has to notice.
 
-/// The reference without a clause.
+use segue_proto::Clause;
+
+/// The reference without a check or duty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mutant {
     /// The clause that it doesn't keep; also its name.
     pub clause: &'static str,
-    /// The case that must fail.
+    /// What the reference is without: mostly the clause itself, else another whose lack breaks this one too.
+    pub without: &'static str,
+    /// The case or pair that must fail.
     pub case: &'static str,
+}
+
+impl Mutant {
+    /// The mutant of this name.
+    pub fn find(name: &str) -> Option<&'static Mutant> {
+        TABLE.iter().find(|mutant| mutant.clause == name)
+    }
+
+    /// What is switched off in the reference; none if it knows of no such thing.
+    pub fn switch(&self) -> Option<Clause> {
+        Clause::from_id(self.without)
+    }
 }
 
 /// Every mutant.
@@ -205,6 +221,22 @@ pub const TABLE: &[Mutant] = &[
     mutant("SERVICE-FETCH-2", "service/fetch/not-asked-for"),
     mutant("SERVICE-BACK-1", "service/back/everything-anew"),
     mutant("SERVICE-PEER-1", "service/peer/asks"),
+    mutant("SEC-STORE-1", "handoff/store/what-it-cannot-have-written"),
+    mutant("TRANSFER-WHOLE-1", "transfer/fetch/chunks-of-another-whole"),
+    lacking("DATA-OP-1", "DATA-OP-2", "data/manifest/value-with-another-body"),
+    lacking("TRANSFER-HAVE-1", "DATA-OP-6", "transfer/held/no-root-before-its-ops-are-durable"),
+    lacking("GEN-PICK-1", "GEN-PAIR-2", "pairs/1.4-to-1.7/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-3", "pairs/1.4-to-2/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-4", "pairs/1.4-to-7/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-5", "pairs/1.7-to-1.4/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-7", "pairs/1.7-to-2/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-8", "pairs/1.7-to-7/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-9", "pairs/2-to-1.4/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-10", "pairs/2-to-1.7/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-12", "pairs/2-to-7/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-13", "pairs/7-to-1.4/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-14", "pairs/7-to-1.7/pull"),
+    lacking("GEN-PICK-1", "GEN-PAIR-15", "pairs/7-to-2/pull"),
 ];
 
 /// Those of the reference over QUIC, and the case of tier B that must fail.
@@ -261,5 +293,10 @@ pub const SOCKETS: &[Mutant] = &[
 ];
 
 const fn mutant(clause: &'static str, case: &'static str) -> Mutant {
-    Mutant { clause, case }
+    Mutant { clause, without: clause, case }
+}
+
+/// A mutant that breaks a clause by lacking another.
+const fn lacking(without: &'static str, clause: &'static str, case: &'static str) -> Mutant {
+    Mutant { clause, without, case }
 }

@@ -15,6 +15,7 @@ use segue_testkit::world::{Faults, Users};
 use segue_testkit::{Options, World};
 
 use crate::attach::{Failure, Host, Slot};
+use crate::lab::Line;
 use crate::run::Reason;
 
 /// A host that worlds share.
@@ -88,6 +89,21 @@ impl Cell {
         }
     }
 
+    /// The clause that it checks: the spec numbers the pairs by source, and then by target.
+    pub fn clause(&self) -> String {
+        let (source, target) = (usize::from(self.source.number()), usize::from(self.target.number()));
+        format!("GEN-PAIR-{}", (source - 1) * Generation::ALL.len() + target)
+    }
+
+    /// The commands that it takes of its devices.
+    pub const fn needs(&self) -> &'static [&'static str] {
+        match self.way {
+            Way::Push => &["create", "write-file", "write-exclusive", "request", "initiate"],
+            Way::Pull => &["create", "write-file", "write-exclusive", "request"],
+            Way::Floor => &[],
+        }
+    }
+
     /// Its name, for selection: `pairs/1.7-to-2/push`.
     pub fn name(&self) -> String {
         format!("pairs/{}-to-{}/{}", self.source, self.target, self.way.name())
@@ -103,14 +119,16 @@ pub fn play(hosts: &[Shared; 2], cell: Cell, seed: u64, faulty: u64) -> Found {
         let outcome = world.run((at > 0).then(|| weather(seed.wrapping_add(at))));
         let broken = hosts.iter().find_map(|host| host.borrow().failure());
         let outcome = match broken {
-            Some(Failure::Broken(why) | Failure::Unsupported(why)) => Err(why),
+            Some(Failure::Broken(why)) => Err(why),
+            Some(Failure::Unsupported { asked, why }) => Err(format!("unsupported: {asked}, {why}")),
             None => outcome,
         };
         let expected = cell.expected();
         let came = outcome.unwrap_or_else(|why| why);
         if came != expected {
             let trace = world.world.trace();
-            let lines = trace[trace.len().saturating_sub(LINES)..].to_vec();
+            let last = &trace[trace.len().saturating_sub(LINES)..];
+            let lines = last.iter().map(|line| Line::traced(line)).collect();
             return Found { cell, says: came.clone(), fault: Some((seed, Reason { expected, came, lines })) };
         }
     }
@@ -146,7 +164,7 @@ impl Scene {
         let spawn = move |start: Start, now: Instant| {
             let next = places.len();
             let place = *places.entry(start.setup.device()).or_insert(next);
-            hosts[place.min(1)].borrow_mut().start(start, now)
+            hosts[place.min(1)].borrow_mut().start(start, now).map_err(|refusal| refusal.text)
         };
         let mut world = World::new(Options::calm(seed, 1_000, 100), Box::new(spawn));
         let generations = [cell.source, cell.target];
@@ -170,6 +188,13 @@ impl Scene {
             _ => None,
         };
         let generation = self.world.run_until_event(1, PATIENCE, ready).ok_or("no link")?;
+        // Both ends have to mean the same.
+        let source = |world: &World<Slot>| world.events(0).iter().rev().find_map(|(_, event)| ready(event));
+        self.world.run_until(PATIENCE, |world| source(world).is_some());
+        let other = source(&self.world).filter(|other| *other != generation);
+        if let Some(other) = other {
+            return Err(format!("a link at {generation} for the target and at {other} for the source"));
+        }
         let session = self.create()?;
         self.world.allow_pulls(session);
         if let Some(options) = faults {
@@ -256,4 +281,4 @@ const PATIENCE: u64 = 20_000_000;
 /// Longer than a sync and a message take in calm weather, in microseconds.
 const UNIT: u64 = 20_000;
 /// The lines of a trace that a report shows.
-const LINES: usize = 24;
+const LINES: usize = 80;

@@ -2,10 +2,10 @@
 
 use segue_proto::Generation;
 
-use crate::attach::{Failure, Hello, Host};
+use crate::attach::{COMMANDS, Failure, Hello, Host};
 use crate::cases::{Body, Case, Step};
 use crate::exemptions::{ADAPTER, DECLARED};
-use crate::lab::{Lab, Shake};
+use crate::lab::{Lab, Line, Shake};
 use crate::verdict::{Fault, Verdict};
 
 /// What a case came to for one generation.
@@ -31,20 +31,24 @@ pub struct Reason {
     /// What came.
     pub came: String,
     /// The last lines of the transcript, decoded.
-    pub lines: Vec<String>,
+    pub lines: Vec<Line>,
+}
+
+impl Reason {
+    /// The transcript as text.
+    pub fn text(&self) -> Vec<String> {
+        self.lines.iter().map(Line::to_string).collect()
+    }
 }
 
 /// The lines of a transcript that a report shows.
-pub(crate) const LINES: usize = 24;
+pub(crate) const LINES: usize = 80;
 
 /// Runs a case for a generation.
 pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generation, seed: u64) -> Result {
     let result = |verdict, reason| Result { case: case.name, generation, verdict, reason, replay: None };
-    let lacks = case.needs.iter().find(|need| !hello.commands.iter().any(|command| command == *need));
-    if let Some(command) = lacks {
-        let reason =
-            Reason { expected: format!("'do' of '{command}'"), came: "not declared".into(), lines: Vec::new() };
-        return result(Verdict::Unsupported, Some(reason));
+    if let Some(command) = case.needs.iter().find(|need| !hello.offers(need)) {
+        return result(Verdict::Unsupported, Some(undeclared(command)));
     }
     let steps: Vec<(&str, Step)> = match case.body {
         Body::Works(step) => vec![("", step)],
@@ -56,7 +60,14 @@ pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generati
     };
     for shake in [Shake::NONE, Shake::ALL] {
         for (which, step) in &steps {
-            if let Err(reason) = examine(host, hello, case, generation, seed, *step, shake) {
+            let outcome = examine(host, hello, case, generation, seed, *step, shake);
+            if let Some(Failure::Unsupported { asked, .. }) = host.failure()
+                && COMMANDS.contains(&&*asked)
+                && !hello.offers(&asked)
+            {
+                return result(Verdict::Unsupported, Some(undeclared(&asked)));
+            }
+            if let Err(reason) = outcome {
                 let needs = if shake == Shake::NONE { "" } else { needed(host, hello, case, generation, seed, *step) };
                 let reason = Reason { expected: format!("{which}{needs}{}", reason.expected), ..reason };
                 return result(Verdict::Fail, Some(reason));
@@ -64,6 +75,11 @@ pub fn run(host: &mut dyn Host, hello: &Hello, case: &Case, generation: Generati
         }
     }
     result(Verdict::Pass, None)
+}
+
+/// What a case needs that the subject doesn't declare.
+fn undeclared(command: &str) -> Reason {
+    Reason { expected: format!("'do' of '{command}'"), came: "not declared".into(), lines: Vec::new() }
 }
 
 /// In how many ways a case is run for a generation: plainly, and with its delivery shaken.
@@ -102,7 +118,7 @@ fn examine(
     // Whatever the case made of it: an adapter that broke has shown nothing.
     let fault = match host.failure() {
         Some(Failure::Broken(why)) => Err(Fault::fail(ADAPTER, why)),
-        Some(Failure::Unsupported(what)) => Err(Fault::fail(DECLARED, format!("unsupported: {what}"))),
+        Some(Failure::Unsupported { asked, why }) => Err(Fault::fail(DECLARED, format!("unsupported: {asked}, {why}"))),
         None => outcome,
     };
     fault.map_err(|fault| Reason { expected: fault.expected, came: fault.came, lines: tail })

@@ -45,9 +45,9 @@ fn walk(wire: Box<dyn Wire>, command: &str, terminal: &mut Terminal) -> Outcome 
     for (name, what, step) in STEPS {
         match (step(&mut walk, &mut lab), lab.failure()) {
             (_, Some(Failure::Broken(why))) => return off(terminal, name, &Blame::Adapter(why), &log, command),
-            (_, Some(Failure::Unsupported(what))) => {
+            (_, Some(Failure::Unsupported { asked, .. })) => {
                 let why =
-                    format!("it answers 'unsupported' to what it declared, or to what every adapter needs: {what}");
+                    format!("it answers 'unsupported' to what it declared, or to what every adapter needs: {asked}");
                 return off(terminal, name, &Blame::Adapter(why), &log, command);
             }
             (Err(fault), None) => return off(terminal, name, &Blame::Subject(fault), &log, command),

@@ -14,6 +14,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Verdict> {
+        let all = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive, Verdict::Unsupported];
+        all.into_iter().find(|verdict| verdict.name() == name)
+    }
+
     /// Its name in reports.
     pub const fn name(self) -> &'static str {
         match self {

@@ -126,7 +126,7 @@ fn read_lines(stdout: impl std::io::Read, sender: &SyncSender<String>) {
 }
 
 /// Splits a command line into words.
-fn split(command: &str) -> Vec<String> {
+pub(crate) fn split(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote, mut open) = (Vec::new(), String::new(), None, false);
     for c in command.chars() {
         match (quote, c) {

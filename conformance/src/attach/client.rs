@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use segue_proto::{Code, Continuity, Instant};
+use segue_proto::{Clause, Code, Continuity, Instant};
 use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Setup, Start};
 use serde_json::{Map, Value, json};
 
@@ -64,7 +64,7 @@ impl Host for LineHost {
         Ok(hello)
     }
 
-    fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), String> {
+    fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), Refusal> {
         let mut link = self.link.borrow_mut();
         let dev = link.number();
         let new = start.disk.entries.is_empty() && start.continuity == Continuity::Proven;
@@ -76,8 +76,8 @@ impl Host for LineHost {
                 drop(link);
                 Ok((Slot(Box::new(LineDevice { link: self.link.clone(), dev })), outputs))
             }
-            Some(Err(refusal)) => Err(refusal.text),
-            None => Err(words(link.failure.as_ref())),
+            Some(Err(refusal)) => Err(refusal),
+            None => Err(Refusal { code: Code::LINK_LOST, text: words(link.failure.as_ref()) }),
         }
     }
 
@@ -95,7 +95,8 @@ impl Host for LineHost {
             link.wire.restart();
         }
         link.failure = None;
-        link.devices = 0;
+        // Each case counts from the start, so that its transcript doesn't depend on what was run before it.
+        (link.asked, link.devices) = (0, 0);
     }
 }
 
@@ -193,8 +194,10 @@ impl Link {
             return self.breaks(format!("the adapter answered request {} with another id: {text}", self.asked));
         }
         if let Some(what) = answer.get("unsupported") {
-            let what = what.as_str().unwrap_or("no reason given").to_string();
-            self.failure.get_or_insert(Failure::Unsupported(what));
+            let why = what.as_str().unwrap_or("no reason given").to_string();
+            let asked = request.pointer("/do/type").or_else(|| request.get("cmd")).and_then(Value::as_str);
+            let asked = asked.unwrap_or_default().to_string();
+            self.failure.get_or_insert(Failure::Unsupported { asked, why });
             return None;
         }
         if let Some(error) = answer.get("error") {
@@ -208,8 +211,9 @@ impl Link {
 
     /// What the answer says the device put out; how the device stands after it isn't known if that is malformed.
     pub(super) fn outputs(&mut self, answer: &Value) -> Outputs {
-        let nothing = json!({});
-        self.read(Outputs::from_json(answer.get("out").unwrap_or(&nothing))).unwrap_or_default()
+        let mut out = answer.get("out").cloned().unwrap_or_else(|| json!({}));
+        out.get_mut("events").and_then(Value::as_array_mut).into_iter().flatten().for_each(known_clauses);
+        self.read(Outputs::from_json(&out)).unwrap_or_default()
     }
 
     /// What was read of an answer; an adapter that answers malformed is broken.
@@ -226,10 +230,24 @@ impl Link {
     }
 }
 
+/// Leaves in an event only a clause that this suite's core has a name for. The specification has more of them, a subject
+/// need not say any, and no verdict goes by what it says.
+fn known_clauses(event: &mut Value) {
+    let known = |clause: Option<&Value>| clause.is_some_and(|id| Clause::from_json(id).is_ok());
+    if let Some(violation) = event.get_mut("violation").filter(|violation| !known(violation.get("clause"))) {
+        violation["clause"] = Clause::ERR_SEND_1.to_json();
+    }
+    if let Some(event) =
+        event.as_object_mut().filter(|event| event.contains_key("clause") && !known(event.get("clause")))
+    {
+        event.remove("clause");
+    }
+}
+
 fn words(failure: Option<&Failure>) -> String {
     match failure {
         Some(Failure::Broken(why)) => why.clone(),
-        Some(Failure::Unsupported(what)) => format!("not supported: {what}"),
+        Some(Failure::Unsupported { asked, why }) => format!("not supported: {asked}, {why}"),
         None => "the adapter says nothing".into(),
     }
 }

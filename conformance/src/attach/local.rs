@@ -1,12 +1,16 @@
 //! The reference in this process: for the kill matrix, where a child a mutant would take longer.
 
-use segue_proto::{Clause, Generation, Instant};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use segue_proto::{Clause, Generation, Instant, OpenError};
 use segue_testkit::LocalDevice;
-use segue_testkit::device::{Outputs, Start};
+use segue_testkit::device::{Outputs, Refusal, Start};
 
 use crate::choices::Chosen;
 
 use super::{COMMANDS, Failure, Hello, Host, Slot, Tier};
+use crate::pairs::Shared;
 
 /// Makes devices that run the core in this process.
 #[derive(Clone, Debug, Default)]
@@ -26,14 +30,23 @@ impl LocalHost {
     }
 }
 
+impl LocalHost {
+    /// As a host that worlds share.
+    pub fn shared(self) -> Shared {
+        let host: Box<dyn Host> = Box::new(self);
+        Rc::new(RefCell::new(host))
+    }
+}
+
 impl Host for LocalHost {
     fn hello(&mut self) -> Result<Hello, String> {
         Ok(reference(&Generation::ALL))
     }
 
-    fn start(&mut self, mut start: Start, now: Instant) -> Result<(Slot, Outputs), String> {
+    fn start(&mut self, mut start: Start, now: Instant) -> Result<(Slot, Outputs), Refusal> {
         start.setup.without = self.without;
-        let (device, outputs) = LocalDevice::restore(start, now).map_err(|error| error.to_string())?;
+        let refused = |error: OpenError| Refusal { code: error.code, text: error.what };
+        let (device, outputs) = LocalDevice::restore(start, now).map_err(refused)?;
         Ok((Slot(Box::new(device)), outputs))
     }
 

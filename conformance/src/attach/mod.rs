@@ -11,6 +11,7 @@ mod node;
 mod nodes;
 mod null;
 mod serve;
+mod tape;
 mod wait;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use segue_proto::{Generation, Instant};
 use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Setup, Start};
 
 use crate::choices::Chosen;
+pub(crate) use child::split;
 pub use child::{ChildWire, GUARD};
 pub use client::LineHost;
 pub use hollow::Hollow;
@@ -26,6 +28,7 @@ pub use local::LocalHost;
 pub use node::Node;
 pub use null::Null;
 pub use serve::{AdapterOptions, LoopWire, Server, adapter, list_mutants};
+pub use tape::{Exchange, Player, Recorder, Reel, Tape};
 pub use wait::{Place, WaitWire};
 
 /// What an adapter says of its subject.
@@ -41,6 +44,13 @@ pub struct Hello {
     pub choices: Chosen,
     /// The ways in which it can be examined.
     pub tiers: Vec<Tier>,
+}
+
+impl Hello {
+    /// Whether it declares a kind of `do`.
+    pub fn offers(&self, command: &str) -> bool {
+        self.commands.iter().any(|offered| offered == command)
+    }
 }
 
 /// A way to examine a subject.
@@ -73,8 +83,8 @@ pub trait Host {
     /// Makes a device: a new one if its disk is empty, else one that goes on from its disk.
     ///
     /// # Errors
-    /// Why the device doesn't start, in words.
-    fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), String>;
+    /// Why the device doesn't start; `LINK_LOST` if the adapter is gone.
+    fn start(&mut self, start: Start, now: Instant) -> Result<(Slot, Outputs), Refusal>;
 
     /// Makes a device on real sockets, which listens at `listen`: where it does. For tier B.
     ///
@@ -98,7 +108,12 @@ pub enum Failure {
     /// It can't be talked to any more: it ended, was silent or sent garbage.
     Broken(String),
     /// It doesn't offer what was asked for, and says so.
-    Unsupported(String),
+    Unsupported {
+        /// The request, or the kind of `do`.
+        asked: String,
+        /// The adapter's words.
+        why: String,
+    },
 }
 
 /// A device of whatever kind.

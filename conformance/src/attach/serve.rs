@@ -13,6 +13,7 @@ use super::hollow::{Hollow, Shells};
 use super::local::reference;
 use super::nodes::{self, Denied, Nodes};
 use super::{Null, Tier, Wire};
+use crate::mutants::Mutant;
 use crate::protocol::VERSION;
 use crate::protocol::json::{Json, field, put};
 
@@ -82,7 +83,10 @@ impl Server {
         let hollow = name.and_then(Hollow::from_name);
         let shells = hollow.map(Shells::new).transpose()?;
         let without = name.filter(|_| null.is_none() && hollow.is_none()).map(|name| {
-            Clause::from_id(name).ok_or_else(|| format!("no mutant is called '{name}': see --list-mutants"))
+            let known = Mutant::find(name).and_then(Mutant::switch);
+            known
+                .or_else(|| Clause::from_id(name))
+                .ok_or_else(|| format!("no mutant is called '{name}': see --list-mutants"))
         });
         let generations = match options.generations.as_slice() {
             [] => Generation::ALL.to_vec(),

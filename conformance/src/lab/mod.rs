@@ -4,6 +4,7 @@
 //! its links. Nothing here waits: time is a number, and passes only when a case lets it.
 
 mod expect;
+mod line;
 mod shake;
 mod wire;
 
@@ -21,6 +22,7 @@ use crate::attach::{Failure, Host, Slot};
 use crate::choices::Chosen;
 use crate::verdict::Fault;
 pub use expect::{SOON, ensure, opposite};
+pub use line::{By, Line};
 pub use shake::Shake;
 use wire::End;
 
@@ -53,7 +55,7 @@ pub struct Lab<'h> {
     ends: BTreeMap<LinkId, End>,
     links: u64,
     events: Vec<Event>,
-    lines: Vec<String>,
+    lines: Vec<Line>,
 }
 
 impl<'h> Lab<'h> {
@@ -95,7 +97,7 @@ impl<'h> Lab<'h> {
     }
 
     /// What happened, a line each.
-    pub fn into_lines(self) -> Vec<String> {
+    pub fn into_lines(self) -> Vec<Line> {
         self.lines
     }
 
@@ -104,18 +106,31 @@ impl<'h> Lab<'h> {
     /// # Errors
     /// If it doesn't start.
     pub fn boot(&mut self) -> Done {
+        self.start().map_err(|refusal| Fault::fail("a device that starts", refusal.text))
+    }
+
+    /// The subject doesn't start from its disk, and says so with this code.
+    ///
+    /// # Errors
+    /// If it starts, or says another.
+    pub fn boots_not(&mut self, code: Code) -> Done {
+        let expected = format!("a device that doesn't start, with {code:?}");
+        match self.start() {
+            Ok(()) => Err(Fault::fail(expected, "it starts")),
+            Err(refusal) if refusal.code == code => Ok(()),
+            Err(refusal) => Err(Fault::fail(expected, format!("{:?}: {}", refusal.code, refusal.text))),
+        }
+    }
+
+    fn start(&mut self) -> Result<(), Refusal> {
         let (disk, continuity) = self.disk.open();
         let opened = if disk.last.0 == 0 && disk.entries.is_empty() { Continuity::Proven } else { continuity };
         self.note(format!("the subject starts from LSN {}, {opened:?}", disk.last.0));
         let start = Start { setup: self.setup.clone(), entropy: self.rng.array(), disk, continuity: opened };
-        match self.host.start(start, self.now) {
-            Ok((device, outputs)) => {
-                self.device = Some(device);
-                self.absorb(outputs);
-                Ok(())
-            }
-            Err(why) => Err(Fault::fail("a device that starts", why)),
-        }
+        let (device, outputs) = self.host.start(start, self.now)?;
+        self.device = Some(device);
+        self.absorb(outputs);
+        Ok(())
     }
 
     /// Cuts the subject's power: what isn't durable is lost, and every link is gone.
@@ -168,7 +183,7 @@ impl<'h> Lab<'h> {
             Ok(reply) => format!("{reply:?}"),
             Err(refusal) => format!("refused, {:?}", refusal.code),
         };
-        self.note(format!("subject ! {}: {outcome}", brief(&command)));
+        self.say(By::Application, format!("{}: {outcome}", brief(&command)), None);
         self.absorb(outputs);
         if self.syncs {
             self.sync();
@@ -227,8 +242,11 @@ impl<'h> Lab<'h> {
 
     /// Adds a line to the transcript.
     pub fn note(&mut self, line: impl std::fmt::Display) {
-        let micros = self.now.micros();
-        self.lines.push(format!("t={}.{:06} {line}", micros / 1_000_000, micros % 1_000_000));
+        self.say(By::Bench, line.to_string(), None);
+    }
+
+    fn say(&mut self, by: By, text: String, message: Option<Message>) {
+        self.lines.push(Line { at: self.now, by, text, message: message.map(Box::new) });
     }
 
     fn raw_input(&mut self, input: Input) {
@@ -243,7 +261,7 @@ impl<'h> Lab<'h> {
         self.timeout = outputs.timeout;
         self.disk.write(&outputs);
         for event in &outputs.events {
-            self.note(format!("subject: {event:?}"));
+            self.say(By::Event, format!("{event:?}"), None);
         }
         self.events.extend(outputs.events);
         for (link, bytes) in &outputs.control {
@@ -251,8 +269,9 @@ impl<'h> Lab<'h> {
         }
         for bulk in outputs.bulk {
             if let Some(end) = self.ends.get_mut(&bulk.link) {
-                end.bulk(bulk.stream, &bulk.bytes, bulk.fin);
-                self.note(format!("subject → bulk {} on {}, {} bytes", bulk.stream, bulk.link.0, bulk.bytes.len()));
+                let header = end.bulk(bulk.stream, &bulk.bytes, bulk.fin);
+                let text = format!("bulk {} on {}, {} bytes", bulk.stream, bulk.link.0, bulk.bytes.len());
+                self.say(By::Subject, text, header.map(Message::from));
             }
         }
         for (link, code) in outputs.closes {
@@ -267,8 +286,8 @@ impl<'h> Lab<'h> {
     fn hear(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(end) = self.ends.get_mut(&link) else { return };
         let said = end.hear(bytes);
-        for line in said {
-            self.note(format!("subject → {line}"));
+        for (text, message) in said {
+            self.say(By::Subject, text, message);
         }
     }
 
@@ -300,7 +319,7 @@ impl<'h> Lab<'h> {
     /// A peer sends a message.
     pub fn send(&mut self, link: LinkId, message: impl Into<Message>) {
         let message = message.into();
-        self.note(format!("peer → {}", segue_testkit::trace::describe(&message)));
+        self.say(By::Peer, segue_testkit::trace::describe(&message), Some(message.clone()));
         let frame = self.greased(link, message.to_frame());
         self.send_bytes(link, &frame);
         if let (Message::Auth(_), Some(end)) = (&message, self.ends.get_mut(&link)) {
@@ -311,7 +330,7 @@ impl<'h> Lab<'h> {
     /// A peer sends bytes on the control stream, whatever they are.
     pub fn send_raw(&mut self, link: LinkId, bytes: &[u8]) {
         let shown = hex::encode(bytes.get(..bytes.len().min(24)).unwrap_or_default());
-        self.note(format!("peer → {} raw bytes {shown}…", bytes.len()));
+        self.say(By::Peer, format!("{} raw bytes {shown}…", bytes.len()), None);
         self.send_bytes(link, bytes);
     }
 
@@ -327,7 +346,7 @@ impl<'h> Lab<'h> {
     pub fn send_bulk(&mut self, link: LinkId, bytes: Vec<u8>) {
         let Some(end) = self.ends.get_mut(&link).filter(|end| end.closed.is_none()) else { return };
         let stream = end.next_stream();
-        self.note(format!("peer → bulk {stream}, {} bytes", bytes.len()));
+        self.say(By::Peer, format!("bulk {stream}, {} bytes", bytes.len()), wire::header(&bytes));
         let pieces = self.pieces(&bytes);
         let last = pieces.len() - 1;
         for (at, bytes) in pieces.into_iter().enumerate() {
@@ -348,14 +367,15 @@ impl<'h> Lab<'h> {
     /// A peer sends the start of a unidirectional stream: its number, if the link lives.
     pub fn begin_bulk(&mut self, link: LinkId, bytes: Vec<u8>) -> Option<u64> {
         let stream = self.ends.get_mut(&link).filter(|end| end.closed.is_none())?.next_stream();
-        self.note(format!("peer → bulk {stream}, {} bytes and not yet its end", bytes.len()));
+        let text = format!("bulk {stream}, {} bytes and not yet its end", bytes.len());
+        self.say(By::Peer, text, wire::header(&bytes));
         self.input(Input::Bulk { link, stream, bytes, fin: false });
         Some(stream)
     }
 
     /// A peer sends the rest of a unidirectional stream.
     pub fn end_bulk(&mut self, link: LinkId, stream: u64, bytes: Vec<u8>) {
-        self.note(format!("peer → bulk {stream}, {} bytes and its end", bytes.len()));
+        self.say(By::Peer, format!("bulk {stream}, {} bytes and its end", bytes.len()), None);
         self.input(Input::Bulk { link, stream, bytes, fin: true });
     }
 }

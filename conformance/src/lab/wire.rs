@@ -55,8 +55,8 @@ impl End {
         }
     }
 
-    /// Takes in bytes of the control stream; a line for each message.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Vec<String> {
+    /// Takes in bytes of the control stream; words for each message, and the message if it is one.
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Vec<(String, Option<Message>)> {
         let mut lines = Vec::new();
         self.framer.push(bytes);
         while self.garbage.is_none() {
@@ -74,36 +74,36 @@ impl End {
             }
             match Message::decode(Rules::ALL, frame.number, &frame.payload) {
                 Ok(Some(message)) => {
-                    lines.push(describe(&message));
+                    lines.push((describe(&message), Some(message.clone())));
                     self.take(message, frame.payload);
                 }
                 Ok(None) if frame.number % 64 == 27 => {
                     self.grease += 1;
-                    lines.push(format!("grease 0x{:x}", frame.number));
+                    lines.push((format!("grease 0x{:x}", frame.number), None));
                 }
                 Ok(None) => self.garbage = Some(format!("a frame of the unknown type 0x{:x}", frame.number)),
                 Err(violation) => self.garbage = Some(format!("a message that breaks {violation:?}")),
             }
         }
-        lines.extend(self.garbage.clone());
+        lines.extend(self.garbage.clone().map(|garbage| (garbage, None)));
         lines
     }
 
-    /// Takes in bytes of a unidirectional stream.
-    pub(super) fn bulk(&mut self, stream: u64, bytes: &[u8], fin: bool) {
+    /// Takes in bytes of a unidirectional stream; its BYTES frame, if they complete the stream.
+    pub(super) fn bulk(&mut self, stream: u64, bytes: &[u8], fin: bool) -> Option<Bytes> {
         let held = self.arriving.entry(stream).or_default();
         held.extend_from_slice(bytes);
         if !fin {
-            return;
+            return None;
         }
         let mut framer = Framer::default();
         framer.push(&self.arriving.remove(&stream).unwrap_or_default());
-        let header = framer.next(Rules::ALL).ok().flatten();
-        let header = header.and_then(|frame| Message::decode(Rules::ALL, frame.number, &frame.payload).ok().flatten());
-        match header {
-            Some(Message::Bytes(header)) => self.streams.push_back((header, framer.into_rest())),
-            _ => self.garbage = Some("a bulk stream that doesn't begin with BYTES".into()),
-        }
+        let Some(Message::Bytes(header)) = first(&mut framer) else {
+            self.garbage = Some("a bulk stream that doesn't begin with BYTES".into());
+            return None;
+        };
+        self.streams.push_back((header.clone(), framer.into_rest()));
+        Some(header)
     }
 
     pub(super) fn next_stream(&mut self) -> u64 {
@@ -119,4 +119,16 @@ impl End {
         }
         self.inbox.push_back(message);
     }
+}
+
+/// The message with which the bytes of a stream begin, if they hold one.
+pub(super) fn header(bytes: &[u8]) -> Option<Message> {
+    let mut framer = Framer::default();
+    framer.push(bytes);
+    first(&mut framer)
+}
+
+fn first(framer: &mut Framer) -> Option<Message> {
+    let frame = framer.next(Rules::ALL).ok().flatten()?;
+    Message::decode(Rules::ALL, frame.number, &frame.payload).ok().flatten()
 }

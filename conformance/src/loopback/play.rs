@@ -6,7 +6,7 @@ use super::{Loopback, Rig};
 use crate::attach::{Failure, Hello, Host};
 use crate::cases::transport::{Act, Sockets};
 use crate::cases::{Body, Case};
-use crate::lab::Done;
+use crate::lab::{Done, Line};
 use crate::run::{LINES, Reason, Result};
 use crate::verdict::{Fault, Verdict};
 
@@ -24,7 +24,7 @@ pub fn play(host: &mut dyn Host, rig: &Rig, hello: &Hello, case: &Case, generati
         return ended(Verdict::Inconclusive, Some(reason("a case on real sockets", "a case of tier A")));
     };
     let dials = sockets.roles.contains(&Role::Initiator).then_some("dial");
-    let lacks = case.needs.iter().copied().chain(dials).find(|need| !hello.commands.iter().any(|it| it == need));
+    let lacks = case.needs.iter().copied().chain(dials).find(|need| !hello.offers(need));
     if let Some(command) = lacks {
         return ended(Verdict::Unsupported, Some(reason(&format!("'do' of '{command}'"), "not declared")));
     }
@@ -36,8 +36,8 @@ pub fn play(host: &mut dyn Host, rig: &Rig, hello: &Hello, case: &Case, generati
             drop(lo);
             let outcome = match host.failure() {
                 Some(Failure::Broken(why)) => Err(Fault::fail("an adapter that answers", why)),
-                Some(Failure::Unsupported(what)) => {
-                    Err(Fault::fail("what the adapter declared in 'hello'", format!("unsupported: {what}")))
+                Some(Failure::Unsupported { asked, why }) => {
+                    Err(Fault::fail("what the adapter declared in 'hello'", format!("unsupported: {asked}, {why}")))
                 }
                 None => outcome,
             };
@@ -72,7 +72,7 @@ pub(super) fn judge(rig: &Rig, which: &str, outcome: Done) -> std::result::Resul
     let lines = rig.take_lines();
     let Err(fault) = outcome else { return Ok(()) };
     let verdict = if fault.unheard { Verdict::Inconclusive } else { Verdict::Fail };
-    let lines = lines[lines.len().saturating_sub(LINES)..].to_vec();
+    let lines = lines[lines.len().saturating_sub(LINES)..].iter().map(|line| Line::traced(line)).collect();
     Err((verdict, Reason { expected: format!("{which}{}", fault.expected), came: fault.came, lines }))
 }
 

@@ -231,7 +231,7 @@ impl Property {
 
 /// How many sequences of each property are tried for a generation, unless told otherwise: a guess at what fits the time
 /// that tier A may take.
-pub const SEQUENCES: u32 = 40;
+pub const SEQUENCES: u32 = 25;
 
 /// What was found out about a property.
 #[derive(Clone, Debug, PartialEq)]
@@ -274,8 +274,7 @@ pub fn examine(
     sequences: u32,
 ) -> run::Result {
     let result = |verdict, reason, replay| run::Result { case: property.name, generation, verdict, reason, replay };
-    let lacks = property.needs.iter().find(|need| !hello.commands.iter().any(|command| command == *need));
-    if let Some(command) = lacks {
+    if let Some(command) = property.needs.iter().find(|need| !hello.offers(need)) {
         let (expected, came) = (format!("'do' of '{command}'"), "not declared".into());
         return result(Verdict::Unsupported, Some(Reason { expected, came, lines: Vec::new() }), None);
     }

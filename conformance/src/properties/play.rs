@@ -11,6 +11,7 @@ use segue_testkit::{Options, Promise, Rng, Users, World};
 use super::sequence::{Around, Sequence, Step};
 use super::{Act, Extra, Property};
 use crate::attach::{Failure, Slot};
+use crate::lab::Line;
 use crate::pairs::Shared;
 use crate::run::Reason;
 
@@ -33,8 +34,8 @@ pub fn play(hosts: &[Shared; 2], property: &Property, sequence: &Sequence) -> Op
     let failure = hosts.iter().find_map(|host| host.borrow().failure());
     let found = match failure {
         Some(Failure::Broken(why)) => Some(("adapter", "an adapter that answers", why)),
-        Some(Failure::Unsupported(what)) => {
-            Some(("adapter", "what the adapter declared in 'hello'", format!("unsupported: {what}")))
+        Some(Failure::Unsupported { asked, why }) => {
+            Some(("adapter", "what the adapter declared in 'hello'", format!("unsupported: {asked}, {why}")))
         }
         None => scene.world.breaches().first().map(|breach| {
             let (class, expected) = words(breach.promise);
@@ -43,7 +44,8 @@ pub fn play(hosts: &[Shared; 2], property: &Property, sequence: &Sequence) -> Op
     };
     let (class, expected, came) = found?;
     let trace = scene.world.trace().to_vec();
-    let lines = trace[trace.len().saturating_sub(LINES)..].to_vec();
+    let last = &trace[trace.len().saturating_sub(LINES)..];
+    let lines = last.iter().map(|line| Line::traced(line)).collect();
     Some(Broken { class, reason: Reason { expected: expected.into(), came, lines }, trace })
 }
 
@@ -75,7 +77,7 @@ impl<'a> Scene<'a> {
         let spawn = move |start: Start, now: Instant| {
             let next = places.len();
             let place = *places.entry(start.setup.device()).or_insert(next);
-            hosts[place % 2].borrow_mut().start(start, now)
+            hosts[place % 2].borrow_mut().start(start, now).map_err(|refusal| refusal.text)
         };
         let drawn = sequence.options();
         let mut world = World::new(Options { weather: calm(), ..drawn }, Box::new(spawn));

@@ -6,7 +6,7 @@ use segue_conformance::choices::Chosen;
 use segue_conformance::run::run;
 use segue_conformance::verdict::Verdict;
 use segue_proto::{Generation, Instant};
-use segue_testkit::device::{Outputs, Start};
+use segue_testkit::device::{Outputs, Refusal, Start};
 
 /// A subject that claims all generations, and has no more than 1.7.
 struct OverClaims(LocalHost);
@@ -16,7 +16,7 @@ impl Host for OverClaims {
         self.0.hello()
     }
 
-    fn start(&mut self, mut start: Start, now: Instant) -> Result<(Slot, Outputs), String> {
+    fn start(&mut self, mut start: Start, now: Instant) -> Result<(Slot, Outputs), Refusal> {
         start.setup.generation = start.setup.generation.min(Generation::V1_7);
         self.0.start(start, now)
     }

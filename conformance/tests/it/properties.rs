@@ -21,7 +21,7 @@ fn sequences(default: u32) -> u32 {
 
 fn told(property: &Property, failure: &Failure) -> String {
     let Failure { sequence, drawn, broken } = failure;
-    let (token, lines) = (token::write(property, sequence), broken.reason.lines.join("\n    "));
+    let (token, lines) = (token::write(property, sequence), broken.reason.text().join("\n    "));
     let reason = &broken.reason;
     format!("{token} (from {drawn} steps)\n  expected {}\n  came {}\n    {lines}", reason.expected, reason.came)
 }

@@ -22,7 +22,7 @@ fn the_reference_passes_every_case() {
                             "expected {}\n  came {}\n    {}",
                             reason.expected,
                             reason.came,
-                            reason.lines.join("\n    ")
+                            reason.text().join("\n    ")
                         )
                     });
                     failures.push(format!("{} at {generation}: {}", case.name, reason.unwrap_or_default()));

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use segue_conformance::report::requirements;
 use segue_conformance::requirements::{SETS, Set, find};
+use segue_conformance::spec;
 use segue_proto::Generation;
 use segue_proto::wire::hash::blob_id;
 
@@ -27,7 +27,7 @@ fn a_set_never_changes_once_it_is_published() {
 
 #[test]
 fn whatever_a_set_asks_for_still_exists() {
-    let clauses = requirements();
+    let clauses = spec::ids();
     for (name, text) in SETS {
         let set = Set::from_text(text).unwrap();
         assert_eq!(set.name(), *name);

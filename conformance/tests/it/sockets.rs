@@ -8,8 +8,8 @@ use segue_conformance::attach::{AdapterOptions, Hello, Hollow, Host, LineHost, L
 use segue_conformance::cases::{self, Case};
 use segue_conformance::loopback::{GUARD, Rig, generation, play};
 use segue_conformance::mutants::{Mutant, SOCKETS};
-use segue_conformance::report::requirements;
 use segue_conformance::run;
+use segue_conformance::spec;
 use segue_conformance::verdict::Verdict;
 
 fn host(mutant: Option<&str>) -> (LineHost, Hello) {
@@ -37,7 +37,7 @@ fn the_reference_passes_every_case_over_quic() {
         }
         if result.verdict != Verdict::Pass {
             let reason = result.reason.map(|reason| {
-                format!("expected {}\n  came {}\n    {}", reason.expected, reason.came, reason.lines.join("\n    "))
+                format!("expected {}\n  came {}\n    {}", reason.expected, reason.came, reason.text().join("\n    "))
             });
             failures.push(format!("{} {:?}: {}", case.name, result.verdict, reason.unwrap_or_default()));
         }
@@ -100,7 +100,7 @@ fn no_hollow_subject_passes_anything() {
 #[test]
 fn there_are_sixty_misbehaviours_each_with_a_clause_and_a_code() {
     let cases = cases::of(Tier::B);
-    let required = requirements();
+    let required = spec::ids();
     let mut names = std::collections::BTreeSet::new();
     for case in &cases {
         assert!(case.name.starts_with("transport/") && names.insert(case.name), "{}", case.name);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use segue_conformance::report::requirements;
+use segue_conformance::spec;
 use segue_proto::data::{Entry, Manifest, check_path};
 use segue_proto::seal::{self, ContentKey};
 use segue_proto::wire::frame::Framer;
@@ -75,7 +75,7 @@ fn frame(bytes: &[u8]) -> Result<(), Violation> {
 
 #[test]
 fn every_vector_is_well_formed_and_gives_what_it_states() {
-    let required = requirements();
+    let required = spec::ids();
     let mut count = 0;
     for chapter in CHAPTERS {
         for class in ["valid", "invalid"] {

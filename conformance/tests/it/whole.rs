@@ -7,7 +7,8 @@ use std::rc::Rc;
 use segue_conformance::attach::{AdapterOptions, Host, LineHost, LoopWire};
 use segue_conformance::cases;
 use segue_conformance::pairs::{Cell, Shared, play};
-use segue_conformance::report::{exclusions, requirements};
+use segue_conformance::report::exclusions;
+use segue_conformance::spec;
 
 fn shared() -> Shared {
     let host: Box<dyn Host> = Box::new(LineHost::new(Box::new(LoopWire::new(AdapterOptions::default()))));
@@ -22,7 +23,7 @@ fn every_pair_does_what_the_table_says() {
         .filter_map(|cell| {
             let found = play(&hosts, cell, 1, 1);
             let (seed, reason) = found.fault?;
-            Some(format!("{} seed {seed}: {}\n  {}", cell.name(), reason.came, reason.lines.join("\n  ")))
+            Some(format!("{} seed {seed}: {}\n  {}", cell.name(), reason.came, reason.text().join("\n  ")))
         })
         .collect();
     assert!(faults.is_empty(), "{} cells\n{}", faults.len(), faults.join("\n"));
@@ -40,7 +41,7 @@ fn names_are_unique_and_every_clause_is_one_of_the_spec() {
     let names: BTreeSet<&str> = all.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), all.len());
     assert!(all.len() >= 100, "{}", all.len());
-    let required = requirements();
+    let required = spec::ids();
     for case in &all {
         assert!(!case.clauses.is_empty(), "{}", case.name);
         for clause in case.clauses {

@@ -20,6 +20,13 @@ Exit codes:
 
 The log goes to standard error; SEGUE_LOG=info (or debug, or a filter by module) says more.";
 
+const VERIFY_CODES: &str = "\
+Exit codes:
+  0  the certificate holds, and everything that was run passed
+  1  something differs, or the certificate holds and says that the subject failed
+  2  it can't be read here, or another version of the suite issued it
+  3  the suite itself is at fault";
+
 /// Keeps a session alive on several devices, and moves it from one to another.
 #[derive(Debug, Parser)]
 #[command(name = "segue", version, after_help = EXIT_CODES, propagate_version = true)]
@@ -33,6 +40,13 @@ pub(crate) enum Command {
     /// Certify an implementation of the protocol: this one, or the one behind an adapter
     #[command(after_help = EXIT_CODES)]
     Certify(Certify),
+    /// Derive the verdicts of a certificate again from its transcripts, offline
+    ///
+    /// Plays every case against the answers that were recorded, checks that the suite asks just what it asked then, and
+    /// that the certificate says what follows from it. Looks for transcripts.gz, and for the files of the report, beside
+    /// the certificate.
+    #[command(after_help = VERIFY_CODES)]
+    Verify(Verify),
     /// Be the adapter of this implementation: speak the suite's protocol on standard input and output
     Adapter(Adapter),
     /// Print this device's id; the device is made on first use
@@ -171,13 +185,18 @@ pub(crate) struct Certify {
     /// Print the names of the cases, one a line, and run none
     #[arg(long)]
     pub(crate) list: bool,
-    /// Write report.json into this directory
+    /// Write the report into this directory: report.html, report.json, junit.xml, badge.svg, and certificate.json with
+    /// its transcripts.gz
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+    /// Sign the certificate with the Ed25519 key in this file: PKCS #8 in PEM, as `openssl genpkey -algorithm ed25519`
+    /// makes one [default: a key that follows from the content and proves nothing about who signed]
+    #[arg(long, value_name = "FILE", requires = "report")]
+    pub(crate) sign_key: Option<PathBuf>,
     /// What all randomness comes from: the same seed gives the same report
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How many random sequences to try for each property and generation [default: 40]
+    /// How many random sequences to try for each property and generation [default: 25]
     #[arg(long, value_name = "N")]
     pub(crate) sequences: Option<u32>,
     /// Play the sequence of a token again, as a property that failed printed it, and show all that happens
@@ -199,6 +218,16 @@ pub(crate) struct Certify {
     /// Name the slowest cases, by the wall clock
     #[arg(long)]
     pub(crate) time: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// The certificate
+    #[arg(value_name = "CERT")]
+    pub(crate) certificate: PathBuf,
+    /// Who must have signed it: a public key in hexadecimal digits, or a file with one in PEM
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

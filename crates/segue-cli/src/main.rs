@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     start_log(matches!(args.command, Command::Edit(_)));
     let done = match args.command {
         Command::Certify(args) => suite::certify(&args),
+        Command::Verify(args) => Ok(suite::verify(&args)),
         Command::Adapter(args) => suite::adapter(&args),
         Command::Id(args) => commands::id::run(&args),
         other => run(commands::run(other)),

@@ -1,13 +1,13 @@
-//! `segue certify` and `segue adapter`: the conformance suite.
+//! `segue certify`, `segue verify` and `segue adapter`: the conformance suite.
 
 use std::io::{stdin, stdout};
 use std::net::ToSocketAddrs;
 
 use segue_conformance::attach::{AdapterOptions, Place, Tier as Examined, adapter as serve, list_mutants};
 use segue_conformance::loopback::Running;
-use segue_conformance::{CertifyOptions, Outcome, cases, certify_running, list_cases, list_sockets};
+use segue_conformance::{CertifyOptions, Outcome, VerifyOptions, cases, certify_running, list_cases, list_sockets};
 
-use crate::args::{Adapter, Certify, Generation, Tier};
+use crate::args::{Adapter, Certify, Generation, Tier, Verify};
 use crate::failure::{Exit, Failure};
 use crate::terminal::say;
 
@@ -30,6 +30,7 @@ pub(crate) fn certify(args: &Certify) -> Result<Exit, Failure> {
         generations: args.generation.one().into_iter().collect(),
         case: args.case.clone(),
         report: args.report.clone(),
+        sign_key: args.sign_key.clone(),
         seed: args.seed,
         sequences: args.sequences,
         exemptions: args.exemptions.clone(),
@@ -52,12 +53,22 @@ pub(crate) fn certify(args: &Certify) -> Result<Exit, Failure> {
         _ if args.smoke => segue_conformance::smoke(&options),
         _ => segue_conformance::certify(&options),
     };
-    Ok(match outcome {
+    Ok(exit(outcome))
+}
+
+/// Verifies a certificate.
+pub(crate) fn verify(args: &Verify) -> Exit {
+    let options = VerifyOptions { certificate: args.certificate.clone(), key: args.key.clone() };
+    exit(segue_conformance::verify(&options))
+}
+
+fn exit(outcome: Outcome) -> Exit {
+    match outcome {
         Outcome::Certified => Exit::Resolved,
         Outcome::Failed => Exit::Failed,
         Outcome::Usage => Exit::Usage,
         Outcome::Suite => Exit::Suite,
-    })
+    }
 }
 
 /// Is the adapter of this implementation.

@@ -221,6 +221,7 @@ clauses! {
     SYNC_RANK_1 = "SYNC-RANK-1" "of two copies of an exclusive part the one under the higher record stays",
     SYNC_OWN_1 = "SYNC-OWN-1" "the primary takes no exclusive value from others",
     TRANSFER_CHUNK_1 = "TRANSFER-CHUNK-1" "every chunk matches the hash in its list before it is used",
+    TRANSFER_WHOLE_1 = "TRANSFER-WHOLE-1" "listed content is held once the whole has the hash that is its id",
     TRANSFER_LIST_1 = "TRANSFER-LIST-1" "a chunk list covers its blob exactly, with chunks of permitted sizes",
     TRANSFER_BYTES_1 = "TRANSFER-BYTES-1" "bulk bytes are for a request that is outstanding",
     TRANSFER_BYTES_2 = "TRANSFER-BYTES-2" "a range starts and ends at chunks of its blob",
@@ -305,4 +306,5 @@ clauses! {
     TRANSPORT_IDLE_1 = "TRANSPORT-IDLE-1" "QUIC's idle timeout isn't shorter than Segue's",
     TRANSPORT_CLOSE_1 = "TRANSPORT-CLOSE-1" "a link that ends with a code closes the connection with it",
     TRANSPORT_LIMIT_1 = "TRANSPORT-LIMIT-1" "before AUTH there is little flow-control credit",
+    SEC_STORE_1 = "SEC-STORE-1" "a store that holds what can't have been written isn't opened",
 }

@@ -131,6 +131,11 @@ impl Disk {
         }
     }
 
+    /// Changes every value that is durable: a disk that doesn't keep what was written.
+    pub fn overwrite(&mut self, change: impl Fn(&mut Vec<u8>)) {
+        self.synced.entries.values_mut().for_each(change);
+    }
+
     /// What a crash at this instant leaves for certain.
     pub fn synced(&self) -> &Contents {
         &self.synced

@@ -44,6 +44,13 @@ pub(super) const CASES: &[Case] = &[
         ensure(book.head() == own.book.head(), "the chain as it was", format!("{:?}", book.head()))?;
         ensure(data.is_none(), "no manifest of a device that isn't primary", format!("{data:?}"))
     }),
+    refused("handoff/store/what-it-cannot-have-written", &["SEC-STORE-1"], S, proven, |lab| {
+        owning(lab)?;
+        lab.crash();
+        // Whatever an implementation keeps and however: this is of no form that it writes.
+        lab.disk.overwrite(|value| value.fill(0xff));
+        lab.boots_not(Code::STORE_CORRUPT)
+    }),
     works("handoff/store/new-actor", &["HO-STORE-2"], T, |lab| {
         let scene = wanting(lab)?;
         let before = scene.want.actor;

@@ -34,6 +34,6 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::run(args).await,
         Command::Sync(args) => sync::run(args).await,
         Command::Owner(args) => owner::run(&args).await,
-        Command::Certify(_) | Command::Adapter(_) | Command::Id(_) => Ok(Exit::Usage),
+        Command::Certify(_) | Command::Verify(_) | Command::Adapter(_) | Command::Id(_) => Ok(Exit::Usage),
     }
 }

@@ -41,6 +41,30 @@ fn cases_are_listed_one_a_line_and_one_can_be_run_alone() {
 }
 
 #[test]
+fn a_certificate_is_verified_offline_and_a_changed_byte_is_noticed() {
+    let lab = Lab::new();
+    lab.run("certify --case link/ping/* --report out --seed 5").exits(0);
+    lab.run("certify --case link/ping/* --report again --seed 5").exits(0);
+    for name in ["report.html", "report.json", "junit.xml", "badge.svg", "certificate.json", "transcripts.gz"] {
+        let [one, two] = ["out", "again"].map(|at| std::fs::read(lab.path(&format!("{at}/{name}"))).unwrap());
+        assert!(one == two && !one.is_empty(), "{name}");
+    }
+    let said = lab.run("verify out/certificate.json").exits(0).out;
+    assert!(said.contains("passed in part") && said.ends_with("the certificate holds\n"), "{said}");
+    let path = lab.path("out/transcripts.gz");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    lab.run("verify out/certificate.json").exits(1).says("link/ping/");
+    std::fs::remove_file(&path).unwrap();
+    lab.run("verify out/certificate.json").exits(2).says("transcripts.gz");
+    lab.run("verify none.json").exits(2).says("none.json");
+    lab.run("certify --case link/ping/* --report out --sign-key none.pem").exits(2).says("none.pem");
+    lab.run("certify --case link/ping/* --sign-key none.pem").exits(2).says("--report");
+}
+
+#[test]
 fn what_speaks_no_adapter_protocol_is_not_certified() {
     let lab = Lab::new();
     for adapter in ["cat", "true", "yes"] {
@@ -106,4 +130,20 @@ fn a_device_that_runs_is_certified_from_outside_once_it_lets_the_suite_in() {
     drop(closed);
     let open = lab.receive("b", &format!("--into got --from {other} --from {}", caller.trim_end_matches(';')));
     lab.run(&format!("certify --connect {} --device {id}", open.addr)).exits(0).says("certified");
+}
+
+#[test]
+fn what_was_run_on_real_sockets_beside_is_told_and_not_derived() {
+    let lab = Lab::new();
+    lab.run("certify --tier all --case */canon/long-varint --report out").exits(0);
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(lab.path("out/report.json")).unwrap()).unwrap();
+    assert_eq!(report["tiers"], serde_json::json!(["A", "B"]));
+    let said = lab.run("verify out/certificate.json").exits(0).out;
+    assert!(said.contains("told:      1 verdicts of tier B, 1 passed, by the signer's word"), "{said}");
+    assert!(said.ends_with("the certificate holds, for tier A; for tier B it is the signer's word\n"), "{said}");
+    std::fs::write(lab.path("out/badge.svg"), "green").unwrap();
+    lab.run("verify out/certificate.json").exits(1).says("badge.svg");
+    lab.run("certify --tier b --case transport/bind/exporter --report b").exits(0);
+    assert!(lab.path("b/report.html").exists() && !lab.path("b/certificate.json").exists());
 }

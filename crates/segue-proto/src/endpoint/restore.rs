@@ -86,6 +86,11 @@ impl Endpoint {
             restored: false,
             halted: false,
         };
+        let rules = endpoint.config.rules;
+        let wrong = |what: &str, place: &[u8]| match rules.keeps(Clause::SEC_STORE_1) {
+            true => Err(corrupt(what, place)),
+            false => Ok(()),
+        };
         let mut sessions: BTreeMap<SessionId, Stored> = BTreeMap::new();
         let mut floor = None;
         let mut account = Vec::new();
@@ -98,26 +103,26 @@ impl Endpoint {
                 account.push(value);
             } else if key.first() == Some(&super::mailbox::keys::PREFIX) {
                 let book = &mut endpoint.mailboxes.book;
-                book.restore(&key, &value).ok_or_else(|| corrupt("the entry", &key))?;
+                book.restore(&key, &value).map_or_else(|| wrong("the entry", &key), Ok)?;
+            } else if let Some((session, letter, rest)) = keys::split(&key) {
+                let put = sessions.entry(session).or_default().put(letter, rest, value);
+                put.map_or_else(|| wrong("the entry", &key), Ok)?;
             } else {
-                let (session, letter, rest) = keys::split(&key).ok_or_else(|| corrupt("an unknown key", &key))?;
-                sessions
-                    .entry(session)
-                    .or_default()
-                    .put(letter, rest, value)
-                    .ok_or_else(|| corrupt("the entry", &key))?;
+                wrong("an unknown key", &key)?;
             }
         }
         let mut writes = endpoint.restore_device(floor, continuity);
-        endpoint.account.roster = super::account::restore(endpoint.config.rules, account)
-            .map_err(|why| corrupt(&format!("the account: {why}"), b"ae"))?;
+        endpoint.account.roster = match super::account::restore(rules, account) {
+            Ok(roster) => roster,
+            Err(why) => wrong(&format!("the account: {why}"), b"ae").map(|()| None)?,
+        };
         for (id, entries) in sessions {
             let me = endpoint.config.device;
             let data = |chain: &Chain, name: &str, entries| restore_data(id, me, chain, name, entries);
-            let session = entries
-                .build(me, endpoint.config.rules, now, endpoint.fresh.handoff(), data)
-                .map_err(|what| corrupt(&what, id.as_bytes()))?;
-            endpoint.sessions.insert(id, session);
+            match entries.build(me, rules, now, endpoint.fresh.handoff(), data) {
+                Ok(session) => drop(endpoint.sessions.insert(id, session)),
+                Err(what) => wrong(&what, id.as_bytes())?,
+            }
         }
         if continuity == Continuity::Unproven {
             writes.append(&mut endpoint.renew_actors());

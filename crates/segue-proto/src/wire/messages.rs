@@ -480,6 +480,14 @@ macro_rules! messages {
                 Ok(Some(message))
             }
 
+            /// Hands its payload to a serializer of the caller's, by the names of its fields.
+            ///
+            /// # Errors
+            /// The serializer's.
+            pub fn serialize_payload<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $( Message::$variant(m) => serde::Serialize::serialize(m, serializer), )+ }
+            }
+
             fn encode_payload(&self, out: &mut Vec<u8>) {
                 match self { $( Message::$variant(m) => encode_into(m, out), )+ }
             }

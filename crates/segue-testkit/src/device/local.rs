@@ -7,9 +7,10 @@ use segue_proto::account::Invite;
 use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, named_part};
 use segue_proto::transfer::{ListBuilder, Plan};
 use segue_proto::wire::frame::Framer;
+use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, SessionId};
 use segue_proto::{
-    Accepted, BulkEnd, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served,
+    Accepted, BulkEnd, Clause, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served,
     SessionView, UsageError, seal,
 };
 use segue_service::{Journaled, Quota, Service};
@@ -348,6 +349,14 @@ impl LocalDevice {
         }
     }
 
+    /// Whether all of a blob is here and isn't what its id says, though each chunk is what its list says
+    /// (TRANSFER-WHOLE-1).
+    fn is_another_whole(&self, plan: &Plan) -> bool {
+        let listed = plan.chunks() > 1 && self.rules.keeps(Clause::TRANSFER_WHOLE_1);
+        let whole = || self.blobs.read(&plan.blob(), 0, plan.len());
+        listed && whole().is_some_and(|bytes| blob_id(&bytes) != plan.blob())
+    }
+
     /// Verifies and keeps the chunks that are complete.
     fn take_chunks(&mut self, now: Instant, link: LinkId, inflow: Inflow, out: &mut Outputs) -> Inflow {
         let Inflow::Chunks { req, incoming, mut done, mut buffer } = inflow else { return inflow };
@@ -358,6 +367,10 @@ impl LocalDevice {
             match incoming.plan.verify_chunk(self.rules, index, bytes) {
                 Ok(verified) => {
                     keep(&mut self.blobs, out, incoming.plan.blob(), chunk.offset, bytes);
+                    if self.is_another_whole(&incoming.plan) {
+                        self.endpoint.handle_bulk_end(now, link, req, BulkEnd::Corrupt);
+                        return Inflow::Ignored;
+                    }
                     self.endpoint.handle_chunk(now, verified);
                 }
                 Err(_) => {
@@ -382,7 +395,8 @@ impl LocalDevice {
     fn search(&mut self, now: Instant, search: &Search, out: &mut Outputs) {
         let plan: &Plan = &search.plan;
         self.reuse(search, out);
-        for index in 0..plan.chunks() {
+        let found = if self.is_another_whole(plan) { 0 } else { plan.chunks() };
+        for index in 0..found {
             let Some(chunk) = plan.chunk(index) else { continue };
             let Some(bytes) = self.content(&plan.blob(), chunk.offset, u64::from(chunk.len)) else { continue };
             if let Ok(verified) = plan.verify_chunk(self.rules, index, &bytes) {

@@ -1,0 +1,89 @@
+//! What a certificate says, from a report.
+
+use std::path::{Path, PathBuf};
+
+use segue_proto::Generation;
+
+use super::{Adapter, Body, Evidence, Named, Requirements, Selection, Spec, Subject, Suite, TRANSCRIPTS, Told, hash};
+use crate::attach::split;
+use crate::exemptions;
+use crate::protocol::VERSION;
+use crate::report::{File, Report};
+use crate::run;
+use crate::spec;
+
+/// The body of a certificate.
+pub(super) fn body(report: &Report, evidence: &Evidence, files: &[File]) -> Body {
+    let asked = &report.asked;
+    let names = |generations: &[Generation]| generations.iter().map(|generation| generation.name().into()).collect();
+    let coverage = report.coverage();
+    Body {
+        version: 1,
+        verdict: report.verdict().into(),
+        subject: Subject {
+            name: report.hello.as_ref().map(|hello| hello.subject.clone()).unwrap_or_default(),
+            hash: hash(evidence.hello.as_bytes()),
+        },
+        generations: names(&report.generations()),
+        tier: "A".into(),
+        suite: suite(),
+        spec: spec(),
+        adapter: asked.adapter.as_deref().map(adapter),
+        peer: asked.peer.as_deref().map(adapter),
+        seed: asked.seed,
+        selection: Selection {
+            whole: asked.is_whole(),
+            generations: names(&asked.generations),
+            case: asked.case.clone(),
+            requirements: asked.requirements.clone(),
+            sequences: asked.sequences,
+        },
+        exemptions: report.exemptions.iter().map(exemptions::to_json).collect(),
+        requirements: Requirements {
+            tested: coverage.tested.len(),
+            excluded: coverage.excluded.len(),
+            untested: coverage.untested.len(),
+        },
+        pieces: evidence.pieces.clone(),
+        told: report.on_sockets().map(told).collect(),
+        transcripts: Named { name: TRANSCRIPTS.into(), hash: hash(&evidence.bytes) },
+        report: files.iter().map(|file| Named { name: file.name.into(), hash: hash(&file.bytes) }).collect(),
+    }
+}
+
+fn told(result: &run::Result) -> Told {
+    let (generation, verdict) = (result.generation.name().into(), result.verdict.name().into());
+    Told { case: result.case.into(), generation, verdict }
+}
+
+/// This suite.
+pub(super) fn suite() -> Suite {
+    Suite { version: env!("CARGO_PKG_VERSION").into(), protocol: VERSION, hash: env!("SEGUE_SUITE_HASH").into() }
+}
+
+/// The specification that it was built with.
+pub(super) fn spec() -> Spec {
+    let requirements = spec::requirements().len();
+    Spec { protocol: "segue/1".into(), requirements, hash: spec::hash().to_hex().to_string() }
+}
+
+/// An adapter, with the hashes of the files that its command names.
+fn adapter(command: &str) -> Adapter {
+    let words = split(command);
+    let mut files = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let read = place(word, at == 0).and_then(|path| std::fs::read(path).ok());
+        files.extend(read.map(|bytes| Named { name: word.clone(), hash: hash(&bytes) }));
+    }
+    Adapter { command: command.into(), files }
+}
+
+/// The file that a word of a command names; a program without a directory is looked for where the system would.
+fn place(word: &str, program: bool) -> Option<PathBuf> {
+    let path = Path::new(word);
+    if !program || word.contains('/') {
+        return path.is_file().then(|| path.into());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(word)).find(|path| path.is_file())
+}

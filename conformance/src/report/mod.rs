@@ -1,0 +1,263 @@
+//! The report: what was run, what came of it, and which requirements that touches. It holds no time of day, so that the
+//! same seed gives the same bytes.
+
+mod badge;
+mod coverage;
+mod fields;
+mod html;
+mod json;
+mod junit;
+pub mod kills;
+
+use std::path::Path;
+
+use segue_proto::Generation;
+
+use crate::attach::{Hello, Tier};
+use crate::cases::{self, Body};
+use crate::certify::{CertifyOptions, Outcome, list_cases};
+use crate::exemptions::{self, Exemption, Judged, Shown};
+use crate::pairs::{self, Found};
+use crate::plan::Piece;
+use crate::properties::{self, Property};
+use crate::run;
+use crate::verdict::Verdict;
+
+pub use coverage::{Coverage, exclusions};
+
+/// What a run was asked to do.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The command of the adapter, as it was given; none means the suite's own.
+    pub adapter: Option<String>,
+    /// The command of the second subject of pairs.
+    pub peer: Option<String>,
+    /// The generations; empty means all that the subject speaks.
+    pub generations: Vec<Generation>,
+    /// The pattern of the cases; none means all.
+    pub case: Option<String>,
+    /// Whether tier A was asked for. Of tier B nothing follows from what was asked: it is told in the results.
+    pub in_a: bool,
+    /// The version of the frozen requirements; none means whatever the suite has.
+    pub requirements: Option<String>,
+    /// How many sequences of each property were tried for a generation.
+    pub sequences: u32,
+    /// What all randomness came from.
+    pub seed: u64,
+}
+
+/// What a run found.
+pub struct Report {
+    /// What it was asked to do.
+    pub asked: Asked,
+    /// What the subject says of itself.
+    pub hello: Result<Hello, String>,
+    /// The cases' results, in the order of the plan.
+    pub cases: Vec<run::Result>,
+    /// The pairs'.
+    pub pairs: Vec<Found>,
+    /// Mistakes of the suite itself.
+    pub panics: Vec<String>,
+    /// The failures that the vendor knows of.
+    pub exemptions: Vec<Exemption>,
+    /// What of them covers which result, and what is wrong with them: results are the cases, and then the pairs.
+    pub judged: Judged,
+    /// How the run ended.
+    pub outcome: Outcome,
+    /// Why, if there is more to say than the cases do.
+    pub why: Option<String>,
+}
+
+/// A file of a report.
+pub struct File {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+impl From<&CertifyOptions> for Asked {
+    fn from(options: &CertifyOptions) -> Asked {
+        Asked {
+            adapter: options.adapter.clone(),
+            peer: options.peer.clone(),
+            generations: options.generations.clone(),
+            case: options.case.clone(),
+            in_a: options.tiers.as_ref().is_none_or(|tiers| tiers.contains(&Tier::A)),
+            requirements: options.requirements.clone(),
+            sequences: options.sequences.unwrap_or(properties::SEQUENCES),
+            seed: options.seed,
+        }
+    }
+}
+
+impl Asked {
+    /// Whether everything of tier A was asked for that the suite has for the subject's generations.
+    pub fn is_whole(&self) -> bool {
+        let all = self.in_a && self.generations.is_empty() && self.case.is_none() && self.requirements.is_none();
+        all && self.sequences >= properties::SEQUENCES
+    }
+}
+
+impl Report {
+    /// The report of a run that begins.
+    pub fn new(asked: Asked, hello: &Result<Hello, String>) -> Report {
+        let (cases, pairs, panics) = (Vec::new(), Vec::new(), Vec::new());
+        let (exemptions, judged, hello) = (Vec::new(), Judged::default(), hello.clone());
+        Report { asked, hello, cases, pairs, panics, exemptions, judged, outcome: Outcome::Suite, why: None }
+    }
+
+    /// Takes in what was found.
+    pub fn take(&mut self, pieces: Vec<Piece>) {
+        for piece in pieces {
+            match piece {
+                Piece::Case(result) => self.cases.push(result),
+                Piece::Pair(found) => self.pairs.push(found),
+                Piece::Panic(words) => self.panics.push(words),
+            }
+        }
+    }
+
+    /// Holds the failures that the vendor knows of against what was found.
+    pub fn excuse(&mut self, exemptions: Vec<Exemption>) {
+        self.judged = exemptions::judge(&exemptions, &self.shown(), &list_cases());
+        self.exemptions = exemptions;
+    }
+
+    /// The entry that covers a result, by its place among cases and then pairs.
+    pub fn exemption(&self, at: usize) -> Option<&Exemption> {
+        self.judged.exempt.get(at).copied().flatten().and_then(|entry| self.exemptions.get(entry))
+    }
+
+    /// How the run ended.
+    pub fn judge(&mut self) -> Outcome {
+        let shown = self.shown();
+        let passed = shown.iter().filter(|result| result.verdict == Verdict::Pass).count();
+        let failed = |at: usize, verdict| {
+            matches!(verdict, Verdict::Fail | Verdict::Inconclusive) && self.exemption(at).is_none()
+        };
+        let bad = shown.iter().enumerate().filter(|(at, result)| failed(*at, result.verdict)).count();
+        let outcome = if !self.panics.is_empty() {
+            Outcome::Suite
+        } else if bad > 0 || passed == 0 || !self.judged.wrong.is_empty() {
+            Outcome::Failed
+        } else {
+            Outcome::Certified
+        };
+        let why = (!self.judged.wrong.is_empty()).then(|| self.judged.wrong.join("; "));
+        self.end(outcome, why);
+        outcome
+    }
+
+    /// Every result, cases and then pairs, as exemptions see it.
+    fn shown(&self) -> Vec<Shown<'_>> {
+        let cases = self.cases.iter().map(|result| Shown {
+            case: result.case.into(),
+            generation: Some(result.generation),
+            verdict: result.verdict,
+            reason: result.reason.as_ref(),
+        });
+        let pairs = self.pairs.iter().map(|found| Shown {
+            case: found.cell.name().into(),
+            generation: None,
+            verdict: if found.fault.is_none() { Verdict::Pass } else { Verdict::Fail },
+            reason: found.fault.as_ref().map(|(_, reason)| reason),
+        });
+        cases.chain(pairs).collect()
+    }
+
+    /// How many permutations were run: ways of a case, roles of one on real sockets, sequences of a property, worlds of a pair.
+    pub fn permutations(&self) -> usize {
+        let ran = self.cases.iter().filter(|result| result.verdict != Verdict::Unsupported);
+        let cases = ran.map(|result| match cases::find(result.case).map(|case| case.body) {
+            None => self.asked.sequences as usize,
+            Some(Body::Loopback(sockets)) => sockets.roles.len(),
+            Some(Body::Works(_) | Body::Refused { .. }) => run::WAYS,
+        });
+        cases.sum::<usize>() + self.pairs.iter().map(|found| pairs::worlds(found.cell)).sum::<usize>()
+    }
+
+    /// The tiers of which something was run.
+    pub fn tiers(&self) -> Vec<Tier> {
+        let in_b = |result: &run::Result| tier(result.case) == Tier::B;
+        let b = self.cases.iter().any(in_b);
+        let a = !self.pairs.is_empty() || self.cases.iter().any(|result| !in_b(result));
+        [(Tier::A, a), (Tier::B, b)].into_iter().filter(|(_, ran)| *ran).map(|(tier, _)| tier).collect()
+    }
+
+    /// The results of tier B.
+    pub fn on_sockets(&self) -> impl Iterator<Item = &run::Result> {
+        self.cases.iter().filter(|result| tier(result.case) == Tier::B)
+    }
+
+    /// Whether everything was examined that there is: tier A is the whole, and a subject without it shows a part. So does
+    /// one that offers too little to own a session and to take one over.
+    pub fn is_whole(&self) -> bool {
+        let able = |hello: &Hello| hello.tiers.contains(&Tier::A) && LEAST.iter().all(|command| hello.offers(command));
+        self.asked.is_whole() && self.hello.as_ref().is_ok_and(able)
+    }
+
+    /// Notes how the run ended, and why if there is more to say than the cases do.
+    pub fn end(&mut self, outcome: Outcome, why: Option<String>) {
+        (self.outcome, self.why) = (outcome, why);
+    }
+
+    /// How many cases of a generation came to a verdict.
+    pub fn count(&self, generation: Generation, verdict: Verdict) -> usize {
+        self.cases.iter().filter(|result| result.generation == generation && result.verdict == verdict).count()
+    }
+
+    /// The generations that cases were run for, ascending.
+    pub fn generations(&self) -> Vec<Generation> {
+        let ran = |generation: &Generation| self.cases.iter().any(|result| result.generation == *generation);
+        Generation::ALL.into_iter().filter(ran).collect()
+    }
+
+    /// The outcome in words, as certificate and badge have it.
+    pub fn verdict(&self) -> &'static str {
+        match (self.outcome, self.is_whole()) {
+            (Outcome::Certified, true) => "certified",
+            (Outcome::Certified, false) => "passed in part",
+            (Outcome::Failed | Outcome::Usage, _) => "not certified",
+            (Outcome::Suite, _) => "no verdict",
+        }
+    }
+
+    /// The files of the report, but for the certificate.
+    pub fn files(&self) -> Vec<File> {
+        vec![
+            File { name: "report.json", bytes: json::text(self).into_bytes() },
+            File { name: "report.html", bytes: html::page(self).into_bytes() },
+            File { name: "junit.xml", bytes: junit::text(self).into_bytes() },
+            File { name: "badge.svg", bytes: badge::text(self).into_bytes() },
+        ]
+    }
+}
+
+/// The commands without which a subject is certified in part only.
+const LEAST: [&str; 4] = ["create", "write-file", "write-exclusive", "request"];
+
+/// The tier of a case or property.
+fn tier(name: &str) -> Tier {
+    cases::find(name).map_or(Tier::A, |case| case.tier())
+}
+
+/// The clauses that a case or property checks.
+pub fn clauses(name: &str) -> &'static [&'static str] {
+    let case = cases::find(name).map(|case| case.clauses);
+    case.or_else(|| Property::find(name).map(|property| property.clauses)).unwrap_or_default()
+}
+
+/// Writes files into a directory, which is made if need be.
+///
+/// # Errors
+/// If that fails, in words.
+pub fn write(directory: &Path, files: &[File]) -> Result<(), String> {
+    let failed = |path: &Path, error: std::io::Error| format!("{} can't be written: {error}", path.display());
+    std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
+    for file in files {
+        let path = directory.join(file.name);
+        std::fs::write(&path, &file.bytes).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}
