@@ -217,6 +217,8 @@ class Handoff:
             self._answer_lower(link, session, m.head)
         if m.data is not None:
             self.target.announced(link, session, m)
+        else:
+            self.target.not_owner(link, session, m)
         return None
 
     def _saw(self, link, session, head):

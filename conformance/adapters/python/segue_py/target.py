@@ -166,6 +166,14 @@ class Target:
         self._seek_manifest(seek, m.data)
         self._fetch(seek, session)
 
+    def not_owner(self, link, session, m):
+        """A HAVE without data: a pull from a device that doesn't own by the same head is over (7.7)."""
+        seek = self.seeks.get(session.id)
+        if seek is None or seek.mode != PULL or seek.lapsed or seek.source != link.peer:
+            return
+        if m.head == session.head.id and session.owner() != link.peer:
+            self.fail(seek, "HO_NOT_OWNER")
+
     def _seek_manifest(self, seek, announced):
         if seek.manifest is None or seek.manifest.manifest != announced.manifest:
             if seek.fetch:
