@@ -10,10 +10,10 @@ use segue_proto::wire::DeviceId;
 use segue_proto::wire::hash::Hasher;
 use segue_proto::{Config, Continuity, Endpoint, Generation, Instant, Lsn, Policy, Rules};
 use segue_store::{Blobs, Hooks, Journal, default_witness};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant as Clock;
 
-use crate::bulk::serve::SERVING_IN_ALL;
+use crate::bulk::serve::{SERVING_IN_ALL, Turns};
 use crate::bulk::{Buffers, Shared};
 use crate::conflicts::{Ask, Strategy};
 use crate::driver::journal::Log;
@@ -258,7 +258,7 @@ impl Builder {
         let events = Arc::new(Queue::default());
         let counters = Arc::default();
         let (rules, buffers) = (self.rules, Buffers::default());
-        let serving = Arc::new(Semaphore::new(SERVING_IN_ALL));
+        let serving = Turns::new(SERVING_IN_ALL);
         let shared = Shared { inbox: inbox_in, storage: store.storage, counters, rules, buffers, serving };
         let inbox_in = shared.inbox.clone();
         let host = host.map(|(host, report)| mailbox::host(host, origin, inbox_in, report));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use quinn::VarInt;
 use segue_proto::{Clause, Code, LinkId, Rules};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::driver::Input;
 use crate::stats::Counters;
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     pub(crate) buffers: Buffers,
     /// Requests of all links that may be served at the same time.
-    pub(crate) serving: Arc<Semaphore>,
+    pub(crate) serving: serve::Turns,
 }
 
 impl Shared {

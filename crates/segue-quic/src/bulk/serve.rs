@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::{Connection, SendStream};
+use segue_proto::limits::CHUNK;
 use segue_proto::wire::Range;
 use segue_proto::{Code, Serve, Served};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{BUFFER, Buffers, Shared};
@@ -16,23 +17,42 @@ use crate::driver::Input;
 use crate::storage::Source;
 use crate::transport;
 
-/// Requests of one link that are served at the same time; each holds two buffers. From: guess; one is read while another
+/// Requests of one link and kind that are served at the same time; each holds two buffers. From: guess; one is read while another
 /// is sent, and two more wait for neither.
 pub(crate) const SERVING: usize = 4;
 
-/// Requests of all links that are served at the same time: 32 MiB of buffers.
+/// Requests of all links and one kind that are served at the same time: 32 MiB of buffers, and 8 for the short.
 pub(crate) const SERVING_IN_ALL: usize = 64;
 
+/// The requests that are served at the same time: those for at most CHUNK bytes have turns of their own, so that they
+/// never wait for a longer answer's end (TRANSFER-SERVE-4).
+#[derive(Clone)]
+pub(crate) struct Turns {
+    short: Arc<Semaphore>,
+    long: Arc<Semaphore>,
+}
+
+impl Turns {
+    /// So many requests of each kind.
+    pub(crate) fn new(each: usize) -> Turns {
+        Turns { short: Arc::new(Semaphore::new(each)), long: Arc::new(Semaphore::new(each)) }
+    }
+
+    /// None if the node stops.
+    async fn acquire(&self, request: &Serve) -> Option<SemaphorePermit<'_>> {
+        if is_short(request) { &self.short } else { &self.long }.acquire().await.ok()
+    }
+}
+
+/// Whether a request is for at most CHUNK bytes.
+fn is_short(request: &Serve) -> bool {
+    request.ranges.iter().fold(0, |sum: u64, range| sum.saturating_add(range.len)) <= CHUNK as u64
+}
+
 /// Serves a request, once it is its turn.
-pub(crate) async fn serve(
-    request: Serve,
-    meta: Option<Vec<u8>>,
-    connection: Connection,
-    turns: Arc<Semaphore>,
-    shared: Shared,
-) {
-    let Ok(_turn) = turns.acquire().await else { return };
-    let Ok(_turn_in_all) = shared.serving.acquire().await else { return };
+pub(crate) async fn serve(request: Serve, meta: Option<Vec<u8>>, connection: Connection, turns: Turns, shared: Shared) {
+    let Some(_turn) = turns.acquire(&request).await else { return };
+    let Some(_turn_in_all) = shared.serving.acquire(&request).await else { return };
     let (link, req) = (request.link, request.req);
     let kept = meta.map(Bytes::from).or_else(|| shared.storage.kept(&request.blob));
     let opened = match kept {
@@ -71,6 +91,7 @@ async fn ranges(
 ) -> Served {
     for range in &request.ranges {
         let Ok(stream) = connection.open_uni().await else { return Served::Unavailable };
+        let _ = stream.set_priority(i32::from(is_short(request)));
         let header = Bytes::from(request.header(range));
         if send(stream, header, range, source, first.take(), shared).await.is_none() {
             return Served::Unavailable;

@@ -14,10 +14,10 @@ use std::time::Duration;
 use quinn::{Connection, ReadError, RecvStream, SendStream, WriteError};
 use segue_proto::wire::DeviceId;
 use segue_proto::{Clause, Code, LinkId, Role, Rules};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::bulk::serve::SERVING;
+use crate::bulk::serve::{SERVING, Turns};
 use crate::stats::Counters;
 use crate::transport;
 
@@ -53,7 +53,7 @@ pub(crate) struct Link {
     /// Accepts the link's bulk streams, once the peer is authenticated.
     pub(crate) acceptor: Option<AbortHandle>,
     /// The turns of the requests that are served.
-    pub(crate) serving: Arc<Semaphore>,
+    pub(crate) serving: Turns,
     rules: Rules,
 }
 
@@ -70,8 +70,8 @@ pub(crate) enum Read {
 impl Link {
     pub(crate) fn new(id: LinkId, new: NewLink, ready: mpsc::UnboundedSender<LinkId>, rules: Rules) -> Self {
         let wake = Arc::new(LinkWake { id, queued: AtomicBool::new(false), ready });
-        // The control stream goes before bulk.
-        let _ = new.send.set_priority(1);
+        // The control stream goes before bulk, and there what is short.
+        let _ = new.send.set_priority(2);
         Link {
             connection: new.connection,
             send: new.send,
@@ -84,7 +84,7 @@ impl Link {
             peer: None,
             end: None,
             acceptor: None,
-            serving: Arc::new(Semaphore::new(SERVING)),
+            serving: Turns::new(SERVING),
             rules,
         }
     }

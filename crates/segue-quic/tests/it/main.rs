@@ -7,6 +7,7 @@ mod hostile;
 mod large;
 mod links;
 mod mailbox;
+mod order;
 mod primary;
 mod raw;
 mod restart;

@@ -148,6 +148,18 @@ impl Gate {
         (Arc::new(Gate { blobs, state, opened: Condvar::new() }), entry)
     }
 
+    /// The gate of several big blobs, through which nothing passes yet.
+    pub(crate) fn of_many(paths: &[&str], len: usize) -> (Arc<Gate>, Vec<Entry>) {
+        let gates: Vec<_> = (0..).zip(paths).map(|(seed, path)| Gate::new(path, noise(len, seed), 0)).collect();
+        let (mut blobs, mut entries) = (HashMap::new(), Vec::new());
+        for (gate, entry) in gates {
+            blobs.extend(gate.blobs.clone());
+            entries.push(entry);
+        }
+        let state = Mutex::new(GateState { open: false, left: 0 });
+        (Arc::new(Gate { blobs, state, opened: Condvar::new() }), entries)
+    }
+
     /// Lets everything pass from now on.
     pub(crate) fn open_wide(&self) {
         self.state.lock().unwrap().open = true;
