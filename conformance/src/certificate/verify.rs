@@ -9,7 +9,7 @@ use segue_proto::Generation;
 use serde_json::Value;
 
 use super::transcripts::{Transcript, unpack};
-use super::{Body, Certificate, Evidence, TRANSCRIPTS, Told, facts, hash, key};
+use super::{Body, Bound, Certificate, Evidence, TRANSCRIPTS, Told, facts, hash, key};
 use crate::attach::{Hello, Host, LineHost, Player, Reel, Tier, Wire};
 use crate::cases;
 use crate::certify::Outcome;
@@ -155,8 +155,24 @@ fn same_suite(body: &Body) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads the transcripts that a certificate binds.
-fn open(body: &Body, bytes: &[u8]) -> Result<Vec<Transcript>, Vec<String>> {
+/// A transcript that a certificate binds, still compressed: those of a whole run take a gigabyte once they are read.
+struct Sealed<'a> {
+    piece: &'a Bound,
+    member: &'a [u8],
+}
+
+impl Sealed<'_> {
+    fn read(&self) -> Result<Transcript, String> {
+        let transcript = unpack(self.member, self.piece.text)?;
+        match transcript.name == self.piece.name {
+            true => Ok(transcript),
+            false => Err(format!("it is the transcript of '{}'", transcript.name)),
+        }
+    }
+}
+
+/// Finds the transcripts that a certificate binds.
+fn open<'a>(body: &'a Body, bytes: &'a [u8]) -> Result<Vec<Sealed<'a>>, Vec<String>> {
     let (mut transcripts, mut wrong, mut end) = (Vec::new(), Vec::new(), 0u64);
     for piece in &body.pieces {
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
@@ -167,11 +183,7 @@ fn open(body: &Body, bytes: &[u8]) -> Result<Vec<Transcript>, Vec<String>> {
         } else if hash(member) != piece.hash {
             wrong.push(tell("it isn't the transcript that the certificate binds".into()));
         } else {
-            match unpack(member, piece.text) {
-                Ok(transcript) if transcript.name == piece.name => transcripts.push(transcript),
-                Ok(transcript) => wrong.push(tell(format!("it is the transcript of '{}'", transcript.name))),
-                Err(why) => wrong.push(tell(why)),
-            }
+            transcripts.push(Sealed { piece, member });
         }
         end = piece.at.saturating_add(piece.length);
     }
@@ -194,7 +206,7 @@ struct Derived {
     verdicts: Vec<(String, String)>,
 }
 
-fn derive(body: &Body, transcripts: &[Transcript]) -> Result<Derived, Trouble> {
+fn derive(body: &Body, transcripts: &[Sealed<'_>]) -> Result<Derived, Trouble> {
     let generations = body.selection.generations.iter().map(|name| Generation::from_name(name));
     let generations: Option<Vec<Generation>> = generations.collect();
     let asked = Asked {
@@ -210,6 +222,8 @@ fn derive(body: &Body, transcripts: &[Transcript]) -> Result<Derived, Trouble> {
     let none = || Trouble::Differs("the certificate binds no piece".into());
     let (first, rest) = transcripts.split_first().ok_or_else(none)?;
     let mut differences = Vec::new();
+    let first = first.read().map_err(|why| Trouble::Differs(format!("'hello': {why}")))?;
+    let mut requests: usize = first.hosts.iter().map(Vec::len).sum();
     let reel = Reel::default();
     reel.load(first.hosts.first().cloned().unwrap_or_default());
     let hello = LineHost::new(Box::new(Player::new(&reel))).hello();
@@ -228,6 +242,7 @@ fn derive(body: &Body, transcripts: &[Transcript]) -> Result<Derived, Trouble> {
                     return Err(Trouble::Suite(format!("'{}': {words}", job.name())));
                 }
                 differences.extend(played.difference.map(|what| format!("'{}': {what}", job.name())));
+                requests += played.requests;
                 verdicts.push((job.name(), played.piece.verdict().to_string()));
                 report.take(vec![played.piece]);
             }
@@ -237,7 +252,6 @@ fn derive(body: &Body, transcripts: &[Transcript]) -> Result<Derived, Trouble> {
             report.judge();
         }
     }
-    let requests = transcripts.iter().flat_map(|transcript| &transcript.hosts).map(Vec::len).sum();
     let hello = first.hosts.first().cloned().unwrap_or_default();
     Ok(Derived { report, differences, requests, hello, verdicts })
 }
@@ -258,18 +272,18 @@ impl Derived {
         let bound = body.pieces.iter().skip(1).zip(&self.verdicts);
         evidence.pieces.extend(bound.map(|(piece, (name, verdict))| {
             let (name, verdict) = (name.clone(), verdict.clone());
-            super::Bound { name, verdict, ..piece.clone() }
+            Bound { name, verdict, ..piece.clone() }
         }));
         evidence
     }
 }
 
 /// Whether the pieces are those that the suite would have played.
-fn same_jobs(jobs: &[Job], transcripts: &[Transcript]) -> Result<(), String> {
+fn same_jobs(jobs: &[Job], transcripts: &[Sealed<'_>]) -> Result<(), String> {
     let names: Vec<String> = jobs.iter().map(Job::name).collect();
-    let other = names.iter().zip(transcripts).find(|(name, transcript)| **name != transcript.name);
-    if let Some((name, transcript)) = other {
-        return Err(format!("pieces: '{}' stands where the suite plays '{name}'", transcript.name));
+    let other = names.iter().zip(transcripts).find(|(name, sealed)| **name != sealed.piece.name);
+    if let Some((name, sealed)) = other {
+        return Err(format!("pieces: '{}' stands where the suite plays '{name}'", sealed.piece.name));
     }
     match names.len() == transcripts.len() {
         true => Ok(()),
@@ -281,10 +295,11 @@ fn same_jobs(jobs: &[Job], transcripts: &[Transcript]) -> Result<(), String> {
 struct Played {
     piece: Piece,
     difference: Option<String>,
+    requests: usize,
 }
 
 /// Plays jobs from their transcripts on two workers.
-fn replay(jobs: &[Job], transcripts: &[Transcript], hello: &Hello, asked: &Asked) -> Vec<Played> {
+fn replay(jobs: &[Job], transcripts: &[Sealed<'_>], hello: &Hello, asked: &Asked) -> Vec<Played> {
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<(usize, Played)>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -293,7 +308,10 @@ fn replay(jobs: &[Job], transcripts: &[Transcript], hello: &Hello, asked: &Asked
                 while let at = next.fetch_add(1, Ordering::SeqCst)
                     && let (Some(job), Some(transcript)) = (jobs.get(at), transcripts.get(at))
                 {
-                    let played = play(*job, transcript, hello, asked);
+                    let played = match transcript.read() {
+                        Ok(transcript) => play(*job, &transcript, hello, asked),
+                        Err(why) => Played { piece: job.given_up(), difference: Some(why), requests: 0 },
+                    };
                     if let Ok(mut found) = found.lock() {
                         found.push((at, played));
                     }
@@ -308,7 +326,7 @@ fn replay(jobs: &[Job], transcripts: &[Transcript], hello: &Hello, asked: &Asked
 
 fn play(job: Job, transcript: &Transcript, hello: &Hello, asked: &Asked) -> Played {
     if transcript.hosts.is_empty() {
-        return Played { piece: job.given_up(), difference: None };
+        return Played { piece: job.given_up(), difference: None, requests: 0 };
     }
     let reels: [Reel; 3] = Default::default();
     let wire = |at: usize| -> Box<dyn Wire> { Box::new(Player::new(&reels[at])) };
@@ -326,7 +344,7 @@ fn play(job: Job, transcript: &Transcript, hello: &Hello, asked: &Asked) -> Play
     let hosts = transcript.hosts.len();
     let difference =
         difference.or_else(|| (hosts != used.len()).then(|| format!("its transcript is of {hosts} hosts")));
-    Played { piece, difference }
+    Played { piece, difference, requests: transcript.hosts.iter().map(Vec::len).sum() }
 }
 
 fn value(body: &Body) -> Value {

@@ -190,7 +190,7 @@ const CASES: &[Case] = &[
     }),
     refused("transfer/fetch/chunks-of-another-whole", &["TRANSFER-WHOLE-1"], T, complete, |lab| {
         let (peer, link) = linked(lab)?;
-        let (content, other) = (lab.rng.bytes(3 * CHUNK + 1), lab.rng.array());
+        let (content, other) = (filler(lab, 3 * CHUNK + 1), lab.rng.array());
         let members = [lab.id()];
         let mut book = Book::create(&peer, &members, &mut lab.rng);
         book.write_claimed("file", &content, Hash::new(other));
@@ -319,9 +319,15 @@ const CASES: &[Case] = &[
     }),
 ];
 
+/// Content whose chunks differ, and which takes little room in a transcript once that is compressed.
+fn filler(lab: &mut Lab, len: usize) -> Vec<u8> {
+    let seed: [u8; 16] = lab.rng.array();
+    (0..len).map(|at| seed[at % seed.len()] ^ (at >> 12) as u8).collect()
+}
+
 /// The subject owns a session with a file of this length, in addition.
 fn with_file(lab: &mut Lab, len: usize) -> Done<(Owning, Vec<u8>)> {
-    let content = lab.rng.bytes(len);
+    let content = filler(lab, len);
     let own = owning(lab)?;
     lab.must(Command::WriteFile { session: own.session, path: "file".into(), content: content.clone() })?;
     Ok((own, content))
@@ -380,7 +386,7 @@ struct Fetching {
 
 fn fetching(lab: &mut Lab, len: usize) -> Done<Fetching> {
     let (peer, link) = linked(lab)?;
-    let content = lab.rng.bytes(len);
+    let content = filler(lab, len);
     let members = [lab.id()];
     let mut book = Book::create(&peer, &members, &mut lab.rng);
     book.write_file("file", &content);
@@ -492,7 +498,7 @@ fn not_at_a_chunk(lab: &mut Lab) -> Done {
 /// A long file whose chunk list is wrong.
 fn listed(lab: &mut Lab, tweak: fn(&mut Vec<segue_proto::transfer::ChunkRef>)) -> Done {
     let (peer, link) = linked(lab)?;
-    let content = lab.rng.bytes(3 * CHUNK + 1);
+    let content = filler(lab, 3 * CHUNK + 1);
     let members = [lab.id()];
     let mut book = Book::create(&peer, &members, &mut lab.rng);
     let list = segue_proto::transfer::equal_list(&content).1.map(|(_, bytes)| bytes).unwrap_or_default();
