@@ -144,8 +144,13 @@ class Adapter:
             names = [n for n in GENERATIONS if n != "7"]
             return {"ok": {"protocol": 1, "subject": "segue-py 1", "generations": names, "commands": COMMANDS}}
         if cmd in ("new", "restore"):
-            dev = Device(q["now"], q["start"], cmd == "restore")
-            dev.finish_start()
+            try:
+                dev = Device(q["now"], q["start"], cmd == "restore")
+                dev.finish_start()
+            except (ValueError, LookupError, TypeError) as why:  # whatever reading what was never written comes to
+                if cmd == "new":
+                    raise
+                return {"error": {"code": "STORE_CORRUPT", "text": f"the journal holds what this program never wrote: {why}"}}
             self.devices[q["dev"]] = dev
             return {"ok": {"out": self.out(dev)}}
         if cmd == "bye":
