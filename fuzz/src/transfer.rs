@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use segue_proto::data::Manifest;
 use segue_proto::limits::FETCH_WINDOW;
-use segue_proto::transfer::{BulkEnd, Fetch, Plan, check_ranges, chunk_list};
+use segue_proto::transfer::{BulkEnd, Fetch, Plan, check_ranges, equal_list};
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Announced, Hash, SessionId};
@@ -143,7 +143,7 @@ fn manifest(sender: &mut Sender, session: SessionId, files: usize) -> Vec<u8> {
     let contents: Vec<Vec<u8>> =
         (0..files).map(|at| vec![at as u8; if at == 2 { 150_000 } else { 700 * at + 1 }]).collect();
     for content in &contents {
-        let (blob, list) = chunk_list(content);
+        let (blob, list) = equal_list(content);
         sender.blobs.push((blob, content.clone()));
         sender.blobs.extend(list.map(|(list, bytes)| (list.hash, bytes)));
     }

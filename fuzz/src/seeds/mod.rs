@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use ed25519_dalek::SigningKey;
 use segue_proto::Rules;
 use segue_proto::data::{Entry, Manifest, NewOp, PartKind, State, actor_id};
-use segue_proto::transfer::chunk_list;
+use segue_proto::transfer::equal_list;
 use segue_proto::wire::{DeviceId, Hash, Hlc, Nonce, PartId, SessionId};
 
 /// The key of a device of the cast: 1 is honest, 2 is not, 3 is a stranger.
@@ -45,7 +45,7 @@ pub fn small_manifest(session: SessionId, contents: &[Vec<u8>]) -> Manifest {
     };
     write(200, PartKind::Exclusive, b"cursor".to_vec());
     for (at, content) in contents.iter().enumerate() {
-        let (blob, list) = chunk_list(content);
+        let (blob, list) = equal_list(content);
         let path = format!("folder/file {at}");
         let entry = Entry::file(&path, at % 2 == 1, content.len() as u64, blob, list.map(|(list, _)| list));
         write(at as u8, PartKind::Blob, entry.map(|entry| entry.to_bytes()).unwrap_or_default());

@@ -1,7 +1,7 @@
 //! One valid encoding of everything that has one.
 
 use segue_proto::data::{Entry, Manifest, OpHeader, State, header};
-use segue_proto::transfer::{ChunkList, chunk_list};
+use segue_proto::transfer::{ChunkList, equal_list};
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::{
@@ -48,7 +48,7 @@ pub(super) fn framer() -> Vec<(String, Vec<u8>)> {
 pub(super) fn data() -> Vec<(String, Vec<u8>)> {
     let manifest = manifest();
     let listed = vec![9; 150_000];
-    let list = chunk_list(&listed).1.map(|(_, bytes)| bytes).unwrap_or_default();
+    let list = equal_list(&listed).1.map(|(_, bytes)| bytes).unwrap_or_default();
     debug_assert!(decode::<ChunkList>(Rules::ALL, &list).is_ok());
     let part = manifest.parts.first().cloned();
     let value = part.as_ref().and_then(|part| part.shown().cloned());
