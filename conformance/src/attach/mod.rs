@@ -146,7 +146,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 26] = [
+pub const COMMANDS: [&str; 29] = [
     "trust",
     "distrust",
     "create",
@@ -173,4 +173,7 @@ pub const COMMANDS: [&str; 26] = [
     "take-in",
     "use-mailbox",
     "host-mailbox",
+    "host-custody",
+    "delegate",
+    "reclaim",
 ];

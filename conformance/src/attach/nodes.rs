@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Hash, Kind};
-use segue_proto::{Clause, Event, Hosted, Instant, LinkId, SessionView, Ticket, Violation};
-use segue_quic::{Error, MailboxHost, Message, Node, SigningKey};
+use segue_proto::{Clause, Event, Hosted, Instant, LinkId, SessionView, Violation};
+use segue_quic::{Error, MailboxHost, Node, Said, SigningKey};
 use segue_service::{Memory, Quota, Service};
 use segue_testkit::device::{Command, Inspect, Outputs, Reply, SessionState, Setup};
 use serde_json::{Value, json};
@@ -222,8 +222,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 struct Host(Service<Memory>);
 
 impl MailboxHost for Host {
-    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Vec<(Ticket, Message)>, String> {
-        self.0.handle(now, came).map_err(|failed| failed.to_string())
+    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String> {
+        let given = self.0.handle(now, came).map_err(|failed| failed.to_string())?;
+        Ok(Said { answers: given.answers, ..Said::default() })
     }
 }
 
@@ -292,6 +293,7 @@ async fn state(node: &Node, view: &SessionView) -> Result<SessionState, Error> {
         taker: opened.map_or(Hash::ZERO, |record| record.id()),
         n: view.n,
         owner: view.owner,
+        grantor: view.grantor,
         entitled: view.entitled,
         root: view.root,
         named: files.iter().filter(|file| !file.is_dir).map(|file| (file.path.clone(), file.blob)).collect(),
@@ -335,6 +337,7 @@ fn told(event: segue_quic::Event) -> Option<Event> {
         Said::Refused { peer, session, code, clause: Some(clause) } => {
             Event::Violation { peer, session, violation: Violation::new(code, clause) }
         }
+        Said::Delegated { session, result } => Event::Delegated { session, result },
         Said::Closed { session } => Event::Closed { session },
         Said::Halted { .. } => Event::Halted,
         _ => return None,

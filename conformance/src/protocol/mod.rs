@@ -4,7 +4,7 @@
 
 pub mod json;
 
-use segue_proto::wire::Hash;
+use segue_proto::wire::{DeviceId, Hash};
 use segue_proto::{Batch, Code, Event, HandoffId, Violation, Write};
 use segue_testkit::device::{
     AccountState, Blobs, BulkOut, ChunkOut, Command, Contents, Input, Inspect, Outputs, Refusal, Reply, SessionState,
@@ -55,6 +55,9 @@ tagged! { Command {
     TakeIn = "take-in" { session, part, actor }
     UseMailbox = "use-mailbox" { mailbox }
     HostMailbox = "host-mailbox" { box_envelopes, box_bytes, device_bytes, bytes }
+    HostCustody = "host-custody" { lease_us }
+    Delegate = "delegate" { session, service, timeout_us }
+    Reclaim = "reclaim" { session, timeout_us }
 } }
 
 tagged! { Event {
@@ -89,6 +92,7 @@ tagged! { Event {
     SetAside = "set-aside" { session, parts }
     Synced = "synced" { session, peer }
     Exchanged = "exchanged" { mailbox }
+    Delegated = "delegated" { session, result }
 } }
 
 object! { Setup { identity, generation, floor, pulls, accept_unknown, follow, trusted, wall_offset_ms, without } }
@@ -101,7 +105,7 @@ object! { Outputs { control, bulk, closes, chunks, batches, events, timeout } }
 object! { Refusal { code, text } }
 object! { Violation { code, clause } }
 object! { SessionState {
-    role, head, parent, term, taker, n, owner, entitled, root, files, named, conflicts, exclusive, copies, pending,
+    role, head, parent, term, taker, n, owner, grantor, entitled, root, files, named, conflicts, exclusive, copies, pending,
     aside
 } }
 
@@ -129,6 +133,25 @@ impl Json for Result<Hash, Code> {
         match value.get("error") {
             Some(code) => Ok(Err(Code::from_json(code)?)),
             None => field(value, "record").map(Ok),
+        }
+    }
+}
+
+/// How a delegation ended: `{"grantor": …}` or `{"error": …}`.
+impl Json for Result<DeviceId, Code> {
+    fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        match self {
+            Ok(grantor) => put(&mut object, "grantor", grantor),
+            Err(code) => put(&mut object, "error", code),
+        }
+        Value::Object(object)
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        match value.get("error") {
+            Some(code) => Ok(Err(Code::from_json(code)?)),
+            None => field(value, "grantor").map(Ok),
         }
     }
 }

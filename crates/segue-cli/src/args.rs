@@ -117,6 +117,15 @@ pub(crate) enum Command {
     /// Takes sessions that devices of the account, or those named with --from, invite this one to.
     #[command(after_help = EXIT_CODES)]
     Sync(Sync),
+    /// Have a service sign who owns a session next, so that it can be handed over while this device is away
+    ///
+    /// This device stays the owner and writes. The service learns who owns, and nothing of what is in the session. Until
+    /// `segue reclaim`, `segue send` refuses the session: applications on `segue-quic` hand it over by the service.
+    #[command(after_help = EXIT_CODES)]
+    Delegate(Delegate),
+    /// Have this device sign again who owns a session next
+    #[command(after_help = EXIT_CODES)]
+    Reclaim(Delegate),
     /// Tell which sessions there are, who owns them since when, and by which chain of records
     Owner(Owner),
 }
@@ -320,6 +329,30 @@ pub(crate) struct Serve {
     /// Take at most so many bytes of one device [default: 1 GiB]
     #[arg(long, value_name = "BYTES")]
     pub(crate) device_space: Option<u64>,
+    /// The longest lease of an owner that delegated its session: after so many seconds of silence another device that
+    /// wants the session gets it. 0 gives none
+    #[arg(long, value_name = "SECS", default_value = "0", value_parser = lease)]
+    pub(crate) lease: Duration,
+    /// Sign for no session: keep envelopes alone
+    #[arg(long, conflicts_with = "lease")]
+    pub(crate) no_custody: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Delegate {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as `segue owner` prints it
+    #[arg(value_parser = session)]
+    pub(crate) session: SessionId,
+    /// Where the service listens: host or address, and port
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) mailbox: String,
+    /// The service's device id, as its `segue serve` prints it
+    #[arg(long, value_name = "ID")]
+    pub(crate) mailbox_device: Who,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
 }
 
 #[derive(Debug, clap::Args)]
@@ -519,6 +552,13 @@ fn address(text: &str) -> Result<String, String> {
     match port {
         Some(1..=u16::MAX) => Ok(text.to_owned()),
         _ => Err("an address needs a port, as in 192.0.2.7:4433, [2001:db8::7]:4433 or laptop.local:4433".to_owned()),
+    }
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(secs @ 0..=86_400) => Ok(Duration::from_secs(secs)),
+        _ => Err("a number of seconds from 0 to 86400".to_owned()),
     }
 }
 

@@ -167,6 +167,9 @@ impl Session {
             Some(owner) => writeln!(out, "  owner     {}, since epoch {}", named(owner, me), self.since)?,
             None => writeln!(out, "  owner     nobody: closed in epoch {}", self.since)?,
         }
+        if let Some(grantor) = self.grantor.as_ref().filter(|grantor| Some(*grantor) != self.owner.as_ref()) {
+            writeln!(out, "  grantor   {}, which signs who owns next", named(grantor, me))?;
+        }
         writeln!(out, "  role here {}", self.role)?;
         if let Some(pending) = &self.pending {
             writeln!(out, "  pending   on its way to {pending}, which hasn't confirmed")?;

@@ -178,6 +178,10 @@ codes! {
     SERVICE_FETCH = 0x0a03 Definite,
     /// A letter of a device is missing in a box, or a mailbox holds less than it did.
     SERVICE_LOST = 0x0a04 Definite,
+    /// The service isn't the session's grantor: it keeps the chain, and signs nothing.
+    SVC_NOT_GRANTOR = 0x0a05 Definite,
+    /// A service signed two records with one parent, or shows an older head than it did.
+    SVC_EQUIVOCATION = 0x0a06 Definite,
 }
 
 impl Code {
@@ -301,6 +305,10 @@ pub enum UsageError {
     Revoked,
     /// No linking with this device waits for an answer.
     NoLinking,
+    /// Another device, which is named, signs the session's next record.
+    Delegated(crate::wire::DeviceId),
+    /// Nobody else signs the session's next record.
+    NotDelegated,
 }
 
 impl UsageError {
@@ -321,6 +329,8 @@ impl UsageError {
             UsageError::NoAccount | UsageError::HasAccount | UsageError::UnknownDevice => Code::ACCOUNT_OTHER,
             UsageError::Revoked => Code::AUTH_REVOKED,
             UsageError::NoLinking => Code::LINK_EXPIRED,
+            UsageError::Delegated(_) => Code::HO_NOT_OWNER,
+            UsageError::NotDelegated => Code::SVC_NOT_GRANTOR,
         }
     }
 }
@@ -354,6 +364,10 @@ impl fmt::Display for UsageError {
             UsageError::UnknownDevice => f.write_str("the account has no such device"),
             UsageError::Revoked => f.write_str("the device is revoked, and a revoked key never returns"),
             UsageError::NoLinking => f.write_str("no linking with this device waits for an answer"),
+            UsageError::Delegated(grantor) => {
+                write!(f, "device {grantor} signs the session's next record; have it signed by this device again first")
+            }
+            UsageError::NotDelegated => f.write_str("the session isn't delegated: its owner signs its next record"),
         }
     }
 }

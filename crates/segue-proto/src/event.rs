@@ -282,6 +282,14 @@ pub enum Event {
         /// What it broke.
         violation: Violation,
     },
+    /// The own wish to change a session's grantor ended: with the new grantor, or with why not. After `HO_PENDING` it may
+    /// still come about.
+    Delegated {
+        /// The session.
+        session: SessionId,
+        /// The grantor from now on, or the error.
+        result: Result<DeviceId, Code>,
+    },
     /// The session is closed.
     Closed {
         /// The session.

@@ -189,6 +189,10 @@ limits! {
     DEVICE_BYTES: u64 = 1_073_741_824, "bytes", "four full boxes; guess";
     /// The envelopes that a device may put into a mailbox.
     DEVICE_ENVELOPES: u64 = 4_194_304, "envelopes", "four full boxes; guess";
+    /// The sessions that a device may bring into a service's custody.
+    DEVICE_SESSIONS: u64 = 4_096, "sessions", "as many as a device has";
+    /// The chains that a service was told of and doesn't keep yet.
+    MAX_TOLD: usize = 64, "chains", "as MAX_HEARSAY";
     /// The bytes in a mailbox, unless its operator says otherwise.
     MAILBOX_BYTES: u64 = 68_719_476_736, "bytes", "a small disk; guess";
     /// The bytes that a device may put in a second, on average.
@@ -197,6 +201,8 @@ limits! {
     PUT_BURST: u64 = 67_108_864, "bytes", "eight seconds of PUT_RATE; guess";
     /// The pause after a mailbox refused an envelope, before it is put again.
     QUOTA_DELAY: u64 = 60_000_000, "µs", "a box doesn't empty by itself; guess";
+    /// The longest lease that an owner asks for.
+    LEASE: u64 = 60_000_000, "µs", "four keepalives; a grantor may give a shorter one";
     /// From link up to HELLO.
     HELLO_TIMEOUT: u64 = 5_000_000, "µs", "threat 23";
     /// From link up to a verified AUTH.

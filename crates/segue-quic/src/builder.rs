@@ -221,7 +221,8 @@ impl Builder {
         let origin = Clock::now();
         let mut core = self.core(&key, &store)?;
         self.trusted.iter().for_each(|device| core.trust(*device));
-        host.iter().for_each(|_| core.host_mailbox());
+        let host = host.map(|(host, report)| begin(&mut core, host).map(|host| (host, report))).transpose();
+        let host = host.map_err(|text| OpenError::store(dir_of(place), text))?;
         Ok(self.start(core, key, store, endpoint, Life { origin, alive, host }))
     }
 
@@ -270,6 +271,24 @@ impl Builder {
         tokio::spawn(driver.run(alive, done_in));
         node
     }
+}
+
+/// Begins to host.
+fn begin(core: &mut Endpoint, mut host: Box<dyn MailboxHost>) -> Result<Box<dyn MailboxHost>, String> {
+    core.host_mailbox();
+    let kept = core.take_hosted().into_iter().find(|(key, _)| key == mailbox::MARK);
+    let mark = kept.and_then(|(_, mark)| mark.first_chunk().copied()).map_or(0, u64::from_be_bytes);
+    if host.keeps_custody() {
+        let put_back = host.was_put_back(mark);
+        if put_back {
+            tracing::warn!(
+                "the service's store is older than what it signed; it signs nothing for what was delegated before"
+            );
+        }
+        let tenure = core.host_custody(put_back);
+        host.begin(Instant::ZERO, core.device(), tenure)?;
+    }
+    Ok(host)
 }
 
 fn memory(source: Option<Arc<dyn BlobSource>>, alive: mpsc::Sender<()>) -> Store {

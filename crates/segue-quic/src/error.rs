@@ -102,6 +102,16 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// The service that is to sign the session's next record, or does, didn't do what it was asked.
+    #[error("device {service} didn't change who signs the next record of session {session}: {}; check that it runs `segue serve`, and try again", code.meaning().trim_end_matches('.'))]
+    Delegation {
+        /// The session.
+        session: SessionId,
+        /// The service.
+        service: DeviceId,
+        /// Why.
+        code: Code,
+    },
     /// The device doesn't tell of the session: it doesn't know it, or this device may not read it there.
     #[error("can't follow session {session} from device {device}: {}; check the id, and that this device is a member of it or trusted there", code.meaning().trim_end_matches('.'))]
     Follow {

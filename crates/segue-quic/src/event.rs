@@ -247,6 +247,13 @@ pub enum Event {
         /// The device that is revoked.
         owner: DeviceId,
     },
+    /// A wish for another grantor of a session ended: with the grantor, or with why not.
+    Delegated {
+        /// The session.
+        session: SessionId,
+        /// Who signs its next record from now on, or the error.
+        result: Result<DeviceId, Code>,
+    },
     /// The store failed, and the node stops: nothing further leaves it, and its calls fail.
     Halted {
         /// What failed, and what to do.

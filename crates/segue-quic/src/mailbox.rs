@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use segue_proto::wire::{DeviceId, Message};
+use segue_proto::wire::{DeviceId, Hash, Message, SessionId};
 use segue_proto::{Hosted, Instant, Lsn, Ticket};
 use tokio::time::Instant as Clock;
 
@@ -18,8 +18,52 @@ pub trait MailboxHost: Send + 'static {
     ///
     /// # Errors
     /// It can't go on. The node halts, and answers nothing of this.
-    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Vec<(Ticket, Message)>, String>;
+    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String>;
+
+    /// Whether it keeps sessions in custody, and signs for those that are delegated to this node. By default it doesn't.
+    fn keeps_custody(&self) -> bool {
+        false
+    }
+
+    /// Whether its store is older than the node's journal remembers: an older copy was put back. `marks` is what
+    /// [`Said::mark`] was last.
+    fn was_put_back(&self, mark: u64) -> bool {
+        let _ = mark;
+        false
+    }
+
+    /// The node opens: its own key, and its tenure as one that signs for others.
+    ///
+    /// # Errors
+    /// The store can't be used.
+    fn begin(&mut self, now: Instant, device: DeviceId, tenure: Hash) -> Result<(), String> {
+        let _ = (now, device, tenure);
+        Ok(())
+    }
+
+    /// When [`MailboxHost::handle`] is to be called though nothing came.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
 }
+
+/// What a host has to say.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Answers, each with the request that it is for.
+    pub answers: Vec<(Ticket, Message)>,
+    /// Messages of sessions in custody, each for a device.
+    pub tells: Vec<(DeviceId, Message)>,
+    /// Records that are to be signed with the node's key: session, record, bytes.
+    pub signs: Vec<(SessionId, Hash, Vec<u8>)>,
+    /// Requests that have had all the answer that they get.
+    pub closes: Vec<Ticket>,
+    /// How often the host's store changed what it signs by: the node's journal remembers it, before any of this leaves.
+    pub mark: u64,
+}
+
+/// Where the node's journal keeps the host's mark.
+pub(crate) const MARK: &[u8] = b"mark";
 
 /// What is handed to a host at once. From: its full envelopes are 16 MiB.
 const BATCH: usize = 256;
@@ -79,11 +123,24 @@ pub(crate) fn host(
 ) -> ToHost {
     let (tell, told) = mpsc::channel::<Hosted>();
     std::thread::spawn(move || {
-        while let Ok(first) = told.recv() {
-            let came = std::iter::once(first).chain(told.try_iter()).take(BATCH).collect();
+        let mut mark = None;
+        loop {
+            let now = core_time(origin.elapsed());
+            let wait = host.next_timeout().map(|at| Duration::from_micros(at.since(now)));
+            let first = match wait {
+                Some(wait) => told.recv_timeout(wait),
+                None => told.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            };
+            let came = match first {
+                Ok(first) => std::iter::once(first).chain(told.try_iter()).take(BATCH).collect(),
+                Err(mpsc::RecvTimeoutError::Timeout) => Vec::new(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            };
             let input = match host.handle(core_time(origin.elapsed()), came) {
-                Ok(answers) if answers.is_empty() => continue,
-                Ok(answers) => Input::Call(Box::new(move |driver: &mut Driver| driver.answer_hosted(answers))),
+                Ok(said) => {
+                    let new = mark.replace(said.mark) != Some(said.mark);
+                    Input::Call(Box::new(move |driver: &mut Driver| driver.say_hosted(said, new)))
+                }
                 Err(text) => Input::StoreFailed(text),
             };
             if inbox.blocking_send(input).is_err() {
@@ -100,11 +157,19 @@ fn core_time(elapsed: Duration) -> Instant {
 }
 
 impl Driver {
-    fn answer_hosted(&mut self, answers: Vec<(Ticket, Message)>) {
-        let now = self.now();
-        for (ticket, answer) in answers {
-            // What it says is durable: the host has a store of its own.
-            self.core.answer_hosted(now, ticket, Lsn::default(), &answer);
-        }
+    /// What the host's store holds is durable. Its mark is kept in the journal first, so that a store that is put back
+    /// later shows.
+    fn say_hosted(&mut self, said: Said, new: bool) {
+        let (now, core) = (self.now(), &mut self.core);
+        let after = match new && said.mark > 0 {
+            true => core.keep_hosted(vec![(MARK.to_vec(), said.mark.to_be_bytes().to_vec())]),
+            false => core.last_lsn(),
+        };
+        said.answers.into_iter().for_each(|(ticket, answer)| {
+            core.answer_hosted(now, ticket, Lsn::default(), &answer);
+        });
+        said.tells.into_iter().for_each(|(to, message)| core.tell_hosted(now, to, after, &message));
+        said.signs.into_iter().for_each(|(session, record, bytes)| core.sign_hosted(session, record, bytes));
+        said.closes.into_iter().for_each(|ticket| core.close_hosted(ticket));
     }
 }

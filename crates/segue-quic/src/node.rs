@@ -487,7 +487,7 @@ impl Node {
         told.await.unwrap_or(HandoffError::Stopped)
     }
 
-    fn limit(&self) -> u64 {
+    pub(crate) fn limit(&self) -> u64 {
         micros(self.inner.timeout)
     }
 

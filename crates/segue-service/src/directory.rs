@@ -3,7 +3,8 @@
 use std::fmt;
 
 use segue_proto::Rules;
-use segue_proto::wire::{BoxId, DeviceId, Hash};
+use segue_proto::service::custody::{Kept, Set};
+use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 
 use crate::quota::Quota;
 
@@ -69,6 +70,15 @@ impl Room {
     }
 }
 
+/// Why a session stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// Its head is another than the one that was compared with; zero if the session isn't here.
+    Stale(Hash),
+    /// There is no room for a further session of this device.
+    Full(Full),
+}
+
 /// The directory can't go on: what it was given last may or may not be durable.
 #[derive(Debug)]
 pub struct Failed(pub String);
@@ -81,7 +91,8 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// Boxes of envelopes with offsets. The model test in `tests/it/model.rs` states what every one must do.
+/// Boxes of envelopes with offsets, and sessions in custody. The model test in `tests/it/model.rs` states what every one
+/// must do.
 pub trait Directory: Send {
     /// Puts envelopes, in order; the offset of each, from 1 in each box without gaps. One that its box holds already has
     /// the offset that it has (SERVICE-HOST-1). What has no room changes nothing (SERVICE-HOST-3). When this returns,
@@ -96,4 +107,53 @@ pub trait Directory: Send {
     /// # Errors
     /// As [`Directory::append`].
     fn fetch(&self, of: &BoxId, after: u64, room: Room) -> Result<Page, Failed>;
+
+    /// Changes sessions, in order, each if its head is the one that the change was made for (SERVICE-CAS-1): zero for
+    /// one that isn't here yet. When this returns all of it is durable (SERVICE-CAS-2).
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn set(&mut self, rules: Rules, batch: &[Set], quota: &Quota) -> Result<Vec<Result<(), Unset>>, Failed>;
+
+    /// A session in custody.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn kept(&self, session: &SessionId) -> Result<Option<Kept>, Failed>;
+
+    /// The sessions of which a grant waits for its acknowledgement, or whose owner has a lease, ascending.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn waiting(&self) -> Result<Vec<SessionId>, Failed>;
+
+    /// How often a session was changed. It never falls, unless an older copy of the directory is put back.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn sets(&self) -> Result<u64, Failed>;
+
+    /// Notes when devices were seen last, in milliseconds of the wall clock. What was noted last may be lost in a crash.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed>;
+
+    /// When a device was seen last.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed>;
+
+    /// Keeps signed entries of an account's roster, each once. When this returns all of it is durable.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed>;
+
+    /// The entries of an account's roster, ascending by id.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed>;
 }

@@ -1,9 +1,11 @@
 //! A directory in the journal of the device that hosts the mailbox: for one that has no other store.
 
 use segue_proto::Rules;
-use segue_proto::wire::{BoxId, DeviceId};
+use segue_proto::service::custody::{Kept, Set};
+use segue_proto::wire::codec::{decode, encode};
+use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 
-use crate::directory::{Append, Directory, Failed, Full, Page, Room};
+use crate::directory::{Append, Directory, Failed, Full, Page, Room, Unset};
 use crate::memory::Memory;
 use crate::quota::Quota;
 
@@ -24,8 +26,7 @@ impl Journaled {
     pub fn load(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Journaled, Failed> {
         let mut memory = Memory::default();
         for (key, value) in entries {
-            let append = read(&key, &value).ok_or_else(|| Failed("an entry that it didn't write".into()))?;
-            memory.load(append);
+            load(&mut memory, &key, &value).ok_or_else(|| Failed("an entry that it didn't write".into()))?;
         }
         Ok(Journaled { memory, entries: Vec::new() })
     }
@@ -54,12 +55,78 @@ impl Directory for Journaled {
     fn fetch(&self, of: &BoxId, after: u64, room: Room) -> Result<Page, Failed> {
         self.memory.fetch(of, after, room)
     }
+
+    fn set(&mut self, rules: Rules, batch: &[Set], quota: &Quota) -> Result<Vec<Result<(), Unset>>, Failed> {
+        let mut outcomes = Vec::new();
+        for set in batch {
+            let outcome = self.memory.set(rules, std::slice::from_ref(set), quota)?;
+            if outcome.iter().all(Result::is_ok) {
+                let number = self.memory.sets()?;
+                self.entries.push((number.to_be_bytes().to_vec(), encode(set)));
+            }
+            outcomes.extend(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    fn kept(&self, session: &SessionId) -> Result<Option<Kept>, Failed> {
+        self.memory.kept(session)
+    }
+
+    fn waiting(&self) -> Result<Vec<SessionId>, Failed> {
+        self.memory.waiting()
+    }
+
+    fn sets(&self) -> Result<u64, Failed> {
+        self.memory.sets()
+    }
+
+    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
+        self.entries.extend(seen.iter().map(|(device, at)| (device.as_bytes().to_vec(), at.to_be_bytes().to_vec())));
+        self.memory.see(seen)
+    }
+
+    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed> {
+        self.memory.seen(device)
+    }
+
+    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
+        let key = |id: &Hash| [account.as_bytes().as_slice(), id.as_bytes()].concat();
+        // The first entry of an id stays, in the journal as in memory.
+        let new = entries.iter().filter(|(id, entry)| self.memory.enrol_one(account, id, entry));
+        self.entries.extend(new.map(|(id, entry)| (key(id), entry.clone())));
+        Ok(())
+    }
+
+    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
+        self.memory.roster(account)
+    }
 }
 
-/// An entry: box ‖ offset, with device ‖ envelope.
-fn read(key: &[u8], value: &[u8]) -> Option<Append> {
-    let (to, offset) = key.split_first_chunk::<32>()?;
-    let (by, envelope) = value.split_first_chunk::<32>()?;
-    let known = <[u8; 8]>::try_from(offset).is_ok();
-    known.then(|| Append { by: DeviceId::new(*by), to: BoxId::new(*to), envelope: envelope.to_vec() })
+/// Takes an entry in. By the length of its key it is
+///
+/// - 40: an envelope; box ‖ offset, with device ‖ envelope;
+/// - 8: a change of a session; its number, with the change;
+/// - 32: when a device was seen; device, with the time;
+/// - 64: an entry of a roster; account ‖ id, with the entry.
+fn load(memory: &mut Memory, key: &[u8], value: &[u8]) -> Option<()> {
+    let first = |bytes: &[u8]| bytes.first_chunk::<32>().copied();
+    match key.len() {
+        40 => {
+            let (by, envelope) = value.split_first_chunk::<32>()?;
+            let to = BoxId::new(first(key)?);
+            memory.load(Append { by: DeviceId::new(*by), to, envelope: envelope.to_vec() });
+        }
+        8 => memory.change(&decode::<Set>(Rules::ALL, value).ok()?),
+        32 => {
+            let at = u64::from_be_bytes(*value.first_chunk()?);
+            memory.see(&[(DeviceId::new(first(key)?), at)]).ok()?;
+        }
+        64 => {
+            let (account, id) = (Hash::new(first(key)?), Hash::new(*key.last_chunk()?));
+            memory.enrol(&account, &[(id, value.to_vec())]).ok()?;
+        }
+        _ => return None,
+    }
+    Some(())
 }

@@ -1,10 +1,12 @@
-//! Segue's synchronization service in its first form: a mailbox of sealed envelopes (spec chapter `service`).
+//! Segue's synchronization service: a mailbox of sealed envelopes, and sessions in custody (spec chapter `service`).
 //!
 //! Devices that are never online together put envelopes into boxes and fetch them from there. The service can neither
-//! read nor forge them. [`Service`] does no I/O of its own: it takes what an endpoint is asked
-//! ([`segue_proto::Endpoint::poll_hosted`]) and gives answers. What it keeps stands in a [`Directory`].
+//! read nor forge them. For owners that delegated to it, it signs who owns next. [`Service`] does no I/O of its own: it
+//! takes what an endpoint is asked ([`segue_proto::Endpoint::poll_hosted`]) and gives answers. What it keeps stands in a
+//! [`Directory`].
 #![forbid(unsafe_code)]
 
+mod custodian;
 mod directory;
 mod journaled;
 mod memory;
@@ -13,10 +15,11 @@ mod service;
 #[cfg(feature = "redb")]
 mod store;
 
-pub use directory::{Append, Directory, Failed, Full, Page, Room};
+pub use custodian::Terms;
+pub use directory::{Append, Directory, Failed, Full, Page, Room, Unset};
 pub use journaled::Journaled;
 pub use memory::Memory;
 pub use quota::Quota;
-pub use service::{Counts, Service};
+pub use service::{Counts, Given, Service};
 #[cfg(feature = "redb")]
 pub use store::Store;

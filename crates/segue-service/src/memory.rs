@@ -2,22 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use segue_proto::wire::{BoxId, DeviceId, Hash};
+use segue_proto::service::custody::{Kept, Set};
+use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 use segue_proto::{Clause, Rules};
 
-use crate::directory::{Append, Directory, Failed, Full, Page, Room};
+use crate::directory::{Append, Directory, Failed, Full, Page, Room, Unset};
 use crate::quota::{Quota, Used};
 
 /// Keeps everything in memory, and nothing beyond it.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    boxes: BTreeMap<BoxId, Kept>,
+    boxes: BTreeMap<BoxId, Held>,
     devices: BTreeMap<DeviceId, Used>,
     all: Used,
+    sessions: BTreeMap<SessionId, Kept>,
+    /// How many sessions each device brought.
+    brought: BTreeMap<DeviceId, u64>,
+    sets: u64,
+    seen: BTreeMap<DeviceId, u64>,
+    rosters: BTreeMap<(Hash, Hash), Vec<u8>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Kept {
+struct Held {
     envelopes: Vec<Vec<u8>>,
     ids: BTreeMap<Hash, u64>,
     used: Used,
@@ -35,6 +42,44 @@ impl Directory for Memory {
         let envelopes: Vec<_> = behind.take_while(|envelope| room.take(envelope.len())).cloned().collect();
         let first = if envelopes.is_empty() { 0 } else { after + 1 };
         Ok(Page { first, last: kept.envelopes.len() as u64, envelopes })
+    }
+
+    fn set(&mut self, rules: Rules, batch: &[Set], quota: &Quota) -> Result<Vec<Result<(), Unset>>, Failed> {
+        Ok(batch.iter().map(|set| self.set_one(rules, set, quota)).collect())
+    }
+
+    fn kept(&self, session: &SessionId) -> Result<Option<Kept>, Failed> {
+        Ok(self.sessions.get(session).cloned())
+    }
+
+    fn waiting(&self) -> Result<Vec<SessionId>, Failed> {
+        let waits = |kept: &Kept| !kept.grant.is_empty() || kept.lease > 0;
+        Ok(self.sessions.iter().filter(|(_, kept)| waits(kept)).map(|(id, _)| *id).collect())
+    }
+
+    fn sets(&self) -> Result<u64, Failed> {
+        Ok(self.sets)
+    }
+
+    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
+        self.seen.extend(seen.iter().copied());
+        Ok(())
+    }
+
+    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed> {
+        Ok(self.seen.get(device).copied())
+    }
+
+    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
+        for (id, entry) in entries {
+            self.enrol_one(account, id, entry);
+        }
+        Ok(())
+    }
+
+    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
+        let of = self.rosters.range((*account, Hash::ZERO)..).take_while(|((of, _), _)| of == account);
+        Ok(of.map(|(_, entry)| entry.clone()).collect())
     }
 }
 
@@ -54,6 +99,46 @@ impl Memory {
             room?;
         }
         Ok(self.load(append.clone()))
+    }
+
+    fn set_one(&mut self, rules: Rules, set: &Set, quota: &Quota) -> Result<(), Unset> {
+        let head = self.sessions.get(&set.session).map_or(Hash::ZERO, |kept| kept.head);
+        if head != set.expect && rules.keeps(Clause::SERVICE_CAS_1) {
+            return Err(Unset::Stale(head));
+        }
+        if head.is_zero() {
+            let brought = self.brought.get(&set.by).copied().unwrap_or_default();
+            if brought >= quota.device_sessions {
+                return Err(Unset::Full(Full::Device));
+            }
+        }
+        self.change(set);
+        Ok(())
+    }
+
+    /// Keeps an entry of a roster; false if there is one of that id.
+    pub(crate) fn enrol_one(&mut self, account: &Hash, id: &Hash, entry: &[u8]) -> bool {
+        let key = (*account, *id);
+        let new = !self.rosters.contains_key(&key);
+        if new {
+            self.rosters.insert(key, entry.to_vec());
+        }
+        new
+    }
+
+    /// Changes a session whatever there is.
+    pub(crate) fn change(&mut self, set: &Set) {
+        if !self.sessions.contains_key(&set.session) {
+            *self.brought.entry(set.by).or_default() += 1;
+        }
+        let kept = self.sessions.entry(set.session).or_default();
+        kept.head = set.head;
+        kept.records.extend(set.records.iter().cloned());
+        if let Some(grant) = &set.grant {
+            kept.grant = grant.clone();
+        }
+        kept.lease = set.lease.unwrap_or(kept.lease);
+        self.sets += 1;
     }
 
     /// Puts an envelope whatever there is; its offset.

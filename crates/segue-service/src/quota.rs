@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use segue_proto::Instant;
 use segue_proto::limits::{
-    BOX_BYTES, BOX_ENVELOPES, DEVICE_BYTES, DEVICE_ENVELOPES, ENVELOPE_COST, MAILBOX_BYTES, PUT_BURST, PUT_RATE,
+    BOX_BYTES, BOX_ENVELOPES, DEVICE_BYTES, DEVICE_ENVELOPES, DEVICE_SESSIONS, ENVELOPE_COST, MAILBOX_BYTES, PUT_BURST,
+    PUT_RATE,
 };
 use segue_proto::wire::DeviceId;
 
@@ -21,6 +22,8 @@ pub struct Quota {
     pub device_bytes: u64,
     /// The envelopes that a device may put.
     pub device_envelopes: u64,
+    /// The sessions that a device may bring into custody.
+    pub device_sessions: u64,
     /// The bytes in all.
     pub bytes: u64,
     /// The bytes that a device may put in a second, on average.
@@ -36,6 +39,7 @@ impl Default for Quota {
             box_envelopes: BOX_ENVELOPES,
             device_bytes: DEVICE_BYTES,
             device_envelopes: DEVICE_ENVELOPES,
+            device_sessions: DEVICE_SESSIONS,
             bytes: MAILBOX_BYTES,
             rate: PUT_RATE,
             burst: PUT_BURST,

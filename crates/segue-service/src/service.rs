@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use segue_proto::limits::{ENVELOPE_COST, MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
 use segue_proto::wire::{Blob, BoxId, DeviceId, Envelopes, Error, Exts, Fetch, List, Message, Put, PutOk, Watch};
+use segue_proto::wire::{Hash, SessionId};
 use segue_proto::{Clause, Code, Hosted, Instant, Outcome, Rules, Ticket};
 
+use crate::custodian::{Custodian, Said, Terms};
 use crate::directory::{Append, Directory, Failed, Page, Room};
 use crate::quota::{Pace, Quota};
 
@@ -18,7 +20,21 @@ pub struct Service<D> {
     pace: Pace,
     watches: BTreeMap<BoxId, Vec<Waiting>>,
     watching: BTreeMap<DeviceId, usize>,
+    custodian: Option<Custodian>,
     counts: Counts,
+}
+
+/// What a service has to say.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Answers, each with the request that it is for.
+    pub answers: Vec<(Ticket, Message)>,
+    /// Messages of sessions in custody, each for a device.
+    pub tells: Vec<(DeviceId, Message)>,
+    /// Records of such sessions that are to be signed with the service's key: session, record, bytes.
+    pub signs: Vec<(SessionId, Hash, Vec<u8>)>,
+    /// Requests that have had all the answer that they get.
+    pub closes: Vec<Ticket>,
 }
 
 /// What a service did so far.
@@ -54,6 +70,7 @@ impl<D: Directory> Service<D> {
             pace: Pace::default(),
             watches: BTreeMap::new(),
             watching: BTreeMap::new(),
+            custodian: None,
             counts: Counts::default(),
         }
     }
@@ -62,6 +79,20 @@ impl<D: Directory> Service<D> {
     #[must_use]
     pub fn with_rules(self, rules: Rules) -> Self {
         Service { rules, ..self }
+    }
+
+    /// Keeps sessions in custody from now on, with those that its directory holds.
+    ///
+    /// # Errors
+    /// The directory failed, or holds what a service doesn't keep.
+    pub fn keep_custody(&mut self, now: Instant, terms: Terms) -> Result<(), Failed> {
+        self.custodian = Some(Custodian::open(terms, self.rules, now, &self.directory)?);
+        Ok(())
+    }
+
+    /// When to call [`Service::handle`] at the latest, though nothing came.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.custodian.as_ref().and_then(Custodian::next_timeout)
     }
 
     /// Its directory.
@@ -88,8 +119,9 @@ impl<D: Directory> Service<D> {
     ///
     /// # Errors
     /// The directory failed: nothing of this is answered, and the service must end.
-    pub fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Answers, Failed> {
+    pub fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Given, Failed> {
         let (mut puts, mut asks, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut said, mut closes) = (Vec::new(), Vec::new());
         for hosted in came {
             match hosted {
                 Hosted::Request { ticket, from, message } => match message {
@@ -98,8 +130,16 @@ impl<D: Directory> Service<D> {
                     Message::Watch(watch) => self.watch(ticket, from, &watch, &mut answers)?,
                     _ => {}
                 },
+                Hosted::Custody { ticket, from, generation, message } => {
+                    said.push(Said::Message { from, generation, message: Box::new(message) });
+                    closes.push(ticket);
+                }
+                Hosted::Signed { session, record, sig } => said.push(Said::Signed { session, record, sig }),
                 // What it put is put all the same: its PUT_OK is lost, and it puts again what is there already.
-                Hosted::Gone(device) => self.forget(&device),
+                Hosted::Gone(device) => {
+                    self.forget(&device);
+                    said.push(Said::Gone(device));
+                }
             }
         }
         self.put(puts, &mut answers)?;
@@ -108,7 +148,15 @@ impl<D: Directory> Service<D> {
             let page = self.directory.fetch(&of, after, FETCH_ROOM)?;
             answers.push((ticket, self.envelopes(req, page)));
         }
-        Ok(answers)
+        let mut given = Given { answers, closes, ..Given::default() };
+        if let Some(custodian) = &mut self.custodian {
+            if custodian.next_timeout().is_some_and(|at| at <= now) {
+                said.push(Said::Time);
+            }
+            let outcome = custodian.handle(now, &mut self.directory, &self.quota, said)?;
+            (given.tells, given.signs) = (outcome.tells, outcome.signs);
+        }
+        Ok(given)
     }
 
     /// A PUT that doesn't come too fast, as what is to be appended.

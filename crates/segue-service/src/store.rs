@@ -1,12 +1,15 @@
 //! The embedded directory: one redb file.
 
+mod sessions;
+
 use std::path::Path;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
-use segue_proto::wire::BoxId;
+use segue_proto::service::custody::{Kept, Set};
+use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 use segue_proto::{Clause, Rules};
 
-use crate::directory::{Append, Directory, Failed, Full, Page, Room};
+use crate::directory::{Append, Directory, Failed, Full, Page, Room, Unset};
 use crate::quota::{Quota, Used};
 
 /// The envelopes: box ‖ offset.
@@ -46,6 +49,7 @@ impl Store {
         tables.open_table(BOXES).map_err(failed)?;
         tables.open_table(DEVICES).map_err(failed)?;
         tables.open_table(ALL).map_err(failed)?;
+        sessions::make(&tables)?;
         tables.commit().map_err(failed)?;
         Ok(Store { db })
     }
@@ -83,6 +87,49 @@ impl Directory for Store {
         }
         let first = if envelopes.is_empty() { 0 } else { from };
         Ok(Page { first, last, envelopes })
+    }
+
+    fn set(&mut self, rules: Rules, batch: &[Set], quota: &Quota) -> Result<Vec<Result<(), Unset>>, Failed> {
+        let mut transaction = self.db.begin_write().map_err(failed)?;
+        if !rules.keeps(Clause::SERVICE_CAS_2) {
+            transaction.set_durability(Durability::None).map_err(failed)?;
+        }
+        let outcomes = sessions::set(&transaction, rules, batch, quota)?;
+        transaction.commit().map_err(failed)?;
+        Ok(outcomes)
+    }
+
+    fn kept(&self, session: &SessionId) -> Result<Option<Kept>, Failed> {
+        sessions::kept(&self.db.begin_read().map_err(failed)?, session)
+    }
+
+    fn waiting(&self) -> Result<Vec<SessionId>, Failed> {
+        sessions::waiting(&self.db.begin_read().map_err(failed)?)
+    }
+
+    fn sets(&self) -> Result<u64, Failed> {
+        sessions::sets(&self.db.begin_read().map_err(failed)?)
+    }
+
+    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
+        let mut transaction = self.db.begin_write().map_err(failed)?;
+        transaction.set_durability(Durability::None).map_err(failed)?;
+        sessions::see(&transaction, seen)?;
+        transaction.commit().map_err(failed)
+    }
+
+    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed> {
+        sessions::seen(&self.db.begin_read().map_err(failed)?, device)
+    }
+
+    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
+        let transaction = self.db.begin_write().map_err(failed)?;
+        sessions::enrol(&transaction, account, entries)?;
+        transaction.commit().map_err(failed)
+    }
+
+    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
+        sessions::roster(&self.db.begin_read().map_err(failed)?, account)
     }
 }
 

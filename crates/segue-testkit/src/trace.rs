@@ -96,6 +96,13 @@ pub fn describe(message: &Message) -> String {
         Message::Fetch(m) => format!("req {} of {:?} after {}", m.req, m.of, m.after),
         Message::Envelopes(m) => format!("req {}, {} from {}, last {}", m.req, m.envelopes.len(), m.first, m.last),
         Message::Watch(m) => format!("req {} of {:?} after {}", m.req, m.of, m.after),
+        Message::Freeze(m) => format!("req {} for {:?}, FINAL {:?}", m.req, m.to, m.end.id()),
+        Message::Cas(m) => {
+            let want = m.want.get().map(|want| want.id());
+            format!("req {} record {:?} answers {want:?}", m.req, m.record.id())
+        }
+        Message::Renew(m) => format!("req {} {:?} head {:?}, {} ms", m.req, m.session, m.head, m.ttl),
+        Message::Delegate(m) => format!("req {} {:?} behind {:?} to {:?}", m.req, m.session, m.parent, m.grantor),
         Message::Key(m) => format!("{:?} {:?}, number {}", m.session, m.key, m.epoch),
         Message::Offer(m) => opened(&m.offer, |offer| format!("{:?} under {:?}", m.offer.id(), offer.parent)),
         Message::Decline(m) => format!("{:?} {:?}", m.subject, Code::from(m.code)),

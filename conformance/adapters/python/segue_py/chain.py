@@ -61,7 +61,9 @@ class Chain:
         need(body.n == p.n + 1, "HO-CHAIN-3")
         need(body.term == p.term + (body.kind == TAKEOVER), "HO-CHAIN-4")
         if body.kind == TAKEOVER:
-            need(body.signer in self.members and body.owner == body.grantor == body.signer, "HO-CHAIN-5")
+            own = body.signer in self.members and body.owner == body.grantor == body.signer
+            lease = body.signer == p.grantor != p.owner and body.owner not in (ZERO32, p.owner, body.signer)
+            need(own or lease and body.grantor in (body.signer, body.owner), "HO-CHAIN-5")
         else:
             need(body.signer == p.grantor, "HO-CHAIN-2")
         need(body.kind != GENESIS and body.genesis is None, "HO-CHAIN-8")
@@ -92,7 +94,7 @@ class Chain:
         record = Record(signed, body, opener)
         self.session = body.session
         self.records[rid] = record
-        self.members |= {body.owner, body.grantor} - {ZERO32}
+        self.members |= {body.owner} - {ZERO32}
         if body.genesis:
             self.members |= set(body.genesis.members)
         if self.head is None or record.rank() > self.head.rank():

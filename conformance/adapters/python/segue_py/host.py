@@ -25,6 +25,7 @@ class Host:
         self.unanswered = {}  # link number -> PUTs that wait for the store
         self.watches = {}  # link number -> [(req, box, after)]
         self.handlers = {"PUT": self.on_put, "FETCH": self.on_fetch, "WATCH": self.on_watch}
+        self.handlers |= dict.fromkeys(("CAS", "FREEZE", "RENEW", "DELEGATE"), self.on_custody)
         for key, value in dev.store.under(b"m/"):
             self._add(key[:32], value[:32], value[32:])
         for box in self.boxes.values():
@@ -46,6 +47,11 @@ class Host:
         self.device_bytes[device] = self.device_bytes.get(device, 0) + cost
         self.device_envelopes[device] = self.device_envelopes.get(device, 0) + 1
         return box
+
+    def on_custody(self, link, m):
+        """What is asked of a service that signs for others: this device is none (SERVICE-NONE-1)."""
+        if m.req:
+            link.error(m.req, None, "SERVICE_NONE")
 
     # --- PUT
 

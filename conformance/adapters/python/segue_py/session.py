@@ -80,9 +80,9 @@ class Session:
         b = record.body
         if b.kind == DELEGATE:
             return self.entitled_under(self.chain.get(b.parent))
-        if b.kind in (GENESIS, TAKEOVER):
+        if b.kind == GENESIS or b.kind == TAKEOVER and b.signer == b.owner:
             return b.owner == self.dev.key and b.want == self.actor
-        return b.kind == GRANT and b.owner == self.dev.key and self.activated.get(record.id) == self.actor
+        return b.kind in (GRANT, TAKEOVER) and b.owner == self.dev.key and self.activated.get(record.id) == self.actor
 
     def entitled(self):
         return self.head is not None and self.takes_part and self.proven and self.entitled_under(self.head)

@@ -1,6 +1,8 @@
 //! Chapter service: the subject uses a mailbox, and hosts one.
 
 mod content;
+mod custody;
+mod delegate;
 mod host;
 mod keys;
 mod put;
@@ -12,6 +14,6 @@ use super::{Case, Part};
 /// The subject uses a mailbox, or is one: either way it is one end of a link.
 const E: Part = Part::End;
 
-pub(super) fn chapters() -> [&'static [Case]; 5] {
-    [host::CASES, put::CASES, take::CASES, keys::CASES, content::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 7] {
+    [host::CASES, put::CASES, take::CASES, keys::CASES, content::CASES, custody::CASES, delegate::CASES]
 }

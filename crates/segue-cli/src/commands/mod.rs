@@ -3,6 +3,7 @@
 mod aside;
 mod change;
 mod conflicts;
+mod delegate;
 pub(crate) mod devices;
 mod edit;
 pub(crate) mod id;
@@ -33,6 +34,8 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Revoke(args) => devices::revoke(&args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Sync(args) => sync::run(args).await,
+        Command::Delegate(args) => delegate::delegate(args).await,
+        Command::Reclaim(args) => delegate::reclaim(args).await,
         Command::Owner(args) => owner::run(&args).await,
         Command::Certify(_) | Command::Verify(_) | Command::Adapter(_) | Command::Id(_) => Ok(Exit::Usage),
     }

@@ -1,7 +1,9 @@
 //! `segue serve`: hosts a mailbox.
 
-use segue_quic::{Event, Hosted, Instant, MailboxHost, Message, Ticket};
-use segue_service::{Quota, Service, Store};
+use segue_quic::{DeviceId, Event, Hash, Hosted, Instant, MailboxHost, Said};
+use segue_service::{Directory, Given, Quota, Service, Store, Terms};
+
+use std::time::Duration;
 
 use crate::args::Serve;
 use crate::device::{self, Device};
@@ -23,7 +25,7 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
         device_bytes: args.device_space.unwrap_or(Quota::default().device_bytes),
         ..Quota::default()
     };
-    let host = Host { service: Service::new(store, quota) };
+    let host = Host { service: Service::new(store, quota), grants: !args.no_custody, lease: args.lease };
     let set = |builder: segue_quic::Builder| {
         let builder = builder.listen(args.listen).accept_unknown(args.only.is_empty()).host_mailbox(host);
         args.only.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
@@ -71,18 +73,42 @@ async fn report(device: &Device) -> Result<(), Failure> {
 /// The service, as a node hosts it.
 struct Host {
     service: Service<Store>,
+    /// Whether it signs for sessions that are delegated to it.
+    grants: bool,
+    /// The longest lease of an owner.
+    lease: Duration,
 }
 
 impl MailboxHost for Host {
-    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Vec<(Ticket, Message)>, String> {
+    fn keeps_custody(&self) -> bool {
+        self.grants
+    }
+
+    fn was_put_back(&self, mark: u64) -> bool {
+        // A store that can't be read fails when it is used.
+        self.service.directory().sets().is_ok_and(|sets| sets < mark)
+    }
+
+    fn begin(&mut self, now: Instant, me: DeviceId, tenure: Hash) -> Result<(), String> {
+        let lease = u64::try_from(self.lease.as_micros()).unwrap_or(u64::MAX);
+        self.service.keep_custody(now, Terms { me, tenure, lease }).map_err(|failed| failed.to_string())
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.service.next_timeout()
+    }
+
+    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String> {
         let before = self.service.counts().refused;
-        let answers = self.service.handle(now, came).map_err(|failed| failed.to_string())?;
+        let given = self.service.handle(now, came).map_err(|failed| failed.to_string())?;
+        let mark = if self.grants { self.service.directory().sets().map_err(|failed| failed.to_string())? } else { 0 };
         let counts = self.service.counts();
         if counts.refused > before {
             tracing::warn!(refused = counts.refused - before, "envelopes refused: no room, or too fast");
         }
         tracing::debug!(counts.put, counts.given, "served");
-        Ok(answers)
+        let Given { answers, tells, signs, closes } = given;
+        Ok(Said { answers, tells, signs, closes, mark })
     }
 }
 

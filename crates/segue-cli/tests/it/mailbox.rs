@@ -5,7 +5,7 @@ use std::fs;
 use crate::util::*;
 
 /// Starts a mailbox, and waits until it listens; its device id.
-fn serve(lab: &Lab, addr: &str) -> (Running, String) {
+pub(crate) fn serve(lab: &Lab, addr: &str) -> (Running, String) {
     let mut running = lab.start(&format!("serve --state box --listen {addr}"));
     running.addr = running.until("listening on ").split_off("listening on ".len());
     let id = running.until("device ").split_off("device ".len());

@@ -3,6 +3,7 @@
 mod account;
 mod certify;
 mod changes;
+mod delegate;
 mod edit;
 mod handoff;
 mod kill;

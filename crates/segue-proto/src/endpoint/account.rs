@@ -202,23 +202,22 @@ impl Endpoint {
         if refused { Err(UsageError::Revoked) } else { Ok(()) }
     }
 
-    /// How many of these records, each the parent of the next, may be admitted: none from a takeover on whose signer is
-    /// revoked and that no cut covers, unless a device that isn't revoked took over behind it (ACCOUNT-REVOKE-5).
+    /// How many of these records, each the parent of the next, may be admitted: none from a takeover on whose signer or
+    /// owner is revoked and that no cut covers, unless a device that isn't revoked took over behind it
+    /// (ACCOUNT-REVOKE-5).
     pub(super) fn admissible(&self, session: SessionId, records: &[Proven<Record>]) -> Result<(), (usize, Violation)> {
         let Some(roster) = &self.account.roster else { return Ok(()) };
         let known = self.sessions.get(&session).map(|session| session.chain());
         for (at, record) in records.iter().enumerate() {
-            let signer = record.body().signer;
             let fresh = known.is_none_or(|chain| chain.get(&record.id()).is_none());
-            if !fresh || !is_takeover(record) || !roster.is_revoked(&signer) {
-                continue;
-            }
+            let revoked = revoked_in(roster, record).filter(|_| fresh && is_takeover(record));
+            let Some(revoked) = revoked else { continue };
             let behind = records.get(at..).unwrap_or_default();
             let in_cut = |cut: &Cut| {
                 cut.heads.iter().any(|head| head.session == session && behind.iter().any(|r| r.id() == head.record))
             };
-            let overtaken = behind.iter().any(|r| is_takeover(r) && !roster.is_revoked(&r.body().signer));
-            let stands = overtaken || roster.cut_covers(&signer, in_cut);
+            let overtaken = behind.iter().any(|r| is_takeover(r) && revoked_in(roster, r).is_none());
+            let stands = overtaken || roster.cut_covers(&revoked, in_cut);
             self.config
                 .rules
                 .ensure(Clause::ACCOUNT_REVOKE_5, stands, Code::AUTH_REVOKED)
@@ -315,6 +314,16 @@ impl Endpoint {
                 // Not a member, or a store that isn't proven: then the event is all there is.
                 let _ = self.takeover(now, session);
             }
+        }
+    }
+
+    /// The head of a session changed: somebody who didn't know better may have granted it to a revoked device.
+    pub(super) fn succeed_if_revoked(&mut self, now: Instant, id: SessionId) {
+        let head = self.sessions.get(&id).map(|session| session.head().body());
+        let Some(head) = head.filter(|head| head.kind == Kind::Grant.number()) else { return };
+        let owner = head.owner;
+        if owner != self.config.device && self.is_revoked(&owner) {
+            self.succeed(now, &owner);
         }
     }
 
@@ -442,6 +451,12 @@ pub(super) fn paged(entries: Vec<Signed<RosterEntry>>, room: usize) -> Vec<Vec<S
 
 /// What of a frame is left for entries beside all heads and the other fields.
 const ROOM: usize = MAX_FRAME - MAX_ROSTER_HEADS * 32 - 256;
+
+/// The revoked device by which, or for which, a record was made.
+fn revoked_in(roster: &Roster, record: &Proven<Record>) -> Option<DeviceId> {
+    let Record { signer, owner, .. } = *record.body();
+    [signer, owner].into_iter().find(|device| roster.is_revoked(device))
+}
 
 fn is_takeover(record: &Proven<Record>) -> bool {
     record.body().kind == Kind::Takeover.number()

@@ -283,7 +283,7 @@ impl Endpoint {
         if self.halted { Err(UsageError::Halted) } else { Ok(()) }
     }
 
-    fn command<R>(
+    pub(super) fn command<R>(
         &mut self,
         now: Instant,
         session: SessionId,

@@ -137,6 +137,7 @@ impl Endpoint {
         let accepted = self.config.accept_unknown
             || self.vouches(&peer)
             || self.is_mailbox(&peer)
+            || self.is_grantor(&peer)
             || self.sessions.values().any(|session| session.is_kept() && session.chain().is_member(&peer));
         let to_link = self.may_link(now, id, &peer);
         let revoked = self.is_revoked(&peer);

@@ -26,6 +26,9 @@ impl Endpoint {
         if let Err(violation) = self.mailbox_may(&from, &message) {
             return self.out.event(Event::Violation { peer: from, session: None, violation });
         }
+        if self.is_hosted(&message) {
+            return self.on_hosted(now, from, message);
+        }
         match message {
             Message::Link(message) => self.on_link(now, link, from, message),
             Message::LinkOk(message) => self.on_link_ok(now, link, from, &message),
@@ -49,6 +52,10 @@ impl Endpoint {
             Message::Mark(mark) => self.on_mark(now, from, &mark),
             Message::Key(key) => self.on_key(now, from, key),
             Message::Envelopes(envelopes) => self.on_envelopes(now, from, envelopes),
+            Message::Freeze(freeze) => self.on_freeze(now, from, freeze),
+            Message::Cas(cas) => self.on_cas(now, from, cas),
+            Message::Renew(renew) => self.on_renew(now, from, &renew),
+            Message::Delegate(delegate) => self.no_custody(now, from, delegate.req),
             Message::PutOk(done) => self.on_put_ok(now, from, done.req),
             request @ (Message::Put(_) | Message::Fetch(_) | Message::Watch(_)) => self.on_request(now, from, request),
             Message::Decline(decline) => {
@@ -91,6 +98,16 @@ impl Endpoint {
     /// The session, if the device may learn of it (HO-MEMBER-1). Unknown sessions and secret ones look alike.
     pub(super) fn readable(&mut self, now: Instant, from: DeviceId, req: u32, session: SessionId) -> bool {
         let may = self.step(now, session, |session, ctx| session.may_read(ctx, &from));
+        self.is_open(now, from, req, session, may)
+    }
+
+    /// The session, if the device may know its chain: a grantor may, and reads nothing else.
+    fn knowable(&mut self, now: Instant, from: DeviceId, req: u32, session: SessionId) -> bool {
+        let may = self.step(now, session, |session, ctx| session.may_know(ctx, &from));
+        self.is_open(now, from, req, session, may)
+    }
+
+    fn is_open(&mut self, now: Instant, from: DeviceId, req: u32, session: SessionId, may: Option<bool>) -> bool {
         let may = may.map(|may| may && self.not_revoked(&from).is_ok());
         let open = may == Some(true) || may.is_some() && !self.config.rules.keeps(Clause::HO_MEMBER_1);
         if !open && req != 0 {
@@ -125,7 +142,7 @@ impl Endpoint {
             let _ = self.follow(now, have.session, from);
         }
         if have.req != 0 {
-            if !self.readable(now, from, have.req, have.session) {
+            if !self.knowable(now, from, have.req, have.session) {
                 return;
             }
             self.step(now, have.session, |session, ctx| session.answer_have(ctx, from, have));
@@ -149,7 +166,11 @@ impl Endpoint {
                 if let Err(why) = self.config.rules.ensure(Clause::GEN_USE_1, permitted, Code::VER_NOT_PERMITTED) {
                     return self.refuse_for(now, from, req, Some(session), why);
                 }
-                if self.readable(now, from, req.max(1), session) {
+                // By way of a grantor it may come of a device that has no link here (SERVICE-VIA-1).
+                if self.not_revoked(&want.body().target).is_err() {
+                    return self.refuse(now, from, req.max(1), Some(session), Code::HO_UNKNOWN_SESSION);
+                }
+                if self.knowable(now, from, req.max(1), session) {
                     self.step(now, session, |session, ctx| session.on_want(ctx, from, req, want));
                 }
             }
@@ -291,7 +312,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn prove<T: crate::wire::SignedBody>(
+    pub(super) fn prove<T: crate::wire::SignedBody>(
         &self,
         signed: Signed<T>,
         signer: impl FnOnce(&T) -> DeviceId,

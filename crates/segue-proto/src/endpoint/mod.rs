@@ -7,6 +7,7 @@ mod account;
 mod aside;
 mod bulk;
 mod commands;
+mod custody;
 mod linking;
 mod links;
 mod mailbox;
@@ -73,6 +74,9 @@ pub struct Endpoint {
     serving: BTreeSet<(LinkId, u32)>,
     syncing: Syncing,
     mailboxes: Mailboxes,
+    /// The sessions that wait until this device holds what their owners left.
+    owed: BTreeSet<SessionId>,
+    custodian: custody::Custodian,
     out: Outputs,
     last: Lsn,
     durable: Lsn,
@@ -175,7 +179,7 @@ impl Endpoint {
             self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
         } else if let Some(birth) = self.births.remove(&id) {
             self.on_birth(now, birth, sig);
-        } else if !self.on_mailbox_signed(now, id, sig) {
+        } else if !self.on_mailbox_signed(now, id, sig) && !self.on_hosted_signed(id, sig) {
             self.on_entry_signed(now, id, sig);
         }
     }
@@ -377,6 +381,7 @@ impl Endpoint {
     ) -> Option<R> {
         let mut fx = Effects::default();
         let session = self.sessions.get_mut(&id)?;
+        let before = session.head().id();
         let mut ctx = Ctx {
             now,
             me: self.config.device,
@@ -388,7 +393,11 @@ impl Endpoint {
         };
         let result = run(session, &mut ctx);
         session.resume_writes(&mut ctx);
+        let moved = session.head().id() != before;
         self.apply(now, id, fx);
+        if moved {
+            self.succeed_if_revoked(now, id);
+        }
         Some(result)
     }
 
@@ -417,6 +426,12 @@ impl Endpoint {
         }
         if let Some((from, data)) = fx.fetch {
             self.start_fetch(now, id, from, data);
+        }
+        if fx.owed {
+            self.owed.insert(id);
+        }
+        if wrote || fx.owed {
+            self.pump_owed(now);
         }
         if wrote {
             self.sync_session(now, id);

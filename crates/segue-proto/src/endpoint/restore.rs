@@ -19,7 +19,7 @@ use crate::fresh::Fresh;
 use crate::generations::Generation;
 use crate::handoff::{Chain, Effects, Stored, keys};
 use crate::journal::{Continuity, Lsn, Write};
-use crate::wire::{DeviceId, SessionId};
+use crate::wire::{DeviceId, Hash, SessionId};
 
 /// The device's own floor.
 const FLOOR: &[u8] = b"dfloor";
@@ -80,6 +80,8 @@ impl Endpoint {
             serving: BTreeSet::new(),
             syncing: Syncing::default(),
             mailboxes: super::mailbox::Mailboxes::default(),
+            owed: BTreeSet::new(),
+            custodian: super::custody::Custodian::default(),
             out: Outputs::default(),
             last,
             durable: last,
@@ -99,6 +101,9 @@ impl Endpoint {
                 floor = value.first().copied().and_then(Generation::from_number);
             } else if key == RESTORED {
                 endpoint.restored = true;
+            } else if key == super::custody::TENURE {
+                let tenure = value.first_chunk().copied().map(Hash::new);
+                endpoint.custodian.tenure = tenure.filter(|_| continuity == Continuity::Proven);
             } else if crate::account::keys::split(&key).is_some() {
                 account.push(value);
             } else if key.first() == Some(&super::mailbox::keys::PREFIX) {

@@ -8,8 +8,8 @@ use core::hash::{Hash as Hashable, Hasher};
 
 use crate::clause::{Clause, Rules};
 use crate::data::session_id;
-use crate::limits::MAX_CHAIN;
-use crate::wire::{DeviceId, Hash, Kind, Proven, Record, SessionId};
+use crate::limits::{MAX_CHAIN, MAX_RECORDS};
+use crate::wire::{DeviceId, Hash, Kind, Proven, Record, SessionId, Signed};
 use crate::{Code, Violation};
 
 /// The records of a session that this device knows, all branches, and the highest of them.
@@ -23,8 +23,10 @@ pub struct Chain {
     head: Arc<Node>,
     /// From the genesis to the head, so that a record's place is its `n`. A view of the session shares it.
     line: Arc<Vec<Arc<Proven<Record>>>>,
-    /// Ascending. The genesis names them, and every owner and grantor becomes one.
+    /// Ascending. The genesis names them, and every owner becomes one.
     members: Arc<Vec<DeviceId>>,
+    /// Ascending: whom any record names as grantor.
+    grantors: Arc<Vec<DeviceId>>,
 }
 
 /// The records say all; the rest of a chain follows from them.
@@ -67,8 +69,9 @@ impl Chain {
             head,
             line: Arc::new(alloc::vec![record.clone()]),
             members: Arc::default(),
+            grantors: Arc::default(),
         };
-        chain.count_members(record.body());
+        chain.count(record.body());
         Ok(chain)
     }
 
@@ -103,7 +106,7 @@ impl Chain {
         let opener = if record.body().kind == Kind::Takeover.number() { id } else { parent.opener };
         let node = Arc::new(Node { record: Arc::new(record), opener });
         let higher = node.rank() > self.head.rank() || !rules.keeps(Clause::HO_HEAD_1);
-        self.count_members(node.record.body());
+        self.count(node.record.body());
         self.nodes.insert(id, node.clone());
         if higher {
             self.lead(node);
@@ -125,14 +128,11 @@ impl Chain {
         self.head = head;
     }
 
-    /// Those whom a record makes members.
-    fn count_members(&mut self, record: &Record) {
+    /// Those whom a record makes members, or grantors.
+    fn count(&mut self, record: &Record) {
         let listed = record.genesis.iter().flat_map(|genesis| genesis.members.iter());
-        for device in [&record.owner, &record.grantor].into_iter().chain(listed).filter(|device| !device.is_zero()) {
-            if let Err(place) = self.members.binary_search(device) {
-                Arc::make_mut(&mut self.members).insert(place, *device);
-            }
-        }
+        listed.chain([&record.owner]).for_each(|device| note(&mut self.members, device));
+        note(&mut self.grantors, &record.grantor);
     }
 
     /// Whether [`Chain::admit`] would take the record in.
@@ -178,15 +178,62 @@ impl Chain {
         self.line.get(place).filter(|record| record.id() == *id).map(|_| place)
     }
 
+    /// The records behind `from` up to the head, as [`Chain::suffix`] gives them, in pages of at most so many bytes and
+    /// MAX_RECORDS records; one page at least.
+    pub fn pages(&self, from: &Hash, room: usize) -> Vec<Vec<Signed<Record>>> {
+        let mut pages: Vec<Vec<_>> = alloc::vec![Vec::new()];
+        let mut size = 0;
+        for record in self.suffix(from) {
+            let len = record.signed().body_bytes().len() + 66;
+            size += len;
+            if size > room || pages.last().is_some_and(|page| page.len() == MAX_RECORDS) {
+                pages.push(Vec::new());
+                size = len;
+            }
+            if let Some(page) = pages.last_mut() {
+                page.push(record.signed().clone());
+            }
+        }
+        pages
+    }
+
+    /// Whether one record that is known is higher than another that is.
+    pub fn is_above(&self, high: &Hash, low: &Hash) -> bool {
+        match (self.nodes.get(high), self.nodes.get(low)) {
+            (Some(high), Some(low)) => high.rank() > low.rank(),
+            _ => false,
+        }
+    }
+
+    /// The record of those from the head back to `id` that follows `id`; none if `id` is the head or no ancestor of it.
+    pub fn next_to_head(&self, id: &Hash) -> Option<&Proven<Record>> {
+        self.place(id).and_then(|place| self.line.get(place + 1)).map(|record| &**record)
+    }
+
+    /// The tenure of the head's grantor: what the newest delegate by another hand names. None if no service was
+    /// delegated to.
+    pub fn tenure(&self) -> Option<Hash> {
+        let grantor = self.head().body().grantor;
+        let named = |record: &&Record| {
+            record.kind == Kind::Delegate.number() && record.grantor == grantor && record.signer != grantor
+        };
+        self.line.iter().rev().map(|record| record.body()).find(named).map(|record| record.roster)
+    }
+
     /// Whether a record that is known follows `id` and is signed by its grantor: proof that its owner has it.
     pub fn continued(&self, id: &Hash) -> bool {
         let Some(parent) = self.get(id) else { return false };
         self.children(id).any(|child| child.body().signer == parent.body().grantor)
     }
 
-    /// The session's members.
+    /// The session's members: the genesis names them, and every owner becomes one.
     pub fn is_member(&self, device: &DeviceId) -> bool {
         self.members.binary_search(device).is_ok()
+    }
+
+    /// Whether a record names this device as grantor: it may know the chain, whether it is a member or not.
+    pub fn is_grantor(&self, device: &DeviceId) -> bool {
+        self.grantors.binary_search(device).is_ok()
     }
 
     /// Every member, ascending.
@@ -221,7 +268,8 @@ impl Chain {
         match kind {
             Kind::Takeover => {
                 let own = record.owner == record.signer && record.grantor == record.signer;
-                rules.ensure(Clause::HO_CHAIN_5, own && self.is_member(&record.signer), Code::HO_CHAIN)?;
+                let fits = own && self.is_member(&record.signer) || is_by_lease(parent, record);
+                rules.ensure(Clause::HO_CHAIN_5, fits, Code::HO_CHAIN)?;
             }
             _ => rules.ensure(Clause::HO_CHAIN_2, record.signer == parent.grantor, Code::HO_CHAIN)?,
         }
@@ -234,6 +282,22 @@ impl Node {
     fn rank(&self) -> (u64, Hash, u64, Reverse<Hash>) {
         (self.record.body().term, self.opener, self.record.body().n, Reverse(self.record.id()))
     }
+}
+
+/// Puts a device into its place in an ascending list. Zero is none.
+fn note(list: &mut Arc<Vec<DeviceId>>, device: &DeviceId) {
+    if let Err(place) = list.binary_search(device)
+        && !device.is_zero()
+    {
+        Arc::make_mut(list).insert(place, *device);
+    }
+}
+
+/// Whether a takeover is one by which a grantor that isn't the owner makes another device the owner.
+fn is_by_lease(parent: &Record, record: &Record) -> bool {
+    let service = record.signer == parent.grantor && parent.grantor != parent.owner;
+    let other = !record.owner.is_zero() && record.owner != parent.owner && record.owner != record.signer;
+    service && other && (record.grantor == record.signer || record.grantor == record.owner)
 }
 
 fn check_genesis(rules: Rules, record: &Record) -> Result<(), Violation> {

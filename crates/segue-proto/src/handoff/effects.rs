@@ -60,6 +60,8 @@ pub struct Effects {
     pub fetch: Option<(DeviceId, Announced)>,
     /// The fetch that runs is no longer wanted.
     pub stop_fetch: bool,
+    /// This device waits until it holds what the owner left.
+    pub owed: bool,
 }
 
 /// A message to a device.

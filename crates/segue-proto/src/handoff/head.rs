@@ -29,13 +29,16 @@ impl<H: Holdings> Session<H> {
             }
         }
         self.settle_by(ctx, theirs, ack);
+        if let Some(theirs) = theirs.filter(|_| !more) {
+            self.watch_grantor(ctx, from, theirs);
+        }
         if self.head().id() != before.id() {
             self.on_new_head(ctx, &before, was, granted);
         }
         let Some(theirs) = theirs.filter(|_| !more) else { return };
         let told = self.peer_heads.insert(from, theirs) == Some(theirs);
         let lower = theirs != self.head().id() && self.chain.get(&theirs).is_some();
-        if lower && !told && self.may_read(ctx, &from) && ctx.rules.keeps(Clause::HO_HEAD_2) {
+        if lower && !told && self.may_know(ctx, &from) && ctx.rules.keeps(Clause::HO_HEAD_2) {
             self.send_head(ctx, from, &theirs, None);
         }
     }
@@ -47,7 +50,7 @@ impl<H: Holdings> Session<H> {
         }
         self.peer_heads.insert(from, have.head);
         self.send_head_if_lacking(ctx, from);
-        let primary = self.role(ctx.rules) == SessionRole::Primary;
+        let primary = self.role(ctx.rules) == SessionRole::Primary && self.may_read(ctx, &from);
         if !primary || self.send_announcement(ctx, from).is_err() {
             let nothing = self.have(0, None);
             ctx.send(from, nothing);
@@ -57,7 +60,8 @@ impl<H: Holdings> Session<H> {
     /// The head that a peer says it has: it is told what it lacks, or asked for what this device lacks.
     pub fn on_peer_head(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, have: &Have) {
         let told = self.peer_heads.insert(from, have.head) == Some(have.head);
-        if have.head == self.head().id() || told || !self.may_read(ctx, &from) {
+        self.watch_grantor(ctx, from, have.head);
+        if have.head == self.head().id() || told || !self.may_know(ctx, &from) {
             return;
         }
         if self.chain.get(&have.head).is_some() {
@@ -91,6 +95,8 @@ impl<H: Holdings> Session<H> {
     /// handing over what the new head passes by.
     fn lost_ownership(&self, before: &Proven<Record>, was: SessionRole, granted: Option<Hash>) -> Option<Hash> {
         match (was, granted) {
+            // It left its FINAL to the grantor, and the new head stands on that.
+            (SessionRole::Releasing, None) if self.released_under(&before.id()) => None,
             (SessionRole::Primary, _) | (SessionRole::Releasing, None) => Some(before.id()),
             (SessionRole::Releasing, Some(grant)) if !self.chain.leads_to_head(&grant) => Some(before.body().parent),
             _ => None,
@@ -104,6 +110,7 @@ impl<H: Holdings> Session<H> {
         let lost = self.lost_ownership(before, was, granted).filter(|_| self.role(Rules::ALL) != SessionRole::Primary);
         self.source_fenced(ctx);
         self.target_overtaken(ctx);
+        self.delegate_overtaken(ctx);
         if let Some(record) = lost {
             let (writes, copies) = match ctx.rules.keeps(Clause::HO_WRITE_2) {
                 true => self.holdings.copy_aside(&record),

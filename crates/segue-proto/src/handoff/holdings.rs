@@ -23,6 +23,11 @@ pub trait Holdings {
     fn holds(&mut self, manifest: &Hash) -> bool;
     /// What a FINAL would say to a target that holds `have`; none if that doesn't suffice.
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release>;
+    /// What a FINAL would say of the data as it stands now, without inline ops.
+    fn standing(&mut self) -> Option<Release>;
+    /// Whether the exclusive parts are those of a FINAL, and no content is missing of what this device knows of. Of
+    /// whoever can't tell the exclusive parts apart, the whole root.
+    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>) -> bool;
     /// Whether, after a write of `len` bytes into an exclusive part, what a target lacks that holds `manifest` still goes
     /// inline in its GRANT.
     fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool;

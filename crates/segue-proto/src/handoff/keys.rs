@@ -13,6 +13,8 @@ pub const ACTOR: u8 = b'a';
 pub const NAME: u8 = b'n';
 /// The GRANT that waits for its acknowledgement: the payload of its frame.
 pub const GRANT: u8 = b'g';
+/// The FREEZE that goes to the grantor until the head changes: the payload of its frame.
+pub const FROZEN: u8 = b'z';
 /// The own WANT that the newest grant to this device answers.
 pub const CLAIM: u8 = b'w';
 /// There while the store's continuity isn't proven.

@@ -46,12 +46,13 @@ impl<H: Holdings> Session<H> {
 
     /// Withdraws the WANTs of lapsed wishes. What their source answers, by HO-CANCEL-2, decides.
     pub(super) fn withdraw_lapsed(&self, ctx: &mut Ctx<'_>, from: DeviceId) {
-        if ctx.generation_with(&from).is_none_or(|generation| generation < Generation::V1_7) {
+        let to = self.way(ctx.rules, from);
+        if ctx.generation_with(&to).is_none_or(|generation| generation < Generation::V1_7) {
             return;
         }
         let (session, code) = (self.id(), Code::HO_TIMEOUT.into());
         for sent in self.lapsed.iter().filter(|lapsed| lapsed.from == from).flat_map(|lapsed| &lapsed.wants) {
-            ctx.send(from, Cancel { session, subject: sent.want, code, ext: Exts::empty() });
+            ctx.send(to, Cancel { session, subject: sent.want, code, ext: Exts::empty() });
         }
     }
 

@@ -4,6 +4,7 @@
 //! links, and takes and gives proven objects, so that the model runs the same code without signatures.
 
 mod chain;
+mod delegate;
 mod effects;
 mod head;
 mod holdings;
@@ -20,6 +21,7 @@ mod wants;
 
 pub use crate::fresh::Fresh;
 pub use chain::{Admitted, Chain};
+pub use delegate::ProvenCas;
 pub use effects::{Ctx, Effects, Hold, Outgoing, Peer, SignFor};
 pub use holdings::{Holdings, Inline, Release};
 pub use session::{Actor, ProvenAck, Session, SessionRole};

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::chain::Chain;
+use super::delegate::Delegate;
 use super::effects::{Ctx, Effects, Hold, SignFor};
 use super::holdings::Holdings;
 use super::keys;
@@ -21,8 +22,7 @@ use crate::event::{Event, HandoffId};
 use crate::limits::MAX_FRAME;
 use crate::wire::codec::encode;
 use crate::wire::{
-    Ack, ActorId, Announced, DeviceId, Exts, Hash, Have, Head, Kind, List, Nonce, Proven, Record, SessionId, Sig,
-    Signed, Want,
+    Ack, ActorId, Announced, DeviceId, Exts, Hash, Have, Head, Kind, List, Nonce, Proven, Record, SessionId, Sig, Want,
 };
 
 /// What this device is in a session.
@@ -55,6 +55,7 @@ pub struct Session<H> {
     pub(super) kept: bool,
     pub(super) source: Source,
     pub(super) target: Target,
+    pub(super) delegate: Delegate,
     pub(super) lapsed: Vec<Lapsed>,
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
     /// A write that waits for a target.
@@ -103,6 +104,7 @@ impl<H: Holdings> Session<H> {
             kept: false,
             source: Source::default(),
             target: Target::default(),
+            delegate: Delegate::default(),
             lapsed: Vec::new(),
             wants: BTreeMap::new(),
             waiting: None,
@@ -160,7 +162,7 @@ impl<H: Holdings> Session<H> {
         }
         if self.head().body().kind == Kind::Close.number() {
             SessionRole::Closed
-        } else if self.source.is_signing() || self.source.granted().is_some() {
+        } else if self.source.is_signing() || self.source.granted().is_some() || self.is_frozen(rules) {
             SessionRole::Releasing
         } else if self.owner() != Some(self.me) {
             SessionRole::Secondary
@@ -169,6 +171,11 @@ impl<H: Holdings> Session<H> {
         } else {
             SessionRole::RolledBack
         }
+    }
+
+    /// Whether this device left its FINAL to the grantor, and so writes no more (SERVICE-FREEZE-1).
+    fn is_frozen(&self, rules: Rules) -> bool {
+        self.delegate.is_frozen(&self.head().id()) && rules.keeps(Clause::SERVICE_FREEZE_1)
     }
 
     /// Whether `record` makes this device the owner by a WANT, a genesis or a takeover of its present actor.
@@ -183,9 +190,9 @@ impl<H: Holdings> Session<H> {
         own_actor || claim || !rules.keeps(Clause::HO_STORE_1)
     }
 
-    /// The target of a GRANT that waits for its acknowledgement.
+    /// The target of a GRANT that waits for its acknowledgement, or for which the session is frozen.
     pub fn pending(&self) -> Option<DeviceId> {
-        self.source.granted()
+        self.source.granted().or_else(|| self.delegate.frozen_for(&self.head().id()))
     }
 
     /// The GRANT that waits for its acknowledgement: the handoff that it belongs to, its target and its record.
@@ -197,7 +204,9 @@ impl<H: Holdings> Session<H> {
     pub(super) fn require_primary(&self, rules: Rules) -> Result<(), UsageError> {
         match self.role(rules) {
             SessionRole::Primary => Ok(()),
-            SessionRole::Releasing if self.source.is_signing() => Err(UsageError::Busy),
+            SessionRole::Releasing if self.source.is_signing() || self.owner() == Some(self.me) => {
+                Err(UsageError::Busy)
+            }
             SessionRole::Releasing | SessionRole::Secondary => Err(UsageError::NotOwner(self.owner())),
             SessionRole::RolledBack => Err(UsageError::RolledBack),
             SessionRole::Closed => Err(UsageError::Closed),
@@ -224,7 +233,8 @@ impl<H: Holdings> Session<H> {
     /// Whether a device may learn of the session: a member, one that the application vouches for, or one that the
     /// user chose to hand it to.
     pub fn may_read(&self, ctx: &Ctx<'_>, device: &DeviceId) -> bool {
-        ctx.peer(device).is_some_and(|peer| peer.trusted) || self.is_reader(device)
+        let looks = self.chain.is_grantor(device) && !ctx.rules.keeps(Clause::SERVICE_LOOK_1);
+        ctx.peer(device).is_some_and(|peer| peer.trusted) || self.is_reader(device) || looks
     }
 
     /// Whether the session itself lets a device learn of it: a member, or one that the user chose to hand it to.
@@ -234,19 +244,23 @@ impl<H: Holdings> Session<H> {
 
     /// Whether the answer to this request of this device is waited for.
     pub fn awaits(&self, from: DeviceId, req: u32) -> bool {
-        self.source.awaits(from, req) || self.target.awaits(from, req)
+        self.source.awaits(self.grantor(), from, req)
+            || self.target_awaits(from, req)
+            || self.delegate.awaits(from, req)
     }
 
     /// An error in answer to a request.
     pub fn on_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: crate::Code) {
         self.on_offer_refused(ctx, from, req, code);
         self.on_request_refused(ctx, from, req, code);
+        self.on_custody_refused(ctx, from, req, code);
     }
 
     /// A signature that was asked for.
     pub fn on_signed(&mut self, ctx: &mut Ctx<'_>, purpose: SignFor, sig: Sig) {
         match purpose {
             SignFor::Offer(id) => self.on_offer_signed(ctx, id, sig),
+            SignFor::Final(id) if self.on_frost_signed(ctx, id, sig) => {}
             SignFor::Record(_) | SignFor::Final(_) => self.on_release_signed(ctx, purpose, sig),
             SignFor::Want(id) => self.on_want_signed(ctx, id, sig),
             SignFor::Ack(record) => self.on_ack_signed(ctx, record, sig),
@@ -257,18 +271,20 @@ impl<H: Holdings> Session<H> {
     pub fn on_peer(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
         self.peer_heads.remove(&peer);
         self.resend_to(ctx, peer);
-        self.withdraw_lapsed(ctx, peer);
+        self.withdraw_lapsed(ctx, self.owned_by(peer));
         self.ask_again(ctx, peer);
-        if self.kept && self.may_read(ctx, &peer) && ctx.rules.keeps(Clause::HO_HEAD_7) {
+        if self.kept && self.may_know(ctx, &peer) && ctx.rules.keeps(Clause::HO_HEAD_7) {
             let have = self.have(0, None);
             ctx.promise(peer, Hold::Durable, have);
         }
+        self.delegate_on_peer(ctx, peer);
     }
 
     /// Time passes.
     pub fn on_timeout(&mut self, ctx: &mut Ctx<'_>) {
         self.source_timeout(ctx);
         self.target_timeout(ctx);
+        self.delegate_timeout(ctx);
         let now = ctx.now;
         let gone: Vec<_> =
             self.wants.iter().filter(|(_, want)| want.expires <= now).map(|(device, _)| *device).collect();
@@ -280,7 +296,8 @@ impl<H: Holdings> Session<H> {
     /// When time matters next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let wants = self.wants.values().map(|want| want.expires).min();
-        [self.source.next_timeout(), self.target.next_timeout(), wants, self.next_resume()].into_iter().flatten().min()
+        let own = [self.source.next_timeout(), self.target.next_timeout(), self.delegate.next_timeout()];
+        own.into_iter().chain([wants, self.next_resume()]).flatten().min()
     }
 
     /// Whether nothing here waits for anything, so that a session that isn't kept may be forgotten.
@@ -332,30 +349,21 @@ impl<H: Holdings> Session<H> {
         if let Some(rival) = admitted.rival.filter(|_| ctx.rules.keeps(Clause::HO_EQUIV_1)) {
             ctx.event(Event::Equivocation { session: self.id(), key: signer, records: [rival.min(id), rival.max(id)] });
         }
+        if admitted.new {
+            self.watch_signer(ctx, &id);
+        }
         Ok(admitted.head)
     }
 
     /// Sends the chain behind `from` to a peer, in as many frames as it takes (HO-HEAD-2).
     pub(super) fn send_head(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, from: &Hash, ack: Option<Ack>) {
         let hold = Hold::by(ctx.rules.keeps(Clause::HO_HEAD_4));
-        let mut page: Vec<Signed<Record>> = Vec::new();
-        let mut size = 0;
-        let mut pages = Vec::new();
-        let mut suffix = self.chain.suffix(from).to_vec();
+        // Room is left for the frame's own fields, the acknowledgement among them.
+        let mut pages = self.chain.pages(from, MAX_FRAME - 512);
         if !ctx.rules.keeps(Clause::HO_HEAD_5) {
-            suffix.reverse();
+            pages.iter_mut().for_each(|page| page.reverse());
+            pages.reverse();
         }
-        for record in suffix {
-            let len = record.signed().body_bytes().len() + 66;
-            // Leave room for the frame's own fields, the acknowledgement among them.
-            if size + len > MAX_FRAME - 512 || page.len() == crate::limits::MAX_RECORDS {
-                pages.push(core::mem::take(&mut page));
-                size = 0;
-            }
-            size += len;
-            page.push(record.signed().clone());
-        }
-        pages.push(page);
         let last = pages.len() - 1;
         for (at, records) in pages.into_iter().enumerate() {
             let head = Head {
@@ -383,11 +391,15 @@ impl<H: Holdings> Session<H> {
         if !ctx.rules.keeps(Clause::HO_HEAD_6) {
             return;
         }
-        let peers: Vec<_> =
-            ctx.peers.keys().copied().filter(|peer| Some(*peer) != but && self.chain.is_member(peer)).collect();
+        let peers: Vec<_> = ctx.peers.keys().copied().filter(|peer| Some(*peer) != but && self.is_told(peer)).collect();
         for peer in peers {
             self.send_head_if_lacking(ctx, peer);
         }
+    }
+
+    /// Whether a linked device is told of a new head: a member, or a grantor that was.
+    fn is_told(&self, device: &DeviceId) -> bool {
+        self.chain.is_member(device) || self.chain.is_grantor(device)
     }
 
     /// Announces what can be fetched here.

@@ -159,8 +159,8 @@ impl Source {
         }
     }
 
-    pub(super) fn awaits(&self, from: DeviceId, req: u32) -> bool {
-        matches!(&self.0, State::Offering(offering) if offering.to == from && offering.req == req)
+    pub(super) fn awaits(&self, grantor: Option<DeviceId>, from: DeviceId, req: u32) -> bool {
+        matches!(&self.0, State::Offering(offering) if grantor.unwrap_or(offering.to) == from && offering.req == req)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -205,7 +205,8 @@ impl<H: Holdings> Session<H> {
                 self.withdraw_offer(ctx, Code::HO_CANCELLED);
                 Ok(())
             }
-            _ => self.cancel_target(ctx).then_some(()).ok_or(UsageError::Busy),
+            // What was left to a grantor it may have given away.
+            _ => (!self.thaw(ctx) && self.cancel_target(ctx)).then_some(()).ok_or(UsageError::Busy),
         }
     }
 
@@ -220,7 +221,7 @@ impl<H: Holdings> Session<H> {
         if self.source.is_signing() {
             return Err(UsageError::Busy);
         }
-        let primary = self.source.granted().is_none() && self.require_primary(ctx.rules).is_ok();
+        let primary = self.source.granted().is_none() && self.require_grantor(ctx.rules).is_ok();
         if primary && ctx.rules.keeps(Clause::HO_TAKE_1) {
             return Err(UsageError::AlreadyOwner);
         }
@@ -245,7 +246,7 @@ impl<H: Holdings> Session<H> {
 
     /// Ends the session (HO-CLOSE-1).
     pub fn close(&mut self, ctx: &mut Ctx<'_>) -> Result<(), UsageError> {
-        self.require_primary(ctx.rules)?;
+        self.require_grantor(ctx.rules)?;
         self.withdraw_offer(ctx, Code::HO_CLOSED);
         let mut record = self.next_record(Kind::Close, DeviceId::ZERO);
         if !ctx.rules.keeps(Clause::HO_CLOSE_1) {
@@ -264,11 +265,11 @@ impl<H: Holdings> Session<H> {
             return self.on_target_declined(ctx, from, no);
         };
         let named = self.source.offer_id() == Some(no.subject);
-        if offering.to == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
-            let (id, session) = (offering.id, self.id());
+        if self.door(offering.to) == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
+            let (id, peer, session) = (offering.id, offering.to, self.id());
             self.source.0 = State::Resting;
             let (result, reason) = (Err(declined(no.code)), no.reason);
-            ctx.event(Event::HandoffResolved { id, session, peer: from, result, reason });
+            ctx.event(Event::HandoffResolved { id, session, peer, result, reason });
         }
     }
 
@@ -276,12 +277,12 @@ impl<H: Holdings> Session<H> {
     pub fn on_offer_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
         let session = self.id();
         let State::Offering(offering) = &self.source.0 else { return };
-        if offering.to != from || offering.req != req {
+        if self.door(offering.to) != from || offering.req != req {
             return;
         }
-        let id = offering.id;
+        let (id, to) = (offering.id, offering.to);
         self.source.0 = State::Resting;
-        ctx.resolve(id, session, from, Err(code));
+        ctx.resolve(id, session, to, Err(code));
     }
 
     /// The GRANT is acknowledged: this device holds nothing any more.
@@ -344,8 +345,8 @@ impl<H: Holdings> Session<H> {
 
     /// Whatever waits for this peer's link.
     pub(super) fn resend_to(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
-        match &mut self.source.0 {
-            State::Offering(offering) if offering.to == peer => self.invite(ctx),
+        match &self.source.0 {
+            State::Offering(offering) if self.door(offering.to) == peer => self.invite(ctx),
             State::Granted(granted) if granted.to == peer && ctx.rules.keeps(Clause::HO_GRANT_8) => {
                 let message = granted.grant.clone();
                 ctx.promise(peer, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), message);
@@ -440,7 +441,7 @@ impl<H: Holdings> Session<H> {
     fn invite(&mut self, ctx: &mut Ctx<'_>) {
         let State::Offering(offering) = &self.source.0 else { return };
         let (to, id) = (offering.to, offering.id);
-        let Some(peer) = ctx.peer(&to) else { return };
+        let Some(peer) = ctx.peer(&self.door(to)) else { return };
         let heard = ctx.now.since(peer.heard) <= HEARD;
         let standing = self.wants.get(&to).is_some_and(|live| live.expires > ctx.now);
         if standing && heard && self.try_grant(ctx, to) {
@@ -462,14 +463,15 @@ impl<H: Holdings> Session<H> {
     fn offer(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<(), Code> {
         let (session, parent) = (self.id(), self.head().id());
         let name = Text::new(self.name.clone()).unwrap_or_default();
+        let door = self.door(to);
         let State::Offering(offering) = &mut self.source.0 else { return Ok(()) };
         match &offering.offer {
             Some(OfferState::Asked(_)) => {}
             Some(OfferState::Made(offer)) => {
                 offering.req = ctx.fresh.request();
                 let message = OfferMsg { req: offering.req, offer: offer.signed().clone(), ext: Exts::empty() };
-                self.send_head_if_lacking(ctx, to);
-                ctx.promise(to, Hold::Durable, message);
+                self.send_head_if_lacking(ctx, door);
+                ctx.promise(door, Hold::Durable, message);
             }
             None => {
                 let data = self.holdings.announce()?;
@@ -492,16 +494,24 @@ impl<H: Holdings> Session<H> {
         Ok(())
     }
 
-    fn withdraw_offer(&mut self, ctx: &mut Ctx<'_>, code: Code) {
+    pub(super) fn withdraw_offer(&mut self, ctx: &mut Ctx<'_>, code: Code) {
         let session = self.id();
         let offer = self.source.offer_id();
         let State::Offering(offering) = &self.source.0 else { return };
         let (id, to) = (offering.id, offering.to);
         if let Some(subject) = offer.filter(|_| ctx.rules.keeps(Clause::HO_OFFER_3)) {
-            ctx.send(to, Cancel { session, subject, code: code.into(), ext: Exts::empty() });
+            ctx.send(self.door(to), Cancel { session, subject, code: code.into(), ext: Exts::empty() });
         }
         self.source.0 = State::Resting;
         ctx.resolve(id, session, to, Err(code));
+    }
+
+    /// The handoff to a device that the user started and nothing came of yet, which goes on elsewhere.
+    pub(super) fn take_offering(&mut self, to: &DeviceId) -> Option<(HandoffId, Instant)> {
+        let State::Offering(offering) = &self.source.0 else { return None };
+        let found = (offering.to == *to).then_some((offering.id, offering.deadline))?;
+        self.source.0 = State::Resting;
+        Some(found)
     }
 
     /// Grants a live WANT if its data suffices; else says what to fetch. True if the record is being signed.
@@ -518,6 +528,9 @@ impl<H: Holdings> Session<H> {
                 ctx.refuse(to, live.req, self.id(), Code::HO_UNKNOWN_SESSION);
             }
             return false;
+        }
+        if self.grantor().is_some() {
+            return self.freeze(ctx, to);
         }
         let release = self.holdings.release(ctx.rules, live.want.body().have.get());
         let Some(Release { root, exclusive, manifest, manifest_len, inline }) = release else {
@@ -548,6 +561,11 @@ impl<H: Holdings> Session<H> {
         let pledge = Pledge { id, deadline, req: live.req, want: live.want, end, end_sig: None, inline };
         self.seal(ctx, record, Some(pledge));
         true
+    }
+
+    /// Asks for the signature of a record that is no grant.
+    pub(super) fn seal_alone(&mut self, ctx: &mut Ctx<'_>, record: Record) {
+        self.seal(ctx, record, None);
     }
 
     /// From here on nothing is written under the parent: the signatures are asked for.
@@ -618,19 +636,21 @@ impl<H: Holdings> Session<H> {
     fn sealed_alone(&mut self, ctx: &mut Ctx<'_>, id: Hash) {
         ctx.fx.writes.push(keys::delete(self.id(), keys::GRANT, &[]));
         self.head_event(ctx);
-        if self.owner() == Some(self.me) {
+        if self.head().body().kind == Kind::Takeover.number() {
             ctx.event(Event::Activated { session: self.id(), record: id });
         }
+        self.delegated(ctx);
         if self.head().body().kind == Kind::Close.number() {
             ctx.event_when_durable(Event::Closed { session: self.id() });
         }
         self.source_fenced(ctx);
         self.target_overtaken(ctx);
         self.tell_members(ctx, None);
+        self.delegate_overtaken(ctx);
     }
 
     /// The record that would follow the head.
-    fn next_record(&self, kind: Kind, owner: DeviceId) -> Record {
+    pub(super) fn next_record(&self, kind: Kind, owner: DeviceId) -> Record {
         let head = self.head();
         Record {
             kind: kind.number(),

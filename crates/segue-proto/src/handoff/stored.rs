@@ -13,7 +13,7 @@ use crate::clause::Rules;
 use crate::clock::Instant;
 use crate::event::HandoffId;
 use crate::wire::codec::decode;
-use crate::wire::{DeviceId, Grant, Nonce, Proven, Record, Signed, SignedBody, Want};
+use crate::wire::{DeviceId, Freeze, Grant, Nonce, Proven, Record, Signed, SignedBody, Want};
 
 /// The journal's entries of one session.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,7 @@ pub struct Stored {
     actor: Option<Nonce>,
     records: Vec<Vec<u8>>,
     grant: Option<Vec<u8>>,
+    frozen: Option<Vec<u8>>,
     claim: Option<Vec<u8>>,
     unproven: bool,
     /// What the session's data is made of: letter, rest of the key, value.
@@ -38,6 +39,7 @@ impl Stored {
             keys::ACTOR => self.actor = Some(Nonce::new(*value.first_chunk()?)),
             keys::RECORD => self.records.push(value),
             keys::GRANT => self.grant = Some(value),
+            keys::FROZEN => self.frozen = Some(value),
             keys::CLAIM => self.claim = Some(value),
             keys::UNPROVEN => self.unproven = true,
             _ => self.data.push((letter, rest.to_vec(), value)),
@@ -69,6 +71,10 @@ impl Stored {
         if let Some(grant) = self.grant {
             let grant: Grant = decode(Rules::ALL, &grant).map_err(|why| format!("the GRANT: {why}"))?;
             session.restore_grant(now, handoff, grant);
+        }
+        if let Some(freeze) = self.frozen {
+            let freeze: Freeze = decode(Rules::ALL, &freeze).map_err(|why| format!("the FREEZE: {why}"))?;
+            session.restore_freeze(now, handoff, &freeze).map_err(|why| format!("the FREEZE: {why}"))?;
         }
         if self.unproven {
             session.distrust_store();

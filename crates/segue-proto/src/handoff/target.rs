@@ -10,13 +10,14 @@
 //!
 //! A GRANT is judged by what it holds alone, so it may arrive in any state. Only this file assigns the machine's state.
 
+mod via;
+
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::{Holdings, Inline};
-use super::keys;
 use super::lapsed::{Sent, note_sent};
 use super::reason;
 use super::session::Session;
@@ -27,12 +28,12 @@ use crate::errors::UsageError;
 use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
 use crate::limits::MAX_TTL;
-use crate::wire::codec::encode;
 use crate::wire::{
-    Ack, Announced, Cancel, Decline, DeviceId, Exts, Final, Hash, Have, List, Offer, Proven, Record, Sig, Want,
+    Ack, Announced, Cancel, Decline, DeviceId, Exts, Final, Hash, Have, Held, List, Offer, Proven, Record, Sig, Want,
     WantMode, WantMsg,
 };
 use crate::{Code, Violation};
+use via::Owed;
 
 /// What this device does to become the owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,6 +63,8 @@ struct Seeking {
     /// The WANTs that left under the head: a GRANT may answer any of them.
     sent: Vec<Sent>,
     step: Step,
+    /// What the grantor said that the owner left, while this device waits for it to be here.
+    end: Option<Owed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,8 +94,12 @@ pub struct ProvenGrant {
 }
 
 impl Target {
-    pub(super) fn awaits(&self, from: DeviceId, req: u32) -> bool {
-        matches!(&self.0, State::Seeking(seeking) if seeking.from == from && seeking.sent.iter().any(|sent| sent.req == req))
+    /// The owner whose session is wanted.
+    fn seeks(&self) -> Option<DeviceId> {
+        match &self.0 {
+            State::Seeking(seeking) => Some(seeking.from),
+            _ => None,
+        }
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -108,6 +115,7 @@ impl Target {
 impl<H: Holdings> Session<H> {
     /// Asks `from` to hand the session over.
     pub fn request(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, timeout: u64) -> Result<HandoffId, UsageError> {
+        let from = self.owned_by(from);
         self.may_seek(ctx, from)?;
         let id = ctx.fresh.handoff();
         self.seek(ctx, Some(id), from, timeout, WantMode::Pull, None);
@@ -118,14 +126,20 @@ impl<H: Holdings> Session<H> {
     pub fn request_goes_on(&mut self, ctx: &mut Ctx<'_>, id: HandoffId, from: DeviceId, timeout: u64) {
         self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
+        let (told, from) = (from, self.owned_by(from));
         let (deadline, mode) = (ctx.now.after(timeout), WantMode::Pull);
         let (sent, step) = (Vec::new(), Step::Asking { req: 0 });
-        let seeking = Seeking { id: Some(id), from, deadline, mode, offer: None, told: None, lacks: None, sent, step };
+        let seeking =
+            Seeking { id: Some(id), from, deadline, mode, offer: None, told: None, lacks: None, sent, step, end: None };
         self.target.0 = State::Seeking(Box::new(seeking));
+        if told != from {
+            self.ask_again(ctx, told);
+        }
     }
 
     /// Consents to being handed the session by `from` without being asked, for `ttl` microseconds.
     pub fn consent(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, ttl: u64) -> Result<(), UsageError> {
+        let from = self.owned_by(from);
         self.may_seek(ctx, from)?;
         self.seek(ctx, None, from, ttl.min(MAX_TTL), WantMode::Standing, None);
         Ok(())
@@ -150,7 +164,7 @@ impl<H: Holdings> Session<H> {
         if offer.id() != token {
             return false;
         }
-        let to = offer.body().source;
+        let to = self.way(ctx.rules, offer.body().source);
         self.target.0 = State::Resting;
         let ext = reason::write(ctx.rules, reason);
         ctx.send(to, Decline { session: self.id(), subject: token, code: Code::HO_DECLINED.into(), ext });
@@ -171,7 +185,7 @@ impl<H: Holdings> Session<H> {
             return;
         }
         self.peer_heads.insert(from, offer.body().parent);
-        let token = offer.id();
+        let (token, from) = (offer.id(), offer.body().source);
         match &mut self.target.0 {
             // The same OFFER again, after a reconnect.
             State::Invited(known, _) if known.id() == token => return,
@@ -206,11 +220,11 @@ impl<H: Holdings> Session<H> {
             return;
         }
         match &self.target.0 {
-            State::Invited(offer, _) if offer.id() == subject && offer.body().source == from => {
+            State::Invited(offer, _) if offer.id() == subject && self.way(ctx.rules, offer.body().source) == from => {
                 self.target.0 = State::Resting;
                 ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
             }
-            State::Seeking(seeking) if seeking.offer == Some(subject) && seeking.from == from => {
+            State::Seeking(it) if it.offer == Some(subject) && self.way(ctx.rules, it.from) == from => {
                 self.give_up(ctx, Code::HO_CANCELLED);
             }
             _ => {}
@@ -221,6 +235,11 @@ impl<H: Holdings> Session<H> {
     pub fn on_announcement(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, have: &Have) {
         let same = have.head == self.head().id();
         let owns = self.owner() == Some(from) && same;
+        if let Some(data) = have.data.get().filter(|_| same && self.grantor() == Some(from)) {
+            // The owner froze, and this link has no FREEZE.
+            return self
+                .on_owed(ctx, Owed { root: data.root, manifest: data.manifest, exclusive: None, wanted: false });
+        }
         let Some(data) = have.data.get() else {
             let asked =
                 matches!(&self.target.0, State::Seeking(s) if s.from == from && matches!(s.step, Step::Asking { .. }));
@@ -245,19 +264,22 @@ impl<H: Holdings> Session<H> {
     /// DECLINE of the own WANT.
     pub(super) fn on_target_declined(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, no: Declined) {
         let Declined { subject, code, reason } = no;
-        self.lapsed_refused(ctx, from, |sent| sent.want == subject);
+        let owner = self.owned_by(from);
+        self.lapsed_refused(ctx, owner, |sent| sent.want == subject);
         let State::Seeking(seeking) = &self.target.0 else { return };
         let named = matches!(seeking.step, Step::Wanting { want, .. } if want == subject);
-        if seeking.from == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
+        if self.way(ctx.rules, seeking.from) == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
             self.give_up_with(ctx, declined(code), reason);
         }
     }
 
     /// An error in answer to the own HAVE or WANT.
     pub fn on_request_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
-        self.lapsed_refused(ctx, from, |sent| sent.req == req);
+        let owner = self.owned_by(from);
+        self.lapsed_refused(ctx, owner, |sent| sent.req == req);
+        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        if seeking.from != from {
+        if way != Some(from) && seeking.from != from {
             return;
         }
         seeking.sent.retain(|sent| sent.req != req);
@@ -299,12 +321,7 @@ impl<H: Holdings> Session<H> {
         }
         let writes = self.holdings.adopt(grant.end.body(), &grant.inline, source);
         ctx.fx.writes.extend(writes);
-        ctx.fx.writes.push(keys::put(self.id(), keys::CLAIM, &[], encode(grant.want.signed())));
-        if self.unproven {
-            ctx.fx.writes.push(keys::delete(self.id(), keys::UNPROVEN, &[]));
-        }
-        self.claim = Some(grant.want);
-        self.unproven = false;
+        self.own_by(ctx, grant.want);
         self.activate(ctx, id);
     }
 
@@ -375,6 +392,7 @@ impl<H: Holdings> Session<H> {
                 let (from, mode) = (seeking.from, seeking.mode);
                 // A WANT dies with its parent. A pull may go on under the new head if the same device owns by it.
                 seeking.sent.clear();
+                seeking.end = None;
                 if owner == Some(from) && mode == WantMode::Pull {
                     self.ask_again(ctx, from);
                 } else {
@@ -387,7 +405,16 @@ impl<H: Holdings> Session<H> {
 
     /// The link with a peer is there: whatever waits for it goes on.
     pub(super) fn ask_again(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
+        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if way.is_some_and(|way| way != seeking.from && ctx.peer(&way).is_some()) {
+            // It is wanted of the grantor, whatever of it is here: what is lacking, the mailbox brings.
+            if matches!(seeking.step, Step::Waiting | Step::Asking { .. }) || way == Some(peer) {
+                (seeking.lacks, seeking.end) = (None, None);
+                self.want(ctx);
+            }
+            return;
+        }
         if seeking.from != peer || ctx.peer(&peer).is_none() {
             return;
         }
@@ -433,7 +460,8 @@ impl<H: Holdings> Session<H> {
         let req = ctx.fresh.request();
         seeking.step = Step::Wanting { want: want.id(), req };
         note_sent(&mut seeking.sent, Sent { want: want.id(), req });
-        let to = seeking.from;
+        let from = seeking.from;
+        let to = self.way(ctx.rules, from);
         let hold = Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1));
         ctx.promise(to, hold, WantMsg { req, want: want.signed().clone(), ext: Exts::empty() });
     }
@@ -492,17 +520,21 @@ impl<H: Holdings> Session<H> {
             lacks,
             sent,
             step,
+            end: None,
         }));
+        let way = self.way(ctx.rules, from);
         match offer {
-            Some((_, data)) => self.seek_data(ctx, data),
-            None => self.ask_again(ctx, from),
+            Some((_, data)) if way == from => self.seek_data(ctx, data),
+            _ => self.ask_again(ctx, way),
         }
     }
 
     /// Fetches what was announced, or goes on at once if it is held already.
     fn seek_data(&mut self, ctx: &mut Ctx<'_>, data: Announced) {
+        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        if self.holdings.holds(&data.manifest) {
+        let met = ctx.peer(&seeking.from).is_some() || way == Some(seeking.from);
+        if self.holdings.holds(&data.manifest) || !met {
             seeking.lacks = None;
             return self.want(ctx);
         }
@@ -519,9 +551,13 @@ impl<H: Holdings> Session<H> {
             self.renew_actor(nonce, ctx.fx);
         }
         let (session, parent, actor) = (self.id(), self.head().id(), self.actor.id);
+        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        let have = self.holdings.held(seeking.told.as_ref());
-        if seeking.mode == WantMode::Standing && ctx.generation_with(&seeking.from).is_none_or(|g| g < Generation::V2) {
+        let owed = seeking.end.map(|Owed { root, manifest, .. }| Held { root, manifest });
+        seeking.end.iter_mut().for_each(|owed| owed.wanted = true);
+        let have = owed.or_else(|| self.holdings.held(seeking.told.as_ref()));
+        let generation = way.and_then(|way| ctx.generation_with(&way));
+        if seeking.mode == WantMode::Standing && generation.is_none_or(|g| g < Generation::V2) {
             seeking.step = Step::Waiting;
             return;
         }
@@ -557,18 +593,20 @@ impl<H: Holdings> Session<H> {
     /// The same, with what the source's user said.
     fn give_up_with(&mut self, ctx: &mut Ctx<'_>, code: Code, reason: Option<String>) {
         let session = self.id();
+        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &self.target.0 else { return };
         let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
         self.target.0 = State::Resting;
         ctx.fx.stop_fetch = true;
         let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER);
         let withdrawn = !told && !matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
-        let tells = ctx.generation_with(&from).is_some_and(|g| g >= Generation::V1_7);
+        let to = way.unwrap_or(from);
+        let tells = ctx.generation_with(&to).is_some_and(|g| g >= Generation::V1_7);
         match (step, offer) {
             (Step::Wanting { want, .. }, _) if withdrawn && tells => {
-                ctx.send(from, Cancel { session, subject: want, code: code.into(), ext: Exts::empty() });
+                ctx.send(to, Cancel { session, subject: want, code: code.into(), ext: Exts::empty() });
             }
-            (_, Some(offer)) if withdrawn && tells => self.decline_offer(ctx, from, offer, code),
+            (_, Some(offer)) if withdrawn && tells => self.decline_offer(ctx, to, offer, code),
             _ => {}
         }
         if let Some(id) = id {
@@ -584,9 +622,10 @@ impl<H: Holdings> Session<H> {
     fn judge_offer(&self, ctx: &Ctx<'_>, from: DeviceId, offer: &Offer) -> Result<(), Violation> {
         let rules = ctx.rules;
         rules.ensure(Clause::HO_OFFER_2, offer.target == self.me, Code::HO_TOKEN_WRONG_PEER)?;
-        rules.ensure(Clause::HO_OFFER_1, offer.source == from, Code::HO_NOT_OWNER)?;
+        let passed = self.grantor() == Some(from) && rules.keeps(Clause::SERVICE_VIA_1);
+        rules.ensure(Clause::HO_OFFER_1, offer.source == from || passed, Code::HO_NOT_OWNER)?;
         rules.ensure(Clause::HO_WANT_1, offer.parent == self.head().id(), Code::HO_STALE_PARENT)?;
-        rules.ensure(Clause::HO_OFFER_1, self.owner() == Some(from), Code::HO_NOT_OWNER)
+        rules.ensure(Clause::HO_OFFER_1, self.owner() == Some(offer.source), Code::HO_NOT_OWNER)
     }
 
     /// The checks of a GRANT, in the order of the handoff chapter.
@@ -604,7 +643,7 @@ impl<H: Holdings> Session<H> {
         self.holdings.check(rules, want.have.get(), end, &grant.inline)
     }
 
-    fn on_known_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, id: Hash) {
+    pub(super) fn on_known_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, id: Hash) {
         if !ctx.rules.keeps(Clause::HO_GRANT_9) {
             return;
         }
@@ -623,7 +662,7 @@ impl<H: Holdings> Session<H> {
     }
 
     /// This device is primary, from now on; its acknowledgement follows the sync.
-    fn activate(&mut self, ctx: &mut Ctx<'_>, record: Hash) {
+    pub(super) fn activate(&mut self, ctx: &mut Ctx<'_>, record: Hash) {
         let session = self.id();
         let seeking = match core::mem::take(&mut self.target.0) {
             State::Seeking(seeking) => Some(seeking),
@@ -642,6 +681,7 @@ impl<H: Holdings> Session<H> {
         }
         self.lapsed_granted(ctx, record);
         self.source_fenced(ctx);
+        self.delegate_overtaken(ctx);
         if ctx.rules.keeps(Clause::HO_GRANT_11) {
             self.acknowledge(ctx, record);
         }

@@ -54,6 +54,9 @@ impl<H: Holdings> Session<H> {
 impl<H: Holdings> Session<H> {
     /// A WANT whose signature was verified.
     pub fn on_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
+        if self.leans_on(&from) && want.body().target != from && ctx.rules.keeps(Clause::SERVICE_VIA_1) {
+            return self.on_passed_want(ctx, from, req, want);
+        }
         if self.repeat_grant(ctx, from, req, &want) {
             return;
         }
@@ -73,6 +76,14 @@ impl<H: Holdings> Session<H> {
 
     /// CANCEL: the target withdraws its WANT (HO-CANCEL-1), and is told that it wasn't granted (HO-CANCEL-2).
     pub fn on_want_cancelled(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, subject: Hash, code: Code) {
+        if self.leans_on(&from) {
+            let named = |live: &LiveWant| live.want.id() == subject;
+            let target = self.wants.iter().find(|(_, live)| named(live)).map(|(device, _)| *device);
+            if target.and_then(|target| self.wants.remove(&target)).is_some_and(|live| !live.approved) {
+                ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
+            }
+            return;
+        }
         if self.wants.get(&from).is_some_and(|live| live.want.id() == subject) {
             let approved = self.wants.remove(&from).is_some_and(|live| live.approved);
             if !approved {
@@ -94,19 +105,12 @@ impl<H: Holdings> Session<H> {
         let rules = ctx.rules;
         let must = |clause, holds: bool, code| rules.ensure(clause, holds, code).map_err(|v| (v.code, v.clause));
         must(Clause::HO_WANT_2, want.target == from, Code::HO_TOKEN_WRONG_PEER)?;
-        let chosen = self.source.offering_to() == Some(from);
         must(Clause::HO_WANT_4, self.may_read(ctx, &from), Code::HO_UNKNOWN_SESSION)?;
         let base = self.base_of(rules, want);
         let owns = base.body().grantor == self.me && self.is_entitled(rules, base);
         must(Clause::HO_WANT_6, owns, Code::HO_NOT_OWNER)?;
         must(Clause::HO_WANT_1, want.parent == base.id(), Code::HO_STALE_PARENT)?;
-        if WantMode::from_number(want.mode) == Some(WantMode::Answer) {
-            let live = self.source.offer_id();
-            let made = live.is_some() && want.offer.get().copied() == live;
-            must(Clause::HO_WANT_3, made, Code::HO_TOKEN_BAD)?;
-            must(Clause::HO_WANT_3, chosen, Code::HO_TOKEN_WRONG_PEER)?;
-        }
-        Ok(())
+        self.judge_answer(rules, from, want).map_err(|v| (v.code, v.clause))
     }
 
     /// The record that a WANT is judged by: the head.
@@ -119,7 +123,7 @@ impl<H: Holdings> Session<H> {
     }
 
     /// Keeps a WANT that passed, and acts on it.
-    fn note_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
+    pub(super) fn note_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
         let mode = WantMode::from_number(want.body().mode);
         let chosen = self.source.offering_to() == Some(from);
         let before = self.wants.get(&from).is_some_and(|live| live.approved);
@@ -135,7 +139,7 @@ impl<H: Holdings> Session<H> {
         }
         if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {
             if ctx.rules.keeps(Clause::LIMIT_ROOM_1) {
-                return ctx.refuse(from, req, self.id(), Code::LIMIT_ROOM);
+                return ctx.refuse(self.door(from), req, self.id(), Code::LIMIT_ROOM);
             }
             self.wants.pop_first();
         }
@@ -177,7 +181,7 @@ impl<H: Holdings> Session<H> {
         code: Code,
         reason: Option<&str>,
     ) {
-        let session = self.id();
+        let (session, to) = (self.id(), self.door(to));
         match ctx.generation_with(&to) {
             Some(Generation::V1_4) | None => ctx.refuse(to, req, session, code),
             Some(_) => {

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::codec::{Blob, List, Opt, Text, decode, encode_into};
+use super::custody::{Cas, DelegateMsg, Freeze, Renew};
 use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 use super::mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
@@ -534,6 +535,10 @@ messages! {
     0x66 ENVELOPES Envelopes(Envelopes) V1_4 Control "service",
     0x68 WATCH   Watch(Watch)     V1_4 Control "service",
     0x6a KEY     Key(KeyMsg)      V1_4 Control "service",
+    0x70 FREEZE  Freeze(Freeze)   V7   Control "service",
+    0x72 CAS     Cas(Cas)         V7   Control "service",
+    0x74 RENEW   Renew(Renew)     V7   Control "service",
+    0x76 DELEGATE Delegate(DelegateMsg) V7 Control "service",
 }
 
 /// The structures inside payloads, and the bodies of signed objects, described.

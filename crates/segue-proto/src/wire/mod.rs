@@ -1,6 +1,7 @@
 //! The wire: primitives, frames, messages, signed objects, hashes (spec chapter `wire`).
 
 pub mod codec;
+mod custody;
 pub mod frame;
 pub mod hash;
 mod ids;
@@ -13,6 +14,7 @@ mod signed;
 pub mod text;
 
 pub use codec::{Blob, List, Opt, Text};
+pub use custody::{Cas, DelegateMsg, Freeze, Renew};
 pub use ids::{ActorId, BoxId, CodeBytes, DeviceId, Fixed, Hash, Hlc, KeyId, Nonce, PartId, SessionId, Sig};
 pub use mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Piece, Put, PutOk, Sealed, Watch};
 pub use messages::{

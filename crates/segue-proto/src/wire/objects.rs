@@ -29,7 +29,7 @@ wire! {
         grantor: DeviceId,
         /// Grant: the id of the WANT that it answers. Genesis and takeover: the signer's actor. Delegate: as its parent. Close: zero.
         want: Hash,
-        /// The hash of the roster that the signer knew; zero without an account.
+        /// Delegate: the tenure of the grantor; zero if the grantor is the owner. Else zero in this version.
         roster: Hash,
         /// In a genesis, and only there: nonce and members.
         genesis: Opt<Genesis>,

@@ -49,12 +49,13 @@ fn check(chain: &Chain) {
     let mut line: Vec<_> = std::iter::successors(Some(chain.head()), behind).map(Proven::id).collect();
     line.reverse();
     assert!(chain.line().iter().map(|record| record.id()).eq(line.iter().copied()));
-    let mut members: Vec<_> = all.iter().flat_map(|record| [record.body().owner, record.body().grantor]).collect();
+    let mut members: Vec<_> = all.iter().map(|record| record.body().owner).collect();
     members.extend([device(1), device(2)]);
     members.sort_unstable();
     members.dedup();
     assert_eq!(chain.members(), members);
     assert!(members.iter().all(|member| chain.is_member(member)) && !chain.is_member(&device(99)));
+    assert!(all.iter().all(|record| chain.is_grantor(&record.body().grantor)) && !chain.is_grantor(&device(99)));
     for record in &all {
         let (id, body) = (record.id(), record.body());
         assert_eq!(chain.leads_to_head(&id), line.contains(&id));

@@ -127,6 +127,22 @@ impl Holdings for Data {
         Some(Release { manifest: have?.manifest, inline: Inline { ops, parts: Vec::new() }, ..whole })
     }
 
+    fn standing(&mut self) -> Option<Release> {
+        let log = self.log.clone()?;
+        let (root, exclusive) = (name(&log), name(&log));
+        Some(Release {
+            root,
+            exclusive,
+            manifest: name(&log),
+            manifest_len: log.len() as u32,
+            inline: Inline::default(),
+        })
+    }
+
+    fn matches(&mut self, root: &Hash, _exclusive: Option<&Hash>) -> bool {
+        self.is_held(&list(root))
+    }
+
     fn leaves_room(&mut self, _manifest: &Hash, _part: &PartId, _len: usize) -> bool {
         true
     }

@@ -61,7 +61,9 @@ fn no_forks(world: &World) -> Law {
     for session in world.devices.iter().filter_map(|device| device.session.as_ref()) {
         for record in session.chain().records() {
             let body = record.body();
-            let first = *by_parent.entry((body.parent, body.term, body.signer)).or_insert(record.id());
+            let serves = world.service.is_some() && body.signer == key(crate::service::SERVICE);
+            let term = if serves { 0 } else { body.term };
+            let first = *by_parent.entry((body.parent, term, body.signer)).or_insert(record.id());
             law(first == record.id(), "2: two records of one signer under one parent")?;
             if body.kind == Kind::Grant.number() {
                 let first = *by_want.entry(body.want).or_insert(record.id());
@@ -77,10 +79,11 @@ fn chain_is_sound(chain: &Chain) -> Law {
     for record in chain.records().map(Proven::body).filter(|record| record.kind != Kind::Genesis.number()) {
         let parent = chain.get(&record.parent).ok_or("2: a record without its parent")?.body();
         let takeover = record.kind == Kind::Takeover.number();
+        let lease = takeover && record.signer == parent.grantor && parent.grantor != parent.owner;
         law(takeover || record.signer == parent.grantor, "1: a record that its parent's grantor didn't sign")?;
         law(record.n == parent.n + 1, "2: a record's number doesn't follow")?;
         law(record.term == parent.term + u64::from(takeover), "1: a takeover that opened no term")?;
-        law(!takeover || record.owner == record.signer, "1: a takeover for another device")?;
+        law(!takeover || record.owner == record.signer || lease, "1: a takeover for another device")?;
     }
     Ok(())
 }
@@ -131,6 +134,37 @@ pub(crate) fn leaving(_rules: Rules, world: &World, from: u8, to: u8, message: &
             // A WANT that waited while the head changed is dead.
             let dead = head_of(sender).is_none_or(|head| head != body.parent);
             law(stored || dead, "9: a WANT said have before it was durable")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Invariants 5, 9 and S2, for a service: its GRANT is for a WANT, made durable, and its target holds the data.
+pub(crate) fn leaving_service(_rules: Rules, world: &World, to: u8, message: &Message) -> Law {
+    let Some(service) = &world.service else { return Ok(()) };
+    let stored = |id: &Hash| {
+        let decoded = |bytes: &Vec<u8>| decode::<Signed<Record>>(Rules::ALL, bytes).is_ok_and(|it| it.id() == *id);
+        service.disk.records.iter().any(decoded)
+    };
+    match message {
+        Message::Grant(grant) => {
+            law(stored(&grant.record.id()), "9: a service's GRANT left before its record was durable")?;
+            let (want, record) = (grant.want.open(Rules::ALL), grant.record.open(Rules::ALL));
+            let (Ok(want), Ok(record), Ok(end)) = (want, record, grant.end.open(Rules::ALL)) else {
+                return Err("5: a GRANT that can't be read");
+            };
+            let answers = record.want == grant.want.id() && want.target == record.owner && want.parent == record.parent;
+            law(answers, "5: a service's GRANT to a device that didn't want it")?;
+            let target = &world.devices[usize::from(to)];
+            let base = list(&end.manifest);
+            let held = stored_record(target, &grant.record.id()) || target.disk.values().any(|value| *value == base);
+            let overtaken = head_of(target).is_none_or(|head| head != want.parent);
+            law(held || target.restored || overtaken, "S2: a service's GRANT left for a target without its data")
+        }
+        Message::Cas(cas) => law(stored(&cas.record.id()), "9: a service told of a record before it was durable"),
+        Message::Head(head) => {
+            let all = head.records.iter().all(|record| stored(&record.id()));
+            law(all, "9: a service told of a record before it was durable")
         }
         _ => Ok(()),
     }

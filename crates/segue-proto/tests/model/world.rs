@@ -8,18 +8,19 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use segue_proto::handoff::{
-    Actor, Chain, Ctx, Declined, Effects, Fresh, Hold, Inline, Outgoing, Peer, ProvenAck, ProvenGrant, Session,
-    SignFor, Stored, keys,
+    Actor, Chain, Ctx, Declined, Effects, Fresh, Hold, Inline, Outgoing, Peer, ProvenAck, ProvenCas, ProvenGrant,
+    Session, SignFor, Stored, keys,
 };
 use segue_proto::wire::Hash as Id;
 use segue_proto::wire::{
-    Announced, Cancel, DeviceId, Genesis, Grant, Head, Kind, List, Message, Nonce, OfferMsg, Proven, Record, SessionId,
-    Sig, WantMsg,
+    Announced, Cancel, Cas, DeviceId, Freeze, Genesis, Grant, Head, Kind, List, Message, Nonce, OfferMsg, Proven,
+    Record, SessionId, Sig, WantMsg,
 };
-use segue_proto::{Event, Generation, Instant, Policy, Rules, SessionRole, Write, data};
+use segue_proto::{Clause, Event, Generation, Instant, Policy, Rules, SessionRole, Write, data};
 
 use crate::data::{Data, list_with};
 use crate::laws;
+use crate::service::{SERVICE, Service};
 
 /// The devices by number.
 pub(crate) const DEVICES: usize = 3;
@@ -125,6 +126,12 @@ pub(crate) struct Budget {
     pub write: u8,
     pub timeout: u8,
     pub forge: u8,
+    /// How many devices act by way of a service that signs, 0 if none does; how often an owner's lease may run out, and
+    /// how often the service may crash or be put back.
+    pub via: u8,
+    pub lapse: u8,
+    pub fall: u8,
+    pub back: u8,
 }
 
 /// A state of the world.
@@ -136,6 +143,8 @@ pub(crate) struct World {
     pub budget: Budget,
     /// Writes that were acknowledged, and the records under which they were made.
     pub acked: Known<BTreeSet<(u8, Id)>>,
+    /// The service to which the session is delegated, if it is.
+    pub service: Option<Service>,
     /// The first law that was broken.
     pub broken: Option<&'static str>,
 }
@@ -152,6 +161,8 @@ pub(crate) struct Packet {
 enum Todo {
     Sign(SignFor),
     Fetch(Announced),
+    /// A mailbox brings what the owner left.
+    Owe,
     Accept(Id),
 }
 
@@ -184,7 +195,23 @@ impl World {
             roster: Id::ZERO,
             genesis: Some(Genesis { nonce, members: List::new(vec![key(1), key(2)]).unwrap_or_default() }).into(),
         };
-        let chain = Chain::start(rules, Proven::assume(genesis)).expect("a genesis");
+        let genesis = Proven::assume(genesis);
+        let mut chain = Chain::start(rules, genesis.clone()).expect("a genesis");
+        let tenure = Id::new([0x66; 32]);
+        let service = (budget.via > 0).then(|| {
+            let body = Record {
+                kind: Kind::Delegate.number(),
+                parent: genesis.id(),
+                n: 1,
+                grantor: key(SERVICE),
+                roster: tenure,
+                genesis: None.into(),
+                ..genesis.body().clone()
+            };
+            let delegate = Proven::assume(body);
+            chain.admit(rules, delegate.clone()).expect("a delegate");
+            Service::new(rules, &[genesis, delegate], tenure)
+        });
         let device = |number: u8| {
             let actor = Actor::new(&key(number), Nonce::new([number + 1; 16]));
             let mut known = Session::new(key(number), "", chain.clone(), actor, Data::new(session, number == 0));
@@ -207,6 +234,7 @@ impl World {
             net: Known::default(),
             budget,
             acked: Known::default(),
+            service,
             broken: None,
         }
     }
@@ -231,12 +259,22 @@ impl World {
                     ctx.fx.writes.push(write);
                     session.on_data(ctx, data.manifest, data.root);
                 }
+                Todo::Owe => {
+                    let owed = session.owed().filter(|_| rules.keeps(Clause::SERVICE_HELD_1));
+                    let write = owed.map(|manifest| session.holdings.stage(crate::data::list(&manifest)));
+                    ctx.fx.writes.extend(write);
+                    session.want_owed(ctx);
+                }
                 Todo::Accept(token) => session.accept_offer(ctx, token).map_or((), |_| ()),
             });
             todo.extend(more);
         }
         self.devices[usize::from(device)].session = Some(Known::new(session));
         self.note(laws::step(rules, self, device, &before));
+        // Where no crash can come any more, when the disk catches up makes no difference.
+        if self.service.is_some() && self.budget.crash == 0 {
+            self.sync(rules, device);
+        }
     }
 
     fn step(
@@ -247,8 +285,12 @@ impl World {
         session: &mut Session<Data>,
         step: impl FnOnce(&mut Session<Data>, &mut Ctx<'_>),
     ) -> VecDeque<Todo> {
-        let peer = Peer { generation: Generation::V2, heard: Instant::ZERO, trusted: false };
-        let others = (0..DEVICES as u8).filter(|other| *other != device);
+        // Devices whose session is delegated don't meet: all goes by way of the service.
+        let via = self.service.is_some();
+        let generation = if via { Generation::V7 } else { Generation::V2 };
+        let peer = Peer { generation, heard: Instant::ZERO, trusted: false };
+        let others = if via { SERVICE..SERVICE + 1 } else { 0..DEVICES as u8 };
+        let others = others.filter(|other| *other != device);
         let mut fx = Effects::default();
         step(
             session,
@@ -265,6 +307,7 @@ impl World {
         );
         let mut todo: VecDeque<_> = fx.signs.into_iter().map(|(purpose, _)| Todo::Sign(purpose)).collect();
         todo.extend(fx.fetch.map(|(_, data)| Todo::Fetch(data)));
+        todo.extend(fx.owed.then_some(Todo::Owe));
         for (_, event) in fx.events {
             match event {
                 Event::HandoffRequest { token, .. } => todo.push_back(Todo::Accept(token)),
@@ -276,7 +319,8 @@ impl World {
         }
         self.put(device, fx.writes);
         for Outgoing { to, hold, message } in fx.sends {
-            let Some(to) = number(&to) else { continue };
+            let service = || (via && to == key(SERVICE)).then_some(SERVICE);
+            let Some(to) = number(&to).or_else(service) else { continue };
             let waits = hold == Hold::Durable && !self.devices[usize::from(device)].pending.is_empty();
             if waits {
                 self.devices[usize::from(device)].held.edit(|held| held.insert((to, Known::new(message))));
@@ -296,8 +340,12 @@ impl World {
 
     fn leave(&mut self, rules: Rules, from: u8, to: u8, message: Known<Message>) {
         self.note(laws::leaving(rules, self, from, to, &message));
-        // Errors only hurry what a timeout would do; leaving them out keeps the model small.
-        let matters = !matches!(*message, Message::Error(_));
+        self.post(from, to, message);
+    }
+
+    pub(crate) fn post(&mut self, from: u8, to: u8, message: Known<Message>) {
+        // Errors only hurry what a timeout would do; leaving them out keeps the model small. So do leases: they are given.
+        let matters = !matches!(*message, Message::Error(_) | Message::Renew(_));
         let packet = Packet { from, to, message };
         if matters && !self.net.contains(&packet) {
             self.net.edit(|net| net.insert(packet));
@@ -313,6 +361,9 @@ impl World {
 
     /// A message arrives.
     pub(crate) fn deliver(&mut self, rules: Rules, packet: &Packet) {
+        if packet.to == SERVICE {
+            return self.deliver_to_service(rules, packet.from, Message::clone(&packet.message));
+        }
         let from = key(packet.from);
         let now = Instant::ZERO;
         match Message::clone(&packet.message) {
@@ -339,6 +390,16 @@ impl World {
                 }
                 s.on_announcement(ctx, from, &have);
             }),
+            Message::Freeze(Freeze { end, .. }) => {
+                let Ok(body) = end.open(rules) else { return };
+                self.run(rules, packet.to, now, |s, ctx| s.on_frozen(ctx, from, &Proven::assume(body)));
+            }
+            Message::Cas(Cas { req, record, want, tenure, .. }) => {
+                let Ok(record) = record.open(rules).map(Proven::assume) else { return };
+                let want = want.get().and_then(|want| want.open(rules).ok()).map(Proven::assume);
+                let cas = ProvenCas { req, record, want, tenure };
+                self.run(rules, packet.to, now, |s, ctx| s.on_cas(ctx, from, cas));
+            }
             Message::Decline(decline) => {
                 self.run(rules, packet.to, now, |s, ctx| s.on_decline(ctx, from, Declined::open(rules, &decline)));
             }

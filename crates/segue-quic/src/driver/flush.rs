@@ -241,6 +241,10 @@ impl Driver {
                 Event::DeviceRevoked { device, by }
             }
             Said::OwnerRevoked { session, owner } => Event::OwnerRevoked { session, owner },
+            Said::Delegated { session, result } => {
+                self.waits.delegated(session, result);
+                Event::Delegated { session, result }
+            }
             Said::Closed { session } => {
                 self.waits.changed(Change::Closed, session);
                 Event::Closed { session }

@@ -49,6 +49,7 @@ pub(crate) struct Waits {
     links: Vec<(DeviceId, oneshot::Sender<Linked>)>,
     revokes: Vec<(DeviceId, oneshot::Sender<()>)>,
     follows: Vec<(SessionId, DeviceId, Tell)>,
+    delegations: Vec<(SessionId, oneshot::Sender<Result<DeviceId, Code>>)>,
     /// What this device has caught up with since the devices were linked.
     synced: BTreeSet<(SessionId, DeviceId)>,
 }
@@ -166,6 +167,20 @@ impl Waits {
     pub(crate) fn revoked(&mut self, device: DeviceId) {
         for (_, tell) in self.revokes.extract_if(.., |(of, _)| *of == device) {
             let _ = tell.send(());
+        }
+    }
+
+    /// Waits until a session has another grantor.
+    pub(crate) fn delegate(&mut self, session: SessionId) -> oneshot::Receiver<Result<DeviceId, Code>> {
+        let (tell, told) = oneshot::channel();
+        self.delegations.push((session, tell));
+        told
+    }
+
+    /// A wish for another grantor ended.
+    pub(crate) fn delegated(&mut self, session: SessionId, result: Result<DeviceId, Code>) {
+        for (_, tell) in self.delegations.extract_if(.., |(of, _)| *of == session) {
+            let _ = tell.send(result);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Nodes that are never online together, and a node that hosts their mailbox.
 
-use segue_quic::{Builder, Hosted, Instant, MailboxHost, Message, Node, SessionId, Ticket};
+use segue_quic::{Builder, Hosted, Instant, MailboxHost, Node, Said, SessionId};
 use segue_service::{Quota, Service, Store};
 
 use crate::util::*;
@@ -8,8 +8,9 @@ use crate::util::*;
 struct Host(Service<Store>);
 
 impl MailboxHost for Host {
-    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Vec<(Ticket, Message)>, String> {
-        self.0.handle(now, came).map_err(|failed| failed.to_string())
+    fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String> {
+        let given = self.0.handle(now, came).map_err(|failed| failed.to_string())?;
+        Ok(Said { answers: given.answers, ..Said::default() })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod account;
 mod changed;
+mod delegate;
 mod handoff;
 mod hostile;
 mod large;

@@ -1,5 +1,6 @@
 //! The integration tests: one binary.
 
+mod delegate;
 mod exchange;
 mod hostile;
 mod model;

@@ -1,7 +1,8 @@
 //! What every directory must do, stated by the plainest one: the same steps, the same answers, also after a restart.
 
 use proptest::prelude::*;
-use segue_proto::wire::{BoxId, DeviceId};
+use segue_proto::service::custody::Set;
+use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 use segue_proto::{Clause, Rules};
 use segue_service::{Append, Directory, Journaled, Memory, Quota, Room, Store};
 
@@ -9,6 +10,9 @@ use segue_service::{Append, Directory, Journaled, Memory, Quota, Room, Store};
 enum Step {
     Put(Vec<(u8, u8, u8, usize)>),
     Fetch(u8, u64, usize, usize),
+    Set(Vec<(u8, u8, u8, u8, u8)>),
+    See(u8, u64),
+    Enrol(u8, u8, u8),
     Restart,
 }
 
@@ -17,6 +21,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => prop::collection::vec(put, 0..5).prop_map(Step::Put),
         4 => (0..4u8, 0..8u64, 0..1_000usize, 0..5usize).prop_map(|(of, after, bytes, count)| Step::Fetch(of, after, bytes, count)),
+        6 => prop::collection::vec((0..3u8, 0..3u8, 0..3u8, 0..3u8, 0..4u8), 1..4).prop_map(Step::Set),
+        1 => (0..3u8, 0..9u64).prop_map(|(device, at)| Step::See(device, at)),
+        1 => (0..2u8, 0..3u8, 0..9u8).prop_map(|(account, id, entry)| Step::Enrol(account, id, entry)),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..30)
@@ -26,11 +33,33 @@ fn append((by, to, fill, len): (u8, u8, u8, usize)) -> Append {
     Append { by: DeviceId::new([by; 32]), to: BoxId::new([to; 32]), envelope: vec![fill; len] }
 }
 
+/// A change of a session: heads are 0 (none), 1 and 2.
+fn set((by, session, expect, head, more): (u8, u8, u8, u8, u8)) -> Set {
+    let hash = |number: u8| if number == 0 { Hash::ZERO } else { Hash::new([number; 32]) };
+    Set {
+        by: DeviceId::new([by; 32]),
+        session: SessionId::new([session; 16]),
+        expect: hash(expect),
+        head: hash(head.max(1)),
+        records: vec![vec![more; 9]; usize::from(more % 3)],
+        grant: (more > 1).then(|| vec![7; usize::from(more - 2)]),
+        lease: (more % 2 == 1).then_some(u64::from(more / 2)),
+    }
+}
+
+/// What can be asked of a directory beside its boxes.
+fn whole(directory: &dyn Directory) -> impl PartialEq + std::fmt::Debug + use<> {
+    let kept: Vec<_> = (0..3).map(|at| directory.kept(&SessionId::new([at; 16])).unwrap()).collect();
+    let seen: Vec<_> = (0..3).map(|at| directory.seen(&DeviceId::new([at; 32])).unwrap()).collect();
+    let rosters: Vec<_> = (0..2).map(|at| directory.roster(&Hash::new([at; 32])).unwrap()).collect();
+    (kept, directory.waiting().unwrap(), directory.sets().unwrap(), seen, rosters)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn service_host_1_the_store_does_what_the_model_does(steps in steps()) {
-        let quota = Quota { box_bytes: 1_800, box_envelopes: 5, device_bytes: 3_000, bytes: 5_000, ..Quota::default() };
+        let quota = Quota { box_bytes: 1_800, box_envelopes: 5, device_bytes: 3_000, device_sessions: 2, bytes: 5_000, ..Quota::default() };
         let dir = tempfile::tempdir().unwrap();
         let (mut model, mut store) = (Memory::default(), Store::open(dir.path()).unwrap());
         let (mut journaled, mut entries) = (Journaled::default(), std::collections::BTreeMap::new());
@@ -41,7 +70,6 @@ proptest! {
                     let expected = model.append(Rules::ALL, &batch, &quota).unwrap();
                     prop_assert_eq!(&store.append(Rules::ALL, &batch, &quota).unwrap(), &expected);
                     prop_assert_eq!(journaled.append(Rules::ALL, &batch, &quota).unwrap(), expected);
-                    entries.extend(journaled.take_entries());
                 }
                 Step::Fetch(of, after, bytes, envelopes) => {
                     let (of, room) = (BoxId::new([of; 32]), Room { bytes, envelopes });
@@ -49,12 +77,33 @@ proptest! {
                     prop_assert_eq!(&store.fetch(&of, after, room).unwrap(), &expected);
                     prop_assert_eq!(journaled.fetch(&of, after, room).unwrap(), expected);
                 }
+                Step::Set(sets) => {
+                    let batch: Vec<_> = sets.into_iter().map(set).collect();
+                    let expected = model.set(Rules::ALL, &batch, &quota).unwrap();
+                    prop_assert_eq!(&store.set(Rules::ALL, &batch, &quota).unwrap(), &expected);
+                    prop_assert_eq!(journaled.set(Rules::ALL, &batch, &quota).unwrap(), expected);
+                }
+                Step::See(device, at) => {
+                    let seen = [(DeviceId::new([device; 32]), at)];
+                    for directory in [&mut model as &mut dyn Directory, &mut store, &mut journaled] {
+                        directory.see(&seen).unwrap();
+                    }
+                }
+                Step::Enrol(account, id, entry) => {
+                    let (account, entries) = (Hash::new([account; 32]), [(Hash::new([id; 32]), vec![entry; 5])]);
+                    for directory in [&mut model as &mut dyn Directory, &mut store, &mut journaled] {
+                        directory.enrol(&account, &entries).unwrap();
+                    }
+                }
                 Step::Restart => {
                     drop(store);
                     store = Store::open(dir.path()).unwrap();
                     journaled = Journaled::load(entries.clone().into_iter().collect()).unwrap();
                 }
             }
+            entries.extend(journaled.take_entries());
+            prop_assert_eq!(whole(&store), whole(&model));
+            prop_assert_eq!(whole(&journaled), whole(&model));
         }
     }
 }
@@ -76,4 +125,39 @@ fn left(rules: Rules) -> u64 {
 fn service_host_2_an_envelope_is_in_the_file_when_it_is_said_to_be_put() {
     assert_eq!(left(Rules::ALL), 1);
     assert_eq!(left(Rules::without(Clause::SERVICE_HOST_2)), 0);
+}
+
+/// The head of a session that a loss of power leaves of a change that was said to be made.
+fn set_left(rules: Rules) -> Option<Hash> {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut store = Store::open(dir.path()).unwrap();
+    store.set(rules, &[set((1, 1, 0, 1, 1))], &Quota::default()).unwrap()[0].unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), other.path().join(entry.file_name())).unwrap();
+    }
+    Store::open(other.path()).unwrap().kept(&SessionId::new([1; 16])).unwrap().map(|kept| kept.head)
+}
+
+#[test]
+fn service_cas_2_a_change_is_in_the_file_when_it_is_said_to_be_made() {
+    assert_eq!(set_left(Rules::ALL), Some(Hash::new([1; 32])));
+    assert_eq!(set_left(Rules::without(Clause::SERVICE_CAS_2)), None);
+}
+
+#[test]
+fn service_cas_1_of_two_changes_for_one_head_the_first_is_made() {
+    let outcomes = |rules| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        let batch = [set((1, 1, 0, 1, 1)), set((1, 1, 1, 2, 1)), set((1, 1, 1, 2, 1))];
+        store
+            .set(rules, &batch, &Quota::default())
+            .unwrap()
+            .into_iter()
+            .map(|outcome| outcome.is_ok())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes(Rules::ALL), [true, true, false]);
+    assert_eq!(outcomes(Rules::without(Clause::SERVICE_CAS_1)), [true, true, true]);
 }

@@ -1,7 +1,7 @@
 //! A device that is put out of the account.
 
 use segue_proto::wire::SessionId;
-use segue_proto::{Clause, Rules};
+use segue_proto::{Clause, Rules, SessionRole};
 use segue_service::Quota;
 
 use crate::util::{LOG, World};
@@ -104,4 +104,75 @@ fn devices_linked_apart_learn_of_each_other_by_the_mailbox() {
     world.visit(1);
     world.visit(2);
     assert!(world.service.counts().put <= put + 2, "{} more", world.service.counts().put - put);
+}
+
+const EXCLUSIVE: u16 = 5;
+const MINUTE: u64 = 60_000_000;
+
+/// The family, whose first device delegated its session to the service, with leases of so many seconds. The third, which
+/// was put out and knows it as little as the service, stands before it and wants the session.
+fn wanted_by_the_third(lease: u64, rules: Rules) -> (World, SessionId) {
+    let (mut world, session) = family(rules);
+    world.keep_custody(lease, false);
+    world.write(1, session, 1, EXCLUSIVE, b"view 1");
+    world.link(1, 0);
+    let host = world.devices[0].id;
+    world.devices[1].core.delegate(world.now, session, host, MINUTE).unwrap();
+    world.settle();
+    world.visit(2);
+    world.visit(3);
+    // It owned once, so that the service, which knows the chain alone, takes it for a member.
+    world.link(3, 0);
+    let (first, third) = (world.devices[1].id, world.devices[3].id);
+    world.devices[3].core.request_handoff(world.now, session, first, MINUTE).unwrap();
+    world.settle();
+    world.devices[1].core.request_handoff(world.now, session, third, MINUTE).unwrap();
+    world.settle();
+    assert_eq!(role(&world, 1, session), SessionRole::Primary, "{:?}", world.devices[1].events);
+    world.unlink(3);
+    world.unlink(1);
+    revoke(&mut world, session);
+    world.link(3, 0);
+    world.devices[3].core.request_handoff(world.now, session, first, MINUTE).unwrap();
+    world.settle();
+    (world, session)
+}
+
+fn role(world: &World, at: usize, session: SessionId) -> SessionRole {
+    world.devices[at].core.session(&session).unwrap().role
+}
+
+#[test]
+fn account_revoke_3_a_revoked_device_gets_nothing_by_way_of_a_service() {
+    let owned = |rules: Rules| {
+        let (mut world, session) = wanted_by_the_third(0, rules);
+        world.link(1, 0);
+        // If it got the session after all, that was taken from it again (ACCOUNT-REVOKE-4).
+        assert_eq!(role(&world, 1, session), SessionRole::Primary, "{:?}", world.devices[1].events);
+        let view = world.devices[1].core.session(&session).unwrap();
+        view.chain.iter().filter(|record| record.body().owner == world.devices[3].id).count()
+    };
+    assert_eq!(owned(Rules::ALL), 1, "before it was put out");
+    assert_eq!(owned(Rules::without(Clause::ACCOUNT_REVOKE_3)), 2);
+}
+
+#[test]
+fn account_revoke_5_what_a_service_takes_over_for_a_revoked_device_counts_for_nobody() {
+    let counts = |rules: Rules| {
+        let (mut world, session) = wanted_by_the_third(10, rules);
+        world.wait(11);
+        assert_eq!(role(&world, 3, session), SessionRole::Primary, "the service knows no roster");
+        world.link(1, 0);
+        let counts = role(&world, 1, session) != SessionRole::Primary;
+        if !counts {
+            // By another way the session goes on without the service.
+            world.devices[1].core.takeover(world.now, session).unwrap();
+            world.settle();
+            world.visit(2);
+            assert_eq!(world.root(1, session), world.root(2, session));
+        }
+        counts
+    };
+    assert!(!counts(Rules::ALL));
+    assert!(counts(Rules::without(Clause::ACCOUNT_REVOKE_5)));
 }

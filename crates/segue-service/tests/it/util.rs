@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ed25519_dalek::SigningKey;
-use segue_proto::wire::{DeviceId, PartId, SessionId, sign_message};
+use segue_proto::service::custody::{Kept, Set};
+use segue_proto::wire::{DeviceId, Hash, PartId, SessionId, sign_message};
 use segue_proto::{
-    Clause, Config, Continuity, Endpoint, Event, Hosted, Instant, LinkId, Lsn, Role, Rules, Ticket, seal,
+    Clause, Config, Continuity, Endpoint, Event, Generation, Hosted, Instant, LinkId, Lsn, Policy, Role, Rules, seal,
 };
-use segue_service::{Append, Directory, Failed, Full, Memory, Page, Quota, Room, Service};
+use segue_service::{Append, Directory, Failed, Full, Given, Memory, Page, Quota, Room, Service, Terms, Unset};
 
 pub(crate) const LOG: u16 = 2;
 pub(crate) const REGISTER: u16 = 1;
@@ -38,6 +39,38 @@ impl Directory for Hostile {
             None => page,
         })
     }
+
+    fn set(&mut self, rules: Rules, batch: &[Set], quota: &Quota) -> Result<Vec<Result<(), Unset>>, Failed> {
+        self.memory.set(rules, batch, quota)
+    }
+
+    fn kept(&self, session: &SessionId) -> Result<Option<Kept>, Failed> {
+        self.memory.kept(session)
+    }
+
+    fn waiting(&self) -> Result<Vec<SessionId>, Failed> {
+        self.memory.waiting()
+    }
+
+    fn sets(&self) -> Result<u64, Failed> {
+        self.memory.sets()
+    }
+
+    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
+        self.memory.see(seen)
+    }
+
+    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed> {
+        self.memory.seen(device)
+    }
+
+    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
+        self.memory.enrol(account, entries)
+    }
+
+    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
+        self.memory.roster(account)
+    }
 }
 
 pub(crate) struct Device {
@@ -52,7 +85,7 @@ pub(crate) struct Device {
 }
 
 fn config(id: DeviceId, rules: Rules) -> Config {
-    Config { follow: true, rules, ..Config::new(id) }
+    Config { follow: true, pulls: Policy::Allow, rules, ..Config::new(id) }
 }
 
 impl Device {
@@ -97,6 +130,30 @@ impl World {
         }
         world.settle();
         world
+    }
+
+    /// The host keeps sessions in custody too, with leases of so many seconds.
+    pub(crate) fn keep_custody(&mut self, lease: u64, put_back: bool) {
+        let tenure = self.devices[0].core.host_custody(put_back);
+        let terms = Terms { me: self.devices[0].id, tenure, lease: lease * 1_000_000 };
+        self.service.keep_custody(self.now, terms).unwrap();
+        self.settle();
+    }
+
+    /// The host stops and starts again, with the directory as it is now, or with one from before.
+    pub(crate) fn restart_host(&mut self, lease: u64, directory: Option<Memory>) {
+        self.unlink(0);
+        let put_back = directory.is_some();
+        let memory = directory.unwrap_or_else(|| self.service.directory().memory.clone());
+        self.service = Service::new(Hostile { memory, ..Hostile::default() }, Quota::default());
+        self.keep_custody(lease, put_back);
+    }
+
+    /// The device speaks no higher generation.
+    pub(crate) fn limit(&mut self, at: usize, generation: Generation) {
+        let config = Config { generation, ..config(self.devices[at].id, self.devices[at].rules) };
+        self.devices[at].core = Endpoint::open(config, [], Lsn(0), Continuity::Proven, [77; 32], self.now).unwrap();
+        self.introduce(at);
     }
 
     /// The device vouches for the others, and uses the mailbox.
@@ -161,6 +218,8 @@ impl World {
         for device in &mut self.devices {
             device.core.handle_timeout(self.now);
         }
+        let given = self.service.handle(self.now, Vec::new()).unwrap();
+        self.give(given);
         self.settle();
     }
 
@@ -224,11 +283,21 @@ impl World {
         if self.hosted.is_empty() {
             return false;
         }
-        let answers: Vec<(Ticket, _)> = self.service.handle(self.now, self.hosted.drain(..).collect()).unwrap();
-        for (ticket, answer) in answers {
-            self.devices[0].core.answer_hosted(self.now, ticket, Lsn::default(), &answer);
-        }
+        let given = self.service.handle(self.now, self.hosted.drain(..).collect()).unwrap();
+        self.give(given);
         true
+    }
+
+    fn give(&mut self, given: Given) {
+        let (now, host) = (self.now, &mut self.devices[0].core);
+        for (ticket, answer) in given.answers {
+            host.answer_hosted(now, ticket, Lsn::default(), &answer);
+        }
+        for (to, message) in given.tells {
+            host.tell_hosted(now, to, Lsn::default(), &message);
+        }
+        given.signs.into_iter().for_each(|(session, record, bytes)| host.sign_hosted(session, record, bytes));
+        given.closes.into_iter().for_each(|ticket| host.close_hosted(ticket));
     }
 
     /// Device 1 makes a session, of which the devices are members.

@@ -10,10 +10,10 @@ use segue_proto::wire::frame::Framer;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, SessionId};
 use segue_proto::{
-    Accepted, BulkEnd, Clause, Config, Endpoint, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve, Served,
-    SessionView, UsageError, seal,
+    Accepted, BulkEnd, Clause, Config, Endpoint, Hosted, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve,
+    Served, SessionView, UsageError, seal,
 };
-use segue_service::{Journaled, Quota, Service};
+use segue_service::{Given, Journaled, Quota, Service, Terms};
 
 use super::{
     AccountState, BulkOut, ChunkOut, Command, Contents, Device, Input, Inspect, Outputs, Refusal, Reply, SessionState,
@@ -109,7 +109,10 @@ impl Device for LocalDevice {
             Input::BulkReset { link, stream } => self.bulk_end(now, link, stream, BulkEnd::Lost),
             Input::Durable { lsn } => self.endpoint.handle_durable(now, lsn),
             Input::StoreFailed => self.endpoint.handle_store_failed(now),
-            Input::Time => self.endpoint.handle_timeout(now),
+            Input::Time => {
+                self.endpoint.handle_timeout(now);
+                self.serve(now, Vec::new());
+            }
         }
         self.drain(now, &mut out);
         out
@@ -202,6 +205,15 @@ impl LocalDevice {
                     ..usual
                 });
             }
+            Command::HostCustody { lease_us } => {
+                self.host(Quota::default());
+                let tenure = self.endpoint.host_custody(false);
+                let terms = Terms { me: self.endpoint.device(), tenure, lease: lease_us };
+                // What the journal holds of it was written by this device.
+                self.service.iter_mut().for_each(|service| drop(service.keep_custody(now, terms)));
+            }
+            Command::Delegate { session, service, timeout_us } => core.delegate(now, session, service, timeout_us)?,
+            Command::Reclaim { session, timeout_us } => core.reclaim(now, session, timeout_us)?,
         }
         Ok(Reply::Done)
     }
@@ -228,7 +240,7 @@ impl LocalDevice {
             }
             while let Some(serve) = self.endpoint.poll_serve() {
                 quiet = false;
-                self.serve(now, serve, out);
+                self.serve_blob(now, serve, out);
             }
             if quiet {
                 break;
@@ -244,7 +256,8 @@ impl LocalDevice {
             }
         }
         out.closes.extend(std::iter::from_fn(|| self.endpoint.poll_close()));
-        out.timeout = self.endpoint.poll_timeout();
+        let service = self.service.as_ref().and_then(Service::next_timeout);
+        out.timeout = self.endpoint.poll_timeout().into_iter().chain(service).min();
     }
 
     fn link_down(&mut self, now: Instant, link: LinkId) {
@@ -285,18 +298,25 @@ impl LocalDevice {
 
     /// Answers what the mailbox was asked; whether it was.
     fn serve_mailbox(&mut self, now: Instant) -> bool {
-        let Some(service) = &mut self.service else { return false };
         let came: Vec<_> = std::iter::from_fn(|| self.endpoint.poll_hosted()).collect();
-        if came.is_empty() {
+        if came.is_empty() || self.service.is_none() {
             return false;
         }
-        // This directory keeps nothing by itself, so that nothing can fail.
-        let answers = service.handle(now, came).unwrap_or_default();
-        let after = self.endpoint.keep_hosted(service.directory_mut().take_entries());
-        for (ticket, answer) in answers {
-            self.endpoint.answer_hosted(now, ticket, after, &answer);
-        }
+        self.serve(now, came);
         true
+    }
+
+    /// Hands the service what came, and carries out what it says.
+    fn serve(&mut self, now: Instant, came: Vec<Hosted>) {
+        let Some(service) = &mut self.service else { return };
+        // This directory keeps nothing by itself, so that nothing can fail.
+        let Given { answers, tells, signs, closes } = service.handle(now, came).unwrap_or_default();
+        let core = &mut self.endpoint;
+        let after = core.keep_hosted(service.directory_mut().take_entries());
+        answers.into_iter().for_each(|(ticket, answer)| core.answer_hosted(now, ticket, after, &answer));
+        tells.into_iter().for_each(|(to, message)| core.tell_hosted(now, to, after, &message));
+        signs.into_iter().for_each(|(session, record, bytes)| core.sign_hosted(session, record, bytes));
+        closes.into_iter().for_each(|ticket| core.close_hosted(ticket));
     }
 }
 
@@ -428,7 +448,7 @@ impl LocalDevice {
 
 /// Bulk that is sent.
 impl LocalDevice {
-    fn serve(&mut self, now: Instant, serve: Serve, out: &mut Outputs) {
+    fn serve_blob(&mut self, now: Instant, serve: Serve, out: &mut Outputs) {
         let Serve { link, req, blob, len, mut ranges, .. } = serve;
         if ranges.is_empty() {
             ranges.push(Range { offset: 0, len });
@@ -566,6 +586,7 @@ impl LocalDevice {
             taker,
             n: view.n,
             owner: view.owner,
+            grantor: view.grantor,
             entitled: view.entitled,
             root: view.root,
             files: live.into_iter().map(|entry| (entry.path.to_string(), self.held(&entry))).collect(),

@@ -351,6 +351,27 @@ pub enum Command {
         /// The bytes in all.
         bytes: Option<u64>,
     },
+    /// Hosts a mailbox with the bounds of the spec, and keeps sessions in custody, until the device stops.
+    HostCustody {
+        /// The longest lease of an owner, in microseconds; 0 gives none.
+        lease_us: u64,
+    },
+    /// Has a service sign the session's next record.
+    Delegate {
+        /// The session.
+        session: SessionId,
+        /// The service.
+        service: DeviceId,
+        /// Microseconds until the deadline.
+        timeout_us: u64,
+    },
+    /// Asks the service to leave that to this device again.
+    Reclaim {
+        /// The session.
+        session: SessionId,
+        /// Microseconds until the deadline.
+        timeout_us: u64,
+    },
 }
 
 impl Command {
@@ -478,6 +499,8 @@ pub struct SessionState {
     pub n: u64,
     /// The owner that the head names.
     pub owner: Option<DeviceId>,
+    /// Who signs the next record.
+    pub grantor: Option<DeviceId>,
     /// Whether the device is entitled to what the head gives it.
     pub entitled: bool,
     /// The root of the session's data.

@@ -80,6 +80,8 @@ struct Book {
     forked: bool,
     closed: bool,
     records: BTreeMap<Hash, (u64, u64)>,
+    /// Whom each record makes the owner.
+    owners: BTreeMap<Hash, DeviceId>,
     children: BTreeMap<(Hash, u64, DeviceId), Hash>,
     wants: BTreeMap<Hash, Want>,
     used: BTreeMap<Hash, Hash>,
@@ -358,6 +360,11 @@ impl Oracle {
                     self.saw_grant(now, node, to, m.record.id(), &record, &end);
                 }
             }
+            Message::Cas(m) => {
+                if let Ok(record) = m.record.open(Rules::ALL) {
+                    self.saw_record(now, node, m.record.id(), &record);
+                }
+            }
             Message::Head(m) => {
                 for signed in m.records.iter() {
                     if let Ok(record) = signed.open(Rules::ALL) {
@@ -387,6 +394,7 @@ impl Oracle {
     fn saw_record(&mut self, now: Instant, node: usize, id: Hash, record: &Record) {
         let book = self.books.entry(record.session).or_default();
         book.records.insert(id, (record.term, record.n));
+        book.owners.insert(id, record.owner);
         book.forked |= record.kind == Kind::Takeover.number();
         let key = (record.parent, record.term, record.signer);
         let first = *book.children.entry(key).or_insert(id);
@@ -400,8 +408,10 @@ impl Oracle {
         book.grants.insert(id, (record.parent, end.root));
         let first = *book.used.entry(record.want).or_insert(id);
         let live = book.wants.get(&record.want).is_some_and(|want| want.parent == record.parent && want.target == to);
-        let signer = self.names.iter().position(|(_, device)| *device == record.signer);
-        let chosen = signer.is_some_and(|signer| book.chosen.contains(&(signer, to)));
+        // A service signs what the owner chose.
+        let chooser = book.owners.get(&record.parent).copied().unwrap_or(record.signer);
+        let chooser = self.names.iter().position(|(_, device)| *device == chooser);
+        let chosen = chooser.is_some_and(|chooser| book.chosen.contains(&(chooser, to)));
         if first != id {
             self.book(Promise::S5, now, node, format!("one WANT was granted twice, by {first:?} and {id:?}"));
         }

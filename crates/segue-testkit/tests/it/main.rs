@@ -1,6 +1,7 @@
 //! What the simulated devices must do, in virtual time.
 
 mod account;
+mod delegate;
 mod determinism;
 mod faults;
 mod flights;

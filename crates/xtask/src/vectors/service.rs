@@ -5,8 +5,8 @@ use segue_proto::seal::{self, ContentKey, Wrapped};
 use segue_proto::wire::codec::{Blob, encode};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
-    BoxId, DeviceId, Envelopes, Fetch, Invitation, KeyMsg, Letter, List, Message, Piece, Put, PutOk, Sealed, Signed,
-    Text, Watch,
+    BoxId, Cas, DelegateMsg, DeviceId, Envelopes, Fetch, Freeze, Hash, Invitation, KeyMsg, Letter, List, Message,
+    Piece, Put, PutOk, Record, Renew, Sealed, Signed, Text, Watch,
 };
 
 use super::byhand;
@@ -215,6 +215,39 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
             "The laptop gives the phone a content key.",
             KeyMsg { session, epoch: 1, key: KEY, without, ext }.into(),
         ),
+    ]
+    .into_iter()
+    .chain(custody())
+    .collect()
+}
+
+/// The messages of delegation.
+fn custody() -> Vec<(&'static str, &'static str, Message)> {
+    let (story, ext, tenure) = (story(), List::empty(), Hash::new([0x84; 32]));
+    let (session, parent) = (story.session, story.genesis.id());
+    let asked = Cas { req: 8, record: story.genesis.clone(), want: None.into(), tenure: Hash::ZERO, ext: ext.clone() };
+    let lease = Record { want: story.want.id(), ..story.takeover_body(TABLET, &story.genesis, 1) };
+    let lease = Record { owner: PHONE.id(), ..lease };
+    vec![
+        ("cas", "The laptop brings its session to a service.", asked.clone().into()),
+        ("cas-set", "The service has it, and tells its tenure.", Cas { tenure, ..asked.clone() }.into()),
+        (
+            "cas-want",
+            "The service, here the tablet, makes the phone the owner, for the lease of the laptop ran out.",
+            {
+                let (record, want) = (Signed::sign(&lease, &TABLET.key()), Some(story.want.clone()).into());
+                Cas { req: 7, record, want, tenure, ext: ext.clone() }.into()
+            },
+        ),
+        ("freeze", "The laptop writes no more; the phone may have the session.", {
+            Freeze { req: 9, to: PHONE.id(), end: story.end.clone(), ext: ext.clone() }.into()
+        }),
+        ("renew", "The laptop asks for a lease of a minute.", {
+            Renew { req: 10, session, head: parent, ttl: 60_000, ext: ext.clone() }.into()
+        }),
+        ("delegate", "The laptop asks to be the grantor again.", {
+            DelegateMsg { req: 11, session, parent, grantor: LAPTOP.id(), ext }.into()
+        }),
     ]
 }
 

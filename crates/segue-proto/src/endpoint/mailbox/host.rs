@@ -4,13 +4,15 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::keys;
-use crate::Code;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::endpoint::Endpoint;
+use crate::event::Event;
+use crate::generations::Generation;
 use crate::journal::Lsn;
 use crate::limits::{MAILBOX_WINDOW, MAX_WATCHES};
-use crate::wire::{DeviceId, Message};
+use crate::wire::{DeviceId, Hash, Message, SessionId, Sig};
+use crate::{Code, Violation};
 
 /// Names a request of a device to the mailbox that this one hosts. A device that starts again numbers its requests
 /// from 1 again; these numbers are used once, so that no answer is taken for another's.
@@ -29,6 +31,26 @@ pub enum Hosted {
         from: DeviceId,
         /// PUT, FETCH or WATCH.
         message: Message,
+    },
+    /// A device says or asks something of a session in custody. It is to be closed, or answered, when all is said.
+    Custody {
+        /// Names the request.
+        ticket: Ticket,
+        /// The device.
+        from: DeviceId,
+        /// What the link's pair speaks.
+        generation: Generation,
+        /// The message.
+        message: Message,
+    },
+    /// The signature of a record that [`Endpoint::sign_hosted`] asked for.
+    Signed {
+        /// The session.
+        session: SessionId,
+        /// The record.
+        record: Hash,
+        /// The signature.
+        sig: Sig,
     },
     /// A device has no link any more: it watches nothing.
     Gone(DeviceId),
@@ -75,8 +97,12 @@ impl Host {
         }
     }
 
+    pub(super) fn signed(&mut self, session: SessionId, record: Hash, sig: Sig) {
+        self.queue.push_back(Hosted::Signed { session, record, sig });
+    }
+
     /// The answer to a request is on its way.
-    fn close(&mut self, ticket: Ticket) {
+    pub(super) fn close(&mut self, ticket: Ticket) {
         let Some(Open { from, at_once, .. }) = self.open.remove(&ticket) else { return };
         if let Some(count) = self.counts.get_mut(&from).and_then(|counts| counts.get_mut(usize::from(!at_once))) {
             *count = count.saturating_sub(1);
@@ -87,6 +113,23 @@ impl Host {
 
 /// The PUTs and FETCHes of all devices that wait for their answer: with full envelopes, 64 MiB.
 const MAX_OPEN: usize = 1_024;
+/// What a device may have said of sessions in custody that the host hasn't heard yet. From: a HAVE for each of many
+/// sessions, as a link begins; guess.
+const MAX_ASKS: usize = 512;
+
+/// The number of the request that a message is; 0 if it is none.
+fn request_of(message: &Message) -> u32 {
+    match message {
+        Message::Have(it) => it.req,
+        Message::Want(it) => it.req,
+        Message::Offer(it) => it.req,
+        Message::Freeze(it) => it.req,
+        Message::Cas(it) => it.req,
+        Message::Renew(it) => it.req,
+        Message::Delegate(it) => it.req,
+        _ => 0,
+    }
+}
 
 impl Endpoint {
     /// Hosts a mailbox from now on: requests come by [`Endpoint::poll_hosted`].
@@ -126,6 +169,25 @@ impl Endpoint {
             host.leaving.push_back((after, ticket));
         }
         self.send(now, to, after, answer);
+    }
+
+    /// Hands a message of a session in custody to the host.
+    pub(in crate::endpoint) fn on_hosted(&mut self, now: Instant, from: DeviceId, message: Message) {
+        let Some(generation) = self.peers.get(&from).map(|peer| peer.generation) else { return };
+        let host = &self.mailboxes.host;
+        let [asks, _] = host.counts.get(&from).copied().unwrap_or_default();
+        if asks >= MAX_ASKS || host.at_once >= MAX_OPEN {
+            let violation = Violation::new(Code::LIMIT_REQUESTS, Clause::SERVICE_HOST_4);
+            self.out.event(Event::Violation { peer: from, session: None, violation });
+            return self.refuse(now, from, request_of(&message), None, Code::LIMIT_REQUESTS);
+        }
+        let host = &mut self.mailboxes.host;
+        host.counts.entry(from).or_default()[0] += 1;
+        host.at_once += 1;
+        host.tickets += 1;
+        let ticket = Ticket(host.tickets);
+        host.open.insert(ticket, Open { from, at_once: true, answered: false });
+        host.queue.push_back(Hosted::Custody { ticket, from, generation, message });
     }
 
     pub(in crate::endpoint) fn on_request(&mut self, now: Instant, from: DeviceId, message: Message) {

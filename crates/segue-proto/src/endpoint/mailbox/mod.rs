@@ -153,6 +153,14 @@ impl Mailboxes {
         self.host.durable(upto);
     }
 
+    pub(super) fn close_hosted(&mut self, ticket: Ticket) {
+        self.host.close(ticket);
+    }
+
+    pub(super) fn host_signed(&mut self, session: SessionId, record: Hash, sig: crate::wire::Sig) {
+        self.host.signed(session, record, sig);
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.used.values().filter_map(|mailbox| mailbox.rests).min()
     }
@@ -233,7 +241,8 @@ impl Endpoint {
     pub(super) fn mailbox_may(&self, from: &DeviceId, message: &Message) -> Result<(), Violation> {
         let member = || self.sessions.values().any(|s| s.is_kept() && s.chain().is_member(from));
         let answer = matches!(message, Message::PutOk(_) | Message::Envelopes(_) | Message::Error(_));
-        let fine = answer || !self.is_mailbox(from) || self.vouches(from) || member();
+        let fine =
+            answer || !self.is_mailbox(from) || self.vouches(from) || self.grantor_may(from, message) || member();
         self.config.rules.ensure(Clause::SERVICE_PEER_1, fine, Code::WIRE_STATE)
     }
 
@@ -420,6 +429,18 @@ impl Endpoint {
         }
         self.ask(now, service, Ask::Watch(of));
         self.pump_mailbox(now, service);
+        self.pump_owed(now);
+    }
+
+    /// Whether all that mailboxes hold of a session is here, as far as can be told.
+    pub(in crate::endpoint) fn is_caught_up(&self, id: &SessionId) -> bool {
+        self.mailboxes.used.iter().filter(|(service, _)| self.peers.contains_key(service)).all(|(service, mailbox)| {
+            let of = |purpose: &Use| purpose.session().is_none_or(|session| session == *id);
+            let boxes = self.boxes(service);
+            let fetched =
+                boxes.iter().filter(|(_, purpose)| of(purpose)).all(|(of, _)| mailbox.boxes.get(of) == Some(&true));
+            mailbox.greeted && fetched && mailbox.taking.is_quiet()
+        })
     }
 
     fn tell_exchanged(&mut self, service: &DeviceId) {

@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::session_data::SessionData;
 use crate::handoff::{Session, SessionRole};
 use crate::journal::Lsn;
-use crate::limits::{ENVELOPE_ROOM, MAX_ENVELOPE, MAX_KEYS, MAX_RECORDS, MAX_WITHOUT};
+use crate::limits::{ENVELOPE_ROOM, MAX_ENVELOPE, MAX_KEYS, MAX_WITHOUT};
 use crate::seal::{self, ContentKey};
 use crate::sync::{Feed, Outbound};
 use crate::wire::codec::{Blob, encode};
@@ -107,18 +107,7 @@ const ROOM: usize = MAX_ENVELOPE - ENVELOPE_ROOM;
 
 /// The records of a chain behind one, in HEADs that leave room for others.
 fn head_pages(session: &Session<SessionData>, from: &Hash) -> Vec<Message> {
-    let mut pages: Vec<Vec<_>> = alloc::vec![Vec::new()];
-    let mut size = 0;
-    for record in session.chain().suffix(from) {
-        size += record.signed().body_bytes().len() + 66;
-        if size > ROOM / 2 || pages.last().is_some_and(|page| page.len() == MAX_RECORDS) {
-            pages.push(Vec::new());
-            size = record.signed().body_bytes().len() + 66;
-        }
-        if let Some(page) = pages.last_mut() {
-            page.push(record.signed().clone());
-        }
-    }
+    let pages = session.chain().pages(from, ROOM / 2);
     let last = pages.len() - 1;
     let head = |(at, records)| Head {
         session: session.id(),

@@ -58,10 +58,7 @@ impl Holdings for SessionData {
 
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release> {
         if !rules.keeps(Clause::HO_GRANT_4) {
-            let data = self.current()?.0.clone();
-            let (root, manifest, manifest_len) = (data.root, data.manifest, data.manifest_len);
-            let exclusive = self.state.as_ref()?.exclusive_root();
-            return Some(Release { root, exclusive, manifest, manifest_len, inline: Inline::default() });
+            return self.standing();
         }
         let have = have?;
         if let Some(release) = self.release_of(rules, have) {
@@ -69,6 +66,18 @@ impl Holdings for SessionData {
         }
         self.current()?;
         self.release_of(rules, have)
+    }
+
+    fn standing(&mut self) -> Option<Release> {
+        let Announced { root, manifest, manifest_len } = self.current()?.0.clone();
+        let exclusive = self.state.as_ref()?.exclusive_root();
+        Some(Release { root, exclusive, manifest, manifest_len, inline: Inline::default() })
+    }
+
+    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>) -> bool {
+        let whole = self.missing().next().is_none();
+        let Some(state) = self.state.as_ref().filter(|_| whole) else { return false };
+        exclusive.map_or_else(|| state.root() == *root, |exclusive| state.exclusive_root() == *exclusive)
     }
 
     fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool {

@@ -35,6 +35,7 @@ fn order(book: &mut Book, story: &Story) {
     let close = Signed::sign(&story.close_body(LAPTOP, &by_laptop, 1, 2), &LAPTOP.key());
     let other = Record { owner: TABLET.id(), grantor: TABLET.id(), ..story.grant_body() };
     let other = Signed::sign(&other, &LAPTOP.key());
+    let lease = Signed::sign(&lease_body(story, &delegate), &TABLET.key());
     let grant = &story.record;
     let genesis = &story.genesis;
     for (name, what, records) in [
@@ -57,10 +58,20 @@ fn order(book: &mut Book, story: &Story) {
             "Of two records by one key with one parent in one term the smaller id wins.",
             vec![genesis, grant, &other],
         ),
+        (
+            "head-lease",
+            "A grantor that isn't the owner takes over for the target of a WANT.",
+            vec![genesis, grant, &delegate, &lease],
+        ),
         ("head-again", "A record that comes again changes nothing.", vec![genesis, grant, genesis, grant]),
     ] {
         accepted(book, name, what, &records);
     }
+}
+
+/// The tablet, to which the phone delegated, makes the laptop the owner.
+fn lease_body(story: &Story, delegate: &Signed<Record>) -> Record {
+    Record { owner: LAPTOP.id(), want: Hash::new([0x55; 32]), ..story.takeover_body(TABLET, delegate, 3) }
 }
 
 /// A record that doesn't follow from its parent.
@@ -80,6 +91,9 @@ fn steps(book: &mut Book, story: &Story) {
     let mut after = story.close_body(LAPTOP, &close, 0, 2);
     after.kind = Kind::Close.number();
     let closed = [genesis, &close];
+    let delegate = Signed::sign(&story.delegate_body(), &PHONE.key());
+    let granted = [genesis, &story.record];
+    let delegated = [genesis, &story.record, &delegate];
     let plain = [genesis];
     let chain = |clause| (clause, "HO_CHAIN");
     let cases: Vec<(&str, &str, Before<'_>, Record, Device, Broken)> = vec![
@@ -155,6 +169,35 @@ fn steps(book: &mut Book, story: &Story) {
             "A takeover that makes another device the grantor.",
             &plain,
             takeover(&|r| r.grantor = TABLET.id()),
+            PHONE,
+            chain("HO-CHAIN-5"),
+        ),
+        (
+            "lease-same-owner",
+            "A takeover by the grantor for the old owner.",
+            &delegated,
+            Record { owner: PHONE.id(), ..lease_body(story, &delegate) },
+            TABLET,
+            chain("HO-CHAIN-5"),
+        ),
+        (
+            "lease-third-grantor",
+            "A takeover by the grantor that names a third device as grantor.",
+            &delegated,
+            Record { grantor: PHONE.id(), ..lease_body(story, &delegate) },
+            TABLET,
+            chain("HO-CHAIN-5"),
+        ),
+        (
+            "lease-not-delegated",
+            "A takeover for another device by a grantor that is the owner.",
+            &granted,
+            Record {
+                owner: TABLET.id(),
+                grantor: PHONE.id(),
+                want: Hash::new([0x55; 32]),
+                ..story.takeover_body(PHONE, &story.record, 2)
+            },
             PHONE,
             chain("HO-CHAIN-5"),
         ),

@@ -50,7 +50,10 @@ fn follows(known: &[Known], body: &Record) -> Result<Hash, Broken> {
     check(body.term == term, "HO-CHAIN-4", "HO_CHAIN")?;
     if body.kind == TAKEOVER {
         let own = body.owner == body.signer && body.grantor == body.signer;
-        check(own && is_member(known, &body.signer), "HO-CHAIN-5", "HO_CHAIN")?;
+        let other = body.owner != above.owner && body.owner != body.signer && body.owner != DeviceId::ZERO;
+        let lease = body.signer == above.grantor && above.grantor != above.owner && other;
+        let lease = lease && (body.grantor == body.signer || body.grantor == body.owner);
+        check(own && is_member(known, &body.signer) || lease, "HO-CHAIN-5", "HO_CHAIN")?;
     } else {
         check(body.signer == above.grantor, "HO-CHAIN-2", "HO_CHAIN")?;
     }
@@ -81,7 +84,7 @@ fn starts(body: &Record) -> Result<Hash, Broken> {
 fn is_member(known: &[Known], device: &DeviceId) -> bool {
     known.iter().any(|record| {
         let listed = record.body.genesis.iter().any(|genesis| genesis.members.contains(device));
-        listed || record.body.owner == *device || record.body.grantor == *device
+        listed || record.body.owner == *device
     })
 }
 

@@ -1,0 +1,40 @@
+//! `segue delegate` and `segue reclaim`: who signs the next record of a session.
+
+use crate::args::Delegate;
+use crate::device::{Device, resolve};
+use crate::failure::{Exit, Failure};
+use crate::terminal::say;
+
+/// Has the service sign from now on.
+pub(crate) async fn delegate(args: Delegate) -> Result<Exit, Failure> {
+    change(args, true).await
+}
+
+/// Has this device sign again.
+pub(crate) async fn reclaim(args: Delegate) -> Result<Exit, Failure> {
+    change(args, false).await
+}
+
+async fn change(mut args: Delegate, away: bool) -> Result<Exit, Failure> {
+    let timeout = args.patience.timeout;
+    let device = Device::open(&args.state, |builder| builder.handoff_timeout(timeout)).await?;
+    let done = ask(&device, &mut args, away).await;
+    device.close().await;
+    done.map(|()| Exit::Resolved)
+}
+
+async fn ask(device: &Device, args: &mut Delegate, away: bool) -> Result<(), Failure> {
+    args.mailbox_device.look_up(&device.node).await?;
+    let (service, session) = (args.mailbox_device.id(), args.session);
+    let view = device.session(session).await?;
+    let addr = resolve(&args.mailbox).await?;
+    if away {
+        device.node.delegate(session, addr, service).await?;
+        say(format_args!("device {service} signs who owns session {session} {:?} next", view.name));
+    } else {
+        device.node.use_mailbox(addr, service).await?;
+        device.node.reclaim(session).await?;
+        say(format_args!("this device signs who owns session {session} {:?} next", view.name));
+    }
+    Ok(())
+}
