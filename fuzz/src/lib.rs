@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod cut;
 mod data;
 mod endpoint;
 mod framer;
@@ -24,6 +25,7 @@ mod world;
 pub mod seeds;
 
 pub use chain::chain;
+pub use cut::cut;
 pub use data::data;
 pub use endpoint::endpoint;
 pub use framer::framer;
@@ -65,6 +67,7 @@ targets! {
     data 2000,
     sync 1000,
     transfer 2000,
+    cut 100,
     path 2000,
     chain 2000,
     link 2000,
