@@ -1,4 +1,4 @@
-//! What is short doesn't wait for what is long (TRANSFER-SERVE-4).
+//! What is short doesn't wait for what is long.
 
 use std::sync::Arc;
 
