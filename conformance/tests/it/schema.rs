@@ -84,6 +84,12 @@ impl Schema {
                 pairs.try_for_each(|(inner, item)| self.holds(inner, item))
             }
             "minItems" => ensure(value.as_array().is_none_or(|list| list.len() as u64 >= rule.as_u64().unwrap_or(0))),
+            "minProperties" => {
+                ensure(value.as_object().is_none_or(|map| map.len() as u64 >= rule.as_u64().unwrap_or(0)))
+            }
+            "maxProperties" => {
+                ensure(value.as_object().is_none_or(|map| rule.as_u64().is_some_and(|most| map.len() as u64 <= most)))
+            }
             "items" if *rule == json!(false) => {
                 let most = schema["prefixItems"].as_array().map_or(0, Vec::len);
                 ensure(value.as_array().is_none_or(|list| list.len() <= most))

@@ -22,7 +22,7 @@ macro_rules! replays {
     };
 }
 
-replays! { frames signed framer data sync transfer cut path chain link endpoint restore roster service world }
+replays! { frames signed framer data sync transfer cut path receipt chain link endpoint restore roster service world }
 
 fn replay(name: &str) {
     let Some(target) = TARGETS.iter().find(|target| target.name == name) else { panic!("no target {name}") };

@@ -10,7 +10,7 @@ fn a_service_is_delegated_to_killed_and_signs_the_session_back() {
     lab.tree("notes", 3, 3_000);
     lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
     let (mut service, id) = serve(&lab, "127.0.0.1:0");
-    let session = lab.session("a")["id"].as_str().unwrap().to_owned();
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
     let by = format!("--state a {session} --mailbox {} --mailbox-device {id}", service.addr);
     lab.run(&format!("delegate {by}")).exits(0).says("signs who owns");
     assert_eq!(lab.session("a")["grantor"], id.as_str());
@@ -36,7 +36,7 @@ fn a_service_without_custody_is_named_in_the_refusal() {
     let mut service = lab.start("serve --state box --listen 127.0.0.1:0 --no-custody");
     let addr = service.until("listening on ").split_off("listening on ".len());
     let id = service.until("device ").split_off("device ".len());
-    let session = lab.session("a")["id"].as_str().unwrap().to_owned();
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
     let by = format!("--state a {session} --mailbox {addr} --mailbox-device {id}");
     lab.run(&format!("delegate {by}")).exits(1).says(&id);
     assert_eq!(lab.session("a")["grantor"], lab.id("a").as_str());
