@@ -97,25 +97,27 @@ impl Endpoint {
 
     /// Whether a message is one for the host: about a session that this device takes no part in.
     pub(super) fn is_hosted(&self, message: &Message) -> bool {
+        let known = |session: &SessionId| self.sessions.contains_key(session) || self.wishes.contains_key(session);
+        self.custodian.on && self.session_in_custody(message).is_some_and(|session| !known(&session))
+    }
+
+    /// The session that a message is about, if a custodian may be sent it; zero if it isn't well-formed.
+    pub(super) fn session_in_custody(&self, message: &Message) -> Option<SessionId> {
         let rules = self.config.rules;
-        let session = match message {
+        Some(match message {
             Message::Have(it) => it.session,
             Message::Head(it) => it.session,
             Message::Renew(it) => it.session,
             Message::Delegate(it) => it.session,
             Message::Decline(it) => it.session,
             Message::Cancel(it) => it.session,
-            Message::Error(it) => match it.session.get() {
-                Some(session) => *session,
-                None => return false,
-            },
+            Message::Error(it) => *it.session.get()?,
             Message::Want(it) => it.want.open(rules).map_or(SessionId::ZERO, |want| want.session),
             Message::Offer(it) => it.offer.open(rules).map_or(SessionId::ZERO, |offer| offer.session),
             Message::Freeze(it) => it.end.open(rules).map_or(SessionId::ZERO, |end| end.session),
             Message::Cas(it) => it.record.open(rules).map_or(SessionId::ZERO, |record| record.session),
-            _ => return false,
-        };
-        self.custodian.on && !self.sessions.contains_key(&session) && !self.wishes.contains_key(&session)
+            _ => return None,
+        })
     }
 }
 

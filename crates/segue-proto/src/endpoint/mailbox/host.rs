@@ -178,8 +178,9 @@ impl Endpoint {
         let [asks, _] = host.counts.get(&from).copied().unwrap_or_default();
         if asks >= MAX_ASKS || host.at_once >= MAX_OPEN {
             let violation = Violation::new(Code::LIMIT_REQUESTS, Clause::SERVICE_HOST_4);
-            self.out.event(Event::Violation { peer: from, session: None, violation });
-            return self.refuse(now, from, request_of(&message), None, Code::LIMIT_REQUESTS);
+            let session = self.session_in_custody(&message);
+            self.out.event(Event::Violation { peer: from, session, violation });
+            return self.refuse(now, from, request_of(&message), session, Code::LIMIT_REQUESTS);
         }
         let host = &mut self.mailboxes.host;
         host.counts.entry(from).or_default()[0] += 1;
