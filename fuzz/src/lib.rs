@@ -14,6 +14,7 @@ mod frames;
 mod input;
 mod link;
 mod path;
+mod receipt;
 mod restore;
 mod roster;
 mod service;
@@ -33,6 +34,7 @@ pub use frames::frames;
 pub use input::Input;
 pub use link::link;
 pub use path::path;
+pub use receipt::receipt;
 pub use restore::restore;
 pub use roster::roster;
 pub use service::service;
@@ -69,6 +71,7 @@ targets! {
     transfer 2000,
     cut 100,
     path 2000,
+    receipt 500,
     chain 2000,
     link 2000,
     endpoint 500,

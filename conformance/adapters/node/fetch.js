@@ -78,7 +78,8 @@ class Fetch {
   }
 
   failed(code) {
-    if (this.live && code !== 'LIMIT_REQUESTS') this.fail(code);
+    if (!this.live || code === 'LIMIT_REQUESTS') return undefined;
+    return this.announced && code === 'DATA_UNAVAILABLE' ? this.session.gone(this.announced) : this.fail(code);
   }
 
   get due() { return this.live && this.current && !this.link.receiving ? Math.max(this.current.sent, this.link.bulkAt ?? 0) + limits.ANSWER_TIMEOUT : undefined; }

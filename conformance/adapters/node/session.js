@@ -141,6 +141,12 @@ class Session {
     link.send('HAVE', { req: this.wish.asked, session: this.id, head: this.head?.id ?? ZERO, data: [] });
   }
 
+  /** The source can't give what it announced: it may have gone on since (TRANSFER-NEWER-1). */
+  gone(announced) {
+    this.wish.gone = announced.manifest;
+    this.ask();
+  }
+
   /** The wish ends. */
   end(code) {
     const { id, from } = this.wish;
@@ -191,6 +197,7 @@ class Session {
       return this.device.event({ type: 'available', session: hex(this.id), from: hex(link.peer) });
     }
     if (it.manifest_len < 1 || it.manifest_len > limits.MAX_MANIFEST) return this.end('LIMIT_MANIFEST');
+    if (this.wish.gone?.equals(it.manifest)) return this.end('DATA_UNAVAILABLE');
     this.wish.fetch = new Fetch(this, link, it);
     return this.wish.fetch.next();
   }

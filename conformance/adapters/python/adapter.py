@@ -2,7 +2,7 @@
 import json
 import sys
 
-from segue_py import data
+from segue_py import data, receipt
 from segue_py.account import read_invite
 from segue_py.device import Device
 from segue_py.registry import GENERATIONS, Refused
@@ -10,7 +10,7 @@ from segue_py.registry import GENERATIONS, Refused
 COMMANDS = [
     "trust", "distrust", "create", "write-file", "write-exclusive", "write", "follow", "remove", "initiate", "request",
     "cancel", "consent", "accept", "reject", "takeover", "close", "create-account", "invite", "accept-link", "confirm-link",
-    "revoke", "take-in", "use-mailbox", "host-mailbox", "close-link", "shutdown",
+    "revoke", "take-in", "verify-receipt", "use-mailbox", "host-mailbox", "close-link", "shutdown",
 ]
 
 
@@ -122,6 +122,9 @@ class Do:
 
     def host_mailbox(self, do):
         self.dev.host.start(do)
+
+    def verify_receipt(self, do):
+        receipt.verify(b(do["receipt"]))
 
     def take_in(self, do):
         self.handoff.get(b(do["session"])).aside.take_in(b(do["part"]), b(do["actor"]))

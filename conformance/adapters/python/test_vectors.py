@@ -3,7 +3,7 @@ import json
 import unittest
 from pathlib import Path
 
-from segue_py import account, blobs, chain, crypto, data, generations, link, replica, service, wire
+from segue_py import account, blobs, chain, crypto, data, generations, link, receipt, replica, service, wire
 from segue_py.registry import Refused
 from segue_py.wire import Struct
 
@@ -278,6 +278,10 @@ class Kinds:
     def entry(self, i):
         raw = bytes.fromhex(i["bytes"])
         return {"fields": hexes("Entry", data.check_entry(raw))}
+
+    def receipt(self, i):
+        proof = receipt.verify(bytes.fromhex(i["bytes"]))
+        return {field: getattr(proof, field).hex() for field in ("record", "source", "target", "by")}
 
     def path(self, i):
         data.check_path(i["path"]["text"])

@@ -146,7 +146,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 29] = [
+pub const COMMANDS: [&str; 31] = [
     "trust",
     "distrust",
     "create",
@@ -171,6 +171,8 @@ pub const COMMANDS: [&str; 29] = [
     "confirm-link",
     "revoke",
     "take-in",
+    "receipt",
+    "verify-receipt",
     "use-mailbox",
     "host-mailbox",
     "host-custody",

@@ -179,7 +179,7 @@ pub fn find(name: &str) -> Option<Case> {
 
 /// Every case of tier A, chapter by chapter.
 pub fn all() -> Vec<Case> {
-    [wire::CASES, link::CASES, generations::CASES]
+    [wire::CASES, link::CASES, generations::CASES, generations::MEMBERS]
         .into_iter()
         .chain(account::chapters())
         .chain(handoff::chapters())

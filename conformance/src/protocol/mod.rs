@@ -53,6 +53,8 @@ tagged! { Command {
     ConfirmLink = "confirm-link" { device, yes }
     Revoke = "revoke" { device }
     TakeIn = "take-in" { session, part, actor }
+    Receipt = "receipt" { session, record }
+    VerifyReceipt = "verify-receipt" { receipt }
     UseMailbox = "use-mailbox" { mailbox }
     HostMailbox = "host-mailbox" { box_envelopes, box_bytes, device_bytes, bytes }
     HostCustody = "host-custody" { lease_us }
@@ -167,7 +169,7 @@ impl Json for [Hash; 2] {
     }
 }
 
-/// What a command gave: an object with at most one of `session`, `lsn`, `handoff`, `invite`.
+/// What a command gave: an object with at most one of `session`, `lsn`, `handoff`, `invite`, `receipt`.
 impl Json for Reply {
     fn to_json(&self) -> Value {
         let mut object = Map::new();
@@ -177,6 +179,7 @@ impl Json for Reply {
             Reply::Written(lsn) => put(&mut object, "lsn", lsn),
             Reply::Handoff(id) => put(&mut object, "handoff", id),
             Reply::Invite(invite) => put(&mut object, "invite", invite),
+            Reply::Receipt(bytes) => put(&mut object, "receipt", bytes),
         }
         Value::Object(object)
     }
@@ -186,7 +189,9 @@ impl Json for Reply {
         let lsn: Option<_> = field(value, "lsn")?;
         let handoff: Option<HandoffId> = field(value, "handoff")?;
         let invite: Option<String> = field(value, "invite")?;
+        let receipt: Option<Vec<u8>> = field(value, "receipt")?;
         let written = session.map(Reply::Session).or(lsn.map(Reply::Written)).or(invite.map(Reply::Invite));
+        let written = written.or(receipt.map(Reply::Receipt));
         Ok(written.or(handoff.map(Reply::Handoff)).unwrap_or(Reply::Done))
     }
 }

@@ -7,7 +7,7 @@ use segue_conformance::spec;
 use segue_proto::data::{Entry, Manifest, check_path};
 use segue_proto::seal::{self, ContentKey};
 use segue_proto::wire::frame::Framer;
-use segue_proto::wire::{BoxId, Message, SessionId};
+use segue_proto::wire::{BoxId, Message, Receipt, SessionId};
 use segue_proto::{Code, Rules, Violation};
 use serde_json::Value;
 
@@ -44,6 +44,7 @@ fn decode(vector: &Value) -> Option<Result<(), Violation>> {
             let path = input["path"]["text"].as_str()?;
             Some(check_path(Rules::ALL, path))
         }
+        "receipt" => Some(Receipt::verify(Rules::ALL, &bytes(&input["bytes"])).map(|_| ())),
         "seal" => Some(seal(vector)),
         _ => None,
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use segue_quic::{DeviceId, SessionId};
+use segue_quic::{DeviceId, Hash, SessionId};
 
 use crate::who::Who;
 
@@ -127,7 +127,13 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Reclaim(Delegate),
     /// Tell which sessions there are, who owns them since when, and by which chain of records
+    ///
+    /// With --receipt FILE it writes a receipt of a handoff that this device gave or took: proof of who handed the
+    /// session to whom, what moved and what stayed, which anybody verifies by `segue receipt verify FILE`.
     Owner(Owner),
+    /// Verify a receipt of a handoff, without either of its devices
+    #[command(after_help = EXIT_CODES)]
+    Receipt(Receipt),
 }
 
 /// A generation of the protocol.
@@ -431,8 +437,35 @@ pub(crate) struct Owner {
     #[command(flatten)]
     pub(crate) state: State,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "receipt")]
     pub(crate) json: bool,
+    /// Write a receipt of the session's last handoff that this device gave or took into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+    /// The session of which a receipt is written [default: the only one there is]
+    #[arg(long, value_name = "SESSION", value_parser = session, requires = "receipt")]
+    pub(crate) session: Option<SessionId>,
+    /// Of the handoff by this record, as the chain names it [default: the last]
+    #[arg(long, value_name = "RECORD", value_parser = record, requires = "receipt")]
+    pub(crate) record: Option<Hash>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Receipt {
+    #[command(subcommand)]
+    pub(crate) what: ReceiptCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiptCommand {
+    /// Tell what a receipt proves, or what is wrong with it
+    Verify {
+        /// The file that `segue owner --receipt` wrote
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -544,6 +577,11 @@ fn session(text: &str) -> Result<SessionId, String> {
 fn device(text: &str) -> Result<DeviceId, String> {
     let id = DeviceId::from_hex(text).filter(|id| !id.is_zero());
     id.ok_or_else(|| "a device id has 64 hexadecimal digits; `segue id --state DIR` prints it".to_owned())
+}
+
+fn record(text: &str) -> Result<Hash, String> {
+    Hash::from_hex(text)
+        .ok_or_else(|| "a record has 64 hexadecimal digits; the lines `chain` of `segue owner` have them".to_owned())
 }
 
 /// A host's name is looked up later; that there is a port can be seen now.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use segue_quic::{ActorId, PartId, SessionId};
+use segue_quic::{ActorId, Hash, PartId, SessionId};
 
 use crate::failure::Failure;
 use crate::who::Who;
@@ -14,6 +14,7 @@ use crate::who::Who;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Owner,
+    Receipt { session: Option<SessionId>, record: Option<Hash> },
     Devices,
     Revoke(Who),
     Conflicts(Option<SessionId>),
@@ -35,6 +36,11 @@ impl Request {
     fn line(&self) -> String {
         match self {
             Request::Owner => "owner\n".to_owned(),
+            Request::Receipt { session, record } => {
+                let or_any = |id: Option<String>| id.unwrap_or_else(|| "any".to_owned());
+                let (session, record) = (session.map(|id| id.to_string()), record.map(|id| id.to_string()));
+                format!("receipt {} {}\n", or_any(session), or_any(record))
+            }
             Request::Devices => "devices\n".to_owned(),
             Request::Revoke(who) => format!("revoke {who}\n"),
             Request::Conflicts(None) => "conflicts\n".to_owned(),
@@ -52,6 +58,7 @@ impl Request {
         let (verb, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
         Some(match verb {
             "owner" => Request::Owner,
+            "receipt" => Request::receipt(rest)?,
             "devices" => Request::Devices,
             "revoke" => Request::Revoke(rest.parse().ok()?),
             "conflicts" if rest.is_empty() => Request::Conflicts(None),
@@ -65,6 +72,13 @@ impl Request {
 }
 
 impl Request {
+    fn receipt(rest: &str) -> Option<Request> {
+        let (session, record) = rest.split_once(' ')?;
+        let session = if session == "any" { None } else { Some(SessionId::from_hex(session)?) };
+        let record = if record == "any" { None } else { Some(Hash::from_hex(record)?) };
+        Some(Request::Receipt { session, record })
+    }
+
     fn resolve(rest: &str) -> Option<Request> {
         let mut words = rest.split(' ');
         let (session, part) = (SessionId::from_hex(words.next()?)?, PartId::from_hex(words.next()?)?);
@@ -235,6 +249,8 @@ mod tests {
             Request::Resolve { session, part, how: How::Both },
             Request::Resolve { session, part, how: How::Take(ActorId::new([9; 32]), 3) },
             Request::Owner,
+            Request::Receipt { session: None, record: None },
+            Request::Receipt { session: Some(session), record: Some(Hash::new([5; 32])) },
             Request::Devices,
             Request::Revoke(who),
             Request::Takeover(session),

@@ -8,6 +8,7 @@ use segue_quic::{SessionRole, SessionView};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Owner;
+use crate::commands::receipt::Proof;
 use crate::control::{self, Request};
 use crate::device::{Device, require, since};
 use crate::failure::{Exit, Failure};
@@ -48,6 +49,8 @@ struct Session {
     copied_files: Vec<String>,
     /// Genesis first.
     chain: Vec<Link>,
+    /// Of the handoffs that this device gave or took, the oldest first.
+    receipts: Vec<Proof>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,15 +87,22 @@ pub(crate) async fn run(args: &Owner) -> Result<Exit, Failure> {
 /// The report as JSON.
 pub(crate) async fn json(device: &Device) -> Result<String, Failure> {
     let views = device.node.sessions().await?;
-    let sessions = views.iter().map(|view| session(device, view)).collect();
+    let mut sessions = Vec::new();
+    for view in &views {
+        sessions.push(session(device, view).await?);
+    }
     let report = Report { device: device.node.device().to_string(), sessions };
     serde_json::to_string_pretty(&report).map_err(|error| Failure::failed(error.to_string()))
 }
 
-fn session(device: &Device, view: &SessionView) -> Session {
+async fn session(device: &Device, view: &SessionView) -> Result<Session, Failure> {
     let directory = device.index.place(&view.id).map(|place| place.directory.clone());
     let (term, n) = since(view);
-    Session {
+    let mut receipts = Vec::new();
+    for record in device.node.receipts(view.id).await? {
+        receipts.extend(device.node.receipt(view.id, record).await?.map(|receipt| Proof::of(receipt.handed())));
+    }
+    Ok(Session {
         session: view.id.to_string(),
         name: view.name.clone(),
         owner: view.owner.map(|owner| owner.to_string()),
@@ -110,7 +120,8 @@ fn session(device: &Device, view: &SessionView) -> Session {
         copied_files: directory.as_deref().map(crate::directory::copies).unwrap_or_default(),
         directory,
         chain: view.chain.iter().map(|record| link(record)).collect(),
-    }
+        receipts,
+    })
 }
 
 fn link(record: &Proven<Record>) -> Link {
@@ -186,6 +197,9 @@ impl Session {
         for link in &self.chain {
             let owner = link.owner.as_deref().map_or("nobody".to_owned(), |owner| named(owner, me));
             writeln!(out, "  chain     {}.{} {} → {owner}, record {}", link.term, link.n, link.kind, link.record)?;
+        }
+        for receipt in &self.receipts {
+            writeln!(out, "  receipt   of record {}: {}", receipt.record, receipt.amounts())?;
         }
         Ok(())
     }

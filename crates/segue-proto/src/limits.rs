@@ -83,6 +83,12 @@ limits! {
     MAX_COMPONENT: usize = 255, "bytes", "what Linux, macOS and Windows take";
     /// The characters of a session's name; each takes at most 4 bytes.
     MAX_NAME: usize = 64, "characters", "a line in a dialogue";
+    /// The manifests of a session that a device serves though its data has gone on since it announced them.
+    MAX_ANNOUNCED: usize = 8, "manifests", "as many fetch at a time, each another one; guess";
+    /// The handoffs of a session of which a device keeps what a receipt needs; the oldest go.
+    MAX_RECEIPTS: usize = 16, "handoffs", "some 15 KB a session; guess";
+    /// The merge kinds that a statement in a receipt tells of.
+    MAX_TALLIES: usize = 16, "kinds", "three times as many as there are";
     /// The characters of the reason in a DECLINE; each takes at most 4 bytes.
     MAX_REASON: usize = 200, "characters", "a sentence or two; fits an extension";
     /// A chunk, and the blob that needs no chunk list.

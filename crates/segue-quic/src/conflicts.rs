@@ -163,16 +163,20 @@ impl Node {
     /// them wrote without knowing is in conflict with it, as ever.
     ///
     /// # Errors
-    /// `Conflicted` if the part has other values by now: list them again. [`Error::Resolution`] if there is no such
-    /// version, or a register is to keep both. `TooLarge`, `NotMember`, `Closed`; [`Error::Stopped`].
+    /// `Conflicted` if the part has other values by now: list them again. [`Error::NoBlob`] if the content of a version
+    /// that is to stay isn't here yet. [`Error::Resolution`] if there is no such version, or a register is to keep both.
+    /// `TooLarge`, `NotMember`, `Closed`; [`Error::Stopped`].
     pub async fn resolve(&self, conflict: &Conflict, how: Resolution) -> Result<(), Error> {
         let (storage, conflict) = (self.storage()?, conflict.clone());
         let Some(plan) = blocking(move || Plan::new(&conflict, how, &storage)).await? else { return Ok(()) };
         let written = self.command("resolve the conflict", move |driver| {
+            if let Some(blob) = driver.lacking(&plan) {
+                return Ok(Err(Error::NoBlob(blob)));
+            }
             let lsn = driver.carry_out(plan)?;
-            Ok(driver.waits.durable(lsn))
+            Ok(Ok(driver.waits.durable(lsn)))
         });
-        written.await?.await.unwrap_or(Err(Error::Stopped))
+        written.await??.await.unwrap_or(Err(Error::Stopped))
     }
 }
 
@@ -252,6 +256,8 @@ struct Plan {
     body: Vec<u8>,
     /// Files beside, with what they hold.
     beside: Vec<Entry>,
+    /// Content of the versions that stay, which has to be here: who writes a file is taken to hold what it names.
+    needs: Vec<Hash>,
 }
 
 impl Plan {
@@ -273,9 +279,14 @@ impl Plan {
                 None => return no("a register holds one value; take one, or put one that stands for all"),
             },
         };
+        let stays = |version: &&Version| match &version.content {
+            Content::File { .. } => version.body == body || beside.iter().any(|entry| entry.blob == version.hash),
+            Content::Value(_) | Content::Directory | Content::Removed => false,
+        };
+        let needs = conflict.versions.iter().filter(stays).map(|version| version.hash).collect();
         let seen = conflict.versions.iter().map(|version| (version.writer, version.seq)).collect();
         let kind = if conflict.path.is_some() { PartKind::Blob } else { PartKind::Register };
-        Ok(Some(Plan { session: conflict.session, part: conflict.part, kind, seen, body, beside }))
+        Ok(Some(Plan { session: conflict.session, part: conflict.part, kind, seen, body, beside, needs }))
     }
 }
 
@@ -340,8 +351,7 @@ impl Driver {
     }
 
     fn settle(&mut self, session: SessionId, pick: impl Fn(&PartId) -> bool) {
-        let primary = self.core.session(&session).is_some_and(|view| view.role == SessionRole::Primary);
-        let found = if primary { conflicts(&self.core, session, pick) } else { Vec::new() };
+        let found = if self.is_primary(&session) { conflicts(&self.core, session, pick) } else { Vec::new() };
         if found.is_empty() {
             return;
         }
@@ -362,7 +372,10 @@ impl Driver {
             let plans = planned.await.unwrap_or_default();
             let call = move |driver: &mut Driver| {
                 for plan in plans {
-                    // If the part has other values by now, their coming is looked at too.
+                    // If the part has other values by now, or content is still to come, its coming is looked at too.
+                    if driver.lacking(&plan).is_some() || !driver.is_primary(&plan.session) {
+                        continue;
+                    }
                     if let Err(error) = driver.carry_out(plan) {
                         tracing::info!(%error, "a conflict isn't resolved");
                     }
@@ -372,9 +385,18 @@ impl Driver {
         });
     }
 
+    fn is_primary(&self, session: &SessionId) -> bool {
+        self.core.session(session).is_some_and(|view| view.role == SessionRole::Primary)
+    }
+
+    /// Content that a plan needs and that isn't here.
+    fn lacking(&self, plan: &Plan) -> Option<Hash> {
+        plan.needs.iter().find(|blob| self.core.misses(&plan.session, blob)).copied()
+    }
+
     /// Resolves a conflict, if its part still has the values that were seen.
     fn carry_out(&mut self, plan: Plan) -> Result<Lsn, UsageError> {
-        let Plan { session, part, kind, mut seen, body, beside } = plan;
+        let Plan { session, part, kind, mut seen, body, beside, needs: _ } = plan;
         let held = self.core.state(&session).and_then(|state| state.part(&part)).ok_or(UsageError::UnknownSession)?;
         let mut values: Vec<_> = held.values.iter().map(|value| (value.op.actor, value.op.seq)).collect();
         values.sort_unstable();

@@ -55,6 +55,7 @@ mod keys;
 mod mailbox;
 mod node;
 mod parts;
+mod receipt;
 mod requests;
 mod stats;
 mod storage;
@@ -106,6 +107,7 @@ pub use keys::{KEY_FILE, device_id, load_or_create_key};
 pub use mailbox::{MailboxHost, Said};
 pub use node::{Node, Receipt, Request, RequestKind};
 pub use parts::{Delivered, OPS_PAGE, Register};
+pub use receipt::SignedReceipt;
 pub use stats::Stats;
 pub use storage::{BlobSource, ReadAt};
 pub use v2::{Data, Ends, HandoffEvent, HandoffV2};
@@ -116,5 +118,6 @@ pub use segue_proto::{
     SessionView, SetAside, Ticket, Token, UsageError,
     account::{BadInvite, Invite},
     data::{PartKind, named_part},
-    wire::{ActorId, DeviceId, Hash, Message, PartId, SessionId},
+    handoff::Handed,
+    wire::{ActorId, DeviceId, Hash, Message, PartId, SessionId, Tally},
 };

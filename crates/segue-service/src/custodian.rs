@@ -322,7 +322,11 @@ impl Custodian {
         let ack = head.ack.get().and_then(|ack| {
             let fresh = records.iter().find(|record| record.id() == ack.record);
             let by = chain.and_then(|chain| chain.get(&ack.record)).or(fresh)?.body().owner;
-            verify_message(&by, &ack_message(&ack.record), &ack.sig).then_some(ProvenAck { record: ack.record, by })
+            verify_message(&by, &ack_message(&ack.record), &ack.sig).then_some(ProvenAck {
+                record: ack.record,
+                by,
+                sig: ack.sig,
+            })
         });
         (records, ack)
     }

@@ -149,8 +149,13 @@ impl Foe {
             10 => Grant { req, ..input.pick(&self.grants)?.clone() }.into(),
             11 | 12 => self.head(input)?.into(),
             13 => OfferMsg { req, offer: self.offer(input)?, ext }.into(),
-            14 => Decline { session: self.some_session(input), subject: self.some_hash(input), code: code(input), ext }
-                .into(),
+            14 => {
+                let said = segue_proto::wire::Blob::new(input.take(24).to_vec()).unwrap_or_default();
+                let reason = segue_proto::wire::Ext { id: u32::from(input.byte() % 4), bytes: said };
+                let ext = List::new(vec![reason]).unwrap_or_default();
+                Decline { session: self.some_session(input), subject: self.some_hash(input), code: code(input), ext }
+                    .into()
+            }
             15 => Cancel { session: self.some_session(input), subject: self.some_hash(input), code: code(input), ext }
                 .into(),
             16 => self.acknowledge()?.into(),

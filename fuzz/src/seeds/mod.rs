@@ -62,6 +62,7 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "data" => objects::data(),
         "sync" => sync::seeds(),
         "path" => named("path", ["a", "folder/file.txt", "été/日本", ".hidden", "COM10", "a b/c"].map(Vec::from)),
+        "receipt" => objects::receipts(),
         "transfer" => scripts::transfer(),
         "cut" => {
             named("content", [vec![0; 8], (0..255).collect(), b"\xff\x7f\x01\x10\x02\x40\x01a few words".to_vec()])

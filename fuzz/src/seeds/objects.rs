@@ -1,13 +1,14 @@
 //! One valid encoding of everything that has one.
 
-use segue_proto::data::{Entry, Manifest, OpHeader, State, header};
+use segue_proto::data::{Entry, Manifest, OpHeader, State, actor_id, header, session_id};
+use segue_proto::handoff::ack_message;
 use segue_proto::transfer::{ChunkList, equal_list};
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::{
     Ack, ActorId, Announced, Auth, Blob, Bytes, Cancel, Decline, Error, Exts, Final, Genesis, Get, Goaway, Grant, Hash,
-    Have, Head, Held, Hello, Kind, List, Message, Nonce, Offer, OfferMsg, Op, Ping, Range, Ranges, Record, SessionId,
-    Sig, Signed, SignedBody, Text, Want, WantMsg,
+    Have, Head, Held, Hello, Kind, List, Message, Nonce, Offer, OfferMsg, Op, Ping, Range, Ranges, Receipt, Record,
+    SessionId, Sig, Signed, SignedBody, Statement, Tally, Text, Want, WantMsg, sign_message,
 };
 use segue_proto::{Code, Rules};
 
@@ -35,6 +36,47 @@ pub(super) fn signed() -> Vec<(String, Vec<u8>)> {
     }
     let all = [seed(0, &record()), seed(1, &end()), seed(2, &want()), seed(3, &offer())];
     named("signed", all.into_iter().chain([seed(0, &genesis())]))
+}
+
+/// Receipts that hold, one by each side.
+pub(super) fn receipts() -> Vec<(String, Vec<u8>)> {
+    let nonce = Nonce::new([8; 16]);
+    let session = session_id(&device(1), &nonce);
+    let members = List::new(vec![device(2)]).unwrap_or_default();
+    let genesis = Record::genesis(session, device(1), actor_id(&device(1), &nonce), Genesis { nonce, members });
+    let genesis = Signed::sign(&genesis, &key(1));
+    let want = Want { session, parent: genesis.id(), target: device(2), ..opened(&want()) };
+    let want = Signed::sign(&want, &key(2));
+    let record = Record {
+        kind: Kind::Grant.number(),
+        parent: genesis.id(),
+        n: 1,
+        owner: device(2),
+        grantor: device(2),
+        want: want.id(),
+        genesis: None.into(),
+        ..opened(&genesis)
+    };
+    let record = Signed::sign(&record, &key(1));
+    let end = Signed::sign(&Final { session, parent: genesis.id(), ..opened(&end()) }, &key(1));
+    let ack = Ack { record: record.id(), sig: sign_message(&ack_message(&record.id()), &key(2)) };
+    let receipt = |by: u8| {
+        let moved = List::new(vec![Tally { kind: 3, parts: 2, bytes: 70_000 }]).unwrap_or_default();
+        let statement = Statement { session, record: record.id(), by: device(by), moved, left: List::empty() };
+        let statement = Signed::sign(&statement, &key(by));
+        let chain = List::new(vec![genesis.clone(), record.clone()]).unwrap_or_default();
+        let (want, end, ack) = (want.clone(), end.clone(), Some(ack.clone()).into());
+        Receipt { chain, want, end, ack, statement }.to_bytes()
+    };
+    named("receipt", [receipt(1), receipt(2)])
+}
+
+/// The body of what this file signed.
+fn opened<T: SignedBody>(signed: &Signed<T>) -> T {
+    match signed.open(Rules::ALL) {
+        Ok(body) => body,
+        Err(why) => unreachable!("a seed doesn't open: {why}"),
+    }
 }
 
 pub(super) fn framer() -> Vec<(String, Vec<u8>)> {

@@ -12,6 +12,7 @@ class Seek:
         self.number, self.sid, self.source, self.mode, self.expires = number, sid, source, mode, expires
         self.offer_id = None
         self.manifest = None  # Announced, as a structure, that is fetched or held
+        self.gone = None  # hash of a manifest that the source announced and couldn't give (TRANSFER-NEWER-1)
         self.fetch = None
         self.held = None  # hash of the manifest that is held, durably
         self.wants = {}  # id -> parent of the WANTs that are out
@@ -145,7 +146,7 @@ class Target:
         session = self.handoff.sessions.get(seek.sid)
         if seek.mode == STANDING and link.generation < generations.V2:
             return
-        if seek.mode == ANSWER or seek.offer_id:
+        if (seek.mode == ANSWER or seek.offer_id) and seek.manifest:
             self._fetch(seek, session)
         else:
             self.handoff.ask_head(link, seek.sid, seek)
@@ -161,6 +162,10 @@ class Target:
             return
         if not 1 <= m.data.manifest_len <= LIMIT.MAX_MANIFEST:
             self.fail(seek, "LIMIT_MANIFEST")
+            return
+        if m.data.manifest == seek.gone:
+            self._withdraw(seek, "HO_CANCELLED")
+            self.fail(seek, "DATA_UNAVAILABLE", told=True)
             return
         seek.parent = session.head.id
         self._seek_manifest(seek, m.data)
@@ -211,8 +216,14 @@ class Target:
             seek.fetch.fail(e.code)
 
     def _fetch_failed(self, seek, code):
-        seek.fetch = None
+        gone, seek.fetch = seek.fetch and seek.fetch.gone, None
         if self.seeks.get(seek.sid) is seek:
+            link = self.dev.link_to(seek.source)
+            if gone and link:
+                # The source may have gone on since it announced that.
+                seek.gone, seek.manifest = seek.manifest.manifest, None
+                self.handoff.ask_head(link, seek.sid, seek)
+                return
             self._withdraw(seek, "DATA_HASH" if code == "DATA_HASH" else "HO_CANCELLED")
             self.fail(seek, code, told=True)
 

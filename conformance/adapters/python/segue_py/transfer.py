@@ -50,6 +50,7 @@ class Fetch:
         self.wanted = set()
         self.handlers = {}
         self.over = False
+        self.gone = False  # the source said that it can't give something
         self.done_bytes = self.total_bytes = 0
 
     def want(self, blob, length, meta=False, chunks=None, then=None):
@@ -190,6 +191,8 @@ class Transfer:
             request.limited = True
             return
         self._forget(request)
+        for fetch in request.item.fetches:
+            fetch.gone |= code == "DATA_UNAVAILABLE"
         self._fail(request.item, request.link.peer, code)
         self._unlimit(request.link)
 

@@ -9,6 +9,7 @@ mod lapse;
 mod offer;
 mod pace;
 mod reason;
+mod receipt;
 mod receive;
 mod store;
 mod want;
@@ -16,7 +17,7 @@ mod want;
 use super::Case;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 12] {
+pub(super) fn chapters() -> [&'static [Case]; 13] {
     [
         want::CASES,
         grant::CASES,
@@ -28,6 +29,7 @@ pub(super) fn chapters() -> [&'static [Case]; 12] {
         initiate::CASES,
         lapse::CASES,
         reason::CASES,
+        receipt::CASES,
         pace::CASES,
         store::CASES,
     ]

@@ -10,9 +10,10 @@ use segue_proto::wire::{Get, Message};
 use segue_testkit::device::Command;
 
 use super::{S, T};
-use crate::cases::scene::{learn, owning, serve_until_want, wanting};
+use crate::cases::scene::{fetch, learn, owning, serve_until_want, wanting};
 use crate::cases::{Case, works};
 use crate::lab::{Done, Lab, ensure};
+use crate::peer::Peer;
 use crate::verdict::Fault;
 
 pub(super) const CASES: &[Case] = &[
@@ -26,6 +27,18 @@ pub(super) const CASES: &[Case] = &[
         let (header, bytes) = lab.stream(own.link, "a bulk stream with the manifest that was announced")?;
         ensure(header.req == 61 && blob_id(&bytes) == blob, "its bytes", format!("{header:?}"))
     }),
+    works("transfer/held/announced-to-two", &["TRANSFER-ANNOUNCE-1"], S, |lab| {
+        let own = owning(lab)?;
+        let other = Peer::new(&mut lab.rng);
+        lab.must(Command::Trust { device: other.id })?;
+        lab.must(Command::WriteFile { session: own.session, path: "more.txt".into(), content: b"more".to_vec() })?;
+        // What the other one is told of is newer.
+        let link = lab.connect(&other)?;
+        learn(lab, link, own.session)?;
+        let bytes = fetch(lab, own.link, own.session, &own.data)?;
+        ensure(blob_id(&bytes) == own.data.manifest, "what the first was told of", "other bytes")
+    })
+    .needs(&["trust"]),
     works("transfer/list/as-declared", &["TRANSFER-CUT-1", "TRANSFER-LIST-1"], S, chunks_as_declared)
         .needs(&["write-file"])
         .choice(),

@@ -4,6 +4,7 @@ mod answer;
 mod held;
 mod reuse;
 
+use segue_proto::data::{Entry, PartKind};
 use segue_proto::limits::{ANSWER_TIMEOUT, CHUNK, MAX_REFETCH, MAX_REQUESTS};
 use segue_proto::transfer::ChunkList;
 use segue_proto::wire::codec::{decode, encode};
@@ -243,8 +244,24 @@ const CASES: &[Case] = &[
     refused("transfer/fetch/unavailable", &["ERR-SEND-1", "TRANSFER-REFETCH-1"], T, complete, |lab| {
         let scene = at_content(lab, 1000)?;
         let asked = take_request(lab, scene.link)?;
+        let data = scene.book.announced.clone();
         lab.send(scene.link, error(asked.req, &scene.book, Code::DATA_UNAVAILABLE));
+        asked_for_newer(lab, &scene)?;
+        lab.send(scene.link, scene.book.have(data));
         fails(lab, &scene, Code::DATA_UNAVAILABLE)
+    }),
+    works("transfer/fetch/replaced-meanwhile", &["TRANSFER-NEWER-1"], T, |lab| {
+        let mut scene = at_content(lab, 1000)?;
+        let asked = take_request(lab, scene.link)?;
+        replace(&mut scene.book, &asked.blob, b"another content");
+        let data = scene.book.announce();
+        lab.send(scene.link, error(asked.req, &scene.book, Code::DATA_UNAVAILABLE));
+        asked_for_newer(lab, &scene)?;
+        lab.send(scene.link, scene.book.have(Some(data.clone())));
+        let (_, want) = serve_until_want(lab, scene.link, &scene.book)?;
+        let want = want.open(Rules::ALL).map_err(|why| crate::verdict::Fault::fail("a WANT", format!("{why:?}")))?;
+        let held = want.have.get().is_some_and(|have| have.manifest == data.manifest);
+        ensure(held, "a WANT that holds the newer manifest", format!("{:?}", want.have))
     }),
     works("transfer/fetch/too-many-requests-is-no-end", &["TRANSFER-SERVE-2"], T, |lab| {
         let scene = at_content(lab, 1000)?;
@@ -456,6 +473,26 @@ fn wrong_thrice(lab: &mut Lab) -> Done {
         wrong(lab, &scene)?;
     }
     scene.completes(lab)
+}
+
+/// The file with this content has another one now, and the old one can't be given any more.
+fn replace(book: &mut Book, old: &Hash, content: &[u8]) {
+    let named = |part: &&segue_proto::data::Part| part.entry().is_some_and(|entry| entry.blob == *old);
+    let Some(part) = book.state.parts().find(named).map(|part| part.part) else { return };
+    let blob = blob_id(content);
+    book.blobs.remove(old);
+    book.blobs.insert(blob, content.to_vec());
+    if let Some(entry) = Entry::file("file", false, content.len() as u64, blob, None) {
+        book.put(part, PartKind::Blob, entry.to_bytes());
+    }
+}
+
+/// The subject asks what there is now.
+fn asked_for_newer(lab: &mut Lab, scene: &Fetching) -> Done {
+    lab.take(scene.link, "a HAVE that asks for what there is now", |message| match message {
+        Message::Have(have) if have.session == scene.book.id && have.req != 0 => Some(()),
+        _ => None,
+    })
 }
 
 /// The pull ends with this code; the subject says no WANT.

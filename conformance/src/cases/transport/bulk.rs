@@ -130,7 +130,7 @@ pub(super) const CASES: &[Case] = &[
     .part(Part::Target),
     refused(
         "transport/bulk/unavailable",
-        &["TRANSFER-REFETCH-1"],
+        &["TRANSFER-NEWER-1"],
         DIALLED,
         Told(Code::DATA_UNAVAILABLE),
         fetched,
@@ -145,6 +145,11 @@ pub(super) const CASES: &[Case] = &[
                 retry_after_ms: 0,
                 ext: Exts::empty(),
             });
+            // It asks what there is now, which is the same.
+            let Asks::Session = take_asks(&mut scene.link, scene.book.id)? else {
+                return Err(Fault::fail("a HAVE that asks for what there is now", "another request"));
+            };
+            introduce(&mut scene.link, &scene.book);
             fails(lo, scene.book.id, code)
         },
     )

@@ -9,7 +9,7 @@ use segue_quic::{Builder, DeviceId, Event, Node, SessionId, SessionView};
 use tokio::task::{JoinHandle, block_in_place};
 
 use crate::args::Edit;
-use crate::commands::{conflicts, devices};
+use crate::commands::{conflicts, devices, receipt};
 use crate::control::{Control, Request};
 use crate::device::{Device, resolve};
 use crate::edit;
@@ -160,6 +160,7 @@ async fn answer(device: Arc<Device>) {
         let asked = control.next().await;
         let answer = match asked.request.clone() {
             Request::Owner => owner::json(&device).await,
+            Request::Receipt { session, record } => receipt::hex(&device, session, record).await,
             Request::Devices => devices::report(&device).await,
             Request::Revoke(who) => devices::put_out(&device, who).await,
             Request::Conflicts(session) => conflicts::json(&device, session).await,

@@ -9,6 +9,7 @@ mod edit;
 pub(crate) mod id;
 mod link;
 mod pull;
+pub(crate) mod receipt;
 mod receive;
 mod send;
 mod serve;
@@ -36,7 +37,11 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Sync(args) => sync::run(args).await,
         Command::Delegate(args) => delegate::delegate(args).await,
         Command::Reclaim(args) => delegate::reclaim(args).await,
-        Command::Owner(args) => owner::run(&args).await,
+        Command::Owner(args) => match &args.receipt {
+            Some(file) => receipt::write(&args, file).await,
+            None => owner::run(&args).await,
+        },
+        Command::Receipt(args) => receipt::run(&args.what),
         Command::Certify(_) | Command::Verify(_) | Command::Adapter(_) | Command::Id(_) => Ok(Exit::Usage),
     }
 }

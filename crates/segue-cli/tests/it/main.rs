@@ -10,6 +10,7 @@ mod kill;
 mod mailbox;
 mod pending;
 mod pty;
+mod receipt;
 mod suite;
 mod together;
 mod usage;

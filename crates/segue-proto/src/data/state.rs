@@ -137,6 +137,20 @@ impl State {
         self.parts.iter().map(|(id, held)| (*id, held.root)).collect()
     }
 
+    /// All parts with their roots, ascending by id.
+    pub fn rooted(&self) -> impl Iterator<Item = (&Part, &Hash)> {
+        self.parts.values().map(|held| (&held.part, &held.root))
+    }
+
+    /// The bytes of a part's values or ops, and of the files that it names.
+    pub fn weight(&self, part: &Part) -> u64 {
+        if let Some(stream) = self.streams.get(&part.part) {
+            return stream.bytes() as u64;
+        }
+        let files: u64 = part.entries().map(|entry| entry.len).fold(0, u64::saturating_add);
+        part.values.iter().map(|value| value.op.body.len() as u64).fold(files, u64::saturating_add)
+    }
+
     /// Takes over a name that another device gave the session, if it has none here.
     pub fn name_as(&mut self, name: &str) {
         if self.name.is_empty() {

@@ -290,6 +290,9 @@ impl Endpoint {
         } else if code == Code::LIMIT_REQUESTS {
             // If none other is outstanding, time gives it up (TRANSFER-ANSWER-1).
             download.asked.entry(req).and_modify(|asked| asked.put_off = true);
+        } else if code == Code::DATA_UNAVAILABLE && !download.idle {
+            self.bulk.downloads.remove(&session);
+            self.step(now, session, |session, ctx| session.on_unavailable(ctx));
         } else {
             self.fail_fetch(now, session, code);
         }

@@ -263,7 +263,11 @@ impl Endpoint {
             let owner = chain.get(&ack.record).or(fresh)?.body().owner;
             let verifies = self.config.rules.keeps(Clause::WIRE_SIGN_1);
             let good = !verifies || verify_message(&owner, &ack_message(&ack.record), &ack.sig);
-            (good || !self.config.rules.keeps(Clause::HO_HEAD_3)).then_some(ProvenAck { record: ack.record, by: owner })
+            (good || !self.config.rules.keeps(Clause::HO_HEAD_3)).then_some(ProvenAck {
+                record: ack.record,
+                by: owner,
+                sig: ack.sig,
+            })
         });
         self.step(now, session, |session, ctx| session.on_head(ctx, from, proven, more, ack));
         if let Some(Wish { id, deadline, .. }) = wish.filter(|_| !more) {

@@ -80,6 +80,8 @@ pub struct Endpoint {
     out: Outputs,
     last: Lsn,
     durable: Lsn,
+    /// Handoffs of which the journal keeps what a receipt needs once it is durable so far, by their records.
+    unsynced_receipts: Vec<(Lsn, Hash)>,
     /// The store's continuity wasn't proven once: what this device forgot, it may have signed.
     restored: bool,
     halted: bool,
@@ -155,6 +157,7 @@ impl Endpoint {
             self.durable = self.durable.max(upto.min(self.last));
             self.out.release_events(self.durable);
             self.mailboxes.durable(self.durable);
+            self.unsynced_receipts.retain(|(lsn, _)| *lsn > self.durable);
         }
     }
 
@@ -332,6 +335,21 @@ impl Endpoint {
         (!waits).then_some(if stands { Ok(*record) } else { Err(crate::Code::HO_FENCED) })
     }
 
+    /// The records of a session's handoffs for which [`Endpoint::receipt`] has a receipt, oldest first.
+    pub fn receipts(&self, session: &SessionId) -> Vec<Hash> {
+        self.sessions.get(session).map(Session::receipts).unwrap_or_default()
+    }
+
+    /// A receipt for a handoff that this device gave or took, to be signed; none if nothing of it is kept, or it isn't
+    /// acknowledged yet: at the new owner, if its record isn't durable.
+    pub fn receipt(&self, session: &SessionId, record: &Hash) -> Option<crate::handoff::Draft> {
+        let unsynced = self.unsynced_receipts.iter().any(|(_, of)| of == record);
+        if unsynced && self.config.rules.keeps(Clause::HO_RECEIPT_3) {
+            return None;
+        }
+        self.sessions.get(session)?.receipt(self.config.rules, record)
+    }
+
     /// Whether a device may learn of a session: it is a member, or vouched for by the application or the account.
     pub fn is_shared_with(&self, session: &SessionId, device: &DeviceId) -> bool {
         self.vouches(device) || self.sessions.get(session).is_some_and(|session| session.chain().is_member(device))
@@ -362,6 +380,11 @@ impl Endpoint {
     /// bytes: see [`Endpoint::handle_lost`].
     pub fn held_blobs(&self, session: &SessionId) -> Vec<(Hash, u64)> {
         self.sessions.get(session).map(|session| session.holdings.held_blobs().collect()).unwrap_or_default()
+    }
+
+    /// Whether content that the session's data names isn't here.
+    pub fn misses(&self, session: &SessionId, blob: &Hash) -> bool {
+        self.sessions.get(session).is_some_and(|session| session.holdings.lacks(blob))
     }
 
     /// This device's present actor in a session: who it is as a writer.
@@ -404,6 +427,7 @@ impl Endpoint {
     fn apply(&mut self, now: Instant, id: SessionId, fx: Effects) {
         let wrote = !fx.writes.is_empty();
         self.commit(fx.writes, fx.after_chunks);
+        self.unsynced_receipts.extend(fx.receipt.map(|record| (self.last, record)));
         for (purpose, message) in fx.signs {
             // A machine waits for the newest signature of a purpose: an older one, late, would be taken for it.
             self.signing.retain(|_, asked| *asked != (id, purpose));

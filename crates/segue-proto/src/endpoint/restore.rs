@@ -85,6 +85,7 @@ impl Endpoint {
             out: Outputs::default(),
             last,
             durable: last,
+            unsynced_receipts: Vec::new(),
             restored: false,
             halted: false,
         };

@@ -220,6 +220,14 @@ impl Chain {
         self.line.iter().rev().map(|record| record.body()).find(named).map(|record| record.roster)
     }
 
+    /// The records from the genesis to one that is known, oldest first.
+    pub fn path(&self, id: &Hash) -> Vec<&Proven<Record>> {
+        let behind = |record: &&Proven<Record>| self.get(&record.body().parent);
+        let mut out: Vec<_> = core::iter::successors(self.get(id), behind).collect();
+        out.reverse();
+        out
+    }
+
     /// Whether a record that is known follows `id` and is signed by its grantor: proof that its owner has it.
     pub fn continued(&self, id: &Hash) -> bool {
         let Some(parent) = self.get(id) else { return false };
@@ -242,7 +250,7 @@ impl Chain {
     }
 
     /// The records that name `id` as their parent.
-    fn children(&self, id: &Hash) -> impl Iterator<Item = &Proven<Record>> {
+    pub fn children(&self, id: &Hash) -> impl Iterator<Item = &Proven<Record>> {
         // Most chains have no branches, and then only the line can hold one.
         let branched = self.nodes.len() > self.line.len();
         let next = self.place(id).and_then(|place| self.line.get(place + 1)).filter(|_| !branched);

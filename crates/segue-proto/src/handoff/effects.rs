@@ -62,6 +62,8 @@ pub struct Effects {
     pub stop_fetch: bool,
     /// This device waits until it holds what the owner left.
     pub owed: bool,
+    /// The record of a handoff of which this step's batch keeps what a receipt needs.
+    pub receipt: Option<Hash>,
 }
 
 /// A message to a device.

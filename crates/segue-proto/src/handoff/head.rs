@@ -7,7 +7,7 @@ use super::holdings::Holdings;
 use super::session::{ProvenAck, Session, SessionRole};
 use crate::clause::{Clause, Rules};
 use crate::event::Event;
-use crate::wire::{DeviceId, Hash, Have, Proven, Record};
+use crate::wire::{Ack, DeviceId, Hash, Have, Proven, Record};
 
 impl<H: Holdings> Session<H> {
     /// A chain suffix of a peer, its signatures verified, and perhaps an acknowledgement.
@@ -86,6 +86,9 @@ impl<H: Holdings> Session<H> {
         let owner = self.chain.get(&record).map(|record| record.body().owner);
         let signed = ack.is_some_and(|ack| ack.record == record && Some(ack.by) == owner);
         let informed = !ctx.rules.keeps(Clause::HO_HEAD_3) && theirs == Some(record);
+        if let Some(ack) = ack.filter(|_| signed) {
+            self.acknowledge_receipt(ctx, Ack { record, sig: ack.sig });
+        }
         if signed || informed || self.chain.continued(&record) {
             self.settle(ctx);
         }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::receipt::Tallies;
 use crate::clause::Rules;
 use crate::data::Part;
 use crate::journal::Write;
@@ -14,8 +15,8 @@ pub trait Holdings {
     fn keep(&mut self, name: &str) -> Vec<Write>;
     /// The session has a name.
     fn name_as(&mut self, name: &str);
-    /// What can be fetched from this device now.
-    fn announce(&mut self) -> Result<Announced, Code>;
+    /// What can be fetched from this device now; `to` is told, and fetches nothing older.
+    fn announce(&mut self, to: &DeviceId) -> Result<Announced, Code>;
     /// What this device holds complete, verified and durable: the newest manifest that it fetched, or its own.
     /// If that doesn't include what the source told of last, and it is held as well, it is that.
     fn held(&mut self, told: Option<&Hash>) -> Option<Held>;
@@ -40,6 +41,10 @@ pub trait Holdings {
     fn forget_claims(&mut self) -> Vec<Write>;
     /// Keeps what was written under `record` as a labelled copy; returns the writes and how many copies they make.
     fn copy_aside(&mut self, record: &Hash) -> (Vec<Write>, usize);
+    /// What of this device's data a FINAL on this manifest covers, and what it doesn't; none if that isn't known.
+    fn tally(&self, _manifest: &Hash) -> Option<Tallies> {
+        None
+    }
     /// Whether `actor` wrote ops here that the newest manifest fetched doesn't know.
     fn is_ahead(&self, actor: &ActorId) -> bool;
 }

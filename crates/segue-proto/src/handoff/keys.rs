@@ -17,6 +17,8 @@ pub const GRANT: u8 = b'g';
 pub const FROZEN: u8 = b'z';
 /// The own WANT that the newest grant to this device answers.
 pub const CLAIM: u8 = b'w';
+/// What a receipt needs of a handoff, by its record.
+pub const RECEIPT: u8 = b'e';
 /// There while the store's continuity isn't proven.
 pub const UNPROVEN: u8 = b'u';
 /// Manifests that are held complete, by hash.

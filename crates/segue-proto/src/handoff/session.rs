@@ -11,6 +11,7 @@ use super::holdings::Holdings;
 use super::keys;
 use super::lapsed::Lapsed;
 use super::pace::Waiting;
+use super::receipt::Kept;
 use super::source::Source;
 use super::target::Target;
 use super::wants::LiveWant;
@@ -60,6 +61,8 @@ pub struct Session<H> {
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
     /// A write that waits for a target.
     pub(super) waiting: Option<Waiting>,
+    /// What receipts need, by record.
+    pub(super) receipts: BTreeMap<Hash, Kept>,
     /// The newest head that each peer is known to hold.
     pub(super) peer_heads: BTreeMap<DeviceId, Hash>,
     /// The session's data.
@@ -89,6 +92,8 @@ pub struct ProvenAck {
     pub record: Hash,
     /// Who signed.
     pub by: DeviceId,
+    /// The signature.
+    pub sig: Sig,
 }
 
 impl<H: Holdings> Session<H> {
@@ -108,6 +113,7 @@ impl<H: Holdings> Session<H> {
             lapsed: Vec::new(),
             wants: BTreeMap::new(),
             waiting: None,
+            receipts: BTreeMap::new(),
             peer_heads: BTreeMap::new(),
             holdings,
         }
@@ -404,7 +410,7 @@ impl<H: Holdings> Session<H> {
 
     /// Announces what can be fetched here.
     pub(super) fn send_announcement(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<Hash, crate::Code> {
-        let data = self.holdings.announce()?;
+        let data = self.holdings.announce(&to)?;
         let manifest = data.manifest;
         let have = self.have(0, Some(data));
         ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1)), have);

@@ -474,7 +474,7 @@ impl<H: Holdings> Session<H> {
                 ctx.promise(door, Hold::Durable, message);
             }
             None => {
-                let data = self.holdings.announce()?;
+                let data = self.holdings.announce(&to)?;
                 let offer = Offer {
                     session,
                     parent,
@@ -610,6 +610,7 @@ impl<H: Holdings> Session<H> {
         ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), grant.clone());
         grant.req = 0;
         ctx.fx.writes.push(keys::put(session, keys::GRANT, &[], encode(&grant)));
+        self.keep_receipt(ctx, id, grant.want.clone(), grant.end.clone());
         let resend = ctx.now.after(RESEND_MIN);
         let (handoff, deadline) = (pledge.id, pledge.deadline);
         self.source.0 = State::Granted(Box::new(Granted {

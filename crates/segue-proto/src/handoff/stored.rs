@@ -13,7 +13,7 @@ use crate::clause::Rules;
 use crate::clock::Instant;
 use crate::event::HandoffId;
 use crate::wire::codec::decode;
-use crate::wire::{DeviceId, Freeze, Grant, Nonce, Proven, Record, Signed, SignedBody, Want};
+use crate::wire::{DeviceId, Freeze, Grant, Hash, Nonce, Proven, Record, Signed, SignedBody, Want};
 
 /// The journal's entries of one session.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,7 @@ pub struct Stored {
     grant: Option<Vec<u8>>,
     frozen: Option<Vec<u8>>,
     claim: Option<Vec<u8>>,
+    receipts: Vec<(Hash, Vec<u8>)>,
     unproven: bool,
     /// What the session's data is made of: letter, rest of the key, value.
     pub data: Vec<(u8, Vec<u8>, Vec<u8>)>,
@@ -41,6 +42,7 @@ impl Stored {
             keys::GRANT => self.grant = Some(value),
             keys::FROZEN => self.frozen = Some(value),
             keys::CLAIM => self.claim = Some(value),
+            keys::RECEIPT => self.receipts.push((Hash::new(*rest.first_chunk()?), value)),
             keys::UNPROVEN => self.unproven = true,
             _ => self.data.push((letter, rest.to_vec(), value)),
         }
@@ -75,6 +77,9 @@ impl Stored {
         if let Some(freeze) = self.frozen {
             let freeze: Freeze = decode(Rules::ALL, &freeze).map_err(|why| format!("the FREEZE: {why}"))?;
             session.restore_freeze(now, handoff, &freeze).map_err(|why| format!("the FREEZE: {why}"))?;
+        }
+        for (record, kept) in self.receipts {
+            session.restore_receipt(record, &kept).map_err(|why| format!("what a receipt needs: {why}"))?;
         }
         if self.unproven {
             session.distrust_store();

@@ -17,8 +17,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
-use super::holdings::{Holdings, Inline};
+use super::holdings::Holdings;
 use super::lapsed::{Sent, note_sent};
+use super::proven::{ProvenGrant, ack_message};
 use super::reason;
 use super::session::Session;
 use super::source::{Declined, declined, millis};
@@ -29,8 +30,8 @@ use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
 use crate::limits::MAX_TTL;
 use crate::wire::{
-    Ack, Announced, Cancel, Decline, DeviceId, Exts, Final, Hash, Have, Held, List, Offer, Proven, Record, Sig, Want,
-    WantMode, WantMsg,
+    Ack, Announced, Cancel, Decline, DeviceId, Exts, Hash, Have, Held, List, Offer, Proven, Sig, Want, WantMode,
+    WantMsg,
 };
 use crate::{Code, Violation};
 use via::Owed;
@@ -60,6 +61,8 @@ struct Seeking {
     told: Option<Hash>,
     /// The same, while this device doesn't hold it yet.
     lacks: Option<Hash>,
+    /// What the source announced and couldn't give: it is asked for what there is now (TRANSFER-NEWER-1).
+    gone: Option<Hash>,
     /// The WANTs that left under the head: a GRANT may answer any of them.
     sent: Vec<Sent>,
     step: Step,
@@ -79,18 +82,11 @@ enum Step {
     Wanting { want: Hash, req: u32 },
 }
 
-/// A GRANT whose signatures were verified: the WANT's by its target, the record's by its signer, the FINAL's by the parent's owner.
-pub struct ProvenGrant {
-    /// The request that it answers, or 0.
-    pub req: u32,
-    /// The WANT.
-    pub want: Proven<Want>,
-    /// The record.
-    pub record: Proven<Record>,
-    /// The FINAL.
-    pub end: Proven<Final>,
-    /// What it brings of exclusive parts.
-    pub inline: Inline,
+impl Seeking {
+    fn new(id: Option<HandoffId>, from: DeviceId, deadline: Instant, mode: WantMode) -> Seeking {
+        let (offer, told, lacks, gone, sent, step) = (None, None, None, None, Vec::new(), Step::Waiting);
+        Seeking { id, from, deadline, mode, offer, told, lacks, gone, sent, step, end: None }
+    }
 }
 
 impl Target {
@@ -128,9 +124,7 @@ impl<H: Holdings> Session<H> {
         self.keep(ctx.fx);
         let (told, from) = (from, self.owned_by(from));
         let (deadline, mode) = (ctx.now.after(timeout), WantMode::Pull);
-        let (sent, step) = (Vec::new(), Step::Asking { req: 0 });
-        let seeking =
-            Seeking { id: Some(id), from, deadline, mode, offer: None, told: None, lacks: None, sent, step, end: None };
+        let seeking = Seeking { step: Step::Asking { req: 0 }, ..Seeking::new(Some(id), from, deadline, mode) };
         self.target.0 = State::Seeking(Box::new(seeking));
         if told != from {
             self.ask_again(ctx, told);
@@ -250,8 +244,10 @@ impl<H: Holdings> Session<H> {
         };
         match &mut self.target.0 {
             State::Seeking(seeking) if seeking.from == from && (owns || !ctx.rules.keeps(Clause::HO_HAVE_2)) => {
-                seeking.lacks = Some(data.manifest);
-                seeking.told = Some(data.manifest);
+                if seeking.gone == Some(data.manifest) {
+                    return self.give_up(ctx, Code::DATA_UNAVAILABLE);
+                }
+                (seeking.lacks, seeking.told) = (Some(data.manifest), Some(data.manifest));
                 self.seek_data(ctx, data.clone());
             }
             State::Resting if owns && from != self.me => {
@@ -321,6 +317,7 @@ impl<H: Holdings> Session<H> {
         }
         let writes = self.holdings.adopt(grant.end.body(), &grant.inline, source);
         ctx.fx.writes.extend(writes);
+        self.keep_receipt(ctx, id, grant.want.signed().clone(), grant.end.signed().clone());
         self.own_by(ctx, grant.want);
         self.activate(ctx, id);
     }
@@ -333,6 +330,16 @@ impl<H: Holdings> Session<H> {
             seeking.lacks = None;
             self.want(ctx);
         }
+    }
+
+    /// The source can't give what the fetch that runs asked for: it may have gone on since it announced that.
+    pub fn on_unavailable(&mut self, ctx: &mut Ctx<'_>) {
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if seeking.lacks.is_none() || !ctx.rules.keeps(Clause::TRANSFER_NEWER_1) {
+            return self.give_up(ctx, Code::DATA_UNAVAILABLE);
+        }
+        seeking.gone = seeking.lacks.take();
+        self.ask(ctx);
     }
 
     /// The fetch that runs came to nothing.
@@ -509,19 +516,8 @@ impl<H: Holdings> Session<H> {
         let deadline = ctx.now.after(timeout);
         let token = offer.as_ref().map(|(token, _)| *token);
         let lacks = offer.as_ref().map(|(_, data)| data.manifest);
-        let (sent, step) = (Vec::new(), Step::Waiting);
-        self.target.0 = State::Seeking(Box::new(Seeking {
-            id,
-            from,
-            deadline,
-            mode,
-            offer: token,
-            told: lacks,
-            lacks,
-            sent,
-            step,
-            end: None,
-        }));
+        let seeking = Seeking { offer: token, told: lacks, lacks, ..Seeking::new(id, from, deadline, mode) };
+        self.target.0 = State::Seeking(Box::new(seeking));
         let way = self.way(ctx.rules, from);
         match offer {
             Some((_, data)) if way == from => self.seek_data(ctx, data),
@@ -690,9 +686,4 @@ impl<H: Holdings> Session<H> {
 
 fn announced(offer: &Offer) -> Announced {
     Announced { root: offer.root, manifest: offer.manifest, manifest_len: offer.manifest_len }
-}
-
-/// The bytes that an owner signs to acknowledge its record.
-pub fn ack_message(record: &Hash) -> Vec<u8> {
-    [b"segue/1 sig head".as_slice(), record.as_bytes()].concat()
 }

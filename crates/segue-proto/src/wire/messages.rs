@@ -8,6 +8,7 @@ use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 use super::mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
 use super::objects::{Final, Held, Offer, Record, Want};
+use super::receipt::{Receipt, Statement, Tally};
 use super::roster::{Cut, CutHead, CutTip, Founding, RosterEntry};
 use super::schema::{Describe, Struct, wire};
 use super::signed::Signed;
@@ -559,6 +560,9 @@ pub fn parts() -> Vec<Struct> {
         Held::describe(),
         Want::describe(),
         Offer::describe(),
+        Tally::describe(),
+        Statement::describe(),
+        Receipt::describe(),
         RosterEntry::describe(),
         Founding::describe(),
         Cut::describe(),

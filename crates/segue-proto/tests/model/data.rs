@@ -96,7 +96,7 @@ impl Data {
 }
 
 impl Holdings for Data {
-    fn announce(&mut self) -> Result<Announced, Code> {
+    fn announce(&mut self, _to: &DeviceId) -> Result<Announced, Code> {
         let log = self.log.as_ref().ok_or(Code::DATA_UNAVAILABLE)?;
         Ok(Announced { root: name(log), manifest: name(log), manifest_len: log.len() as u32 })
     }

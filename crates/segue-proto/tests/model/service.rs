@@ -78,7 +78,7 @@ impl World {
                 let proven: Vec<_> = records.iter().filter_map(|r| r.open(rules).ok()).map(Proven::assume).collect();
                 let ack = ack.get().and_then(|ack| {
                     let by = proven.iter().find(|r: &&Proven<Record>| r.id() == ack.record)?.body().owner;
-                    (by == from).then_some(ProvenAck { record: ack.record, by })
+                    (by == from).then_some(ProvenAck { record: ack.record, by, sig: ack.sig })
                 });
                 self.serve(rules, |it, around| it.on_head(around, from, proven, more, ack));
             }

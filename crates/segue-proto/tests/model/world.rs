@@ -380,7 +380,7 @@ impl World {
                 let proven: Vec<_> = records.iter().filter_map(|r| r.open(rules).ok()).map(Proven::assume).collect();
                 let ack = ack.get().and_then(|ack| {
                     let by = proven.iter().find(|r: &&Proven<Record>| r.id() == ack.record)?.body().owner;
-                    Some(ProvenAck { record: ack.record, by: if by == from { by } else { from } })
+                    Some(ProvenAck { record: ack.record, by: if by == from { by } else { from }, sig: ack.sig })
                 });
                 self.run(rules, packet.to, now, |s, ctx| s.on_head(ctx, from, proven, more, ack));
             }

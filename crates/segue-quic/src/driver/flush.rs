@@ -269,7 +269,11 @@ impl Driver {
                 Event::Exchanged { mailbox }
             }
             Said::Progress { session, done, total } => Event::Progress { session, done, total },
-            Said::Data { session, root } => Event::Data { session, root },
+            Said::Data { session, root } => {
+                // A strategy may have waited for content.
+                self.settle_session(session);
+                Event::Data { session, root }
+            }
             Said::WritesResumed { session, waited_us } => {
                 self.waits.resumed(session);
                 Event::WritesResumed { session, waited: Duration::from_micros(waited_us) }

@@ -230,6 +230,11 @@ impl Driver {
         self.links.values().any(|link| link.peer.as_ref() == Some(device))
     }
 
+    /// The device's key.
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// The generation of the link with a device, if there is one.
     pub(crate) fn generation_with(&self, device: &DeviceId) -> Option<Generation> {
         self.links.keys().filter_map(|id| self.core.link_peer(*id)).find(|(peer, _)| peer == device).map(|(_, of)| of)

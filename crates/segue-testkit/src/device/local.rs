@@ -8,10 +8,10 @@ use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, named_part};
 use segue_proto::transfer::{ListBuilder, Plan};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::hash::blob_id;
-use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, SessionId};
+use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, Receipt, SessionId};
 use segue_proto::{
-    Accepted, BulkEnd, Clause, Config, Endpoint, Hosted, Incoming, Instant, LinkId, OpenError, Rules, Search, Serve,
-    Served, SessionView, UsageError, seal,
+    Accepted, BulkEnd, Clause, Code, Config, Endpoint, Hosted, Incoming, Instant, LinkId, OpenError, Rules, Search,
+    Serve, Served, SessionView, UsageError, seal,
 };
 use segue_service::{Given, Journaled, Quota, Service, Terms};
 
@@ -120,9 +120,17 @@ impl Device for LocalDevice {
 
     fn command(&mut self, now: Instant, command: Command) -> (Result<Reply, Refusal>, Outputs) {
         let mut out = Outputs::default();
-        let reply = self.run(now, command, &mut out);
+        let reply = match command {
+            Command::Receipt { session, record } => self.receipt(session, record),
+            Command::VerifyReceipt { receipt } => Receipt::verify(self.rules, &receipt)
+                .map(|_| Reply::Done)
+                .map_err(|why| Refusal { code: why.code, text: why.to_string() }),
+            command => self
+                .run(now, command, &mut out)
+                .map_err(|error| Refusal { code: error.code(), text: error.to_string() }),
+        };
         self.drain(now, &mut out);
-        (reply.map_err(|error| Refusal { code: error.code(), text: error.to_string() }), out)
+        (reply, out)
     }
 
     fn inspect(&mut self, _now: Instant) -> Inspect {
@@ -146,6 +154,15 @@ impl Device for LocalDevice {
 }
 
 impl LocalDevice {
+    fn receipt(&self, session: SessionId, record: Hash) -> Result<Reply, Refusal> {
+        let draft = self.endpoint.receipt(&session, &record);
+        let receipt = draft.and_then(|draft| draft.sign(|message| wire::sign_message(message, &self.key)));
+        receipt.map(|receipt| Reply::Receipt(receipt.to_bytes())).ok_or_else(|| Refusal {
+            code: Code::HO_PENDING,
+            text: "this device neither gave nor took that handoff, or it isn't acknowledged".to_owned(),
+        })
+    }
+
     fn run(&mut self, now: Instant, command: Command, out: &mut Outputs) -> Result<Reply, UsageError> {
         let wall_ms = self.wall_ms(now);
         let core = &mut self.endpoint;
@@ -190,6 +207,8 @@ impl LocalDevice {
                 core.accept_link(now, &invite)?;
             }
             Command::ConfirmLink { device, yes } => core.confirm_link(now, wall_ms, device, yes)?,
+            // Answered before: no commands of the core.
+            Command::Receipt { .. } | Command::VerifyReceipt { .. } => {}
             Command::TakeIn { session, part, actor } => {
                 core.take_in(now, wall_ms, session, part, actor)?;
             }

@@ -320,6 +320,18 @@ pub enum Command {
         /// Whether they are the same.
         yes: bool,
     },
+    /// Gives a receipt of a handoff.
+    Receipt {
+        /// The session.
+        session: SessionId,
+        /// The record that handed it over.
+        record: Hash,
+    },
+    /// Verifies a receipt, of whatever session.
+    VerifyReceipt {
+        /// What its file holds.
+        receipt: Vec<u8>,
+    },
     /// Takes in what is set aside of a writer in a part.
     TakeIn {
         /// The session.
@@ -393,6 +405,8 @@ pub enum Reply {
     Handoff(HandoffId),
     /// An invitation's text.
     Invite(String),
+    /// A receipt, as its file holds it.
+    Receipt(Vec<u8>),
 }
 
 /// Why a command was refused.

@@ -1,7 +1,7 @@
 //! `spec/schema.json`: every structure on the wire, every signed object, every hash and signature.
 
 use segue_proto::wire::schema::Struct;
-use segue_proto::wire::{self, Final, Invitation, Letter, Offer, Record, RosterEntry, SignedBody, Want};
+use segue_proto::wire::{self, Final, Invitation, Letter, Offer, Record, RosterEntry, SignedBody, Statement, Want};
 use segue_proto::{data, transfer};
 
 use super::contexts;
@@ -44,6 +44,7 @@ pub(crate) fn signed() -> Vec<SignedRow> {
         row::<Final>("Final", "the owner under the record `parent`"),
         row::<Want>("Want", "target"),
         row::<Offer>("Offer", "source"),
+        row::<Statement>("Statement", "by"),
         row::<RosterEntry>("RosterEntry", "signer"),
         row::<Letter>("Letter", "from"),
         row::<Invitation>("Invitation", "from"),

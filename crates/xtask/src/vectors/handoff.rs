@@ -2,6 +2,7 @@
 
 mod chains;
 mod objects;
+mod receipts;
 
 pub(crate) use objects::ack;
 
@@ -11,4 +12,5 @@ use super::form::Book;
 pub(crate) fn add(book: &mut Book) {
     objects::add(book);
     chains::add(book);
+    receipts::add(book);
 }

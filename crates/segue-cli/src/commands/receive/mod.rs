@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::args::Receive;
-use crate::commands::{change, conflicts, devices};
+use crate::commands::{change, conflicts, devices, receipt};
 use crate::control::{self, Asked, Control};
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
@@ -229,6 +229,7 @@ impl Receiver {
     async fn control(&mut self, asked: Asked) {
         let answer = match asked.request.clone() {
             control::Request::Owner => owner::json(&self.device).await,
+            control::Request::Receipt { session, record } => receipt::hex(&self.device, session, record).await,
             control::Request::Devices => devices::report(&self.device).await,
             control::Request::Revoke(who) => devices::put_out(&self.device, who).await,
             control::Request::Conflicts(session) => conflicts::json(&self.device, session).await,

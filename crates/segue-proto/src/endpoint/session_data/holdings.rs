@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use super::{Mark, SessionData, Staged, Taken, has_values};
 use crate::clause::{Clause, Rules};
 use crate::data::{Part, PartKind, State};
-use crate::handoff::{Holdings, Inline, Release, keys};
+use crate::handoff::{Holdings, Inline, Release, Tallies, keys};
 use crate::journal::Write;
 use crate::limits::{MAX_INLINE_BYTES, MAX_SYNC_PARTS};
 use crate::sync::Change;
 use crate::wire::codec::encode;
-use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, PartId};
+use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, List, PartId, Tally};
 use crate::{Code, Violation};
 
 impl Holdings for SessionData {
@@ -27,9 +27,13 @@ impl Holdings for SessionData {
         alloc::vec![keys::put(self.session, keys::LOG, &[], self.changes.name().as_bytes().to_vec())]
     }
 
-    fn announce(&mut self) -> Result<Announced, Code> {
+    fn announce(&mut self, to: &DeviceId) -> Result<Announced, Code> {
         let data = self.current().map(|(data, _)| data.clone()).ok_or(Code::DATA_UNAVAILABLE)?;
-        (self.told, self.before) = (true, None);
+        self.before.retain_mut(|before| {
+            before.to.remove(to);
+            !before.to.is_empty()
+        });
+        self.told.insert(*to);
         Ok(data)
     }
 
@@ -117,7 +121,7 @@ impl Holdings for SessionData {
         // The ops behind a part that came whole aren't here.
         let start = parts.is_empty().then_some(0);
         let at = self.changes.next();
-        let mut mark = None;
+        let mut mark;
         if let Some(found) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
             let Staged { data, state, .. } = self.staged.remove(found);
             mark = Some(Mark { data, roots: state.roots(), at: start, bound: 0 });
@@ -125,6 +129,10 @@ impl Holdings for SessionData {
         } else if self.current().is_some_and(|(data, _)| data.manifest == end.manifest) {
             mark = self.marks.iter().find(|mark| mark.data.manifest == end.manifest).cloned();
             mark.iter_mut().for_each(|mark| mark.at = start);
+        } else {
+            // Sync brought more than the WANT said: the ops behind the manifest aren't told apart any more.
+            mark = self.marks.iter().find(|mark| mark.data.manifest == end.manifest).cloned();
+            mark.iter_mut().for_each(|mark| mark.at = None);
         }
         writes.extend(self.unstage(0));
         if let Some(state) = &mut self.state
@@ -162,6 +170,23 @@ impl Holdings for SessionData {
         self.copies += writes.len();
         let made = writes.len();
         (writes, made)
+    }
+
+    fn tally(&self, manifest: &Hash) -> Option<Tallies> {
+        let state = self.state.as_ref()?;
+        let mark = self.marks.iter().find(|mark| mark.data.manifest == *manifest)?;
+        let (mut moved, mut left) = (BTreeMap::new(), BTreeMap::new());
+        for (part, root) in state.rooted() {
+            let same = mark.roots.binary_search(&(part.part, *root)).is_ok();
+            // The last exclusive ops go in the GRANT.
+            let covered = same || part.kind == PartKind::Exclusive.number();
+            let sum = if covered { &mut moved } else { &mut left };
+            let tally = sum.entry(part.kind).or_insert(Tally { kind: part.kind, parts: 0, bytes: 0 });
+            tally.parts += 1;
+            tally.bytes = tally.bytes.saturating_add(state.weight(part));
+        }
+        let list = |sum: BTreeMap<u16, Tally>| List::new(sum.into_values().collect());
+        Some((list(moved)?, list(left)?))
     }
 
     fn is_ahead(&self, actor: &ActorId) -> bool {

@@ -17,7 +17,7 @@ use crate::data::{Entry, Manifest, NewOp, Part, PartKind, State, Written};
 use crate::errors::UsageError;
 use crate::handoff::keys;
 use crate::journal::Write;
-use crate::limits::{MAX_INLINE_OPS, MAX_STAGED};
+use crate::limits::{MAX_ANNOUNCED, MAX_INLINE_OPS, MAX_STAGED};
 use crate::sync::{Change, Changes, kept};
 use crate::wire::{ActorId, Announced, DeviceId, Hash, Nonce, Op, PartId, SessionId};
 
@@ -32,10 +32,11 @@ pub(super) struct SessionData {
     overlays: BTreeSet<PartId>,
     /// The state's own manifest, once somebody asked for it.
     current: Option<(Announced, Vec<u8>)>,
-    /// Whether a peer was told of it.
-    told: bool,
-    /// What peers were told of last, if the state went on since: they may be fetching it (TRANSFER-ANNOUNCE-1).
-    before: Option<Before>,
+    /// The peers that were told of it.
+    told: BTreeSet<DeviceId>,
+    /// What peers were told of last, if the state went on since: they may be fetching it (TRANSFER-ANNOUNCE-1). The
+    /// newest last.
+    before: Vec<Before>,
     /// Manifests whose parts, but for exclusive ops in the tail, are those of the state.
     marks: Vec<Mark>,
     tail: Vec<Op>,
@@ -72,6 +73,8 @@ struct Mark {
 /// grows.
 #[derive(Clone, Debug)]
 struct Before {
+    /// The peers that were told of nothing since.
+    to: BTreeSet<DeviceId>,
     data: Announced,
     bytes: Vec<u8>,
     /// The parts that have changed since.
@@ -96,8 +99,8 @@ impl SessionData {
             base: None,
             overlays: BTreeSet::new(),
             current: None,
-            told: false,
-            before: None,
+            told: BTreeSet::new(),
+            before: Vec::new(),
             marks: Vec::new(),
             tail: Vec::new(),
             staged: Vec::new(),
@@ -159,14 +162,18 @@ impl SessionData {
 
     /// Parts of the state have changed; what they named before comes with them. Peers may have been told of it.
     fn retire(&mut self, parts: impl IntoIterator<Item = (PartId, Vec<(Hash, u64)>)>) {
-        if let Some((data, bytes)) = self.current.take().filter(|_| self.told) {
-            self.before = Some(Before { data, bytes, changed: BTreeSet::new(), blobs: BTreeMap::new() });
+        let to = core::mem::take(&mut self.told);
+        if let Some((data, bytes)) = self.current.take().filter(|_| !to.is_empty()) {
+            if self.before.len() >= MAX_ANNOUNCED {
+                self.before.remove(0);
+            }
+            self.before.push(Before { to, data, bytes, changed: BTreeSet::new(), blobs: BTreeMap::new() });
         }
-        self.told = false;
-        let Some(before) = &mut self.before else { return };
-        // What a part named later than that was never told of.
-        let first = parts.into_iter().filter(|(part, _)| before.changed.insert(*part));
-        before.blobs.extend(first.flat_map(|(_, blobs)| blobs));
+        for (part, blobs) in parts {
+            // What a part named later than that was never told of.
+            let first = self.before.iter_mut().filter_map(|before| before.changed.insert(part).then_some(before));
+            first.for_each(|before| before.blobs.extend(blobs.iter().copied()));
+        }
     }
 
     /// Keeps a manifest whose data is all here. The oldest beyond MAX_STAGED goes: no WANT that named it can be granted
@@ -194,7 +201,7 @@ impl SessionData {
     pub(super) fn names(&self, blob: &Hash, len: u64) -> bool {
         let of = |state: &State| state.blob_len(blob) == Some(len);
         let manifest = self.manifest_bytes(blob).is_some_and(|bytes| bytes.len() as u64 == len);
-        let before = || self.before.as_ref().is_some_and(|before| before.blobs.get(blob) == Some(&len));
+        let before = || self.before.iter().any(|before| before.blobs.get(blob) == Some(&len));
         manifest || self.state.iter().chain(self.staged.iter().map(|it| &it.state)).any(of) || before()
     }
 

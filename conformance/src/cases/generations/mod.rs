@@ -1,5 +1,7 @@
 //! Chapter generations: which one a link runs at, and what it may carry then.
 
+mod members;
+
 use segue_proto::wire::{Decline, Exts, Hash, Hello, List, Message, PartId, Range, Ranges, WantMode};
 use segue_proto::{Code, Generation, Role};
 use segue_testkit::device::Command;
@@ -11,6 +13,8 @@ use crate::lab::{Done, Lab, ensure};
 const E: Part = Part::End;
 const S: Part = Part::Source;
 const T: Part = Part::Target;
+
+pub(super) use members::CASES as MEMBERS;
 
 pub(super) const CASES: &[Case] = &[
     works("generations/pick/with-1.4", &["GEN-PICK-1"], E, |lab| picks(lab, Generation::V1_4)),
