@@ -41,6 +41,12 @@ pub const SEED: u8 = b'k';
 /// Up to which position of its log a peer's changes are held, by device.
 pub const CURSOR: u8 = b'q';
 
+/// Snapshots: part ‖ id, with whether the part stands on it, and its position.
+pub const SNAPSHOT: u8 = b't';
+/// Hashes of ops in the snapshot that a part stands on, by part.
+pub const KNOWN: u8 = b'j';
+/// What devices hold of snapshots: part ‖ snapshot ‖ device, with the position.
+pub const HOLDING: u8 = b'i';
 /// The nonces and devices of writers, by actor.
 pub const WRITER: u8 = b'd';
 /// Ops that are set aside: part ‖ actor ‖ number, with the seed of their strand.

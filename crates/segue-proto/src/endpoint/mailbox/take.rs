@@ -113,6 +113,10 @@ impl Endpoint {
                 Some(Message::Parts(parts)) if parts.session == id => {
                     self.take_parts(now, source, &parts).unwrap_or(Ok(()))?;
                 }
+                Some(Message::Snapshot(snapshot)) if snapshot.session == id => {
+                    self.take_snapshot(now, source, snapshot)?;
+                }
+                Some(Message::Holding(holding)) if holding.session == id => self.take_holding(now, source, holding)?,
                 Some(Message::Mark(mark)) if mark.session == id => {
                     self.step(now, id, |session, ctx| session.name_as(&mark.name, ctx.fx));
                 }
