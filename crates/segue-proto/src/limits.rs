@@ -42,15 +42,15 @@ limits! {
     /// How long exclusive writes wait for a target that fetches the last difference.
     MAX_PAUSE: u64 = 10_000_000, "µs", "as long as an answer may take; then the user goes on";
     /// The payload of a GRANT.
-    MAX_GRANT: usize = 32_768, "bytes", "fits the first flight of a warm link";
+    MAX_GRANT: usize = 40_960, "bytes", "MAX_INLINE_BYTES and 6 KiB of signed objects; a frame holds it";
     /// The manifests that a target holds complete under one head: those that its last WANTs may have named.
     MAX_STAGED: usize = 8, "manifests", "more than a source announces before it has read an older WANT; guess";
     /// The bytes of the ops inline in a GRANT.
-    MAX_INLINE_BYTES: usize = 24_576, "bytes", "a GRANT less its signed objects";
+    MAX_INLINE_BYTES: usize = 34_816, "bytes", "32 KiB that a user wrote, and 2 KiB that their parts add";
     /// The ops inline in a GRANT.
     MAX_INLINE_OPS: usize = 256, "ops", "guess; the bytes bound first";
     /// The body of an exclusive op.
-    MAX_OP_BODY: usize = 16_384, "bytes", "half a GRANT";
+    MAX_OP_BODY: usize = 16_384, "bytes", "two of them go inline in a GRANT";
     /// The ops in one OPS.
     MAX_OPS: usize = 4_096, "ops", "fits a frame, at 16 bytes an op";
     /// The parts in one PARTS.
@@ -103,6 +103,10 @@ limits! {
     MAX_REQUESTS: usize = 64, "requests", "twice what a fetch keeps in flight";
     /// The blobs that a fetch keeps in flight.
     FETCH_WINDOW: usize = 32, "blobs", "fills a link of 64 KiB files at 100 ms and 20 MB/s";
+    /// Of these, the contents longer than CHUNK, with their chunk lists.
+    LONG_WINDOW: usize = 16, "blobs", "half of FETCH_WINDOW: what is short always finds room";
+    /// The paths of a session whose content is fetched first.
+    MAX_FIRST: usize = 64, "paths", "what a user has open at once; guess";
     /// How often a blob is asked for again after bytes that don't match, before the fetch is given up.
     MAX_REFETCH: u32 = 3, "times", "a peer that lies three times isn't unlucky";
     /// The offers that a peer may make in a minute.
@@ -215,6 +219,8 @@ limits! {
     KEEPALIVE: u64 = 15_000_000, "µs", "half of the shortest common NAT timeout";
     /// Silence after which a link is given up.
     IDLE: u64 = 45_000_000, "µs", "three keepalives";
+    /// How long a device that stands by waits until it asks the owner again.
+    STANDBY_PAUSE: u64 = 10_000_000, "µs", "a user doesn't feel it, and neither does the battery; guess";
     /// How recently a standing WANT's sender must have been heard for the GRANT to go out unasked.
     HEARD: u64 = 1_000_000, "µs", "the gap that a user doesn't notice";
     /// The first pause before a GRANT is sent again on a live link; doubled each time.

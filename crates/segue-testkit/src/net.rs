@@ -6,9 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use segue_proto::limits::CHUNK;
 use segue_proto::{Instant, LinkId};
 
 use crate::rng::{Rng, Span};
+
+/// The most bytes before those of a blob on its stream.
+const HEADER: usize = 128;
 
 /// What the network does to its messages. All times are in microseconds, all chances in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +20,7 @@ pub struct Weather {
     /// The one-way delay.
     pub delay: Span,
     /// The bytes that a link carries in a second in each direction; 0 if it is as fast as you like. The control stream
-    /// goes before the others.
+    /// goes before the others, and of those what is short (TRANSFER-SERVE-4).
     pub bandwidth: u64,
     /// How often a message is lost and sent again.
     pub loss: u32,
@@ -124,8 +128,8 @@ struct Link {
     dead: bool,
     /// When the last bytes of each stream arrive, by receiving side.
     arrivals: BTreeMap<(usize, Stream), Instant>,
-    /// Until when the way to each side is taken, by control bytes and by all.
-    taken: [(Instant, Instant); 2],
+    /// Until when the way to each side is taken, by control bytes, by these and short streams, and by all.
+    taken: [[Instant; 3]; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -183,13 +187,21 @@ impl Link {
             return now;
         }
         let takes = packet.bytes.len() as u64 * 1_000_000 / bandwidth;
-        let (control, all) = &mut self.taken[packet.to.side];
+        let [control, short, all] = &mut self.taken[packet.to.side];
         *all = now.max(*all).after(takes);
-        if packet.stream != Stream::Control {
-            return *all;
+        let long = packet.bytes.len() > CHUNK + HEADER;
+        match packet.stream {
+            Stream::Control => {
+                *short = now.max(*short).after(takes);
+                *control = now.max(*control).after(takes);
+                *control
+            }
+            _ if long => *all,
+            _ => {
+                *short = now.max(*short).after(takes);
+                *short
+            }
         }
-        *control = now.max(*control).after(takes);
-        *control
     }
 }
 

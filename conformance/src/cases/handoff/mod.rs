@@ -10,13 +10,14 @@ mod offer;
 mod pace;
 mod reason;
 mod receive;
+mod standby;
 mod store;
 mod want;
 
 use super::Case;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 12] {
+pub(super) fn chapters() -> [&'static [Case]; 13] {
     [
         want::CASES,
         grant::CASES,
@@ -29,6 +30,7 @@ pub(super) fn chapters() -> [&'static [Case]; 12] {
         lapse::CASES,
         reason::CASES,
         pace::CASES,
+        standby::CASES,
         store::CASES,
     ]
 }

@@ -10,11 +10,12 @@ use super::session_data::SessionData;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::Entry;
+use crate::errors::UsageError;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
 use crate::handoff::Holdings;
 use crate::journal::Lsn;
-use crate::limits::ANSWER_TIMEOUT;
+use crate::limits::{ANSWER_TIMEOUT, MAX_FIRST};
 use crate::transfer::{BulkEnd, Fetch, Path, Plan, Verified, Wanted};
 use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Ranges, SessionId};
 use crate::{Code, Violation};
@@ -50,6 +51,8 @@ pub struct Incoming {
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
     downloads: BTreeMap<SessionId, Download>,
+    /// The paths whose content the user wants first.
+    first: BTreeMap<SessionId, BTreeSet<Path>>,
 }
 
 #[derive(Debug)]
@@ -65,6 +68,8 @@ struct Download {
     asked: BTreeMap<u32, Asked>,
     /// When something was asked last, or an answer on the link began or ended.
     moved: Instant,
+    /// It is for standing by, and not for a wish.
+    standby: bool,
     /// Nobody wants it at present. What is on its way is still taken in, for another offer of the same data.
     idle: bool,
 }
@@ -102,6 +107,10 @@ impl Bulk {
         waiting
             .filter(move |(_, download)| !answering.contains(&download.from))
             .map(|(session, download)| (*session, download.moved.after(ANSWER_TIMEOUT)))
+    }
+
+    fn first_of(&self, session: &SessionId) -> BTreeSet<Path> {
+        self.first.get(session).cloned().unwrap_or_default()
     }
 
     /// An answer of this device began or ended.
@@ -180,38 +189,77 @@ impl Endpoint {
     }
 }
 
+/// Commands.
+impl Endpoint {
+    /// From now on what lies at these paths of a session is fetched before everything else that isn't asked for yet
+    /// (TRANSFER-ORDER-1). It replaces what was said before; an empty list ends it, and so does a restart.
+    ///
+    /// Errors: [`UsageError::UnknownSession`]; [`UsageError::BadPart`] for a path longer than MAX_PATH, or more than
+    /// MAX_FIRST of them.
+    pub fn fetch_first(&mut self, session: SessionId, paths: &[&str]) -> Result<(), UsageError> {
+        if !self.sessions.contains_key(&session) {
+            return Err(UsageError::UnknownSession);
+        }
+        let paths: Option<BTreeSet<Path>> = paths.iter().map(|path| Path::new(*path)).collect();
+        let paths = paths.filter(|paths| paths.len() <= MAX_FIRST).ok_or(UsageError::BadPart)?;
+        if let Some(download) = self.bulk.downloads.get_mut(&session) {
+            download.fetch.want_first(paths.clone());
+        }
+        self.bulk.first.insert(session, paths);
+        self.bulk.first.retain(|_, paths| !paths.is_empty());
+        Ok(())
+    }
+}
+
 /// Steps.
 impl Endpoint {
     pub(super) fn start_fetch(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
         let running = self.bulk.downloads.get_mut(&session);
         if let Some(running) = running.filter(|running| running.from == from && running.data.as_ref() == Some(&data)) {
-            running.idle = false;
+            (running.idle, running.standby) = (false, false);
         } else if let Some(content) =
             self.bulk.downloads.get_mut(&session).filter(|running| running.from == from && running.data.is_none())
         {
             content.next = Some(data);
         } else {
-            match Fetch::new(self.config.rules, session, data.clone()) {
-                Ok(mut fetch) => {
-                    let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
-                    fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
-                    let data = Some(data);
-                    let download = Download {
-                        from,
-                        data,
-                        next: None,
-                        fetch,
-                        old: None,
-                        asked: BTreeMap::new(),
-                        moved: now,
-                        idle: false,
-                    };
-                    self.bulk.downloads.insert(session, download);
-                }
+            match self.open_fetch(now, session, from, data) {
+                Ok(download) => drop(self.bulk.downloads.insert(session, download)),
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
         }
         self.pump(now, session);
+    }
+
+    fn open_fetch(
+        &self,
+        now: Instant,
+        session: SessionId,
+        from: DeviceId,
+        data: Announced,
+    ) -> Result<Download, Violation> {
+        let mut fetch = Fetch::new(self.config.rules, session, data.clone())?;
+        fetch.want_first(self.bulk.first_of(&session));
+        let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
+        fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
+        Ok(Download::new(now, from, Some(data), fetch))
+    }
+
+    /// Gets what an owner announced to stand by, unless something is being fetched already.
+    pub(super) fn fetch_standing_by(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
+        if self.bulk.downloads.contains_key(&session) {
+            return;
+        }
+        if let Ok(download) = self.open_fetch(now, session, from, data) {
+            self.bulk.downloads.insert(session, Download { standby: true, ..download });
+            self.pump(now, session);
+        }
+    }
+
+    /// What is fetched to stand by isn't wanted any more.
+    pub(super) fn stop_standing_by(&mut self, session: &SessionId) {
+        if self.bulk.downloads.get(session).is_some_and(|download| download.standby) {
+            self.bulk.downloads.remove(session);
+        }
     }
 
     /// Gets the content of what sync brought, from a device that told of it, unless something else is being fetched.
@@ -223,20 +271,18 @@ impl Endpoint {
         }
         // Whatever becomes of this try: until nothing is missing, another follows.
         self.retry_later(now);
-        if self.bulk.downloads.contains_key(&session) {
+        let rules = self.config.rules;
+        if let Some(running) = self.bulk.downloads.get_mut(&session) {
+            if running.from == from && running.data.is_none() && rules.keeps(Clause::TRANSFER_ORDER_2) {
+                running.fetch.more(missing);
+                self.pump(now, session);
+            }
             return;
         }
-        let fetch = Fetch::contents(self.config.rules, session, missing);
-        let download = Download {
-            from,
-            data: None,
-            next: None,
-            fetch,
-            old: None,
-            asked: BTreeMap::new(),
-            moved: now,
-            idle: false,
-        };
+        let mut fetch = Fetch::contents(rules, session, []);
+        fetch.want_first(self.bulk.first_of(&session));
+        fetch.more(missing);
+        let download = Download::new(now, from, None, fetch);
         self.bulk.downloads.insert(session, download);
         self.pump(now, session);
     }
@@ -310,7 +356,9 @@ impl Endpoint {
     }
 
     fn fail_fetch(&mut self, now: Instant, session: SessionId, code: Code) {
-        let wanted = |download: Download| !download.idle && (download.data.is_some() || download.next.is_some());
+        let wanted = |download: Download| {
+            !download.idle && !download.standby && (download.data.is_some() || download.next.is_some())
+        };
         if self.bulk.downloads.remove(&session).is_none_or(wanted) {
             self.step(now, session, |session, ctx| session.on_fetch_failed(ctx, code));
         }
@@ -340,6 +388,9 @@ impl Endpoint {
         let resume = peer.generation >= Generation::V2 && self.config.rules.keeps(Clause::TRANSFER_RESUME_1);
         let (to, mut messages) = (download.from, Vec::new());
         while let Some(wanted) = download.fetch.next_request(resume) {
+            if download.standby && !self.standbys.spend(self.config.rules, &session, wanted.bytes()) {
+                return self.end_standby(session);
+            }
             let req = self.fresh.request();
             let left = wanted.ranges.len().max(1);
             download
@@ -348,8 +399,12 @@ impl Endpoint {
             download.moved = now;
             messages.push(request(req, session, wanted));
         }
+        let short = if download.data.is_none() { download.fetch.take_short() } else { BTreeSet::new() };
         for message in messages {
             self.send(now, to, Lsn::default(), &message);
+        }
+        if !short.is_empty() {
+            self.finish_contents(now, session, short);
         }
     }
 
@@ -363,6 +418,9 @@ impl Endpoint {
             }
             return;
         };
+        if download.standby {
+            return self.standby_got(now, session, hash, download.from);
+        }
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
         let held = self.sessions.get_mut(&session).and_then(|session| session.holdings.await_ops(manifest, hash));
         if let Some((manifest, hash)) = held {
@@ -409,6 +467,11 @@ impl Endpoint {
 }
 
 impl Download {
+    fn new(moved: Instant, from: DeviceId, data: Option<Announced>, fetch: Fetch) -> Download {
+        let (old, asked) = (None, BTreeMap::new());
+        Download { from, data, next: None, fetch, old, asked, moved, standby: false, idle: false }
+    }
+
     /// What lay where this content belongs, as far as it is here and has a chunk list.
     fn old_of(&mut self, holdings: &SessionData, blob: &Hash) -> Vec<Entry> {
         let Some(path) = self.fetch.path_of(blob) else { return Vec::new() };

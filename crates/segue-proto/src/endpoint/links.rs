@@ -191,6 +191,7 @@ impl Endpoint {
         self.ask_wishes(now, peer);
         self.sync_with(now, peer);
         self.resume_fetches(now, peer);
+        self.time_standbys(now);
     }
 
     fn note_heard(&mut self, link: LinkId, now: Instant) {

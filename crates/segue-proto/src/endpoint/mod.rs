@@ -16,6 +16,7 @@ mod outputs;
 mod restore;
 mod serving;
 mod session_data;
+mod standby;
 mod syncing;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,6 +45,7 @@ use bulk::Bulk;
 use mailbox::Mailboxes;
 use outputs::Outputs;
 use session_data::SessionData;
+use standby::Standbys;
 use syncing::Syncing;
 
 /// One device's protocol state.
@@ -70,6 +72,7 @@ pub struct Endpoint {
     /// What of the strands of revoked devices stands.
     cuts: alloc::sync::Arc<crate::account::Cuts>,
     bulk: Bulk,
+    standbys: Standbys,
     /// The requests of peers that are being served.
     serving: BTreeSet<(LinkId, u32)>,
     syncing: Syncing,
@@ -189,6 +192,7 @@ impl Endpoint {
         self.time_links(now);
         self.time_fetches(now);
         self.time_linking(now);
+        self.time_standbys(now);
         let due: Vec<_> = self
             .sessions
             .iter()
@@ -258,7 +262,7 @@ impl Endpoint {
         let sessions = self.sessions.values().filter_map(Session::next_timeout);
         let wishes = self.wishes.values().map(|wish| wish.deadline);
         let sync = self.next_unanswered().into_iter().chain(self.syncing.next_timeout());
-        let sync = sync.chain(self.mailboxes.next_timeout());
+        let sync = sync.chain(self.mailboxes.next_timeout()).chain(self.next_standby());
         links.chain(sessions).chain(wishes).chain(self.next_linking()).chain(sync).min()
     }
 }

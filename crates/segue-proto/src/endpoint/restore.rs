@@ -10,6 +10,7 @@ use super::Endpoint;
 use super::bulk::Bulk;
 use super::outputs::Outputs;
 use super::session_data::{SessionData, StoredData};
+use super::standby::Standbys;
 use super::syncing::Syncing;
 use crate::Code;
 use crate::clause::Clause;
@@ -77,6 +78,7 @@ impl Endpoint {
             account: super::account::Account::default(),
             cuts: alloc::sync::Arc::default(),
             bulk: Bulk::default(),
+            standbys: Standbys::default(),
             serving: BTreeSet::new(),
             syncing: Syncing::default(),
             mailboxes: super::mailbox::Mailboxes::default(),

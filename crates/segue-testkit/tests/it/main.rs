@@ -9,6 +9,7 @@ mod gap;
 mod loss;
 mod mailbox;
 mod mixed;
+mod order;
 mod pairs;
 mod recovery;
 mod smoke;
