@@ -290,6 +290,18 @@ impl Book {
         self.manifest(&manifest)
     }
 
+    /// The FINAL of the present data, whose manifest was announced so.
+    pub fn end(&self, data: &Announced) -> Final {
+        Final {
+            session: self.id,
+            parent: self.head(),
+            root: self.state.root(),
+            exclusive: self.state.exclusive_root(),
+            manifest: data.manifest,
+            manifest_len: data.manifest_len,
+        }
+    }
+
     /// A HAVE that announces this data.
     pub fn have(&self, data: Option<Announced>) -> Have {
         Have { req: 0, session: self.id, head: self.head(), data: data.into(), ext: Exts::empty() }
@@ -354,14 +366,7 @@ impl Draft {
     pub fn new(peer: &Peer, book: &Book, req: u32, want: &Signed<Want>, target: DeviceId, data: &Announced) -> Draft {
         let mut record = book.next(peer, target);
         record.want = want.id();
-        let end = Final {
-            session: book.id,
-            parent: book.head(),
-            root: book.state.root(),
-            exclusive: book.state.exclusive_root(),
-            manifest: data.manifest,
-            manifest_len: data.manifest_len,
-        };
+        let end = book.end(data);
         Draft {
             req,
             want: want.clone(),

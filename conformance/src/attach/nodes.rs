@@ -151,14 +151,10 @@ impl Nodes {
             drop(held.node);
             // The old socket goes when its last task has ended.
             let until = std::time::Instant::now() + PATIENCE;
-            loop {
-                match open(&held.setup, listen, Some(quota), without).await {
-                    Err(error) if is_in_use(&error) && std::time::Instant::now() < until => {
-                        tokio::time::sleep(PAUSE).await
-                    }
-                    done => break done,
-                }
+            while std::net::UdpSocket::bind(listen).is_err() && std::time::Instant::now() < until {
+                tokio::task::yield_now().await;
             }
+            open(&held.setup, listen, Some(quota), without).await
         });
         let node = node.map_err(|error| error.to_string())?;
         self.held.insert(dev, Held { node, setup: held.setup });
@@ -205,18 +201,8 @@ async fn open(
     builder.open().await
 }
 
-/// Whether the address is still taken.
-fn is_in_use(error: &segue_quic::OpenError) -> bool {
-    let first: &dyn std::error::Error = error;
-    let mut causes = std::iter::successors(Some(first), |error| error.source());
-    causes.any(|error| {
-        error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
-    })
-}
-
-/// How long a socket may take to go, and how often it is looked for.
+/// How long a socket may take to go.
 const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A mailbox in memory.
 struct Host(Service<Memory>);

@@ -102,24 +102,6 @@ fn mutants_are_caught_by_properties_alone_and_shrunk_to_a_few_steps() {
     assert!(steps.len() >= 20 && (1..=8).contains(&median), "{} caught, median {median}", steps.len());
 }
 
-/// Which properties catch which mutants: of all, or of those that `SEGUE_MUTANTS` names, with commas between. For the
-/// long run, and for whoever adds a property.
-#[test]
-#[ignore = "takes minutes"]
-fn the_kill_matrix_of_properties() {
-    let named = std::env::var("SEGUE_MUTANTS").unwrap_or_default();
-    let wanted = |clause: &str| named.is_empty() || named.split(',').any(|name| name == clause);
-    for mutant in segue_conformance::mutants::TABLE.iter().filter(|mutant| wanted(mutant.clause)) {
-        let Some(clause) = Clause::from_id(mutant.clause) else { continue };
-        let (hosts, hello) = local(LocalHost::mutant(clause));
-        let caught = properties::ALL.iter().filter_map(|property| {
-            let failure = search(&hosts, &hello, property, Generation::V7, 1, sequences(40))?;
-            Some(token::write(property, &failure.sequence))
-        });
-        println!("{clause}: {}", caught.collect::<Vec<_>>().join(" "));
-    }
-}
-
 /// Over the line protocol, as a vendor's process has it.
 #[test]
 fn a_failure_is_shrunk_and_replayed_over_the_line_protocol() {

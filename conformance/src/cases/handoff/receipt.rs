@@ -177,14 +177,7 @@ fn stage(lab: &mut Lab) -> Done<Stage> {
     let data = book.announce();
     let want = target.sign(&target.want(&mut lab.rng, book.id, book.head(), None));
     let record = Record { want: want.id(), ..book.next(&source, target.id) };
-    let end = Final {
-        session: book.id,
-        parent: book.head(),
-        root: book.state.root(),
-        exclusive: book.state.exclusive_root(),
-        manifest: data.manifest,
-        manifest_len: data.manifest_len,
-    };
+    let end = book.end(&data);
     book.chain.push(source.sign(&record));
     Ok(Stage { source, target, book, want, end })
 }

@@ -1,10 +1,9 @@
 //! `certify` as vendors use it: first steps, a debugger, known failures, replays.
 
+use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::util::*;
 
@@ -39,18 +38,19 @@ fn smoke_tells_the_adapter_from_the_implementation() {
 fn an_adapter_that_is_started_by_hand_is_waited_for() {
     let lab = Lab::new();
     let place = lab.path("door");
-    let suite = lab.start(&format!("certify --case link/ping/* --attach unix:{}", place.display()));
-    let begun = Instant::now();
-    let door = loop {
-        match UnixStream::connect(&place) {
-            Ok(door) => break door,
-            Err(why) => assert!(begun.elapsed() < LONG, "{why}"),
-        }
-        thread::sleep(Duration::from_millis(20));
-    };
+    let mut suite = lab.command(&format!("certify --case link/ping/* --attach unix:{}", place.display()));
+    let mut suite = suite.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It says so once there is somewhere to connect to, and goes on writing there.
+    let mut told = BufReader::new(suite.stderr.take().unwrap()).lines();
+    assert!(told.any(|line| line.unwrap().starts_with("waiting for an adapter to connect")), "it ended");
+    let door = UnixStream::connect(&place).unwrap();
     let end = |door: UnixStream| Stdio::from(OwnedFd::from(door));
     let mut adapter = lab.command("adapter").stdin(end(door.try_clone().unwrap())).stdout(end(door)).spawn().unwrap();
-    suite.end().exits(0).says("certified: everything that was run passed");
+    let told: Vec<_> = told.map(Result::unwrap).collect();
+    let ended = suite.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{said}{}", told.join("\n"));
+    assert!(said.contains("certified: everything that was run passed"), "{said}");
     adapter.wait().unwrap();
     lab.run("certify --attach tcp:192.0.2.1:7000").exits(2).says("of this machine alone");
     lab.run("certify --attach somewhere").exits(2).says("unix:PATH");

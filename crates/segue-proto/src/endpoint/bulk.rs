@@ -195,18 +195,7 @@ impl Endpoint {
                 Ok(mut fetch) => {
                     let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
                     fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
-                    let data = Some(data);
-                    let download = Download {
-                        from,
-                        data,
-                        next: None,
-                        fetch,
-                        old: None,
-                        asked: BTreeMap::new(),
-                        moved: now,
-                        idle: false,
-                    };
-                    self.bulk.downloads.insert(session, download);
+                    self.bulk.downloads.insert(session, Download::new(now, from, Some(data), fetch));
                 }
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
@@ -227,17 +216,7 @@ impl Endpoint {
             return;
         }
         let fetch = Fetch::contents(self.config.rules, session, missing);
-        let download = Download {
-            from,
-            data: None,
-            next: None,
-            fetch,
-            old: None,
-            asked: BTreeMap::new(),
-            moved: now,
-            idle: false,
-        };
-        self.bulk.downloads.insert(session, download);
+        self.bulk.downloads.insert(session, Download::new(now, from, None, fetch));
         self.pump(now, session);
     }
 
@@ -412,6 +391,10 @@ impl Endpoint {
 }
 
 impl Download {
+    fn new(now: Instant, from: DeviceId, data: Option<Announced>, fetch: Fetch) -> Download {
+        Download { from, data, next: None, fetch, old: None, asked: BTreeMap::new(), moved: now, idle: false }
+    }
+
     /// What lay where this content belongs, as far as it is here and has a chunk list.
     fn old_of(&mut self, holdings: &SessionData, blob: &Hash) -> Vec<Entry> {
         let Some(path) = self.fetch.path_of(blob) else { return Vec::new() };
