@@ -177,6 +177,10 @@ limits! {
     ENVELOPE_ROOM: usize = 1_024, "bytes", "letter, signature, seal and a MARK with the longest name";
     /// The bytes of envelopes with which a WATCH is answered; of longer ones it says only that they are there.
     WATCH_BYTES: usize = 4_096, "bytes", "a key typed, many times; a thousand watches at once stay below MAX_QUEUE a second";
+    /// What a device may have said of sessions in custody and the mailbox hasn't answered.
+    MAX_ASKS: usize = 512, "messages", "a HAVE for each of many sessions, as a link begins; guess";
+    /// The requests of all devices but WATCHes that a mailbox hasn't answered.
+    MAX_OPEN: usize = 1_024, "requests", "with full envelopes 64 MiB";
     /// The WATCHes that a device may have outstanding on a link.
     MAX_WATCHES: usize = 8_192, "watches", "two boxes a session, for MAX_SESSIONS";
     /// The PUTs and FETCHes that a device has outstanding at a mailbox.

@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::generations::Generation;
 use crate::journal::Lsn;
-use crate::limits::{MAILBOX_WINDOW, MAX_WATCHES};
+use crate::limits::{MAILBOX_WINDOW, MAX_ASKS, MAX_OPEN, MAX_WATCHES};
 use crate::wire::{DeviceId, Hash, Message, SessionId, Sig};
 use crate::{Code, Violation};
 
@@ -110,12 +110,6 @@ impl Host {
         self.at_once = self.at_once.saturating_sub(usize::from(at_once));
     }
 }
-
-/// The PUTs and FETCHes of all devices that wait for their answer: with full envelopes, 64 MiB.
-const MAX_OPEN: usize = 1_024;
-/// What a device may have said of sessions in custody that the host hasn't heard yet. From: a HAVE for each of many
-/// sessions, as a link begins; guess.
-const MAX_ASKS: usize = 512;
 
 /// The number of the request that a message is; 0 if it is none.
 fn request_of(message: &Message) -> u32 {
