@@ -7,11 +7,13 @@
 mod data;
 mod laws;
 mod service;
+mod steps;
 mod world;
 
 use segue_proto::wire::{Exts, Hash, Head, Kind, List, Message, Proven, Record};
-use segue_proto::{Clause, Instant, Rules, SessionRole};
+use segue_proto::{Clause, Rules, SessionRole};
 use stateright::{Checker, Model, Property};
+use steps::Cause;
 use world::{Budget, DEVICES, Known, Packet, World, key};
 
 /// How long a handoff may take: shorter than the pause before a GRANT is sent again, which the model doesn't need.
@@ -143,20 +145,24 @@ impl Model for Segue {
             }
             Action::Initiate(device, to) => {
                 world.budget.initiate -= 1;
-                world.run(rules, device, Instant::ZERO, |s, ctx| s.initiate(ctx, key(to), TIMEOUT).map_or((), |_| ()));
+                world.run(rules, device, Cause::Initiate(to), |s, ctx| {
+                    s.initiate(ctx, key(to), TIMEOUT).map_or((), |_| ())
+                });
             }
             Action::Request(device, from) => {
                 world.budget.request -= 1;
-                world.run(rules, device, Instant::ZERO, |s, ctx| s.request(ctx, key(from), TIMEOUT).map_or((), |_| ()));
+                world.run(rules, device, Cause::Request(from), |s, ctx| {
+                    s.request(ctx, key(from), TIMEOUT).map_or((), |_| ())
+                });
             }
             Action::Takeover(device) => {
                 world.budget.takeover -= 1;
-                world.run(rules, device, Instant::ZERO, |s, ctx| s.takeover(ctx).map_or((), |_| ()));
+                world.run(rules, device, Cause::Takeover, |s, ctx| s.takeover(ctx).map_or((), |_| ()));
             }
             Action::Write(device) => write(rules, &mut world, device),
             Action::Timeout(device) => {
                 world.budget.timeout -= 1;
-                world.run(rules, device, Instant::from_micros(TIMEOUT), |s, ctx| s.on_timeout(ctx));
+                world.run(rules, device, Cause::Timeout, |s, ctx| s.on_timeout(ctx));
             }
             Action::SyncService => world.sync_service(rules),
             Action::CrashService => {
@@ -214,10 +220,10 @@ fn chain_of_three(world: &World) -> bool {
 fn write(rules: Rules, world: &mut World, device: u8) {
     let number = world.budget.write;
     world.budget.write -= 1;
-    let mut law = Ok(());
-    world.run(rules, device, Instant::ZERO, |session, ctx| {
-        if let Ok(record) = session.writable(rules) {
-            law = laws::writing(session, &record);
+    let Some(session) = world.devices[usize::from(device)].session.clone() else { return };
+    let law = session.writable(rules).map_or(Ok(()), |record| laws::writing(&session, &record));
+    world.run(rules, device, Cause::Write(number), |session, ctx| {
+        if session.writable(rules).is_ok() {
             let write = session.holdings.write(number);
             ctx.fx.writes.push(write);
         }

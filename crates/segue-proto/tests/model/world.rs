@@ -1,26 +1,22 @@
 //! The modelled world: three devices with disks, and a network that loses, repeats and reorders.
 
 use std::any::{Any, TypeId};
+use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
-use segue_proto::handoff::{
-    Actor, Chain, Ctx, Declined, Effects, Fresh, Hold, Inline, Outgoing, Peer, ProvenAck, ProvenCas, ProvenGrant,
-    Session, SignFor, Stored, keys,
-};
+use segue_proto::handoff::{Actor, Chain, Ctx, Effects, Fresh, Hold, Session, Stored, keys};
 use segue_proto::wire::Hash as Id;
-use segue_proto::wire::{
-    Announced, Cancel, Cas, DeviceId, Freeze, Genesis, Grant, Head, Kind, List, Message, Nonce, OfferMsg, Proven,
-    Record, SessionId, Sig, WantMsg,
-};
-use segue_proto::{Clause, Event, Generation, Instant, Policy, Rules, SessionRole, Write, data};
+use segue_proto::wire::{DeviceId, Genesis, Kind, List, Message, Nonce, Proven, Record, SessionId};
+use segue_proto::{Instant, Rules, SessionRole, Write, data};
 
 use crate::data::{Data, list_with};
 use crate::laws;
 use crate::service::{SERVICE, Service};
+use crate::steps::{Cause, arrive, ran};
 
 /// The devices by number.
 pub(crate) const DEVICES: usize = 3;
@@ -28,10 +24,17 @@ pub(crate) const DEVICES: usize = 3;
 /// A disk: what is synced.
 pub(crate) type Disk = Known<BTreeMap<Vec<u8>, Vec<u8>>>;
 
+/// Names a value by its hash.
+pub(crate) fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// A value that is hashed once and compared by its hash, as the checker compares whole states.
 #[derive(Clone, Debug)]
 pub(crate) struct Known<T> {
-    id: u64,
+    pub(crate) id: u64,
     value: Arc<T>,
 }
 
@@ -39,9 +42,7 @@ impl<T: Hash + Send + Sync + 'static> Known<T> {
     /// Equal values share one place: there are far fewer of them than states.
     pub(crate) fn new(value: T) -> Self {
         static PLACES: Mutex<BTreeMap<(TypeId, u64), Arc<dyn Any + Send + Sync>>> = Mutex::new(BTreeMap::new());
-        let mut hasher = DefaultHasher::new();
-        value.hash(&mut hasher);
-        let id = hasher.finish();
+        let id = hash(&value);
         let mut places = PLACES.lock().expect("nobody panics while holding it");
         let place = places.entry((TypeId::of::<T>(), id)).or_insert_with(|| Arc::new(value)).clone();
         Known { id, value: place.downcast().expect("the type is part of the key") }
@@ -157,15 +158,6 @@ pub(crate) struct Packet {
     pub(crate) message: Known<Message>,
 }
 
-/// What follows from a step at once.
-enum Todo {
-    Sign(SignFor),
-    Fetch(Announced),
-    /// A mailbox brings what the owner left.
-    Owe,
-    Accept(Id),
-}
-
 /// The key of a device.
 pub(crate) fn key(device: u8) -> DeviceId {
     DeviceId::new([device + 1; 32])
@@ -244,32 +236,26 @@ impl World {
         &mut self,
         rules: Rules,
         device: u8,
-        now: Instant,
+        cause: Cause<'_>,
         step: impl FnOnce(&mut Session<Data>, &mut Ctx<'_>),
     ) {
-        let Some(session) = self.devices[usize::from(device)].session.clone() else { return };
-        let before = session;
-        let mut session = Session::clone(&before);
-        let mut todo = self.step(rules, device, now, &mut session, step);
-        while let Some(next) = todo.pop_front() {
-            let more = self.step(rules, device, now, &mut session, |session, ctx| match next {
-                Todo::Sign(purpose) => session.on_signed(ctx, purpose, Sig::ZERO),
-                Todo::Fetch(data) => {
-                    let write = session.holdings.stage(crate::data::list(&data.manifest));
-                    ctx.fx.writes.push(write);
-                    session.on_data(ctx, data.manifest, data.root);
+        let Some(before) = self.devices[usize::from(device)].session.clone() else { return };
+        let ran = ran(rules, device, self.service.is_some(), cause, &before, step);
+        for step in &ran.steps {
+            if let Some((session, records)) = &step.resolved {
+                records.iter().for_each(|record| self.note(laws::resolved(self, device, session, record)));
+            }
+            self.put(device, &step.writes);
+            for (to, hold, message) in &step.sends {
+                let it = &mut self.devices[usize::from(device)];
+                if *hold == Hold::Durable && !it.pending.is_empty() {
+                    it.held.edit(|held| held.insert((*to, message.clone())));
+                } else {
+                    self.leave(rules, device, *to, message.clone());
                 }
-                Todo::Owe => {
-                    let owed = session.owed().filter(|_| rules.keeps(Clause::SERVICE_HELD_1));
-                    let write = owed.map(|manifest| session.holdings.stage(crate::data::list(&manifest)));
-                    ctx.fx.writes.extend(write);
-                    session.want_owed(ctx);
-                }
-                Todo::Accept(token) => session.accept_offer(ctx, token).map_or((), |_| ()),
-            });
-            todo.extend(more);
+            }
         }
-        self.devices[usize::from(device)].session = Some(Known::new(session));
+        self.devices[usize::from(device)].session = Some(ran.session.clone());
         self.note(laws::step(rules, self, device, &before));
         // Where no crash can come any more, when the disk catches up makes no difference.
         if self.service.is_some() && self.budget.crash == 0 {
@@ -277,69 +263,24 @@ impl World {
         }
     }
 
-    fn step(
-        &mut self,
-        rules: Rules,
-        device: u8,
-        now: Instant,
-        session: &mut Session<Data>,
-        step: impl FnOnce(&mut Session<Data>, &mut Ctx<'_>),
-    ) -> VecDeque<Todo> {
-        // Devices whose session is delegated don't meet: all goes by way of the service.
-        let via = self.service.is_some();
-        let generation = if via { Generation::V7 } else { Generation::V2 };
-        let peer = Peer { generation, heard: Instant::ZERO, trusted: false };
-        let others = if via { SERVICE..SERVICE + 1 } else { 0..DEVICES as u8 };
-        let others = others.filter(|other| *other != device);
-        let mut fx = Effects::default();
-        step(
-            session,
-            &mut Ctx {
-                now,
-                me: key(device),
-                rules,
-                pulls: Policy::Allow,
-                peers: &others.map(|other| (key(other), peer)).collect(),
-                // Always the same nonces and numbers: what differs only in them is the same state.
-                fresh: &mut Fresh::new([0; 32]),
-                fx: &mut fx,
-            },
-        );
-        let mut todo: VecDeque<_> = fx.signs.into_iter().map(|(purpose, _)| Todo::Sign(purpose)).collect();
-        todo.extend(fx.fetch.map(|(_, data)| Todo::Fetch(data)));
-        todo.extend(fx.owed.then_some(Todo::Owe));
-        for (_, event) in fx.events {
-            match event {
-                Event::HandoffRequest { token, .. } => todo.push_back(Todo::Accept(token)),
-                Event::HandoffResolved { result: Ok(record), .. } => {
-                    self.note(laws::resolved(self, device, session, &record));
-                }
-                _ => {}
-            }
-        }
-        self.put(device, fx.writes);
-        for Outgoing { to, hold, message } in fx.sends {
-            let service = || (via && to == key(SERVICE)).then_some(SERVICE);
-            let Some(to) = number(&to).or_else(service) else { continue };
-            let waits = hold == Hold::Durable && !self.devices[usize::from(device)].pending.is_empty();
-            if waits {
-                self.devices[usize::from(device)].held.edit(|held| held.insert((to, Known::new(message))));
-            } else {
-                self.leave(rules, device, to, Known::new(message));
-            }
-        }
-        todo
-    }
-
-    fn put(&mut self, device: u8, writes: Vec<Write>) {
+    fn put(&mut self, device: u8, writes: &[Write]) {
         let pending = &mut self.devices[usize::from(device)].pending;
         if !writes.is_empty() {
-            pending.edit(|pending| pending.extend(writes.into_iter().map(|write| (write.key, write.value))));
+            pending.edit(|pending| pending.extend(writes.iter().map(|write| (write.key.clone(), write.value.clone()))));
         }
     }
 
     fn leave(&mut self, rules: Rules, from: u8, to: u8, message: Known<Message>) {
-        self.note(laws::leaving(rules, self, from, to, &message));
+        // The law looks at the message, its sender and its target; the same three meet in many worlds.
+        thread_local! {
+            static SEEN: RefCell<HashMap<u64, Result<(), &'static str>>> = RefCell::default();
+        }
+        let target = self.devices.get(usize::from(to));
+        let met = hash(&(rules, &self.devices[usize::from(from)], from, target, to, &message));
+        let seen = SEEN.with_borrow(|seen| seen.get(&met).copied());
+        let law = seen.unwrap_or_else(|| laws::leaving(rules, self, from, to, &message));
+        SEEN.with_borrow_mut(|seen| seen.insert(met, law));
+        self.note(law);
         self.post(from, to, message);
     }
 
@@ -364,76 +305,18 @@ impl World {
         if packet.to == SERVICE {
             return self.deliver_to_service(rules, packet.from, Message::clone(&packet.message));
         }
-        let from = key(packet.from);
-        let now = Instant::ZERO;
-        match Message::clone(&packet.message) {
-            Message::Want(WantMsg { req, want, .. }) => {
-                let Ok(body) = want.open(rules) else { return };
-                self.run(rules, packet.to, now, |s, ctx| s.on_want(ctx, from, req, Proven::assume(body)));
-            }
-            Message::Offer(OfferMsg { req, offer, .. }) => {
-                let Ok(body) = offer.open(rules) else { return };
-                self.run(rules, packet.to, now, |s, ctx| s.on_offer(ctx, from, req, Proven::assume(body)));
-            }
-            Message::Grant(grant) => self.deliver_grant(rules, packet.to, from, grant),
-            Message::Head(Head { records, more, ack, .. }) => {
-                let proven: Vec<_> = records.iter().filter_map(|r| r.open(rules).ok()).map(Proven::assume).collect();
-                let ack = ack.get().and_then(|ack| {
-                    let by = proven.iter().find(|r: &&Proven<Record>| r.id() == ack.record)?.body().owner;
-                    Some(ProvenAck { record: ack.record, by: if by == from { by } else { from }, sig: ack.sig })
-                });
-                self.run(rules, packet.to, now, |s, ctx| s.on_head(ctx, from, proven, more, ack));
-            }
-            Message::Have(have) => self.run(rules, packet.to, now, |s, ctx| {
-                if have.req != 0 && s.may_read(ctx, &from) {
-                    s.answer_have(ctx, from, &have);
-                }
-                s.on_announcement(ctx, from, &have);
-            }),
-            Message::Freeze(Freeze { end, .. }) => {
-                let Ok(body) = end.open(rules) else { return };
-                self.run(rules, packet.to, now, |s, ctx| s.on_frozen(ctx, from, &Proven::assume(body)));
-            }
-            Message::Cas(Cas { req, record, want, tenure, .. }) => {
-                let Ok(record) = record.open(rules).map(Proven::assume) else { return };
-                let want = want.get().and_then(|want| want.open(rules).ok()).map(Proven::assume);
-                let cas = ProvenCas { req, record, want, tenure };
-                self.run(rules, packet.to, now, |s, ctx| s.on_cas(ctx, from, cas));
-            }
-            Message::Decline(decline) => {
-                self.run(rules, packet.to, now, |s, ctx| s.on_decline(ctx, from, Declined::open(rules, &decline)));
-            }
-            Message::Cancel(Cancel { subject, code, .. }) => self.run(rules, packet.to, now, |s, ctx| {
-                s.on_want_cancelled(ctx, from, subject, code.into());
-                s.on_offer_cancelled(ctx, from, subject, code.into());
-            }),
-            _ => {}
-        }
-    }
-
-    fn deliver_grant(&mut self, rules: Rules, to: u8, from: DeviceId, grant: Grant) {
-        let (Ok(want), Ok(record), Ok(end)) = (grant.want.open(rules), grant.record.open(rules), grant.end.open(rules))
-        else {
-            return;
-        };
-        let inline = Inline { ops: grant.ops.to_vec(), parts: Vec::new() };
-        let promised = list_with(&end.manifest, &inline.ops);
-        let grant = ProvenGrant {
-            req: grant.req,
-            want: Proven::assume(want),
-            record: Proven::assume(record),
-            end: Proven::assume(end),
-            inline,
-        };
+        let arrives = |s: &mut Session<Data>, ctx: &mut Ctx<'_>| arrive(rules, packet, s, ctx);
+        let cause = Cause::Arrived(packet);
+        let Message::Grant(grant) = &*packet.message else { return self.run(rules, packet.to, cause, arrives) };
         let id = grant.record.id();
         let fresh = |world: &World| {
-            let session = world.devices[usize::from(to)].session.as_ref();
+            let session = world.devices[usize::from(packet.to)].session.as_ref();
             session.is_some_and(|session| session.chain().get(&id).is_none())
         };
         let was_new = fresh(self);
-        self.run(rules, to, Instant::ZERO, |s, ctx| s.on_grant(ctx, from, grant));
-        if was_new && !fresh(self) {
-            self.note(laws::activated(self, to, &id, &promised));
+        self.run(rules, packet.to, cause, arrives);
+        if let (true, false, Ok(end)) = (was_new, fresh(self), grant.end.open(rules)) {
+            self.note(laws::activated(self, packet.to, &id, &list_with(&end.manifest, &grant.ops)));
         }
     }
 
@@ -488,7 +371,7 @@ impl World {
         session.distrust_store();
         fx.writes.push(keys::put(session.id(), keys::UNPROVEN, &[], Vec::new()));
         it.session = Some(Known::new(session));
-        self.put(device, fx.writes);
+        self.put(device, &fx.writes);
     }
 }
 
