@@ -14,7 +14,8 @@ if [ "$(uname -m)" != x86_64 ]; then
     exit 0
 fi
 
-cargo build --release -p segue-benches --example kernel
+# Together with the program, so that both share one build of everything below them.
+cargo build --release --quiet -p segue-cli -p segue-benches --bin segue --example kernel
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 valgrind --tool=callgrind --callgrind-out-file="$out/kernel" "${CARGO_TARGET_DIR:-target}/release/examples/kernel" \

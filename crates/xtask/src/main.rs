@@ -7,7 +7,7 @@ mod problem;
 mod tree;
 mod vectors;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use problem::Problem;
@@ -47,12 +47,16 @@ fn main() -> ExitCode {
 }
 
 fn run_check() -> Result<ExitCode, String> {
-    let root = root();
-    let tree = Tree::read(&root)?;
+    Ok(report(problems(&root())?))
+}
+
+/// What every check found.
+fn problems(root: &Path) -> Result<Vec<Problem>, String> {
+    let tree = Tree::read(root)?;
     let mut problems = check::all(&tree);
-    problems.extend(check::dependencies::check(&root)?);
+    problems.extend(check::dependencies::check(root)?);
     problems.extend(generate::stale(&tree));
-    Ok(report(problems))
+    Ok(problems)
 }
 
 fn run_gen() -> Result<ExitCode, String> {
@@ -83,4 +87,15 @@ fn report(mut problems: Vec<Problem>) -> ExitCode {
 fn root() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     PathBuf::from(here).join("../..")
+}
+
+#[cfg(test)]
+mod tests {
+    /// So `cargo test` says what `cargo xtask check` says.
+    #[test]
+    fn the_tree_has_no_problems() {
+        let problems = super::problems(&super::root()).expect("a tree that can be read");
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(lines.is_empty(), "cargo xtask check:\n{}", lines.join("\n"));
+    }
 }
