@@ -66,11 +66,11 @@ impl Side for Nodes {
         let wanted = self.made(1 - device, flushes);
         while self.came[device] < wanted {
             let page = self.nodes[device].ops(self.session, PART, self.read[device]).await.expect("a part");
-            if page.is_empty() {
+            if page.ops.is_empty() {
                 self.nodes[device].next_event().await.expect("a node");
             }
-            self.read[device] = page.last().map_or(self.read[device], |op| op.next);
-            let others = page.into_iter().filter(|op| !op.own).map(|op| op.body);
+            self.read[device] = page.next;
+            let others = page.ops.into_iter().filter(|op| !op.own).map(|op| op.body);
             let before = self.arrived[device].len();
             self.arrived[device].extend(others);
             self.came[device] += self.arrived[device].len() - before;

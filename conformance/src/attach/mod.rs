@@ -146,7 +146,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 31] = [
+pub const COMMANDS: [&str; 32] = [
     "trust",
     "distrust",
     "create",
@@ -173,6 +173,7 @@ pub const COMMANDS: [&str; 31] = [
     "take-in",
     "receipt",
     "verify-receipt",
+    "compact",
     "use-mailbox",
     "host-mailbox",
     "host-custody",

@@ -289,6 +289,7 @@ async fn state(node: &Node, view: &SessionView) -> Result<SessionState, Error> {
         copies: view.copies,
         pending: view.pending,
         aside: Some(node.set_aside(view.id).await?.len() as u64),
+        kept: None,
     })
 }
 
@@ -306,6 +307,7 @@ fn told(event: segue_quic::Event) -> Option<Event> {
         Said::Available { session, from } => Event::Available { session, from },
         Said::Changed { session, parts } => Event::Changed { session, parts },
         Said::Reread { session, parts } => Event::Reread { session, parts },
+        Said::Compacted { session } => Event::Compacted { session },
         Said::SetAside { session, parts } => Event::SetAside { session, parts },
         Said::Synced { session, peer } => Event::Synced { session, peer },
         Said::Exchanged { mailbox } => Event::Exchanged { mailbox },

@@ -55,6 +55,7 @@ tagged! { Command {
     TakeIn = "take-in" { session, part, actor }
     Receipt = "receipt" { session, record }
     VerifyReceipt = "verify-receipt" { receipt }
+    Compact = "compact" { session, part, content }
     UseMailbox = "use-mailbox" { mailbox }
     HostMailbox = "host-mailbox" { box_envelopes, box_bytes, device_bytes, bytes }
     HostCustody = "host-custody" { lease_us }
@@ -92,6 +93,7 @@ tagged! { Event {
     Changed = "changed" { session, parts }
     Reread = "reread" { session, parts }
     SetAside = "set-aside" { session, parts }
+    Compacted = "compacted" { session }
     Synced = "synced" { session, peer }
     Exchanged = "exchanged" { mailbox }
     Delegated = "delegated" { session, result }
@@ -108,7 +110,7 @@ object! { Refusal { code, text } }
 object! { Violation { code, clause } }
 object! { SessionState {
     role, head, parent, term, taker, n, owner, grantor, entitled, root, files, named, conflicts, exclusive, copies, pending,
-    aside
+    aside, kept
 } }
 
 object! { AccountState { account, members, revoked } }

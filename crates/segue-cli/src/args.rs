@@ -65,7 +65,8 @@ pub(crate) enum Command {
     /// Everybody who has the session open sees what the others type, as they type it. The status line tells who is
     /// online, and what became of your edits: saved means that they survive a crash of this device; offline, so many
     /// edits waiting means that no other device has those yet. Without a network everybody types on, and when the devices
-    /// meet again, all have one text. Ctrl-Q quits, Ctrl-Z takes back, Ctrl-Y does again.
+    /// meet again, all have one text. Ctrl-Q quits, Ctrl-Z takes back, Ctrl-Y does again. Once a text has more than 4,096
+    /// edits, its owner's editor condenses them: a device that joins later gets the text, and not every key.
     ///
     /// One device begins: `segue edit --state DIR --create notes --listen 0.0.0.0:4433 --device ID`. It prints the
     /// session's id; the others join with it: `segue edit --state DIR SESSION --to ADDR --device ID`. The devices of the

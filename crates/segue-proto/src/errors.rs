@@ -148,6 +148,8 @@ codes! {
     DATA_FORK = 0x0607 Definite,
     /// A part has several values that were written without knowing of each other.
     DATA_CONFLICT = 0x0608 Definite,
+    /// An op had read ops that are in a snapshot here and whose hashes didn't come with it: take the snapshot, and send again.
+    DATA_RESYNC = 0x0609 Definite,
     /// The store failed to write or sync; the device halts.
     STORE_IO = 0x0701 Indefinite,
     /// The store holds something that it can't have written.

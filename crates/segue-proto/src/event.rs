@@ -163,6 +163,11 @@ pub enum Event {
         /// The parts, ascending.
         parts: Vec<PartId>,
     },
+    /// Ops of a session were let go that all members hold in a snapshot.
+    Compacted {
+        /// The session.
+        session: SessionId,
+    },
     /// Something that a revoked device wrote past its cut is set aside: it is kept and is no part of the data
     /// (DATA-ASIDE-3). [`crate::Endpoint::set_aside`] lists it.
     SetAside {

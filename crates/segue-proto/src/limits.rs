@@ -73,6 +73,22 @@ limits! {
     MAX_STREAM_OPS: usize = 1_048_576, "ops", "four times the longest text history at hand, a key a time";
     /// The bytes that the ops of a session's log and opaque parts take, 128 for each and its body.
     MAX_STREAM_BYTES: usize = 268_435_456, "bytes", "two million keys typed; guess";
+    /// The strands that a snapshot covers.
+    MAX_COVERS: usize = 256, "strands", "fits a signed body; a part with more isn't compacted";
+    /// The own strands that a device names when it says that it holds a snapshot.
+    MAX_ENDS: usize = 64, "strands", "a store that was restored as often";
+    /// A snapshot's content.
+    MAX_SNAPSHOT: u64 = 16_777_216, "bytes", "the longest text history at hand, forty times";
+    /// A piece of a snapshot.
+    SNAPSHOT_PIECE: usize = 32_768, "bytes", "with the longest signed body it fits a frame and a letter";
+    /// The snapshots of a part that wait to be held by all.
+    MAX_SNAPSHOTS: usize = 4, "snapshots", "members who make one at once; guess";
+    /// The hashes of ops in a snapshot that a device keeps of a part, for ops that had read them.
+    MAX_KNOWN: usize = 16_384, "hashes", "a megabyte";
+    /// The pause before more of a snapshot goes to a peer whose queue is full.
+    SNAPSHOT_PAUSE: u64 = 10_000, "µs", "half a queue in it is 50 MB/s";
+    /// How long a member may be away before it counts for nothing in compaction.
+    MAX_AWAY: u64 = 7_776_000_000_000, "µs", "90 days: threat 29";
     /// The parts of a session.
     MAX_PARTS: usize = 65_536, "parts", "as many as a manifest lists";
     /// The manifest of a session.

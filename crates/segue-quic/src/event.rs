@@ -89,6 +89,11 @@ pub enum Event {
         /// The parts, ascending.
         parts: Vec<PartId>,
     },
+    /// Ops of a session were let go that all members hold in a snapshot.
+    Compacted {
+        /// The session.
+        session: SessionId,
+    },
     /// Something that a revoked device wrote past its cut is set aside: kept, and no part of the data.
     /// [`crate::Node::set_aside`] lists it.
     SetAside {

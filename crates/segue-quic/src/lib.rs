@@ -44,6 +44,7 @@ mod account;
 mod aside;
 mod builder;
 mod bulk;
+mod compaction;
 mod conflicts;
 mod delegate;
 mod driver;
@@ -98,6 +99,7 @@ pub mod bare {
 
 pub use account::{Account, LinkedDevice, RevokedDevice};
 pub use builder::Builder;
+pub use compaction::{COMPACT_AFTER, PartSnapshot};
 pub use conflicts::{Ask, Conflict, Content, KeepBoth, KeepLatest, Merge, Resolution, Strategy, Version};
 pub use error::{Error, OpenError};
 pub use event::{EVENT_QUEUE, Event};
@@ -106,7 +108,7 @@ pub use handoff_error::HandoffError;
 pub use keys::{KEY_FILE, device_id, load_or_create_key};
 pub use mailbox::{MailboxHost, Said};
 pub use node::{Node, Receipt, Request, RequestKind};
-pub use parts::{Delivered, OPS_PAGE, Register};
+pub use parts::{Delivered, OPS_PAGE, Ops, Register};
 pub use receipt::SignedReceipt;
 pub use stats::Stats;
 pub use storage::{BlobSource, ReadAt};

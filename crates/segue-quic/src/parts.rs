@@ -9,6 +9,7 @@ use segue_proto::data::{Delivered as Held, PartKind, Stream, named_part};
 use segue_proto::wire::{ActorId, DeviceId, PartId, SessionId};
 use segue_proto::{Lsn, UsageError};
 
+use crate::compaction::PartSnapshot;
 use crate::conflicts::{Version, is_settled, versions};
 use crate::driver::Driver;
 use crate::error::Error;
@@ -48,7 +49,17 @@ pub struct Delivered {
     pub time_ms: u64,
     /// What was written.
     pub body: Bytes,
-    /// Where [`Node::ops`] goes on behind it.
+}
+
+/// Some of the ops of an opaque part: what [`Node::ops`] gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ops {
+    /// What the part is to be made anew from, with these ops and those behind them: ops that weren't read yet are in a
+    /// snapshot now. None if these ops just follow those that were read.
+    pub snapshot: Option<PartSnapshot>,
+    /// The ops, in the order in which this device took them in.
+    pub ops: Vec<Delivered>,
+    /// Where to go on.
     pub next: usize,
 }
 
@@ -145,10 +156,10 @@ impl Node {
     /// `UnknownSession`; [`Error::Stopped`].
     pub async fn log(&self, session: SessionId, name: &str) -> Result<Vec<Delivered>, Error> {
         let part = named_part(&session, PartKind::Log, name);
-        self.read_stream("read the log", session, part, |stream, own| {
+        let entries = self.read_stream("read the log", session, part, |stream, own| {
             stream.in_order().into_iter().map(|op| delivered(op, own)).collect()
-        })
-        .await
+        });
+        Ok(entries.await?.unwrap_or_default())
     }
 
     /// Adds an op to an opaque part, at most 16 KiB, and waits until it is durable. Calls that are made one after the
@@ -170,25 +181,20 @@ impl Node {
     }
 
     /// The ops of an opaque part from a place on, 0 at first, in the order in which this device took them in: each once,
-    /// and each after those that its writer had read (DATA-STREAM-1). Own ones are among them. At most [`OPS_PAGE`] bytes,
-    /// so ask again from [`Delivered::next`] of the last until there are none; [`crate::Event::Changed`] tells of more,
+    /// and each after those that its writer had read (DATA-STREAM-1). Own ones are among them. About [`OPS_PAGE`] bytes,
+    /// so ask again from [`Ops::next`] until there are none; [`crate::Event::Changed`] tells of more,
     /// [`crate::Event::Reread`] that what was made of them is to be made anew, from 0.
+    ///
+    /// Ops that every device holds in a snapshot ([`Node::snapshot_part`]) aren't kept: if some of them weren't read yet, the
+    /// answer has the snapshot, and what was made of the part is to be made anew from it.
     ///
     /// # Errors
     /// `UnknownSession`; [`Error::Stopped`].
-    pub async fn ops(&self, session: SessionId, part: &str, from: usize) -> Result<Vec<Delivered>, Error> {
+    pub async fn ops(&self, session: SessionId, part: &str, from: usize) -> Result<Ops, Error> {
         let part = named_part(&session, PartKind::Opaque, part);
-        self.read_stream("read the ops", session, part, move |stream, own| {
-            let mut left = OPS_PAGE;
-            let fits = |op: &Held<'_>| {
-                let first = left == OPS_PAGE;
-                let fits = first || op.body.len() + OP <= left;
-                left = left.saturating_sub(op.body.len() + OP);
-                fits
-            };
-            stream.arrived(from as u64).take_while(fits).map(|op| delivered(op, own)).collect()
-        })
-        .await
+        let none = Ops { snapshot: None, ops: Vec::new(), next: from };
+        let page = self.read_stream("read the ops", session, part, move |stream, own| page(stream, own, from));
+        Ok(page.await?.unwrap_or(none))
     }
 
     async fn write_part(
@@ -209,17 +215,18 @@ impl Node {
         written.await?.await.unwrap_or(Err(Error::Stopped))
     }
 
-    async fn read_stream(
+    /// What is read of a log or opaque part; none if it was never written.
+    async fn read_stream<R: Send + 'static>(
         &self,
         what: &'static str,
         session: SessionId,
         part: PartId,
-        read: impl FnOnce(&Stream, ActorId) -> Vec<Delivered> + Send + 'static,
-    ) -> Result<Vec<Delivered>, Error> {
+        read: impl FnOnce(&Stream, ActorId) -> R + Send + 'static,
+    ) -> Result<Option<R>, Error> {
         self.command(what, move |driver| {
             let state = driver.core.state(&session).ok_or(UsageError::UnknownSession)?;
             let own = driver.core.actor(&session).ok_or(UsageError::UnknownSession)?;
-            Ok(state.stream(&part).map(|stream| read(stream, own)).unwrap_or_default())
+            Ok(state.stream(&part).map(|stream| read(stream, own)))
         })
         .await
     }
@@ -237,19 +244,41 @@ impl Driver {
         let held = self.core.state(&session).and_then(|state| state.part(&part));
         let resolves = held.is_some_and(|part| is_settled(part) || self.strategy.writes_over());
         let (now, wall, kind) = (self.now(), wall_ms(), kind.number());
-        match resolves {
+        let written = match resolves {
             true => self.core.resolve(now, wall, session, part, kind, body),
             false => self.core.write(now, wall, session, part, kind, body),
-        }
+        };
+        self.compact_logs(session, &[part]);
+        written
     }
 }
 
 /// What an op takes beside its body, about.
 const OP: usize = 64;
 
+fn page(stream: &Stream, own: ActorId, from: usize) -> Ops {
+    let begins = stream.begins();
+    let snapshot = stream.base().filter(|_| (from as u64) < begins).map(|base| PartSnapshot {
+        id: base.id,
+        format: base.format,
+        bytes: Bytes::copy_from_slice(&base.bytes),
+    });
+    let from = if snapshot.is_some() { 0 } else { from };
+    let mut left = OPS_PAGE;
+    // Ops that are here and have places among those in the snapshot are given with it: behind it nobody asks for them.
+    let fits = |op: &Held<'_>| {
+        let fits = op.place < begins || left == OPS_PAGE || op.body.len() + OP <= left;
+        left = left.saturating_sub(op.body.len() + OP);
+        fits
+    };
+    let mut next = (from as u64).max(begins);
+    let ops = stream.arrived(from as u64).take_while(fits).inspect(|op| next = next.max(op.place + 1));
+    let ops = ops.map(|op| delivered(op, own)).collect();
+    Ops { snapshot, ops, next: usize::try_from(next).unwrap_or(usize::MAX) }
+}
+
 fn delivered(op: Held<'_>, own: ActorId) -> Delivered {
     let time_ms = u64::from_be_bytes(*op.hlc.as_bytes()) >> 16;
     let body = Bytes::copy_from_slice(op.body);
-    let next = usize::try_from(op.place).unwrap_or(usize::MAX).saturating_add(1);
-    Delivered { writer: op.actor, own: op.actor == own, seq: op.seq, time_ms, body, next }
+    Delivered { writer: op.actor, own: op.actor == own, seq: op.seq, time_ms, body }
 }

@@ -91,6 +91,10 @@ pub fn describe(message: &Message) -> String {
         Message::Ops(m) => format!("{}, {} ops", m.strand, m.ops.len()),
         Message::Parts(m) => format!("{:?}, {} parts", m.session, m.parts.len()),
         Message::Mark(m) => format!("{:?} up to {} of {:?}", m.session, m.at, m.log),
+        Message::Snapshot(m) => {
+            format!("{:?} {:?} at {}, {} bytes", m.session, m.snapshot.id(), m.offset, m.bytes.len())
+        }
+        Message::Holding(m) => format!("{:?} {:?}", m.session, m.holding.id()),
         Message::Put(m) => format!("req {} to {:?}, {} bytes", m.req, m.to, m.envelope.len()),
         Message::PutOk(m) => format!("req {} at {}", m.req, m.offset),
         Message::Fetch(m) => format!("req {} of {:?} after {}", m.req, m.of, m.after),

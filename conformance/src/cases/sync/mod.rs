@@ -5,6 +5,7 @@ mod ops;
 mod parts;
 pub(in crate::cases) mod scene;
 mod since;
+mod snapshot;
 
 use super::{Case, Part};
 
@@ -12,6 +13,6 @@ const S: Part = Part::Source;
 const T: Part = Part::Target;
 
 /// The cases of the chapter's sections.
-pub(super) fn chapters() -> [&'static [Case]; 4] {
-    [since::CASES, parts::CASES, ops::CASES, hold::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 5] {
+    [since::CASES, parts::CASES, ops::CASES, hold::CASES, snapshot::CASES]
 }

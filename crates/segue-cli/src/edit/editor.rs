@@ -1,6 +1,7 @@
 //! The state of an editor: a text, a cursor, and what the status line says.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use segue_crdt::{Document, DocumentError, Patch, Rope, YrsText};
 
@@ -23,6 +24,8 @@ pub(crate) struct Editor {
     size: (usize, usize),
     last: Last,
     status: Status,
+    /// What was submitted and isn't saved yet.
+    unsaved: VecDeque<Vec<u8>>,
 }
 
 /// The kind of the last key: a group of edits to be undone ends where it changes.
@@ -81,6 +84,7 @@ impl Editor {
             size: (80, 23),
             last: Last::Other,
             status: Status::default(),
+            unsaved: VecDeque::new(),
         })
     }
 
@@ -154,6 +158,7 @@ impl Editor {
     pub(crate) fn exchange(&mut self, session: &mut impl Session) {
         while let Some(op) = self.doc.flush() {
             self.status.submitted += 1;
+            self.unsaved.push_back(op.clone());
             session.submit(op);
         }
         self.status.typed = false;
@@ -167,20 +172,25 @@ impl Editor {
         match change {
             // A refused op is counted by the document, a broken document says so in the status line.
             Change::Op(op) => drop(self.doc.apply(&op)),
-            Change::Reread(ops) => self.reread(&ops),
+            Change::Reread { snapshot, ops, resumed } => self.reread(snapshot.as_deref(), &ops, resumed),
             Change::Online(names) => self.status.online = names,
             Change::Link(linked) => self.status.linked = linked,
-            Change::Saved(upto) => self.status.saved = upto,
+            Change::Saved(upto) => {
+                let saved = upto.saturating_sub(self.status.saved);
+                let saved = usize::try_from(saved).unwrap_or(usize::MAX).min(self.unsaved.len());
+                self.unsaved.drain(..saved);
+                self.status.saved = upto;
+            }
             Change::Received(upto) => self.status.received = upto,
             Change::Failed(why) => self.status.failed = Some(harmless(&why, NOTE)),
         }
     }
 
     /// Makes the text anew. What was typed and isn't flushed yet was flushed before: `exchange` does that first.
-    fn reread(&mut self, ops: &[Vec<u8>]) {
-        let made = YrsText::open(None).and_then(|mut doc| {
+    fn reread(&mut self, snapshot: Option<&[u8]>, ops: &[Vec<u8>], resumed: bool) {
+        let made = YrsText::open(snapshot).and_then(|mut doc| {
             // What every device refuses is no text anywhere.
-            ops.iter().for_each(|op| drop(doc.apply(op)));
+            ops.iter().chain(&self.unsaved).for_each(|op| drop(doc.apply(op)));
             doc.watch()?;
             doc.remember()?;
             Ok(doc)
@@ -190,7 +200,11 @@ impl Editor {
                 self.doc = doc;
                 self.cursor = self.cursor.min(self.rope().len_chars());
                 self.top = 0;
-                self.status.note = Some("what a revoked device wrote was set aside: segue aside".into());
+                let why = match resumed {
+                    true => "the text goes on from where the other devices are",
+                    false => "what a revoked device wrote was set aside: segue aside",
+                };
+                self.status.note = Some(why.into());
             }
             Err(error) => self.status.failed = Some(harmless(&error.to_string(), NOTE)),
         }

@@ -75,7 +75,12 @@ impl Network {
 
     /// An op that no honest device sends.
     pub(crate) fn slip(&self, to: usize, op: Vec<u8>) {
-        self.0.borrow_mut().devices[to].changes.push(Change::Op(op));
+        self.tell(to, Change::Op(op));
+    }
+
+    /// Tells a device of a change.
+    pub(crate) fn tell(&self, to: usize, change: Change) {
+        self.0.borrow_mut().devices[to].changes.push(change);
     }
 
     /// The disk of a device fails.

@@ -5,7 +5,10 @@ use std::sync::mpsc as sync;
 use std::time::{Duration, Instant};
 
 use segue_crdt::{Document, DocumentError, YrsText};
-use segue_quic::{DeviceId, Event, Node, PartKind, SessionId, named_part};
+use segue_quic::{
+    COMPACT_AFTER, DeviceId, Error, Event, Hash, Node, PartKind, PartSnapshot, SessionId, SessionRole, UsageError,
+    named_part,
+};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -21,6 +24,9 @@ const REACH: Duration = Duration::from_secs(5);
 
 /// How long edits that nobody else has are waited for when the user quits, while somebody is there to take them.
 const LEAVE: Duration = Duration::from_secs(2);
+
+/// What the snapshots of a text are: a document of yrs, in its first encoding.
+const FORMAT: u32 = 1;
 
 /// How often is looked at who has what: twice as often as a person notices.
 const LOOK: Duration = Duration::from_millis(250);
@@ -55,8 +61,12 @@ pub(crate) struct Carrier {
     names: BTreeMap<DeviceId, String>,
     submitted: mpsc::UnboundedReceiver<Vec<u8>>,
     changes: sync::Sender<Change>,
-    /// How many of the part's ops the document has.
+    /// Up to which place the document has the part's ops.
     at: usize,
+    /// The snapshot that it was made of; none once it may stand on another, which says the same.
+    base: Option<Option<Hash>>,
+    /// How many ops came since it was looked whether they are to become a snapshot.
+    loose: usize,
     /// How many ops are saved that were submitted here.
     saved: u64,
     /// How many of those another device has.
@@ -79,19 +89,19 @@ pub(crate) async fn open(
     names: BTreeMap<DeviceId, String>,
 ) -> Result<(OnNode, Carrier, YrsText), Failure> {
     let broken = |error: DocumentError| Failure::failed(format!("session {session}: can't open its text: {error}"));
-    let mut document = YrsText::open(None).map_err(broken)?;
-    let mut at = 0;
-    loop {
-        let ops = node.ops(session, PART, at).await?;
-        if ops.is_empty() {
-            break;
-        }
-        at = ops.last().map_or(at, |op| op.next);
-        for op in ops {
-            // What every device refuses is no text anywhere.
-            if let Err(error @ DocumentError::Broken(_)) = document.apply(&op.body) {
-                return Err(broken(error));
-            }
+    let Text { snapshot, ops, at } = read(node, session).await?;
+    let other = snapshot.as_ref().filter(|snapshot| snapshot.format != FORMAT);
+    if let Some(PartSnapshot { format, .. }) = other {
+        return Err(Failure::failed(format!(
+            "session {session}: its text is in format {format}, which this editor can't read; open it with the application that made it"
+        )));
+    }
+    let base = snapshot.as_ref().map(|snapshot| snapshot.id);
+    let mut document = YrsText::open(snapshot.as_ref().map(|snapshot| &snapshot.bytes[..])).map_err(broken)?;
+    for op in &ops {
+        // What every device refuses is no text anywhere.
+        if let Err(error @ DocumentError::Broken(_)) = document.apply(op) {
+            return Err(broken(error));
         }
     }
     let (submit, submitted) = mpsc::unbounded_channel();
@@ -103,6 +113,8 @@ pub(crate) async fn open(
         submitted,
         changes,
         at,
+        base: Some(base),
+        loose: COMPACT_AFTER,
         saved: 0,
         received: 0,
         waiting: None,
@@ -110,6 +122,44 @@ pub(crate) async fn open(
         failed: None,
     };
     Ok((OnNode { name: name.to_owned(), submit, changes: told }, carrier, document))
+}
+
+/// All of a text that this device holds.
+struct Text {
+    snapshot: Option<PartSnapshot>,
+    ops: Vec<Vec<u8>>,
+    /// The place behind the ops.
+    at: usize,
+}
+
+impl Text {
+    /// What the ops come to; none if they are no text.
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        let base = self.snapshot.as_ref();
+        let mut document = YrsText::open(base.map(|base| &base.bytes[..])).ok()?;
+        for op in &self.ops {
+            if let Err(DocumentError::Broken(_)) = document.apply(op) {
+                return None;
+            }
+        }
+        document.snapshot().ok()
+    }
+}
+
+async fn read(node: &Node, session: SessionId) -> Result<Text, Error> {
+    let mut text = Text { snapshot: None, ops: Vec::new(), at: 0 };
+    loop {
+        let page = node.ops(session, PART, text.at).await?;
+        if page.snapshot.is_some() {
+            // What was read before is in it.
+            (text.snapshot, text.ops) = (page.snapshot, Vec::new());
+        }
+        text.at = page.next;
+        if page.ops.is_empty() {
+            return Ok(text);
+        }
+        text.ops.extend(page.ops.into_iter().map(|op| op.body.to_vec()));
+    }
 }
 
 impl Carrier {
@@ -170,6 +220,7 @@ impl Carrier {
                     self.reread().await;
                 }
             }
+            Some(Event::Compacted { session }) if session == self.session => self.base = None,
             // What was dropped may have been a change, or that what is here is to be read anew.
             Some(Event::Lagged { .. }) => self.reread().await,
             Some(Event::Linked { .. } | Event::Unlinked { .. } | Event::Synced { .. }) => self.look().await,
@@ -182,27 +233,53 @@ impl Carrier {
 
     /// Takes in what others wrote.
     async fn fetch(&mut self) {
-        while let Ok(ops) = self.node.ops(self.session, PART, self.at).await
-            && !ops.is_empty()
-        {
-            self.at = ops.last().map_or(self.at, |op| op.next);
-            for op in ops.into_iter().filter(|op| !op.own) {
+        while let Ok(page) = self.node.ops(self.session, PART, self.at).await {
+            if page.snapshot.is_some() {
+                return self.reread().await;
+            }
+            if page.ops.is_empty() {
+                break;
+            }
+            self.at = page.next;
+            self.loose += page.ops.len();
+            for op in page.ops.into_iter().filter(|op| !op.own) {
                 self.tell(Change::Op(op.body.to_vec()));
             }
         }
+        self.compact().await;
     }
 
-    /// Reads all ops anew.
+    /// Reads all anew.
     async fn reread(&mut self) {
-        let (mut at, mut all) = (0, Vec::new());
-        while let Ok(ops) = self.node.ops(self.session, PART, at).await
-            && !ops.is_empty()
-        {
-            at = ops.last().map_or(at, |op| op.next);
-            all.extend(ops.into_iter().map(|op| op.body.to_vec()));
+        let Ok(Text { snapshot, ops, at }) = read(&self.node, self.session).await else { return };
+        let base = snapshot.as_ref().map(|snapshot| snapshot.id);
+        let resumed = self.base.is_some_and(|known| known != base);
+        let snapshot = snapshot.map(|snapshot| snapshot.bytes.to_vec());
+        (self.at, self.base) = (at, Some(base));
+        self.tell(Change::Reread { snapshot, ops, resumed });
+    }
+
+    /// The owner's editor makes a snapshot of a text that has grown long, so that a device that joins gets the text and not
+    /// all that was ever typed; others needn't, for theirs would say the same.
+    async fn compact(&mut self) {
+        if self.loose < COMPACT_AFTER {
+            return;
         }
-        self.at = at;
-        self.tell(Change::Reread(all));
+        self.loose = 0;
+        let view = self.node.session(self.session).await.ok().flatten();
+        let owns = view.is_some_and(|view| view.role == SessionRole::Primary);
+        let loose = self.node.loose_ops(self.session, PART).await.unwrap_or(0);
+        if !owns || loose < COMPACT_AFTER {
+            return;
+        }
+        let Ok(text) = read(&self.node, self.session).await else { return };
+        // Of the saved ops alone: what the user typed since isn't in it, for nobody else might ever get it.
+        let Some(bytes) = text.snapshot() else { return };
+        let given = self.node.snapshot_part(self.session, PART, text.at, FORMAT, bytes).await;
+        if matches!(given, Err(Error::Usage { source: UsageError::Busy, .. })) {
+            // More came meanwhile: with the next op it is tried again.
+            self.loose = COMPACT_AFTER;
+        }
     }
 
     /// Looks who is there, and who has what was written here.

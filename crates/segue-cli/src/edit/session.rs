@@ -18,8 +18,10 @@ pub(crate) trait Session {
 pub(crate) enum Change {
     /// An op of another device.
     Op(Vec<u8>),
-    /// The text is another: that of these ops, in order. Something that a revoked device wrote was taken out.
-    Reread(Vec<Vec<u8>>),
+    /// The text is another: that of a snapshot, if there is one, and of these ops, in order, with those submitted since.
+    /// Something that a revoked device wrote was taken out, or `resumed`: this device was away for so long that it goes on
+    /// from the others' snapshot.
+    Reread { snapshot: Option<Vec<u8>>, ops: Vec<Vec<u8>>, resumed: bool },
     /// The names of the other devices that are online now.
     Online(Vec<String>),
     /// This device reaches another, or none any more.

@@ -13,6 +13,7 @@ use segue_crdt::{Document, YrsText};
 use super::console::Console;
 use super::editor::Editor;
 use super::memory::{End, Network};
+use super::session::Change;
 use super::{Next, handle, run, view};
 
 /// A person, an editor and a terminal of 60 columns and 6 rows.
@@ -251,4 +252,27 @@ fn run_submits_what_was_typed_before_it_ends() {
     let mut theirs = theirs;
     other.exchange(&mut theirs);
     assert_eq!(other.line(0), "hi");
+}
+
+#[test]
+fn a_text_goes_on_from_a_snapshot_with_what_was_typed_meanwhile() {
+    let (network, mut people) = two(5);
+    let mut theirs = YrsText::with_client(9, None).expect("opens");
+    theirs.insert(0, "Shopping").expect("an edit");
+    let op = |text: &str| {
+        let mut other = YrsText::with_client(10, None).expect("opens");
+        other.insert(0, text).expect("an edit");
+        other.flush().expect("its op")
+    };
+    let (snapshot, ops) = (Some(theirs.snapshot().expect("a snapshot")), vec![op("milk")]);
+    // It is submitted after the snapshot was read, and saved after that was told.
+    people[0].types("bread");
+    network.tell(0, Change::Reread { snapshot, ops, resumed: true });
+    people[0].exchange();
+    for part in ["Shopping", "milk", "bread"] {
+        assert!(people[0].text().contains(part), "{part} is missing in {:?}", people[0].text());
+    }
+    people[0].types("!");
+    people[0].exchange();
+    assert!(people[0].text().contains('!'));
 }

@@ -9,6 +9,7 @@ mod manifest;
 mod objects;
 mod part;
 mod path;
+mod snapshot;
 mod state;
 mod stream;
 mod write;
@@ -17,6 +18,7 @@ pub use hashes::{actor_id, body_hash, header, named_part, op_hash, root, salt, s
 pub use manifest::Manifest;
 pub use objects::{Entry, EntryMode, ListRef, OpHeader, Part, PartKind, Value, parts};
 pub use path::check_path;
+pub use snapshot::{Base, LogEntry};
 pub use state::{Advance, State};
 pub use stream::{Delivered, Stream, StreamOp};
 pub use write::{NewOp, Written};

@@ -80,6 +80,7 @@ pub fn parts() -> Vec<Struct> {
         Value::describe(),
         Entry::describe(),
         ListRef::describe(),
+        super::snapshot::LogEntry::describe(),
     ]
 }
 

@@ -7,12 +7,14 @@ use super::hashes::{actor_id, root};
 use super::manifest::{Manifest, placed};
 use super::objects::{Entry, Part, PartKind, Value};
 use super::path::Tree;
+use super::snapshot::Base;
 use super::stream::{Stream, StreamOp};
 use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_STREAM_BYTES, MAX_STREAM_OPS, MAX_WRITERS};
 use crate::wire::codec::{decode, encode, encode_into};
 use crate::wire::hash::blob_id;
 use crate::wire::text::clean_name;
 use crate::wire::{ActorId, Announced, Hash, List, Nonce, Op, PartId, SessionId, Text, Tip, Writer};
+use crate::wire::{DeviceId, Holding, Signed};
 use crate::{Clause, Code, Rules, Violation};
 
 /// The parts of a session as this device holds them, with what it takes to write, serve and compare them quickly.
@@ -29,6 +31,10 @@ pub struct State {
     encoded: usize,
     /// Who the writers are, as far as they were named. No op and no root depends on it.
     writers: BTreeMap<ActorId, Writer>,
+    /// The snapshots that parts don't stand on yet.
+    snapshots: BTreeMap<(PartId, Hash), Base>,
+    /// What devices said that they hold of snapshots: of each device and snapshot the first that was heard.
+    holdings: BTreeMap<(PartId, Hash, DeviceId), (Signed<Holding>, Holding)>,
 }
 
 /// A part, with its root and the length of its encoding, so that a write costs no more as the session grows.
@@ -76,7 +82,18 @@ impl State {
     pub fn new(session: SessionId, name: &str) -> State {
         let name = Text::new(clean_name(name)).unwrap_or_default();
         let (parts, streams, blobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        State { session, name, parts, streams, tree: Tree::default(), blobs, encoded: 0, writers: BTreeMap::new() }
+        State {
+            session,
+            name,
+            parts,
+            streams,
+            tree: Tree::default(),
+            blobs,
+            encoded: 0,
+            writers: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            holdings: BTreeMap::new(),
+        }
     }
 
     /// From a manifest that [`Manifest::open`] let pass.
@@ -204,6 +221,74 @@ impl State {
         self.writers.len() < MAX_WRITERS && self.writers.insert(actor, writer).is_none()
     }
 
+    /// A snapshot, that a part stands on or that may come to stand for its ops.
+    pub fn snapshot(&self, part: &PartId, id: &Hash) -> Option<&Base> {
+        let base = self.streams.get(part).and_then(Stream::base).filter(|base| base.id == *id);
+        base.or_else(|| self.snapshots.get(&(*part, *id)))
+    }
+
+    /// The snapshots of a part that it doesn't stand on yet.
+    pub(crate) fn waiting(&self, part: &PartId) -> Vec<Hash> {
+        self.snapshots.keys().filter(|(of, _)| of == part).map(|(_, id)| *id).collect()
+    }
+
+    pub(crate) fn keep_snapshot(&mut self, part: PartId, base: Base) {
+        self.snapshots.insert((part, base.id), base);
+    }
+
+    pub(crate) fn drop_snapshot(&mut self, part: &PartId, id: &Hash) -> Option<Base> {
+        self.snapshots.remove(&(*part, *id))
+    }
+
+    /// What a device said that it holds of a snapshot.
+    pub fn holding(&self, part: &PartId, id: &Hash, device: &DeviceId) -> Option<&(Signed<Holding>, Holding)> {
+        self.holdings.get(&(*part, *id, *device))
+    }
+
+    pub(crate) fn holdings_of(&self, part: &PartId, id: &Hash) -> Vec<(Signed<Holding>, Holding)> {
+        let of = (*part, *id, DeviceId::new([0; 32]))..=(*part, *id, DeviceId::new([0xff; 32]));
+        self.holdings.range(of).map(|(_, holding)| holding.clone()).collect()
+    }
+
+    pub(crate) fn keep_holding(&mut self, signed: Signed<Holding>, body: Holding) {
+        self.holdings.insert((body.part, body.snapshot, body.device), (signed, body));
+    }
+
+    pub(crate) fn forget_holdings(&mut self, part: &PartId, id: &Hash) {
+        self.holdings.retain(|(of, snapshot, _), _| (of, snapshot) != (part, id));
+    }
+
+    /// The ops below the end of a snapshot that is here which an op had read, with their hashes: whoever stands on that
+    /// snapshot needs them to verify the op (DATA-SNAPSHOT-5).
+    pub(crate) fn read_below(&self, part: &PartId, op: &StreamOp) -> Vec<Tip> {
+        let Some(stream) = self.streams.get(part) else { return Vec::new() };
+        let waiting = || {
+            let from = (*part, Hash::ZERO)..=(*part, Hash::new([0xff; 32]));
+            self.snapshots.range(from).map(|(_, base)| base)
+        };
+        let below = |of: &ActorId, seq: u64| {
+            let covers = |base: &Base| base.covers.iter().any(|end| end.actor == *of && end.seq > seq);
+            seq < stream.gone(of) || waiting().any(covers)
+        };
+        let read = op.deps.iter().filter(|(of, seq)| below(of, *seq));
+        read.filter_map(|(of, seq)| Some(Tip { actor: *of, seq: *seq, hash: stream.hash(of, *seq)? })).collect()
+    }
+
+    /// Lets a part stand on a snapshot. True if that covers ops that aren't here.
+    pub(crate) fn rest_on(&mut self, part: PartId, kind: u16, base: Base) -> bool {
+        let Some(kind) = PartKind::from_number(kind) else { return false };
+        let mut head = self.part(&part).cloned().unwrap_or_else(|| Part::new(part, kind));
+        let stream = self.streams.entry(part).or_default();
+        let lacks = stream.rest_on(base);
+        head.strands = List::new(stream.tips()).unwrap_or_default();
+        self.put(PartState::new(head));
+        lacks
+    }
+
+    pub(crate) fn stream_mut(&mut self, part: &PartId) -> Option<&mut Stream> {
+        self.streams.get_mut(part)
+    }
+
     /// Takes the ops of a strand of a log or opaque part behind its `keep`th out again; a part without ops goes.
     pub(crate) fn cut(&mut self, id: &PartId, actor: &ActorId, keep: u64) -> Vec<(u64, StreamOp)> {
         let Some(stream) = self.streams.get_mut(id) else { return Vec::new() };
@@ -293,8 +378,11 @@ impl State {
         let held = self.streams.get(&part).map_or(0, |stream| stream.seq(&actor));
         if seq <= held {
             let stream = self.streams.get(&part);
-            let same =
-                stream.is_none_or(|stream| stream.seed(&actor) == Some(seed) && stream.op(&actor, seq) == Some(&op));
+            let same = stream.is_none_or(|stream| {
+                // What is in a snapshot can't be compared any more.
+                let seeded = stream.seed(&actor).is_none_or(|known| known == seed);
+                seq <= stream.gone(&actor) || seeded && stream.op(&actor, seq) == Some(&op)
+            });
             rules.ensure(Clause::DATA_FORK_1, same, Code::DATA_FORK)?;
             if rules.keeps(Clause::DATA_STREAM_1) {
                 return Ok(false);

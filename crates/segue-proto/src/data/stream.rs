@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use super::hashes::{body_hash, op_hash, salt, strand_hash};
 use super::objects::OpHeader;
-use crate::limits::MAX_DEPS;
-use crate::wire::{ActorId, Hash, Hlc, List, Nonce, PartId, SessionId, Tip};
+use super::snapshot::{Base, Entry};
+use crate::limits::{MAX_DEPS, MAX_KNOWN};
+use crate::wire::{ActorId, Cover, Hash, Hlc, List, Nonce, PartId, SessionId, Tip};
 use crate::{Clause, Code, Rules, Violation};
 
 /// The strands of a log or opaque part.
@@ -19,6 +20,12 @@ pub struct Stream {
     /// place is never used twice, so that who has read up to one goes on from there whatever was taken out.
     arrived: BTreeMap<u64, (ActorId, u64)>,
     next: u64,
+    /// The place behind those that what is in the snapshot had.
+    begins: u64,
+    /// The snapshot that stands for the ops that aren't here any more.
+    base: Option<Base>,
+    /// Hashes of ops that are in the snapshot and that ops which are here had read.
+    known: BTreeMap<(ActorId, u64), Hash>,
 }
 
 /// The ops of one writer.
@@ -26,6 +33,9 @@ pub struct Stream {
 struct Strand {
     /// From it and an op's number comes the op's salt.
     seed: Nonce,
+    /// How many ops are in the snapshot, and the hash and time of the last of them.
+    gone: u64,
+    last: (Hash, Hlc),
     ops: Vec<Held>,
     /// What the ops name as read, all together.
     read: BTreeMap<ActorId, u64>,
@@ -75,14 +85,15 @@ impl Stream {
     /// The tips of the strands, ascending by actor.
     pub fn tips(&self) -> Vec<Tip> {
         let tip = |(actor, strand): (&ActorId, &Strand)| {
-            strand.ops.last().map(|last| Tip { actor: *actor, seq: strand.ops.len() as u64, hash: last.hash })
+            let hash = strand.ops.last().map_or(strand.last.0, |last| last.hash);
+            (strand.len() > 0).then_some(Tip { actor: *actor, seq: strand.len(), hash })
         };
         self.strands.iter().filter_map(tip).collect()
     }
 
     /// How many ops a writer has.
     pub fn seq(&self, actor: &ActorId) -> u64 {
-        self.strands.get(actor).map_or(0, |strand| strand.ops.len() as u64)
+        self.strands.get(actor).map_or(0, Strand::len)
     }
 
     /// The seed of a writer's salts, if it wrote anything here.
@@ -90,19 +101,67 @@ impl Stream {
         self.strands.get(actor).map(|strand| strand.seed)
     }
 
+    /// The time of the op with this number; zero if it isn't known.
+    pub fn hlc(&self, actor: &ActorId, seq: u64) -> Hlc {
+        let end = || self.strands.get(actor).filter(|strand| strand.gone == seq && seq > 0).map(|strand| strand.last.1);
+        self.op(actor, seq).map(|op| op.hlc).or_else(end).unwrap_or(Hlc::ZERO)
+    }
+
     /// The op with this number.
     pub fn op(&self, actor: &ActorId, seq: u64) -> Option<&StreamOp> {
         self.held(actor, seq).map(|held| &held.op)
     }
 
-    /// The hash of the op with this number.
+    /// The hash of the op with this number, as far as it is known: of those in the snapshot the last of each strand is,
+    /// and what an op that is here had read.
     pub fn hash(&self, actor: &ActorId, seq: u64) -> Option<Hash> {
-        self.held(actor, seq).map(|held| held.hash)
+        let end = self.strands.get(actor).filter(|strand| strand.gone == seq && seq > 0).map(|strand| strand.last.0);
+        let known = || self.known.get(&(*actor, seq)).copied();
+        self.held(actor, seq).map(|held| held.hash).or(end).or_else(known)
     }
 
-    /// Whether the op that a tip names is held.
+    /// How many ops of a writer are in the snapshot.
+    pub fn gone(&self, actor: &ActorId) -> u64 {
+        self.strands.get(actor).map_or(0, |strand| strand.gone)
+    }
+
+    /// Whether the op that a tip names is held, or is in the snapshot: of most of those the hash isn't known any more.
     pub fn covers(&self, tip: &Tip) -> bool {
-        self.hash(&tip.actor, tip.seq) == Some(tip.hash)
+        let hash = self.hash(&tip.actor, tip.seq);
+        hash == Some(tip.hash) || hash.is_none() && tip.seq < self.gone(&tip.actor)
+    }
+
+    /// The ends of the strands, for a snapshot of all that is here.
+    pub fn ends(&self) -> Vec<Cover> {
+        let end = |tip: Tip| {
+            let (hlc, seed) = (self.hlc(&tip.actor, tip.seq), self.seed(&tip.actor).unwrap_or(Nonce::ZERO));
+            Cover { actor: tip.actor, seq: tip.seq, hash: tip.hash, hlc, seed }
+        };
+        self.tips().into_iter().map(end).collect()
+    }
+
+    /// The snapshot that stands for the ops that aren't here any more.
+    pub fn base(&self) -> Option<&Base> {
+        self.base.as_ref()
+    }
+
+    /// The place behind those that the ops in the snapshot had; 0 if there is none. Who has read up to a lower place may lack
+    /// what is in the snapshot, and starts anew: from that, and all ops that are here.
+    pub fn begins(&self) -> u64 {
+        self.begins
+    }
+
+    /// The place that the next op will have.
+    pub fn next_place(&self) -> u64 {
+        self.next
+    }
+
+    /// Notes the hashes of ops that are in the snapshot; those that weren't known.
+    pub(crate) fn know(&mut self, tips: &[Tip]) -> Vec<Tip> {
+        let new = tips.iter().filter(|tip| tip.seq < self.gone(&tip.actor) && self.hash(&tip.actor, tip.seq).is_none());
+        let new: Vec<_> = new.take(MAX_KNOWN.saturating_sub(self.known.len())).cloned().collect();
+        self.known.extend(new.iter().map(|tip| ((tip.actor, tip.seq), tip.hash)));
+        new
     }
 
     /// How many ops are held.
@@ -131,7 +190,49 @@ impl Stream {
         let key = |(actor, seq): &&(ActorId, u64)| (self.held(actor, *seq).map(|held| held.order), *actor, *seq);
         let mut order: Vec<_> = self.arrived.values().collect();
         order.sort_by_cached_key(key);
-        order.into_iter().filter_map(|(actor, seq)| self.delivered(actor, *seq)).collect()
+        let ops = order.into_iter().filter_map(|(actor, seq)| {
+            Some((self.held(actor, *seq)?.order, *actor, *seq, self.delivered(actor, *seq)?))
+        });
+        let entries = self.base.iter().flat_map(|base| base.entries.iter()).filter(|(_, entry)| !entry.body.is_empty());
+        let entries = entries.map(|((actor, seq), entry)| {
+            let delivered = Delivered { actor: *actor, seq: *seq, hlc: entry.hlc, place: 0, body: &entry.body };
+            (entry.order, *actor, *seq, delivered)
+        });
+        let mut all: Vec<_> = entries.chain(ops).collect();
+        if self.base.is_some() {
+            all.sort_by_key(|(order, actor, seq, _)| (*order, *actor, *seq));
+        }
+        all.into_iter().map(|(.., delivered)| delivered).collect()
+    }
+
+    /// Whether the snapshot of a log has each op that it covers and that is here as it is here: so none who made it can
+    /// change, or leave out, what this device knows.
+    pub fn agrees_with(&self, other: &Base) -> bool {
+        let ends: BTreeMap<_, _> = other.covers.iter().map(|tip| (tip.actor, tip.seq)).collect();
+        let covered = |at: &(ActorId, u64)| ends.get(&at.0).is_some_and(|end| at.1 <= *end);
+        self.entries().iter().filter(|(at, _)| covered(at)).all(|(at, entry)| other.entries.get(at) == Some(entry))
+    }
+
+    /// Every op that is held or in a snapshot of entries, with its order, for a snapshot of a log (DATA-SNAPSHOT-3).
+    fn entries(&self) -> Vec<((ActorId, u64), Entry)> {
+        let held = self.arrived.values().filter_map(|(actor, seq)| {
+            let held = self.held(actor, *seq)?;
+            let entry = Entry { hlc: held.op.hlc, order: held.order, body: held.op.body.clone() };
+            Some(((*actor, *seq), entry))
+        });
+        let base = self.base.iter().flat_map(|base| base.entries.iter()).map(|(at, entry)| (*at, entry.clone()));
+        base.chain(held).collect()
+    }
+
+    /// The bytes of a log's snapshot that covers these ends; none if they aren't all held.
+    pub fn log_bytes(&self, covers: &[Cover]) -> Option<Vec<u8>> {
+        let ends: BTreeMap<_, _> = covers.iter().map(|tip| (tip.actor, tip.seq)).collect();
+        let within = |at: &(ActorId, u64)| ends.get(&at.0).is_some_and(|end| at.1 <= *end);
+        let mut entries: Vec<_> = self.entries().into_iter().filter(|(at, _)| within(at)).collect();
+        let whole = covers.iter().all(|tip| tip.seq <= self.seq(&tip.actor));
+        entries.sort_by_key(|((actor, seq), entry)| (entry.order, *actor, *seq));
+        let count: u64 = ends.values().sum();
+        (whole && count == entries.len() as u64).then(|| Entry::encode_all(entries))
     }
 
     /// What a writer has not named as read yet: the strands of others beyond what its ops name, ascending by actor. If
@@ -139,14 +240,14 @@ impl Stream {
     pub fn unread(&self, actor: &ActorId) -> Vec<(ActorId, u64)> {
         let read = |of: &ActorId| self.strands.get(actor).and_then(|own| own.read.get(of)).copied().unwrap_or(0);
         let others = self.strands.iter().filter(|(of, _)| *of != actor);
-        let others = others.map(|(of, strand)| (*of, strand.ops.len() as u64));
+        let others = others.map(|(of, strand)| (*of, strand.len()));
         others.filter(|(of, seq)| read(of) < *seq).take(MAX_DEPS).collect()
     }
 
     /// The latest time in the part.
     pub fn latest(&self) -> Hlc {
-        let last = self.strands.values().filter_map(|strand| strand.ops.last()).map(|held| held.op.hlc);
-        last.max().unwrap_or(Hlc::ZERO)
+        let last = |strand: &Strand| strand.ops.last().map_or(strand.last.1, |held| held.op.hlc);
+        self.strands.values().map(last).max().unwrap_or(Hlc::ZERO)
     }
 
     /// The hash that an op would have as the next of its strand, and its place in the order.
@@ -159,24 +260,28 @@ impl Stream {
         seed: &Nonce,
         op: &StreamOp,
     ) -> Result<(Hash, (u64, u32)), Violation> {
-        let last = self.strands.get(actor).and_then(|strand| strand.ops.last());
-        let seq = self.seq(actor) + 1;
+        let before = self.seq(actor);
+        let seq = before + 1;
         let ascend = op.deps.is_sorted_by(|a, b| a.0 < b.0) && op.deps.iter().all(|(of, _)| of != actor);
         let mut deps = Vec::with_capacity(op.deps.len());
-        let mut order = last.map_or((0, 0), |held| held.order);
+        let mut order = self.order(actor, before);
         for (of, seq) in &op.deps {
-            let held = self.held(of, *seq);
-            rules.ensure(Clause::DATA_OP_4, held.is_some(), Code::DATA_MANIFEST)?;
-            let Some(held) = held else { continue };
-            deps.push(Tip { actor: *of, seq: *seq, hash: held.hash });
-            order = (order.0.max(held.order.0), order.1.max(held.order.1));
+            let hash = self.hash(of, *seq);
+            // What is in the snapshot was verified once; its hash has to come with the op.
+            let forgotten = hash.is_none() && *seq > 0 && *seq < self.gone(of);
+            rules.ensure(Clause::DATA_SNAPSHOT_5, !forgotten, Code::DATA_RESYNC)?;
+            rules.ensure(Clause::DATA_OP_4, hash.is_some(), Code::DATA_MANIFEST)?;
+            let Some(hash) = hash else { continue };
+            deps.push(Tip { actor: *of, seq: *seq, hash });
+            let read = self.order(of, *seq);
+            order = (order.0.max(read.0), order.1.max(read.1));
         }
         rules.ensure(Clause::DATA_OP_4, ascend, Code::DATA_MANIFEST)?;
         let deps = List::new(deps).ok_or(Violation::new(Code::WIRE_LIMIT, Clause::WIRE_CAP_1))?;
         let (salt, body_len) = (salt(seed, seq), u32::try_from(op.body.len()).unwrap_or(u32::MAX));
         let body_hash = body_hash(&salt, &op.body);
         let header = OpHeader { seq, deps, hlc: op.hlc, record: op.record, body_len, body_hash };
-        let prev = last.map_or_else(|| strand_hash(session, part, actor), |held| held.hash);
+        let prev = self.hash(actor, before).unwrap_or_else(|| strand_hash(session, part, actor));
         let time = u64::from_be_bytes(*op.hlc.as_bytes());
         let order = (time.max(order.0.saturating_add(1)), order.1.saturating_add(1));
         Ok((op_hash(&prev, &header), order))
@@ -195,12 +300,11 @@ impl Stream {
     ) -> Result<(), Violation> {
         let seed = self.seed(&actor).unwrap_or(seed);
         let (hash, order) = self.place(rules, (session, part, &actor), &seed, &op)?;
-        let strand =
-            self.strands.entry(actor).or_insert_with(|| Strand { seed, ops: Vec::new(), read: BTreeMap::new() });
+        let strand = self.strands.entry(actor).or_insert_with(|| Strand::new(seed));
         strand.read.extend(op.deps.iter().copied());
         self.bytes += op.body.len() + OP_BYTES;
         strand.ops.push(Held { op, hash, order, place: self.next });
-        self.arrived.insert(self.next, (actor, strand.ops.len() as u64));
+        self.arrived.insert(self.next, (actor, strand.len()));
         self.next += 1;
         Ok(())
     }
@@ -209,11 +313,13 @@ impl Stream {
     /// one of them as read.
     pub(super) fn cut(&mut self, actor: &ActorId, keep: u64) -> Vec<(u64, StreamOp)> {
         let Some(strand) = self.strands.get_mut(actor) else { return Vec::new() };
-        let at = usize::try_from(keep).unwrap_or(usize::MAX).min(strand.ops.len());
+        // What is in a snapshot stays there.
+        let keep = keep.max(strand.gone);
+        let at = usize::try_from(keep - strand.gone).unwrap_or(usize::MAX).min(strand.ops.len());
         let gone = strand.ops.split_off(at);
         strand.read = BTreeMap::new();
         strand.ops.iter().for_each(|held| strand.read.extend(held.op.deps.iter().copied()));
-        if strand.ops.is_empty() {
+        if strand.len() == 0 {
             self.strands.remove(actor);
         }
         for held in &gone {
@@ -231,7 +337,7 @@ impl Stream {
     /// How far the ops of each strand have to stay if each keeps its first `end` ones (all of them, where `end` says
     /// none): those ops, and all that they had read.
     pub fn kept_by(&self, end: impl Fn(&ActorId) -> Option<u64>) -> BTreeMap<ActorId, u64> {
-        let own = |actor: &ActorId| end(actor).unwrap_or(u64::MAX).min(self.seq(actor));
+        let own = |actor: &ActorId| end(actor).unwrap_or(u64::MAX).max(self.gone(actor)).min(self.seq(actor));
         let mut kept: BTreeMap<_, _> = self.strands.keys().map(|actor| (*actor, own(actor))).collect();
         let mut seen: BTreeMap<ActorId, u64> = BTreeMap::new();
         while let Some((actor, upto)) =
@@ -248,22 +354,100 @@ impl Stream {
     /// What the ops of a strand from `from` to `upto` name as read.
     fn reads(&self, actor: &ActorId, from: u64, upto: u64) -> Vec<(ActorId, u64)> {
         let Some(strand) = self.strands.get(actor) else { return Vec::new() };
-        if from == 0 && upto >= strand.ops.len() as u64 {
+        if from == 0 && upto >= strand.len() {
             return strand.read.iter().map(|(of, seq)| (*of, *seq)).collect();
         }
-        let place = |seq: u64| usize::try_from(seq).unwrap_or(usize::MAX).min(strand.ops.len());
+        let place =
+            |seq: u64| usize::try_from(seq.saturating_sub(strand.gone)).unwrap_or(usize::MAX).min(strand.ops.len());
         let ops = strand.ops.get(place(from)..place(upto)).unwrap_or_default();
         ops.iter().flat_map(|held| held.op.deps.iter().copied()).collect()
     }
 
     fn held(&self, actor: &ActorId, seq: u64) -> Option<&Held> {
-        let at = usize::try_from(seq.checked_sub(1)?).ok()?;
-        self.strands.get(actor)?.ops.get(at)
+        let strand = self.strands.get(actor)?;
+        let at = usize::try_from(seq.checked_sub(1)?.checked_sub(strand.gone)?).ok()?;
+        strand.ops.get(at)
+    }
+
+    /// The place of an op in a log's order. Of an op in a snapshot that holds no entries it isn't known, nor needed.
+    fn order(&self, actor: &ActorId, seq: u64) -> (u64, u32) {
+        let entry = || self.base.as_ref()?.entries.get(&(*actor, seq)).map(|entry| entry.order);
+        self.held(actor, seq).map(|held| held.order).or_else(entry).unwrap_or((0, 0))
+    }
+
+    /// Lets a snapshot stand for all ops that it covers. True if it covers ops that aren't here: then those that stay
+    /// have other places, behind it.
+    ///
+    /// The caller has checked that it covers all that the present one does, and that it agrees with what is here.
+    pub(super) fn rest_on(&mut self, base: Base) -> bool {
+        let lacks = base.covers.iter().any(|tip| self.seq(&tip.actor) < tip.seq);
+        let ends: BTreeMap<ActorId, u64> = base.covers.iter().map(|tip| (tip.actor, tip.seq)).collect();
+        let gone = |of: &ActorId, seq: u64| ends.get(of).is_some_and(|end| seq < *end);
+        let stays = |actor: &ActorId, seq: u64| ends.get(actor).is_none_or(|end| seq > *end);
+        let mut known = BTreeMap::new();
+        for (actor, seq) in self.arrived.values().filter(|(actor, seq)| stays(actor, *seq)) {
+            let deps = self.held(actor, *seq).into_iter().flat_map(|held| held.op.deps.iter());
+            for (of, seq) in deps.filter(|(of, seq)| gone(of, *seq) || *seq < self.gone(of)) {
+                known.extend(self.hash(of, *seq).map(|hash| ((*of, *seq), hash)));
+            }
+        }
+        self.known = known;
+        for tip in &base.covers {
+            let strand = self.strands.entry(tip.actor).or_insert_with(|| Strand::new(tip.seed));
+            let at = usize::try_from(tip.seq.saturating_sub(strand.gone)).unwrap_or(usize::MAX).min(strand.ops.len());
+            for held in strand.ops.drain(..at) {
+                self.bytes -= held.op.body.len() + OP_BYTES;
+                self.arrived.remove(&held.place);
+                self.begins = self.begins.max(held.place + 1);
+            }
+            (strand.gone, strand.last) = (tip.seq, (tip.hash, tip.hlc));
+        }
+        self.bytes += base.bytes.len();
+        self.bytes -= self.base.as_ref().map_or(0, |old| old.bytes.len());
+        self.base = Some(base);
+        if lacks {
+            // Whoever has read all that was here lacks something, too.
+            self.next += 1;
+            self.begins = self.next;
+            let order: Vec<_> = core::mem::take(&mut self.arrived).into_values().collect();
+            for (actor, seq) in order {
+                let place = self.next;
+                self.next += 1;
+                self.arrived.insert(place, (actor, seq));
+                let strand = self.strands.get_mut(&actor);
+                let at = strand.and_then(|strand| {
+                    let at = usize::try_from(seq.checked_sub(1)?.checked_sub(strand.gone)?).ok()?;
+                    strand.ops.get_mut(at)
+                });
+                at.into_iter().for_each(|held| held.place = place);
+            }
+        }
+        lacks
+    }
+
+    /// The ops that are here, in the order in which they arrived.
+    pub(crate) fn left(&self) -> Vec<(ActorId, u64)> {
+        self.arrived.values().copied().collect()
+    }
+
+    /// The hashes that ops which are here need of ops in the snapshot.
+    pub(crate) fn known(&self) -> Vec<Tip> {
+        self.known.iter().map(|((actor, seq), hash)| Tip { actor: *actor, seq: *seq, hash: *hash }).collect()
     }
 
     fn delivered(&self, actor: &ActorId, seq: u64) -> Option<Delivered<'_>> {
         let held = self.held(actor, seq).filter(|held| !held.op.body.is_empty())?;
         Some(Delivered { actor: *actor, seq, hlc: held.op.hlc, place: held.place, body: &held.op.body })
+    }
+}
+
+impl Strand {
+    fn new(seed: Nonce) -> Strand {
+        Strand { seed, gone: 0, last: (Hash::ZERO, Hlc::ZERO), ops: Vec::new(), read: BTreeMap::new() }
+    }
+
+    fn len(&self) -> u64 {
+        self.gone.saturating_add(self.ops.len() as u64)
     }
 }
 

@@ -86,7 +86,8 @@ impl State {
         }
         let stream = self.streams.get(&new.part);
         let deps = stream.map(|stream| stream.unread(&new.actor)).unwrap_or_default();
-        let last = stream.and_then(|stream| stream.op(&new.actor, stream.seq(&new.actor))).map(|op| op.hlc);
+        let last = stream.filter(|stream| stream.seq(&new.actor) > 0);
+        let last = last.map(|stream| stream.hlc(&new.actor, stream.seq(&new.actor)));
         let latest = stream.map_or(Hlc::ZERO, Stream::latest);
         let hlc = next_time(last, latest.max(new.hlc));
         let op = StreamOp { hlc, record: new.record, deps, body: new.body };

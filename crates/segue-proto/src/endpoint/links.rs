@@ -216,6 +216,7 @@ impl Endpoint {
             self.routes.remove(&peer);
             self.peers.remove(&peer);
             self.syncing.link_gone(&peer);
+            self.sessions.values_mut().for_each(|session| session.holdings.forget_pieces(&peer));
             self.mailbox_down(&peer);
             self.account.told.remove(&peer);
             self.pause_fetches(now, peer);

@@ -50,6 +50,8 @@ impl Endpoint {
             Message::Ops(ops) => self.on_ops(now, from, ops),
             Message::Parts(parts) => self.on_parts(now, from, parts),
             Message::Mark(mark) => self.on_mark(now, from, &mark),
+            Message::Snapshot(snapshot) => self.on_snapshot(now, from, snapshot),
+            Message::Holding(holding) => self.on_holding(now, from, holding),
             Message::Key(key) => self.on_key(now, from, key),
             Message::Envelopes(envelopes) => self.on_envelopes(now, from, envelopes),
             Message::Freeze(freeze) => self.on_freeze(now, from, freeze),

@@ -16,6 +16,7 @@ mod outputs;
 mod restore;
 mod serving;
 mod session_data;
+mod snapshots;
 mod syncing;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -69,6 +70,9 @@ pub struct Endpoint {
     account: Account,
     /// What of the strands of revoked devices stands.
     cuts: alloc::sync::Arc<crate::account::Cuts>,
+    /// Snapshots, and what is said of them, that are being signed.
+    making: BTreeMap<SignId, snapshots::Making>,
+    seen: snapshots::Seen,
     bulk: Bulk,
     /// The requests of peers that are being served.
     serving: BTreeSet<(LinkId, u32)>,
@@ -182,7 +186,10 @@ impl Endpoint {
             self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
         } else if let Some(birth) = self.births.remove(&id) {
             self.on_birth(now, birth, sig);
-        } else if !self.on_mailbox_signed(now, id, sig) && !self.on_hosted_signed(id, sig) {
+        } else if !self.on_made(now, id, sig)
+            && !self.on_mailbox_signed(now, id, sig)
+            && !self.on_hosted_signed(id, sig)
+        {
             self.on_entry_signed(now, id, sig);
         }
     }

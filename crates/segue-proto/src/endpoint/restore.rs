@@ -76,6 +76,8 @@ impl Endpoint {
             offers: BTreeMap::new(),
             account: super::account::Account::default(),
             cuts: alloc::sync::Arc::default(),
+            making: BTreeMap::new(),
+            seen: super::snapshots::Seen::default(),
             bulk: Bulk::default(),
             serving: BTreeSet::new(),
             syncing: Syncing::default(),
@@ -105,6 +107,8 @@ impl Endpoint {
             } else if key == super::custody::TENURE {
                 let tenure = value.first_chunk().copied().map(Hash::new);
                 endpoint.custodian.tenure = tenure.filter(|_| continuity == Continuity::Proven);
+            } else if let Some(device) = key.strip_prefix(super::snapshots::Seen::KEY) {
+                endpoint.seen.restore(device, &value).ok_or_else(|| corrupt("the entry", &key))?;
             } else if crate::account::keys::split(&key).is_some() {
                 account.push(value);
             } else if key.first() == Some(&super::mailbox::keys::PREFIX) {

@@ -10,11 +10,11 @@ use crate::clock::Instant;
 use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
-use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SYNC_WINDOW};
+use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SNAPSHOT_PAUSE, SYNC_WINDOW};
 use crate::sync::{FedOp, Feed, Inbound, Outbound, named};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
-use crate::{Rules, Violation};
+use crate::{Code, Rules, Violation};
 
 /// What is on its way between this device and its peers.
 #[derive(Debug, Default)]
@@ -33,6 +33,8 @@ struct PeerSync {
     follows: BTreeMap<SessionId, Follow>,
     /// How the peer calls its own log of each session that it follows.
     owns: BTreeMap<SessionId, Nonce>,
+    /// How this device called its own log when it began to feed the peer.
+    logs: BTreeMap<SessionId, Nonce>,
 }
 
 /// What a peer feeds this device.
@@ -42,6 +44,10 @@ struct Follow {
     answered: bool,
     /// What came could not be taken in, so no position is held any more.
     broken: bool,
+    /// It could not for want of hashes that the peer sends once it has a snapshot.
+    resync: bool,
+    /// It was asked again for those.
+    again: bool,
 }
 
 impl Syncing {
@@ -99,6 +105,17 @@ impl Endpoint {
         peers.into_iter().for_each(|peer| self.ask_since(now, peer, session));
     }
 
+    /// A peer has a snapshot now, without which it couldn't say what is needed to verify its ops: it is asked again.
+    pub(super) fn ask_again_for_hashes(&mut self, now: Instant, peer: DeviceId, session: SessionId) {
+        let follow = self.syncing.peers.get(&peer).and_then(|sync| sync.follows.get(&session));
+        // Once a link: a peer that has no snapshot can't send them however often it is asked.
+        if follow.is_some_and(|follow| follow.resync && !follow.again) {
+            self.ask_since(now, peer, session);
+            let follow = self.syncing.peers.get_mut(&peer).and_then(|sync| sync.follows.get_mut(&session));
+            follow.into_iter().for_each(|follow| follow.again = true);
+        }
+    }
+
     /// Asks a peer for what changed since.
     fn ask_since(&mut self, now: Instant, peer: DeviceId, session: SessionId) {
         let told = self.step(now, session, |session, ctx| {
@@ -125,7 +142,9 @@ impl Endpoint {
         let keeps = data.cursor(&from).is_some_and(|(log, _)| log == since.own);
         let sync = self.syncing.peers.entry(from).or_default();
         sync.owns.insert(session, since.own);
-        match sync.feeds.get_mut(&session).filter(|feed| own || feed.is_from(0)) {
+        // Under another name it tells what it told, and more.
+        let same = sync.logs.insert(session, data.changes().name()).is_none_or(|name| name == data.changes().name());
+        match sync.feeds.get_mut(&session).filter(|feed| own || same && feed.is_from(0)) {
             // What is asked for twice is on its way already.
             Some(feed) => {
                 feed.on_held(at);
@@ -323,7 +342,11 @@ impl Endpoint {
             return Some(messages);
         }
         let much = feed.in_flight() >= SYNC_WINDOW / 4;
-        feed.mark(now, changes, state, much).map(|mark| alloc::vec![mark])
+        let mark = feed.mark(now, changes, state, much).map(|mark| alloc::vec![mark]);
+        if crowded && feed.is_partial() {
+            feed.look_at(now.after(SNAPSHOT_PAUSE));
+        }
+        mark
     }
 
     /// Whether a device may still learn of a session: it may have been trusted when it asked, and no more since.
@@ -343,7 +366,7 @@ impl Endpoint {
     }
 
     /// Whether what a peer says of a session is taken in.
-    fn takes_part(&mut self, now: Instant, from: DeviceId, session: SessionId) -> bool {
+    pub(super) fn takes_part(&mut self, now: Instant, from: DeviceId, session: SessionId) -> bool {
         let follow = self.syncing.peers.get(&from).and_then(|sync| sync.follows.get(&session));
         follow.is_some_and(|follow| !follow.broken) && self.syncs(now, from, session)
     }
@@ -371,11 +394,13 @@ impl Endpoint {
     }
 
     /// What a peer sent of a session can't be taken in: no position of its log is held from here on.
-    fn break_off(&mut self, now: Instant, from: DeviceId, session: Option<SessionId>, why: Violation) {
+    pub(super) fn break_off(&mut self, now: Instant, from: DeviceId, session: Option<SessionId>, why: Violation) {
         if let Some(session) = session
             && let Some(sync) = self.syncing.peers.get_mut(&from)
         {
-            sync.follows.insert(session, Follow { answered: true, broken: true });
+            let resync = why.code == Code::DATA_RESYNC;
+            let again = sync.follows.get(&session).is_some_and(|follow| follow.again);
+            sync.follows.insert(session, Follow { answered: true, broken: true, resync, again });
         }
         self.refuse_for(now, from, 0, session, why);
     }
@@ -394,7 +419,7 @@ fn since(session: &Session<SessionData>, peer: DeviceId) -> Since {
 
 /// Writes down what was taken in, and tells the application.
 pub(super) fn tell(session: &Session<SessionData>, ctx: &mut Ctx<'_>, taken: Taken) {
-    let Taken { writes, changed, aside, reread } = taken;
+    let Taken { writes, changed, aside, reread, .. } = taken;
     ctx.fx.writes.extend(writes);
     let list = |parts: BTreeSet<PartId>| parts.into_iter().collect::<Vec<_>>();
     let session = session.id();

@@ -2,13 +2,17 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::wire::{ActorId, DeviceId, Nonce, PartId};
+use crate::wire::{ActorId, DeviceId, Hash, Nonce, PartId};
 
 /// A change that a peer may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
     /// A part with values: it is sent as it is now, so only its newest change counts.
     Part(PartId),
+    /// A snapshot of a log or opaque part.
+    Snapshot(PartId, Hash),
+    /// What a device said that it holds of a snapshot.
+    Holding(PartId, Hash, DeviceId),
     /// An op of a log or opaque part.
     Op(PartId, ActorId, u64),
 }

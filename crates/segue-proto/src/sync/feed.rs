@@ -4,14 +4,15 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::changes::{Change, Changes};
+use super::known::{ROOM, knowing};
 use super::writers::naming;
 use crate::clock::Instant;
 use crate::data::{Part, PartKind, State, Stream, StreamOp, Value};
-use crate::limits::{MARK_DELAY, MAX_NAMED, MAX_OPS, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS};
+use crate::limits::{MARK_DELAY, MAX_NAMED, MAX_OPS, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS, SNAPSHOT_PIECE};
 use crate::wire::codec::{Blob, encode};
 use crate::wire::{
-    ActorId, BriefDep, BriefOp, DeviceId, Exts, Hash, Hlc, List, Mark, Message, Ops, PartId, Parts, SessionId, Strand,
-    Text,
+    ActorId, BriefDep, BriefOp, DeviceId, Exts, Hash, Hlc, HoldingMsg, List, Mark, Message, Ops, PartId, Parts,
+    SessionId, SnapshotMsg, Strand, Text,
 };
 
 /// The numbers that strands have on a link, in the direction away from this device.
@@ -47,12 +48,24 @@ pub struct Feed {
     /// The position of the last MARK.
     marked: Option<u64>,
     mark_at: Option<Instant>,
+    /// How much of the next snapshot was sent.
+    partial: u64,
 }
 
 impl Feed {
     /// Starts at a position in this device's log up to which the peer holds everything.
     pub fn new(peer: DeviceId, at: u64, keeps: bool) -> Feed {
-        Feed { peer, keeps, from: at, sent: (at, None), held: at, flight: VecDeque::new(), marked: None, mark_at: None }
+        Feed {
+            peer,
+            keeps,
+            from: at,
+            sent: (at, None),
+            held: at,
+            flight: VecDeque::new(),
+            marked: None,
+            mark_at: None,
+            partial: 0,
+        }
     }
 
     /// Says anew whether the peer still holds what it sent here itself: what it sends here later need not go back either.
@@ -105,13 +118,30 @@ impl Feed {
             let mut messages = Vec::new();
             match change {
                 Change::Part(_) => self.take_parts(names, changes, state, &mut messages),
+                Change::Snapshot(part, id) => {
+                    let Some((message, last)) = self.piece(state, &part, &id) else {
+                        self.sent = (at, Some(change));
+                        continue;
+                    };
+                    if last {
+                        (self.sent, self.partial) = ((at, Some(change)), 0);
+                    }
+                    // Pieces don't count as on their way: no MARK says that some of them are held.
+                    return Some(alloc::vec![message]);
+                }
+                Change::Holding(part, id, device) => {
+                    self.sent = (at, Some(change));
+                    let Some((holding, _)) = state.holding(&part, &id, &device) else { continue };
+                    let (session, holding) = (state.session(), holding.clone());
+                    messages.push(HoldingMsg { session, holding, ext: Exts::empty() }.into());
+                }
                 Change::Op(part, actor, seq) => {
                     self.sent = (at, Some(change));
                     let kind = state.part(&part).map_or(0, |part| part.kind);
                     let Some(stream) = state.stream(&part) else { continue };
                     let strand = (state.session(), part, actor);
                     names.introduce((strand, kind), (state, stream), seq, &mut messages);
-                    let ops = self.take_ops(names, (changes, stream), strand, seq);
+                    let ops = self.take_ops(names, (changes, state, stream), strand, seq);
                     messages.extend(ops);
                 }
             }
@@ -119,6 +149,33 @@ impl Feed {
             self.flight.push_back((self.sent.0, bytes));
             return Some(messages);
         }
+    }
+
+    /// Whether a snapshot is on its way.
+    pub fn is_partial(&self) -> bool {
+        self.partial > 0
+    }
+
+    /// Looks again at a time, though nothing comes.
+    pub fn look_at(&mut self, at: Instant) {
+        self.mark_at = Some(self.mark_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// The next piece of a snapshot, and whether it is the last; none if the peer has it, or nobody has it any more.
+    fn piece(&mut self, state: &State, part: &PartId, id: &Hash) -> Option<(Message, bool)> {
+        let base = state.snapshot(part, id)?;
+        if state.holding(part, id, &self.peer).is_some() {
+            self.partial = 0;
+            return None;
+        }
+        let from = usize::try_from(self.partial).ok()?;
+        let rest = base.bytes.get(from..).unwrap_or_default();
+        let piece = rest.get(..rest.len().min(SNAPSHOT_PIECE)).unwrap_or_default();
+        let (session, snapshot, offset) = (state.session(), base.signed.clone(), self.partial);
+        self.partial += piece.len() as u64;
+        let last = piece.len() == rest.len();
+        let bytes = Blob::new(piece.to_vec()).unwrap_or_default();
+        Some((SnapshotMsg { session, snapshot, offset, bytes, ext: Exts::empty() }.into(), last))
     }
 
     /// The MARK that is due: at once when a peer has caught up for the first time or much is on its way, else a while
@@ -183,32 +240,35 @@ impl Feed {
     fn take_ops(
         &mut self,
         names: &mut Outbound,
-        (changes, stream): (&Changes, &Stream),
+        (changes, state, stream): (&Changes, &State, &Stream),
         strand: (SessionId, PartId, ActorId),
         first: u64,
     ) -> Option<Message> {
         let (_, part, actor) = strand;
         let record = stream.op(&actor, first)?.record;
-        let (mut ops, mut size, mut seq) = (Vec::new(), 0, first);
+        let (mut ops, mut size, mut seq, mut known) = (Vec::new(), 0, first, Vec::new());
         while let Some(op) = stream.op(&actor, seq).filter(|op| op.record == record) {
+            let mut read = state.read_below(&part, op);
             let named = op.deps.iter().all(|(of, _)| names.number(&(strand.0, part, *of)).is_some());
             if seq != first {
                 let next = changes.after(self.sent.0, self.sent.1).next();
                 let follows = next.filter(|(_, change, _)| *change == Change::Op(part, actor, seq));
                 let Some((at, change, _)) = follows else { break };
-                if size + most(op) > MAX_PART || ops.len() >= MAX_OPS || !named {
+                let crowded = known.len() + read.len() > ROOM || size + read.len() * 80 + most(op) > MAX_PART;
+                if crowded || ops.len() >= MAX_OPS || !named {
                     break;
                 }
                 self.sent = (at, Some(change));
             }
-            size += most(op);
-            let last = stream.op(&actor, seq.saturating_sub(1)).map_or(Hlc::ZERO, |op| op.hlc);
+            size += most(op) + read.len() * 80;
+            known.append(&mut read);
+            let last = stream.hlc(&actor, seq.saturating_sub(1));
             ops.push(brief(names, strand, last, op));
             seq += 1;
         }
         let name = names.names.get_mut(&strand)?;
         name.seq = seq;
-        Some(Ops { strand: name.number, ops: List::new(ops)?, ext: Exts::empty() }.into())
+        Some(Ops { strand: name.number, ops: List::new(ops)?, ext: knowing(&known) }.into())
     }
 }
 
@@ -264,7 +324,7 @@ impl Outbound {
         let number = self.number(&strand).unwrap_or(new);
         self.names.insert(strand, Name { number, record, seq: next });
         let (seed, seq) = (stream.seed(&actor)?, next.saturating_sub(1));
-        let hlc = stream.op(&actor, seq).map_or(Hlc::ZERO, |op| op.hlc);
+        let hlc = stream.hlc(&actor, seq);
         let ext = self.naming(state, &[actor]);
         Some(Strand { strand: number, session, part, kind, actor, seed, record, seq, hlc, ext }.into())
     }

@@ -4,9 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::feed::millis;
+use super::known::known;
 use crate::data::StreamOp;
 use crate::limits::MAX_STRANDS;
-use crate::wire::{ActorId, BriefOp, Hash, Hlc, Nonce, Ops, PartId, SessionId, Strand};
+use crate::wire::{ActorId, BriefOp, Hash, Hlc, Nonce, Ops, PartId, SessionId, Strand, Tip};
 use crate::{Clause, Code, Rules, Violation};
 
 /// The numbers that strands have on a link, in the direction towards this device.
@@ -44,6 +45,8 @@ pub struct FedOp {
     pub seed: Nonce,
     /// The op.
     pub op: StreamOp,
+    /// Hashes of ops in a snapshot that this one, or one behind it in the same message, had read.
+    pub known: Vec<Tip>,
 }
 
 impl Inbound {
@@ -71,6 +74,7 @@ impl Inbound {
         let Some(mut strand) = self.strands.get(&ops.strand).cloned() else {
             return rules.ensure(Clause::SYNC_STRAND_1, false, Code::WIRE_STATE).map(|()| Vec::new());
         };
+        let mut tips = known(rules, &ops.ext)?;
         let mut whole = Vec::with_capacity(ops.ops.len());
         for brief in ops.ops.into_vec() {
             let hlc = next_time(strand.hlc, brief.ms);
@@ -84,7 +88,7 @@ impl Inbound {
             let BriefOp { body, .. } = brief;
             let op = StreamOp { hlc, record: strand.record, deps, body: body.into_vec() };
             let Known { session, part, kind, actor, seed, seq, .. } = strand;
-            whole.push(FedOp { session, part, kind, actor, seq, seed, op });
+            whole.push(FedOp { session, part, kind, actor, seq, seed, op, known: core::mem::take(&mut tips) });
         }
         self.strands.insert(ops.strand, strand);
         Ok(whole)

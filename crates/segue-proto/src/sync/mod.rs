@@ -8,9 +8,11 @@ mod changes;
 mod feed;
 mod follow;
 pub mod kept;
+mod known;
 mod writers;
 
 pub use changes::{Change, Changes};
 pub use feed::{Feed, Outbound};
 pub use follow::{FedOp, Inbound};
+pub use known::{knowing, known};
 pub use writers::{named, naming};

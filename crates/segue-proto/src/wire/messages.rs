@@ -12,6 +12,7 @@ use super::receipt::{Receipt, Statement, Tally};
 use super::roster::{Cut, CutHead, CutTip, Founding, RosterEntry};
 use super::schema::{Describe, Struct, wire};
 use super::signed::Signed;
+use super::snapshot::{Cover, Holding, HoldingMsg, Snapshot, SnapshotMsg, StrandEnd};
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
 use crate::limits::{
@@ -520,7 +521,9 @@ messages! {
     0x24 GET     Get(Get)         V1_4 Control "transfer",
     0x26 BYTES   Bytes(Bytes)     V1_4 Bulk    "transfer",
     0x28 SINCE   Since(Since)     V1_4 Control "sync",
+    0x29 SNAPSHOT Snapshot(SnapshotMsg) V1_4 Control "sync",
     0x2a STRAND  Strand(Strand)   V1_4 Control "sync",
+    0x2b HOLDING Holding(HoldingMsg) V1_4 Control "sync",
     0x2c PARTS   Parts(Parts)     V1_4 Control "sync",
     0x2e MARK    Mark(Mark)       V1_4 Control "sync",
     0x30 WANT    Want(WantMsg)    V1_4 Control "handoff",
@@ -553,6 +556,10 @@ pub fn parts() -> Vec<Struct> {
         BriefDep::describe(),
         Op::describe(),
         Tip::describe(),
+        Snapshot::describe(),
+        Cover::describe(),
+        Holding::describe(),
+        StrandEnd::describe(),
         Ack::describe(),
         Record::describe(),
         super::objects::Genesis::describe(),

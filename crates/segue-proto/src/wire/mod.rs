@@ -12,6 +12,7 @@ mod receipt;
 mod roster;
 pub mod schema;
 mod signed;
+mod snapshot;
 pub mod text;
 
 pub use codec::{Blob, List, Opt, Text};
@@ -27,3 +28,4 @@ pub use objects::{Final, Genesis, Held, Kind, Offer, Record, Want, WantMode};
 pub use receipt::{Receipt, Statement, Tally};
 pub use roster::{Cut, CutHead, CutTip, EntryKind, Founding, RosterEntry};
 pub use signed::{Proven, Signed, SignedBody, id_of, sign_message, signing_bytes, verify_message};
+pub use snapshot::{Cover, Holding, HoldingMsg, Snapshot, SnapshotMsg, StrandEnd};

@@ -252,12 +252,14 @@ impl Driver {
             Said::Available { session, from } => Event::Available { session, from },
             Said::Changed { session, parts } => {
                 self.settle_parts(session, &parts);
+                self.compact_logs(session, &parts);
                 Event::Changed { session, parts }
             }
             Said::Reread { session, parts } => {
                 self.settle_parts(session, &parts);
                 Event::Reread { session, parts }
             }
+            Said::Compacted { session } => Event::Compacted { session },
             Said::SetAside { session, parts } => Event::SetAside { session, parts },
             Said::Synced { session, peer } => {
                 self.waits.caught_up(session, peer);
@@ -306,6 +308,8 @@ impl Driver {
 
     fn linked(&mut self, id: LinkId, peer: DeviceId, generation: Generation) -> Event {
         self.shared.counters.links.add(1);
+        self.told_time = None;
+        self.tell_time();
         // Its transport may have ended meanwhile.
         if let Some(link) = self.links.get_mut(&id) {
             link.peer = Some(peer);

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use segue_proto::transfer::{BulkEnd, Verified};
-use segue_proto::wire::{Bytes as Header, DeviceId, Hash, SessionId};
+use segue_proto::wire::{Bytes as Header, DeviceId, Hash, PartId, SessionId};
 use segue_proto::{Code, ContentId, Endpoint, Generation, Incoming, Instant, LinkId, Served, Token, Violation};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -94,6 +94,10 @@ pub(crate) struct Driver {
     /// What waits for the application, by token.
     pub(crate) requests: BTreeMap<Token, Request>,
     pub(crate) strategy: Arc<dyn Strategy>,
+    /// How many ops of a log weren't in a snapshot when making one of it failed.
+    pub(crate) too_long: BTreeMap<(SessionId, PartId), usize>,
+    /// When the core was told the time by the wall clock.
+    pub(crate) told_time: Option<Clock>,
     /// Whether devices may call here.
     pub(crate) listens: bool,
     pub(crate) tasks: JoinSet<()>,
@@ -156,6 +160,8 @@ impl Driver {
             waits: Waits::default(),
             requests: BTreeMap::new(),
             strategy: parts.strategy,
+            too_long: BTreeMap::new(),
+            told_time: None,
             listens: parts.listens,
             tasks,
             closings: JoinSet::new(),
@@ -374,6 +380,7 @@ impl Driver {
         self.armed = None;
         let now = self.now();
         self.core.handle_timeout(now);
+        self.tell_time();
         for (device, addr) in self.keepers.due(Clock::now()) {
             let (endpoint, shared) = (self.endpoint.clone(), self.shared.clone());
             self.tasks.spawn(async move {

@@ -2,6 +2,7 @@
 
 mod account;
 mod changed;
+mod compaction;
 mod delegate;
 mod handoff;
 mod hostile;

@@ -94,9 +94,10 @@ async fn what_one_writes_the_other_reads() {
     let bodies = |log: &[segue_quic::Delivered]| log.iter().map(|entry| entry.body.clone()).collect::<Vec<_>>();
     assert_eq!((bodies(&log).len(), bodies(&log)), (2, bodies(&other)));
     let ops = a.ops(session, "map", 0).await.unwrap();
-    assert_eq!(ops.iter().map(|op| op.own).collect::<Vec<_>>(), [true, true, false]);
-    assert_eq!(bodies(&a.ops(session, "map", 2).await.unwrap()), [&b"three"[..]]);
-    assert_eq!(a.ops(session, "map", 3).await.unwrap(), []);
+    assert_eq!((ops.snapshot, ops.next), (None, 3));
+    assert_eq!(ops.ops.iter().map(|op| op.own).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(bodies(&a.ops(session, "map", 2).await.unwrap().ops), [&b"three"[..]]);
+    assert_eq!(a.ops(session, "map", 3).await.unwrap().ops, []);
     holds(&a, session, "photo", &noise(300_000, 1)).await;
     assert_eq!(a.followers(session).await.unwrap()[0].0, b.device());
 }
@@ -275,6 +276,6 @@ async fn what_was_acknowledged_is_there_after_a_crash_and_reaches_the_others() {
     link(&a, &b).await;
     same(&a, &b, session).await;
     assert_eq!(a.log(session, "chat").await.unwrap().len(), 1);
-    assert_eq!(a.ops(session, "text", 0).await.unwrap()[0].body, &b"typed"[..]);
+    assert_eq!(a.ops(session, "text", 0).await.unwrap().ops[0].body, &b"typed"[..]);
     assert_eq!(a.register(session, "title").await.unwrap().unwrap().value(), b"offline");
 }

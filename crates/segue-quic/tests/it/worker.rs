@@ -193,12 +193,12 @@ async fn dump(worker: &Worker) {
     }
     let mut at = 0;
     loop {
-        let ops = node.ops(session, "text", at).await.unwrap();
-        if ops.is_empty() {
+        let page = node.ops(session, "text", at).await.unwrap();
+        if page.ops.is_empty() {
             break;
         }
-        at = ops.last().map_or(at, |op| op.next);
-        ops.iter().for_each(|op| println!("has op {}", String::from_utf8_lossy(&op.body)));
+        at = page.next;
+        page.ops.iter().for_each(|op| println!("has op {}", String::from_utf8_lossy(&op.body)));
     }
     let shown = node.files(session).await.unwrap().into_iter().filter(|file| !file.is_dir);
     let listed = node.conflicts(session).await.unwrap();

@@ -102,6 +102,8 @@ impl Device for LocalDevice {
             Input::LinkUp { link, role, binding, expect } => {
                 self.links.insert(link, Streams::default());
                 self.endpoint.handle_link_up(now, link, role, binding, expect);
+                let wall_ms = self.wall_ms(now);
+                self.endpoint.tell_time(now, wall_ms);
             }
             Input::Bytes { link, bytes } => self.endpoint.handle_bytes(now, link, &bytes),
             Input::LinkDown { link } => self.link_down(now, link),
@@ -209,6 +211,11 @@ impl LocalDevice {
             Command::ConfirmLink { device, yes } => core.confirm_link(now, wall_ms, device, yes)?,
             // Answered before: no commands of the core.
             Command::Receipt { .. } | Command::VerifyReceipt { .. } => {}
+            Command::Compact { session, part, content } => {
+                let stream = core.state(&session).and_then(|state| state.stream(&part));
+                let upto = stream.map_or(0, segue_proto::data::Stream::next_place);
+                core.compact(now, session, part, content.map(|bytes| (upto, 1, bytes)))?;
+            }
             Command::TakeIn { session, part, actor } => {
                 core.take_in(now, wall_ms, session, part, actor)?;
             }
@@ -613,6 +620,10 @@ impl LocalDevice {
             copies: view.copies,
             pending: view.pending,
             aside: Some(self.endpoint.set_aside(id).len() as u64),
+            kept: self.endpoint.state(id).map(|state| {
+                let streams = state.parts().filter_map(|part| state.stream(&part.part));
+                streams.map(|stream| stream.len() as u64).sum()
+            }),
         })
     }
 

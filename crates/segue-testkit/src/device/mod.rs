@@ -332,6 +332,15 @@ pub enum Command {
         /// What its file holds.
         receipt: Vec<u8>,
     },
+    /// Makes a snapshot of a part: of a log by itself, of an opaque part with this content.
+    Compact {
+        /// The session.
+        session: SessionId,
+        /// The part.
+        part: PartId,
+        /// The content, if the part is opaque.
+        content: Option<Vec<u8>>,
+    },
     /// Takes in what is set aside of a writer in a part.
     TakeIn {
         /// The session.
@@ -533,4 +542,6 @@ pub struct SessionState {
     pub pending: Option<DeviceId>,
     /// How many ops and values are set aside; none if the device doesn't say.
     pub aside: Option<u64>,
+    /// How many ops of logs and opaque parts are kept, one by one; none if the device doesn't say.
+    pub kept: Option<u64>,
 }

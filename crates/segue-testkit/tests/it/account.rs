@@ -5,21 +5,34 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use segue_proto::data::{PartKind, named_part};
 use segue_proto::wire::{DeviceId, Hash, Kind, SessionId};
-use segue_proto::{Event, Instant, LinkId, Policy, Role};
-use segue_testkit::device::{Command, Device, Input, Outputs, Reply, Setup};
+use segue_proto::{Continuity, Event, Instant, LinkId, Lsn, Policy, Role};
+use segue_testkit::device::{Command, Contents, Device, Input, Outputs, Reply, Setup, Start};
 use segue_testkit::{LocalDevice, Rng};
 
 const DEVICES: usize = 5;
 const STEPS: usize = 80;
 const SEEDS: u64 = 150;
+/// More inputs than any exchange takes before all devices are at rest.
+const MAX_INPUTS: usize = 20_000;
+
+/// What a journal holds.
+type Journal = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Devices and the connections between them; all that is written is durable at once.
-struct Mesh {
-    devices: Vec<LocalDevice>,
+pub(super) struct Mesh {
+    pub(super) devices: Vec<LocalDevice>,
     ids: Vec<DeviceId>,
-    now: Instant,
+    pub(super) now: Instant,
     links: BTreeMap<LinkId, (usize, usize)>,
     made: u64,
+    setups: Vec<Setup>,
+    /// What the journal of each device holds.
+    journals: Vec<Journal>,
+    /// A device whose journal is kept as each batch left it, and those.
+    pub(super) watched: Option<usize>,
+    pub(super) moments: Vec<(Lsn, Journal)>,
+    /// The control bytes that came to each device.
+    pub(super) came: Vec<usize>,
     queue: VecDeque<(usize, Input)>,
     events: Vec<Vec<Event>>,
     sessions: Vec<SessionId>,
@@ -29,23 +42,41 @@ struct Mesh {
 }
 
 impl Mesh {
-    fn new(seed: u64) -> Mesh {
+    pub(super) fn new(seed: u64) -> Mesh {
         let now = Instant::from_micros(1_000_000);
         let mut rng = Rng::new(seed, "keys");
-        let (mut devices, mut ids) = (Vec::new(), Vec::new());
+        let (mut devices, mut ids, mut setups) = (Vec::new(), Vec::new(), Vec::new());
         for at in 0..DEVICES {
             let mut setup = Setup::new(rng.array());
             setup.pulls = Policy::Allow;
             setup.follow = true;
             ids.push(setup.device());
+            setups.push(setup.clone());
             devices.push(LocalDevice::new(setup, seed * 100 + at as u64, now).unwrap().0);
         }
-        let events = vec![Vec::new(); DEVICES];
+        let (events, journals, came) = (vec![Vec::new(); DEVICES], vec![BTreeMap::new(); DEVICES], vec![0; DEVICES]);
         let (links, queue, frozen) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
-        Mesh { devices, ids, now, links, made: 0, queue, events, sessions: Vec::new(), written: 0, frozen }
+        let (sessions, watched, moments) = (Vec::new(), None, Vec::new());
+        Mesh {
+            devices,
+            ids,
+            now,
+            links,
+            made: 0,
+            setups,
+            journals,
+            watched,
+            moments,
+            came,
+            queue,
+            events,
+            sessions,
+            written: 0,
+            frozen,
+        }
     }
 
-    fn command(&mut self, who: usize, command: Command) -> Option<Reply> {
+    pub(super) fn command(&mut self, who: usize, command: Command) -> Option<Reply> {
         let (reply, out) = self.devices[who].command(self.now, command);
         self.absorb(who, out);
         self.run();
@@ -54,7 +85,19 @@ impl Mesh {
 
     fn absorb(&mut self, who: usize, out: Outputs) {
         self.queue.extend(out.batches.iter().map(|batch| (who, Input::Durable { lsn: batch.lsn })));
+        for batch in &out.batches {
+            for write in batch.writes.iter().cloned() {
+                match write.value {
+                    Some(value) => drop(self.journals[who].insert(write.key, value)),
+                    None => drop(self.journals[who].remove(&write.key)),
+                }
+            }
+            if self.watched == Some(who) {
+                self.moments.push((batch.lsn, self.journals[who].clone()));
+            }
+        }
         for (link, bytes) in out.control {
+            self.other(link, who).into_iter().for_each(|other| self.came[other] += bytes.len());
             self.queue.extend(self.other(link, who).map(|other| (other, Input::Bytes { link, bytes })));
         }
         for bulk in out.bulk {
@@ -73,14 +116,17 @@ impl Mesh {
     }
 
     fn run(&mut self) {
+        let mut inputs = 0;
         while let Some((who, input)) = self.queue.pop_front() {
+            inputs += 1;
+            assert!(inputs < MAX_INPUTS, "the devices never come to rest");
             let out = self.devices[who].input(self.now, input);
             self.absorb(who, out);
         }
         self.check();
     }
 
-    fn connect(&mut self, a: usize, b: usize) -> LinkId {
+    pub(super) fn connect(&mut self, a: usize, b: usize) -> LinkId {
         self.made += 1;
         let (link, binding) = (LinkId(self.made), [self.made as u8; 32]);
         self.links.insert(link, (a, b));
@@ -91,7 +137,7 @@ impl Mesh {
         link
     }
 
-    fn cut(&mut self, link: LinkId) {
+    pub(super) fn cut(&mut self, link: LinkId) {
         let Some((a, b)) = self.links.remove(&link) else { return };
         self.queue.push_back((a, Input::LinkDown { link }));
         self.queue.push_back((b, Input::LinkDown { link }));
@@ -99,7 +145,7 @@ impl Mesh {
     }
 
     /// The users of two devices link them.
-    fn link(&mut self, by: usize, new: usize) {
+    pub(super) fn link(&mut self, by: usize, new: usize) {
         let Some(Reply::Invite(invite)) = self.command(new, Command::Invite { name: format!("device {new}") }) else {
             return;
         };
@@ -110,6 +156,25 @@ impl Mesh {
         let (one, two) = (self.ids[by], self.ids[new]);
         self.command(by, Command::ConfirmLink { device: two, yes: true });
         self.command(new, Command::ConfirmLink { device: one, yes: true });
+    }
+
+    /// The links of a device.
+    pub(super) fn links_of(&self, who: usize) -> Vec<LinkId> {
+        let of = |(a, b): &(usize, usize)| *a == who || *b == who;
+        self.links.iter().filter(|(_, ends)| of(ends)).map(|(link, _)| *link).collect()
+    }
+
+    /// A device as it opens from a journal, without links.
+    pub(super) fn opened(&self, who: usize, last: Lsn, journal: Journal) -> LocalDevice {
+        let disk = Contents { entries: journal, last, ..Contents::default() };
+        let (setup, continuity) = (self.setups[who].clone(), Continuity::Proven);
+        let start = Start { setup, entropy: [77; 32], disk, continuity };
+        LocalDevice::restore(start, self.now).expect("the journal opens").0
+    }
+
+    /// The bytes in the journal of a device.
+    pub(super) fn journal_bytes(&self, who: usize) -> usize {
+        self.journals[who].iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 
     fn is_revoked(&self, by: usize, device: usize) -> bool {
@@ -153,7 +218,7 @@ impl Mesh {
     fn step(&mut self, rng: &mut Rng) {
         let (a, b) = (rng.below(DEVICES as u64) as usize, rng.below(DEVICES as u64) as usize);
         let device = self.ids[b];
-        match rng.below(14) {
+        match rng.below(16) {
             0 | 1 => self.link(a, b),
             2..=4 if a != b => drop(self.connect(a, b)),
             5 => {
@@ -169,6 +234,7 @@ impl Mesh {
                 }
             }
             8..=11 => self.write(a, rng),
+            12 | 13 => self.compact(a, rng),
             _ => {
                 if let Some(session) = rng.pick(&self.sessions).copied() {
                     self.command(a, Command::Initiate { session, to: device, timeout_us: 60_000_000 });
@@ -195,6 +261,13 @@ impl Mesh {
         self.written += 1;
         let (body, resolves) = (format!("{who} {}", self.written).into_bytes(), rng.below(2) == 0);
         self.command(who, Command::Write { session, part, kind, body, resolves });
+    }
+
+    /// A device makes a snapshot of a log.
+    fn compact(&mut self, who: usize, rng: &mut Rng) {
+        let Some(session) = rng.pick(&self.sessions).copied() else { return };
+        let part = named_part(&session, PartKind::Log, "diary");
+        self.command(who, Command::Compact { session, part, content: None });
     }
 
     /// Devices that take each other for members hold the same data of the sessions that both keep: what revoked devices

@@ -205,6 +205,55 @@ fn devices_that_are_never_online_together_converge_whatever_goes_wrong() {
 }
 
 #[test]
+fn who_was_away_for_91_days_goes_on_from_a_snapshot_in_the_mailbox_and_its_ops_enter() {
+    let mut scene = Scene::new(1, None);
+    let (session, part) = (scene.session, scene.diary());
+    let entry = |scene: &mut Scene, device: usize, body: String| {
+        let (kind, body) = (PartKind::Log.number(), body.into_bytes());
+        let write = Command::Write { session, part, kind, body, resolves: false };
+        scene.world.command(device, write).expect("a write");
+        scene.run(SECOND);
+    };
+    let visits = |scene: &mut Scene, devices: &[usize]| {
+        devices.iter().for_each(|device| scene.visit(*device).unwrap_or_else(|why| panic!("{why}")));
+    };
+    let kept = |scene: &mut Scene, device: usize| scene.world.session(device, session).and_then(|state| state.kept);
+    visits(&mut scene, &[1, 2]);
+    for at in 0..20 {
+        entry(&mut scene, 1 + at % 2, format!("entry {at}"));
+        visits(&mut scene, &[1, 2]);
+    }
+    visits(&mut scene, &[1]);
+    // From here on apart. What the second writes had read what will be in the snapshot, and lies before its end.
+    (0..5).for_each(|at| entry(&mut scene, 2, format!("unsent {at}")));
+    (20..40).for_each(|at| entry(&mut scene, 1, format!("entry {at}")));
+    scene.world.command(1, Command::Compact { session, part, content: None }).expect("a snapshot");
+    // A device that isn't online for more than a day counts that time for none.
+    let half = 43_200 * SECOND;
+    for _ in 0..2 * 89 {
+        visits(&mut scene, &[1]);
+        scene.world.run_for(half);
+    }
+    assert_eq!(kept(&mut scene, 1), Some(40), "before 90 days");
+    for _ in 0..6 {
+        scene.world.run_for(half);
+        visits(&mut scene, &[1]);
+    }
+    assert_eq!(kept(&mut scene, 1), Some(0), "after 90 days");
+    visits(&mut scene, &[2, 1, 2, 1]);
+    let shown = |scene: &Scene, device: usize| {
+        let core = scene.world.device(device).map(LocalDevice::endpoint);
+        let stream = core.and_then(|core| core.state(&session)).and_then(|state| state.stream(&part));
+        let log = stream.into_iter().flat_map(|stream| stream.in_order());
+        log.map(|entry| String::from_utf8_lossy(entry.body).into_owned()).collect::<BTreeSet<_>>()
+    };
+    let (one, two) = (scene.world.session(1, session).unwrap(), scene.world.session(2, session).unwrap());
+    assert_eq!(one.root, two.root, "{}", scene.tail());
+    assert_eq!(shown(&scene, 1), shown(&scene, 2));
+    assert_eq!(shown(&scene, 1).len(), 45, "all that was unsent has entered, once");
+}
+
+#[test]
 fn a_mailbox_brings_a_long_file_whole() {
     let mut scene = Scene::new(1, None);
     let (session, content) = (scene.session, (0..3_000_000u32).map(|at| (at / 7) as u8).collect::<Vec<_>>());

@@ -66,6 +66,7 @@ impl Endpoint {
         let by = |violation| (Some(from), violation);
         rules.ensure(Clause::SERVICE_SIGN_1, fits && same, Code::SERVICE_ENVELOPE).map_err(by)?;
         self.may_write_to(&session, &from).map_err(by)?;
+        self.seen.hear(from);
         let last = counts.entry(from).or_default();
         // Own letters are passed over while they are known for such, and not counted then.
         let missing = count > last.saturating_add(1) && from != self.config.device;
@@ -113,6 +114,10 @@ impl Endpoint {
                 Some(Message::Parts(parts)) if parts.session == id => {
                     self.take_parts(now, source, &parts).unwrap_or(Ok(()))?;
                 }
+                Some(Message::Snapshot(snapshot)) if snapshot.session == id => {
+                    self.take_snapshot(now, (from, source), snapshot)?;
+                }
+                Some(Message::Holding(holding)) if holding.session == id => self.take_holding(now, source, holding)?,
                 Some(Message::Mark(mark)) if mark.session == id => {
                     self.step(now, id, |session, ctx| session.name_as(&mark.name, ctx.fx));
                 }

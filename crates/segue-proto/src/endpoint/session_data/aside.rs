@@ -28,6 +28,8 @@ pub(in crate::endpoint) struct Taken {
     pub aside: alloc::collections::BTreeSet<PartId>,
     /// The parts out of which something was taken again.
     pub reread: alloc::collections::BTreeSet<PartId>,
+    /// A part stands on a snapshot of ops that weren't here.
+    pub resync: bool,
 }
 
 /// An op or a value that is set aside: it was written past the cut of a revoked device (DATA-ASIDE-3).
@@ -168,7 +170,7 @@ impl SessionData {
         self.state.as_ref().and_then(|state| state.writer(actor)).map(|writer| writer.device)
     }
 
-    fn end(&self, rules: Rules, part: &PartId, actor: &ActorId) -> Option<End> {
+    pub(super) fn end(&self, rules: Rules, part: &PartId, actor: &ActorId) -> Option<End> {
         self.aside.cuts.end(rules, self.device_of(actor).as_ref(), part, actor)
     }
 
@@ -246,6 +248,7 @@ impl SessionData {
             }
             taken.reread.insert(part);
         }
+        self.drop_beyond(part, taken);
     }
 
     fn forget_op(&self, part: PartId, actor: ActorId, seq: u64, taken: &mut Taken) {

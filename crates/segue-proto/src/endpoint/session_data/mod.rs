@@ -2,11 +2,13 @@
 
 mod aside;
 mod holdings;
+mod snapshots;
 mod stored;
 mod synced;
 
 pub use aside::SetAside;
 pub(super) use aside::Taken;
+pub(super) use snapshots::Kept;
 pub(super) use stored::StoredData;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -56,6 +58,8 @@ pub(super) struct SessionData {
     /// Up to which position of its log each peer's changes are held.
     cursors: BTreeMap<DeviceId, (Nonce, u64)>,
     aside: aside::Aside,
+    /// Snapshots on their way here, one of each device that sends them and each way by which they come.
+    coming: BTreeMap<(DeviceId, DeviceId), (Hash, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +116,7 @@ impl SessionData {
             changes: Changes::new(log),
             cursors: BTreeMap::new(),
             aside: aside::Aside::default(),
+            coming: BTreeMap::new(),
         }
     }
 
@@ -230,7 +235,7 @@ impl SessionData {
         let strand = [part.as_bytes().as_slice(), actor.as_bytes()].concat();
         let key = [strand.as_slice(), &seq.to_be_bytes()].concat();
         let mut writes = alloc::vec![keys::put(self.session, keys::OP, &key, kept::encode(at, kind, op))];
-        if seq == 1 {
+        if seq == stream.gone(&actor) + 1 {
             writes.push(keys::put(self.session, keys::SEED, &strand, seed.as_bytes().to_vec()));
         }
         self.changes.note(at, Change::Op(part, actor, seq), from);

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::aside::Aside;
+use super::snapshots::StoredSnapshots;
 use super::{SessionData, Staged, announced, has_values};
 use crate::clause::{Clause, Rules};
 use crate::data::{Entry, Manifest, State};
@@ -29,6 +30,7 @@ pub(in crate::endpoint) struct StoredData {
     replaced: BTreeMap<(PartId, Hash), Entry>,
     writers: Vec<Writer>,
     aside: Aside,
+    snapshots: StoredSnapshots,
 }
 
 impl StoredData {
@@ -79,6 +81,7 @@ impl StoredData {
                 let (device, nonce) = value.split_first_chunk()?;
                 self.writers.push(Writer { device: DeviceId::new(*device), nonce: Nonce::new(*nonce.first_chunk()?) });
             }
+            keys::SNAPSHOT | keys::KNOWN | keys::HOLDING => self.snapshots.put(letter, rest, &value)?,
             keys::ASIDE | keys::ASIDE_VALUE => self.aside.restore(letter, rest, &value)?,
             keys::CURSOR => {
                 let (log, at) = value.split_first_chunk()?;
@@ -113,6 +116,7 @@ impl SessionData {
             None => None,
         };
         data.name_as(name);
+        data.restore_snapshots(core::mem::take(&mut entries.snapshots))?;
         data.restore_parts(at, &mut entries)?;
         data.aside = core::mem::take(&mut entries.aside);
         for writer in core::mem::take(&mut entries.writers) {

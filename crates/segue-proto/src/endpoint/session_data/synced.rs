@@ -34,7 +34,8 @@ impl SessionData {
         if self.set_aside(rules, &op, taken)? {
             return Ok(());
         }
-        let FedOp { part, kind, actor, seq, seed, op, .. } = op;
+        let FedOp { part, kind, actor, seq, seed, op, known, .. } = op;
+        self.know(&part, &known, taken);
         self.release(rules, part, &op.deps, taken)?;
         let Some(state) = &mut self.state else { return Ok(()) };
         if !state.deliver(rules, part, kind, (actor, seq), seed, op)? {

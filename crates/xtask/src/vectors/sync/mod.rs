@@ -7,9 +7,13 @@ use segue_proto::{Instant, Rules};
 
 use segue_proto::data::{NewOp, PartKind, State, Written, named_part};
 use segue_proto::sync::{Change, Changes, Feed, Outbound};
-use segue_proto::wire::{Exts, Hlc, Message, Nonce, PartId, SessionId, Since, Writer};
+use segue_proto::wire::hash::blob_id;
+use segue_proto::wire::{
+    Blob, Exts, Hlc, Holding, HoldingMsg, Message, Nonce, PartId, SessionId, Signed, Since, Snapshot, SnapshotMsg,
+    StrandEnd, Writer,
+};
 
-use super::cast::{Device, LAPTOP, PHONE, TABLET, story};
+use super::cast::{Device, LAPTOP, PHONE, TABLET, list, story};
 use super::form::Book;
 
 /// Adds the chapter's vectors.
@@ -118,6 +122,46 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
         ("strand", "The laptop's strand of the diary is number 0 on this link.", nth("STRAND", 0)),
         ("ops", "Its first three ops, of which two were made in one millisecond.", nth("OPS", 0)),
         ("ops-read", "The first op of strand 1, whose writer had read the three.", nth("OPS", 1)),
+        ("snapshot", "The laptop's snapshot of the diary, whole.", snapshot(&diary)),
+        ("holding", "The phone holds it, durably, and has written one op of the diary.", holding(&diary)),
         ("mark", "That was all up to position 6 of the laptop's log.", nth("MARK", 0)),
     ]
+}
+
+/// The laptop's snapshot of the diary.
+fn made(diary: &Diary) -> (Signed<Snapshot>, Vec<u8>) {
+    let stream = diary.state.stream(&diary.diary).expect("the log was written");
+    let ends = stream.ends();
+    let bytes = stream.log_bytes(&ends).expect("all of it is held");
+    let body = Snapshot {
+        session: diary.session,
+        part: diary.diary,
+        kind: PartKind::Log.number(),
+        signer: LAPTOP.id(),
+        covers: list(ends),
+        format: 0,
+        len: bytes.len() as u64,
+        hash: blob_id(&bytes),
+    };
+    (Signed::sign(&body, &LAPTOP.key()), bytes)
+}
+
+fn snapshot(diary: &Diary) -> Message {
+    let (snapshot, bytes) = made(diary);
+    SnapshotMsg {
+        session: diary.session,
+        snapshot,
+        offset: 0,
+        bytes: Blob::new(bytes).unwrap_or_default(),
+        ext: Exts::empty(),
+    }
+    .into()
+}
+
+fn holding(diary: &Diary) -> Message {
+    let (snapshot, _) = made(diary);
+    let ends = list(vec![StrandEnd { actor: PHONE.actor(), seq: 1 }]);
+    let (session, part, device) = (diary.session, diary.diary, PHONE.id());
+    let body = Holding { session, part, snapshot: snapshot.id(), device, ends };
+    HoldingMsg { session, holding: Signed::sign(&body, &PHONE.key()), ext: Exts::empty() }.into()
 }
