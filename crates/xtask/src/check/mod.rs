@@ -5,6 +5,7 @@ mod clauses;
 pub(crate) mod dependencies;
 mod house;
 mod ids;
+mod points;
 mod requirements;
 mod words;
 
@@ -19,5 +20,6 @@ pub(crate) fn all(tree: &Tree) -> Vec<Problem> {
     let mut problems = clauses::check(tree, Clause::TABLE);
     problems.extend(house::check(tree));
     problems.extend(words::check(tree));
+    problems.extend(points::check(tree));
     problems
 }
