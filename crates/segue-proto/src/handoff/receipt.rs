@@ -30,6 +30,9 @@ pub(super) struct Kept {
     ack: Opt<Ack>,
     moved: List<Tally, MAX_TALLIES>,
     left: List<Tally, MAX_TALLIES>,
+    /// The record's term and number, by which receipts are put in order.
+    #[serde(skip)]
+    epoch: (u64, u64),
 }
 
 /// A receipt that lacks this device's signatures.
@@ -188,16 +191,16 @@ fn broken(code: Code) -> Violation {
 
 impl<H: Holdings> Session<H> {
     /// Keeps what a receipt needs of a handoff that was signed here, or to here.
-    pub(super) fn keep_receipt(&mut self, ctx: &mut Ctx<'_>, record: Hash, want: Signed<Want>, end: Signed<Final>) {
-        let manifest = end.open(Rules::ALL).map(|end: Final| end.manifest).unwrap_or(Hash::ZERO);
-        let Some((moved, left)) = self.holdings.tally(&manifest) else { return };
-        let kept = Kept { want, end, ack: None.into(), moved, left };
+    pub(super) fn keep_receipt(&mut self, ctx: &mut Ctx<'_>, record: Hash, want: Signed<Want>, end: &Proven<Final>) {
+        let Some((moved, left)) = self.holdings.tally(&end.body().manifest) else { return };
+        let epoch = self.epoch(&record);
+        let kept = Kept { want, end: end.signed().clone(), ack: None.into(), moved, left, epoch };
         ctx.fx.writes.push(keys::put(self.id(), keys::RECEIPT, record.as_bytes(), encode(&kept)));
         ctx.fx.receipt = Some(record);
         self.receipts.insert(record, kept);
         while self.receipts.len() > MAX_RECEIPTS {
-            let epoch = |id: &Hash| self.chain.get(id).map(|record| (record.body().term, record.body().n));
-            let Some(oldest) = self.receipts.keys().copied().min_by_key(epoch) else { return };
+            let oldest = self.receipts.iter().min_by_key(|(_, kept)| kept.epoch);
+            let Some(oldest) = oldest.map(|(record, _)| *record) else { return };
             self.receipts.remove(&oldest);
             ctx.fx.writes.push(keys::delete(self.id(), keys::RECEIPT, oldest.as_bytes()));
         }
@@ -212,15 +215,20 @@ impl<H: Holdings> Session<H> {
     }
 
     pub(super) fn restore_receipt(&mut self, record: Hash, bytes: &[u8]) -> Result<(), Violation> {
-        self.receipts.insert(record, decode(Rules::ALL, bytes)?);
+        let kept: Kept = decode(Rules::ALL, bytes)?;
+        self.receipts.insert(record, Kept { epoch: self.epoch(&record), ..kept });
         Ok(())
+    }
+
+    fn epoch(&self, record: &Hash) -> (u64, u64) {
+        self.chain.get(record).map_or((0, 0), |record| (record.body().term, record.body().n))
     }
 
     /// The records for which [`Session::receipt`] has one, oldest first.
     pub fn receipts(&self) -> Vec<Hash> {
-        let mut records: Vec<_> = self.receipts.keys().copied().collect();
-        records.sort_by_key(|id| self.chain.get(id).map(|record| (record.body().term, record.body().n)));
-        records
+        let mut records: Vec<_> = self.receipts.iter().map(|(record, kept)| (kept.epoch, *record)).collect();
+        records.sort_by_key(|(epoch, _)| *epoch);
+        records.into_iter().map(|(_, record)| record).collect()
     }
 
     /// A receipt for the handoff by this record, which this device gave or took; none while it isn't acknowledged.

@@ -598,11 +598,12 @@ impl<H: Holdings> Session<H> {
         let kept = if ctx.rules.keeps(Clause::HO_GRANT_10) { 0 } else { 1 };
         let ops = pledge.inline.ops.into_iter().skip(kept).collect();
         let parts = pledge.inline.parts.iter().filter_map(|part| Blob::new(encode(part))).collect();
+        let end = Proven::own(pledge.end, end_sig);
         let mut grant = Grant {
             req: pledge.req,
             want: pledge.want.signed().clone(),
             record: signed,
-            end: Proven::own(pledge.end, end_sig).signed().clone(),
+            end: end.signed().clone(),
             ops: List::new(ops).unwrap_or_default(),
             parts: List::new(parts).unwrap_or_default(),
             ext: Exts::empty(),
@@ -610,7 +611,7 @@ impl<H: Holdings> Session<H> {
         ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), grant.clone());
         grant.req = 0;
         ctx.fx.writes.push(keys::put(session, keys::GRANT, &[], encode(&grant)));
-        self.keep_receipt(ctx, id, grant.want.clone(), grant.end.clone());
+        self.keep_receipt(ctx, id, grant.want.clone(), &end);
         let resend = ctx.now.after(RESEND_MIN);
         let (handoff, deadline) = (pledge.id, pledge.deadline);
         self.source.0 = State::Granted(Box::new(Granted {

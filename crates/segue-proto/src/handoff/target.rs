@@ -317,7 +317,7 @@ impl<H: Holdings> Session<H> {
         }
         let writes = self.holdings.adopt(grant.end.body(), &grant.inline, source);
         ctx.fx.writes.extend(writes);
-        self.keep_receipt(ctx, id, grant.want.signed().clone(), grant.end.signed().clone());
+        self.keep_receipt(ctx, id, grant.want.signed().clone(), &grant.end);
         self.own_by(ctx, grant.want);
         self.activate(ctx, id);
     }
