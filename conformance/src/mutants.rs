@@ -162,6 +162,8 @@ pub const TABLE: &[Mutant] = &[
     mutant("TRANSFER-REFETCH-1", "transfer/fetch/wrong-again-and-again"),
     mutant("TRANSFER-ANSWER-1", "transfer/answer/broken-off-before-it-says-what-it-is"),
     mutant("TRANSFER-RESUME-1", "transfer/resume/on-a-new-link"),
+    mutant("TRANSFER-ORDER-1", "transfer/order/short-first"),
+    mutant("TRANSFER-ORDER-2", "transfer/order/while-a-long-one-is-under-way"),
     mutant("TRANSFER-CUT-1", "transfer/list/as-declared"),
     mutant("TRANSFER-REUSE-1", "transfer/reuse/a-changed-file"),
     mutant("TRANSFER-SERVE-1", "transfer/serve/to-a-stranger"),

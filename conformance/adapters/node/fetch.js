@@ -24,7 +24,8 @@ class Fetch {
       const bytes = announced && device.blob(announced.manifest);
       if (announced && !bytes) return this.ask({ blob: announced.manifest, len: announced.manifest_len });
       const manifest = announced ? data.manifest(session.id, bytes, announced.root) : { parts: session.parts };
-      for (const entry of data.files(manifest.parts)) {
+      const long = (entry) => Number(entry.chunks.length > 0);
+      for (const entry of data.files(manifest.parts).sort((a, b) => long(a) - long(b))) { // TRANSFER-ORDER-1
         const [list] = entry.chunks;
         if (entry.len === 0 || device.blob(entry.blob)) continue;
         if (list && !device.blob(list.hash)) return this.ask({ blob: list.hash, len: list.len });

@@ -240,6 +240,8 @@ clauses! {
     TRANSFER_RESUME_1 = "TRANSFER-RESUME-1" "at generation 2 no verified chunk is asked for again",
     TRANSFER_CUT_1 = "TRANSFER-CUT-1" "content is cut into chunks by what it holds",
     TRANSFER_REUSE_1 = "TRANSFER-REUSE-1" "at generation 2 chunks of what content replaces aren't asked for",
+    TRANSFER_ORDER_1 = "TRANSFER-ORDER-1" "what is short is asked for before what is long",
+    TRANSFER_ORDER_2 = "TRANSFER-ORDER-2" "what becomes missing is asked for while long content is on its way",
     TRANSFER_SERVE_1 = "TRANSFER-SERVE-1" "blobs are served to those who may read the session",
     TRANSFER_SERVE_2 = "TRANSFER-SERVE-2" "a peer has at most MAX_REQUESTS requests outstanding",
     TRANSFER_HAVE_1 = "TRANSFER-HAVE-1" "data is durable before a WANT says that it is held",

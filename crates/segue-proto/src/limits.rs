@@ -125,6 +125,10 @@ limits! {
     MAX_REQUESTS: usize = 64, "requests", "twice what a fetch keeps in flight";
     /// The blobs that a fetch keeps in flight.
     FETCH_WINDOW: usize = 32, "blobs", "fills a link of 64 KiB files at 100 ms and 20 MB/s";
+    /// Of these, the contents longer than CHUNK, with their chunk lists.
+    LONG_WINDOW: usize = 16, "blobs", "half of FETCH_WINDOW: what is short always finds room";
+    /// The paths of a session whose content is fetched first.
+    MAX_FIRST: usize = 64, "paths", "what a user has open at once; guess";
     /// How often a blob is asked for again after bytes that don't match, before the fetch is given up.
     MAX_REFETCH: u32 = 3, "times", "a peer that lies three times isn't unlucky";
     /// The offers that a peer may make in a minute.

@@ -103,6 +103,20 @@ impl Node {
         written.await?.await.unwrap_or(Err(Error::Stopped))
     }
 
+    /// From now on fetches what lies at these paths of a session before everything else that isn't asked for yet, at
+    /// most 64 of them (TRANSFER-ORDER-1): what the user has open, say. It replaces what was said before, and is
+    /// forgotten at a restart. What is short comes before what is long without that.
+    ///
+    /// # Errors
+    /// An unknown session, a path that is too long or too many of them, or the node stopped.
+    pub async fn fetch_first(&self, session: SessionId, paths: Vec<String>) -> Result<(), Error> {
+        self.command("fetch files first", move |driver| {
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            driver.core.fetch_first(session, &paths)
+        })
+        .await
+    }
+
     /// Removes a file or an empty directory from a session.
     ///
     /// # Errors

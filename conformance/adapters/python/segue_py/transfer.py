@@ -13,6 +13,7 @@ class Item:
     def __init__(self, session, blob, length, meta, chunks=None):
         self.session, self.blob, self.length, self.meta, self.chunks = session, blob, length, meta, chunks
         self.plan = [(0, length, blob)] if meta or length <= LIMIT.CHUNK else None
+        self.long = self.plan is None  # and so is its chunk list
         self.fetches = []
         self.bad = 0
         self.request = None
@@ -70,6 +71,9 @@ class Fetch:
             self.handlers[blob] = then
         if item.plan is None:
             self.want(chunks.hash, chunks.len, meta=True, then=lambda: self.transfer.planned(item))
+            listed = self.transfer.items.get((self.session, chunks.hash))
+            if listed:
+                listed.long = True
 
     def want_entries(self, entries):
         for e in entries:
@@ -146,8 +150,9 @@ class Transfer:
     def _ask(self, fetch):
         link = self.dev.link_to(fetch.source)
         items = [self.items[fetch.session, b] for b in fetch.wanted]
-        items.sort(key=lambda i: (not i.meta, i.blob))
+        items.sort(key=lambda i: (i.long, not i.meta, i.blob))  # TRANSFER-ORDER-1
         flying = sum(1 for i in items if i.request)
+        long = sum(1 for i in self.items.values() if i.session == fetch.session and i.long and i.request)
         for item in items:
             if item.request or item.plan is None or fetch.over:
                 continue
@@ -162,8 +167,11 @@ class Transfer:
             blob_requests = 0 if link is None else sum(1 for r in link.requests.values() if isinstance(r, Request))
             if link is None or flying >= LIMIT.FETCH_WINDOW or blob_requests >= LIMIT.MAX_REQUESTS:
                 continue
+            if item.long and long >= LIMIT.LONG_WINDOW:  # TRANSFER-ORDER-2
+                continue
             self._send(link, item, missing)
             flying += 1
+            long += item.long
 
     def _send(self, link, item, missing):
         fields = {"session": item.session, "blob": item.blob, "len": item.length}

@@ -2,6 +2,7 @@
 
 mod answer;
 mod held;
+mod order;
 mod reuse;
 
 use segue_proto::data::{Entry, PartKind};
@@ -26,8 +27,8 @@ const T: Part = Part::Target;
 const V2: Generation = Generation::V2;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 4] {
-    [CASES, answer::CASES, held::CASES, reuse::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 5] {
+    [CASES, answer::CASES, held::CASES, order::CASES, reuse::CASES]
 }
 
 const CASES: &[Case] = &[

@@ -1,7 +1,7 @@
 //! What a changed file costs: chunks that lie in what its content replaces aren't asked for.
 
 use segue_proto::Generation;
-use segue_proto::limits::CHUNK;
+use segue_proto::limits::{CHUNK, CONTENT_DELAY};
 use segue_proto::transfer::{ChunkList, ChunkRef};
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::hash::blob_id;
@@ -49,6 +49,20 @@ pub(super) const CASES: &[Case] = &[
         let fed = with_file(lab)?;
         lab.link_down(fed.link);
         synced(lab, fed)
+    })
+    .since(V2)
+    .needs(&["follow"]),
+    works("transfer/reuse/what-sync-replaced-before-a-restart", &["TRANSFER-REUSE-1"], T, |lab| {
+        let mut fed = with_file(lab)?;
+        let new = change(&mut fed.book, &content(), &[front(), OLD]);
+        send_all(lab, &fed, 12);
+        fed.holds(lab, 12)?;
+        lab.reboot()?;
+        fed.link = lab.connect(&fed.peer)?;
+        // What is missing is asked for again once a peer has told what it has, and some time has passed.
+        fed.mark(lab, 12);
+        lab.pass(CONTENT_DELAY);
+        asks_for_the_front(lab, &fed, new)
     })
     .since(V2)
     .needs(&["follow"]),

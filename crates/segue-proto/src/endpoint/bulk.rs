@@ -10,11 +10,12 @@ use super::session_data::SessionData;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::Entry;
+use crate::errors::UsageError;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
 use crate::handoff::Holdings;
 use crate::journal::Lsn;
-use crate::limits::ANSWER_TIMEOUT;
+use crate::limits::{ANSWER_TIMEOUT, MAX_FIRST};
 use crate::transfer::{BulkEnd, Fetch, Path, Plan, Verified, Wanted};
 use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Ranges, SessionId};
 use crate::{Code, Violation};
@@ -50,6 +51,8 @@ pub struct Incoming {
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
     downloads: BTreeMap<SessionId, Download>,
+    /// The paths whose content the user wants first.
+    first: BTreeMap<SessionId, BTreeSet<Path>>,
 }
 
 #[derive(Debug)]
@@ -102,6 +105,10 @@ impl Bulk {
         waiting
             .filter(move |(_, download)| !answering.contains(&download.from))
             .map(|(session, download)| (*session, download.moved.after(ANSWER_TIMEOUT)))
+    }
+
+    fn first_of(&self, session: &SessionId) -> BTreeSet<Path> {
+        self.first.get(session).cloned().unwrap_or_default()
     }
 
     /// An answer of this device began or ended.
@@ -180,6 +187,28 @@ impl Endpoint {
     }
 }
 
+/// Commands.
+impl Endpoint {
+    /// From now on what lies at these paths of a session is fetched before everything else that isn't asked for yet
+    /// (TRANSFER-ORDER-1). It replaces what was said before; an empty list ends it, and so does a restart.
+    ///
+    /// Errors: [`UsageError::UnknownSession`]; [`UsageError::BadPart`] for a path longer than MAX_PATH, or more than
+    /// MAX_FIRST of them.
+    pub fn fetch_first(&mut self, session: SessionId, paths: &[&str]) -> Result<(), UsageError> {
+        if !self.sessions.contains_key(&session) {
+            return Err(UsageError::UnknownSession);
+        }
+        let paths: Option<BTreeSet<Path>> = paths.iter().map(|path| Path::new(*path)).collect();
+        let paths = paths.filter(|paths| paths.len() <= MAX_FIRST).ok_or(UsageError::BadPart)?;
+        if let Some(download) = self.bulk.downloads.get_mut(&session) {
+            download.fetch.want_first(paths.clone());
+        }
+        self.bulk.first.insert(session, paths);
+        self.bulk.first.retain(|_, paths| !paths.is_empty());
+        Ok(())
+    }
+}
+
 /// Steps.
 impl Endpoint {
     pub(super) fn start_fetch(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
@@ -191,16 +220,26 @@ impl Endpoint {
         {
             content.next = Some(data);
         } else {
-            match Fetch::new(self.config.rules, session, data.clone()) {
-                Ok(mut fetch) => {
-                    let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
-                    fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
-                    self.bulk.downloads.insert(session, Download::new(now, from, Some(data), fetch));
-                }
+            match self.open_fetch(now, session, from, data) {
+                Ok(download) => drop(self.bulk.downloads.insert(session, download)),
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
         }
         self.pump(now, session);
+    }
+
+    fn open_fetch(
+        &self,
+        now: Instant,
+        session: SessionId,
+        from: DeviceId,
+        data: Announced,
+    ) -> Result<Download, Violation> {
+        let mut fetch = Fetch::new(self.config.rules, session, data.clone())?;
+        fetch.want_first(self.bulk.first_of(&session));
+        let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
+        fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
+        Ok(Download::new(now, from, Some(data), fetch))
     }
 
     /// Gets the content of what sync brought, from a device that told of it, unless something else is being fetched.
@@ -212,11 +251,19 @@ impl Endpoint {
         }
         // Whatever becomes of this try: until nothing is missing, another follows.
         self.retry_later(now);
-        if self.bulk.downloads.contains_key(&session) {
+        let rules = self.config.rules;
+        if let Some(running) = self.bulk.downloads.get_mut(&session) {
+            if running.from == from && running.data.is_none() && rules.keeps(Clause::TRANSFER_ORDER_2) {
+                running.fetch.more(missing);
+                self.pump(now, session);
+            }
             return;
         }
-        let fetch = Fetch::contents(self.config.rules, session, missing);
-        self.bulk.downloads.insert(session, Download::new(now, from, None, fetch));
+        let mut fetch = Fetch::contents(rules, session, []);
+        fetch.want_first(self.bulk.first_of(&session));
+        fetch.more(missing);
+        let download = Download::new(now, from, None, fetch);
+        self.bulk.downloads.insert(session, download);
         self.pump(now, session);
     }
 
@@ -330,8 +377,12 @@ impl Endpoint {
             download.moved = now;
             messages.push(request(req, session, wanted));
         }
+        let short = if download.data.is_none() { download.fetch.take_short() } else { BTreeSet::new() };
         for message in messages {
             self.send(now, to, Lsn::default(), &message);
+        }
+        if !short.is_empty() {
+            self.finish_contents(now, session, short);
         }
     }
 
@@ -391,8 +442,9 @@ impl Endpoint {
 }
 
 impl Download {
-    fn new(now: Instant, from: DeviceId, data: Option<Announced>, fetch: Fetch) -> Download {
-        Download { from, data, next: None, fetch, old: None, asked: BTreeMap::new(), moved: now, idle: false }
+    fn new(moved: Instant, from: DeviceId, data: Option<Announced>, fetch: Fetch) -> Download {
+        let (old, asked) = (None, BTreeMap::new());
+        Download { from, data, next: None, fetch, old, asked, moved, idle: false }
     }
 
     /// What lay where this content belongs, as far as it is here and has a chunk list.

@@ -1,13 +1,13 @@
 //! The target's side of a transfer: what is needed, found, asked for, missing. It knows no links and no time.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::list::ChunkList;
 use super::plan::{Plan, Verified};
 use crate::data::{Entry, ListRef, Manifest};
-use crate::limits::{FETCH_WINDOW, MAX_MANIFEST, MAX_PATH, MAX_RANGES, MAX_REFETCH};
+use crate::limits::{FETCH_WINDOW, LONG_WINDOW, MAX_MANIFEST, MAX_PATH, MAX_RANGES, MAX_REFETCH};
 use crate::wire::codec::decode;
 use crate::wire::{Announced, Hash, Range, SessionId, Text};
 use crate::{Clause, Code, Rules, Violation};
@@ -26,12 +26,23 @@ pub struct Fetch {
     named: bool,
     /// The content that is complete.
     got: BTreeSet<Hash>,
+    /// Of this what isn't long, until it is taken.
+    short: BTreeSet<Hash>,
     held: BTreeSet<Hash>,
     /// The paths of what is needed and has a chunk list, by blob.
     paths: BTreeMap<Hash, Path>,
     /// What is being worked on, by the blob that is looked for or asked for now.
     active: BTreeMap<Hash, Item>,
-    waiting: VecDeque<Need>,
+    /// In the order in which they are got: the lower first, then as they were named.
+    waiting: BTreeMap<(Turn, u64), Need>,
+    /// How often something was made to wait.
+    queued: u64,
+    /// The content that is or was needed.
+    blobs: BTreeSet<Hash>,
+    /// The chunk lists that are or were needed.
+    lists: BTreeSet<Hash>,
+    /// What the user wants first.
+    first: BTreeSet<Path>,
     /// The needs that aren't met yet, here and in `active`.
     open: usize,
     done: u64,
@@ -52,6 +63,13 @@ pub struct Wanted {
     pub ranges: Vec<Range>,
 }
 
+impl Wanted {
+    /// How many bytes are wanted.
+    pub fn bytes(&self) -> u64 {
+        if self.ranges.is_empty() { self.len } else { self.ranges.iter().map(|range| range.len).sum() }
+    }
+}
+
 /// How the answer to a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BulkEnd {
@@ -70,7 +88,11 @@ impl Fetch {
     pub fn new(rules: Rules, session: SessionId, data: Announced) -> Result<Fetch, Violation> {
         let sized = (1..=MAX_MANIFEST).contains(&(data.manifest_len as usize));
         rules.ensure(Clause::DATA_MANIFEST_5, sized, Code::LIMIT_MANIFEST)?;
-        let item = Item::new(Plan::meta(data.manifest, data.manifest_len), Then::Manifest);
+        let item = Item::new(
+            Plan::meta(data.manifest, data.manifest_len),
+            Then::Manifest,
+            Turn { later: false, long: false, fresh: true, len: 0 },
+        );
         let active = BTreeMap::from([(data.manifest, item)]);
         Ok(Fetch { root: data.root, active, named: false, ..Fetch::contents(rules, session, []) })
     }
@@ -84,10 +106,15 @@ impl Fetch {
             manifest: None,
             named: true,
             got: BTreeSet::new(),
+            short: BTreeSet::new(),
             held: BTreeSet::new(),
             paths: BTreeMap::new(),
             active: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            queued: 0,
+            blobs: BTreeSet::new(),
+            lists: BTreeSet::new(),
+            first: BTreeSet::new(),
             open: 0,
             done: 0,
             total: 0,
@@ -96,9 +123,38 @@ impl Fetch {
         fetch
     }
 
+    /// Gets the content of more entries that sync brought, too. Meaningful for [`Fetch::contents`] alone.
+    pub fn more(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        self.need(entries);
+    }
+
+    /// What lies at these paths is got before all else that isn't being got yet (TRANSFER-ORDER-1).
+    pub(crate) fn want_first(&mut self, paths: BTreeSet<Path>) {
+        self.first = paths;
+        for ((turn, at), need) in core::mem::take(&mut self.waiting) {
+            let path = match &need {
+                Need::Blob { path, .. } => Some(path),
+                Need::Content(plan) => self.paths.get(&plan.blob()),
+            };
+            let later = !path.is_some_and(|path| self.first.contains(path));
+            self.waiting.insert((Turn { later, ..turn }, at), need);
+        }
+    }
+
     /// The blobs of [`Fetch::contents`] that are complete.
     pub fn got(&self) -> BTreeSet<Hash> {
         self.got.clone()
+    }
+
+    /// The blobs that came since the last call, once nothing is waited for any more but long content.
+    pub fn take_short(&mut self) -> BTreeSet<Hash> {
+        let active = self.active.values().filter(|item| item.missing > 0).map(|item| item.turn);
+        // What waits is in order: if its first is of the last class, so is all of it.
+        let mut rest = active.chain(self.waiting.keys().next().map(|(turn, _)| *turn));
+        if self.short.is_empty() || !rest.all(Turn::is_last) {
+            return BTreeSet::new();
+        }
+        core::mem::take(&mut self.short)
     }
 
     /// Goes on without a blob that the peer doesn't have. Meaningful for [`Fetch::contents`] alone.
@@ -153,7 +209,7 @@ impl Fetch {
         if item.missing > 0 {
             return Ok(());
         }
-        let then = item.then;
+        let (then, turn) = (item.then, item.turn);
         // While the answer to a request lasts, its blob stays, so that streams still on their way are expected.
         if !matches!(item.phase, Phase::Asked { .. }) {
             self.active.remove(&chunk.blob());
@@ -165,7 +221,7 @@ impl Fetch {
                 let list: ChunkList = decode(self.rules, chunk.bytes().unwrap_or_default())?;
                 let plan = Plan::listed(self.rules, blob, len, &list)?;
                 if content {
-                    self.waiting.push_front(Need::Content(Arc::new(plan)))
+                    self.wait(Turn { fresh: false, ..turn }, Need::Content(Arc::new(plan)));
                 } else {
                     self.met()
                 }
@@ -173,6 +229,9 @@ impl Fetch {
             }
             Then::Nothing => {
                 self.got.insert(chunk.blob());
+                if !turn.is_last() {
+                    self.short.insert(chunk.blob());
+                }
                 self.met();
                 Ok(())
             }
@@ -182,7 +241,12 @@ impl Fetch {
     /// The next blob to ask for, if there is room in the window. `resume`: the link has RANGES, from generation 2.
     pub fn next_request(&mut self, resume: bool) -> Option<Wanted> {
         self.fill();
-        let item = self.active.values_mut().find(|item| item.phase == Phase::Wanted)?;
+        let ordered = self.rules.keeps(Clause::TRANSFER_ORDER_1);
+        let unasked = self.active.values_mut().filter(|item| !matches!(item.phase, Phase::Asked { .. }));
+        let turn = |item: &Item| if ordered { item.turn } else { item.turn.reversed() };
+        // What goes first and is still looked for is waited for: it is asked for next, if it isn't here.
+        let next = unasked.min_by_key(|item| (turn(item).class(), item.phase != Phase::Wanted, turn(item)));
+        let item = next.filter(|item| item.phase == Phase::Wanted)?;
         let (blob, len) = (item.plan.blob(), item.plan.len());
         let resume = resume && self.rules.keeps(Clause::TRANSFER_RESUME_1) && item.missing < item.plan.chunks();
         let whole = || Vec::from([Range { offset: 0, len }]);
@@ -265,12 +329,12 @@ impl Fetch {
 
     /// Notes what entries need.
     fn need(&mut self, entries: impl IntoIterator<Item = Entry>) {
-        let (mut blobs, mut lists) = (BTreeSet::new(), BTreeSet::new());
         // Empty content needs nothing, and neither does a directory.
         for entry in entries.into_iter().filter(|entry| entry.len > 0) {
             let list = entry.chunks.get().cloned();
-            let new_list = list.as_ref().is_some_and(|list| lists.insert(list.hash) && !self.held.contains(&list.hash));
-            let new_blob = blobs.insert(entry.blob);
+            let new = |list: &ListRef| self.lists.insert(list.hash) && !self.held.contains(&list.hash);
+            let new_list = list.as_ref().is_some_and(new);
+            let new_blob = self.blobs.insert(entry.blob);
             let held = self.held.contains(&entry.blob);
             if new_blob {
                 self.total = self.total.saturating_add(entry.len);
@@ -279,24 +343,39 @@ impl Fetch {
             // Whoever holds content longer than a chunk holds its list, to serve it.
             if (new_blob && !held) || new_list {
                 let content = new_blob && !held;
+                let (later, long) = (!self.first.contains(&entry.path), list.is_some());
                 if content && list.is_some() {
-                    self.paths.insert(entry.blob, entry.path);
+                    self.paths.insert(entry.blob, entry.path.clone());
                 }
-                self.waiting.push_back(Need::Blob { blob: entry.blob, len: entry.len, list, content });
+                let Entry { path, len, blob, .. } = entry;
+                self.wait(Turn { later, long, fresh: true, len }, Need::Blob { path, blob, len, list, content });
                 self.open += 1;
             }
         }
     }
 
-    /// Moves what waits into the window.
+    fn wait(&mut self, turn: Turn, need: Need) {
+        self.queued = self.queued.saturating_add(1);
+        self.waiting.insert((turn, self.queued), need);
+    }
+
+    /// Moves what waits into the window. Long content leaves room in it for what is short and comes later
+    /// (TRANSFER-ORDER-2).
     fn fill(&mut self) {
+        let most = if self.rules.keeps(Clause::TRANSFER_ORDER_2) { LONG_WINDOW } else { FETCH_WINDOW };
+        let mut long = self.active.values().filter(|item| item.turn.long).count();
         while self.active.len() < FETCH_WINDOW {
             // A file may have the bytes of another's chunk list. The two are got one after the other, so that a blob's
             // hash always names one of them only.
-            let mut first = self.waiting.iter().take(FETCH_WINDOW);
-            let Some(at) = first.position(|need| !self.active.contains_key(&need.key())) else { return };
-            let Some(need) = self.waiting.remove(at) else { return };
-            self.active.insert(need.key(), need.into_item());
+            let full = long >= most;
+            let waiting = self.waiting.iter().take_while(|((turn, _), _)| !(full && turn.is_last()));
+            let mut first = waiting.filter(|((turn, _), _)| !(full && turn.long)).take(FETCH_WINDOW);
+            let Some(at) = first.find(|(_, need)| !self.active.contains_key(&need.key())).map(|(at, _)| *at) else {
+                return;
+            };
+            let Some(need) = self.waiting.remove(&at) else { return };
+            long += usize::from(at.0.long);
+            self.active.insert(need.key(), need.into_item(at.0));
         }
     }
 
@@ -309,7 +388,7 @@ impl Fetch {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Need {
     /// A blob, its chunk list first; or with `content` false that list alone.
-    Blob { blob: Hash, len: u64, list: Option<ListRef>, content: bool },
+    Blob { path: Path, blob: Hash, len: u64, list: Option<ListRef>, content: bool },
     /// Content whose chunk list is known.
     Content(Arc<Plan>),
 }
@@ -323,14 +402,42 @@ impl Need {
         }
     }
 
-    fn into_item(self) -> Item {
+    fn into_item(self, turn: Turn) -> Item {
         match self {
-            Need::Blob { blob, len, list: Some(list), content } => {
-                Item::new(Plan::meta(list.hash, list.len), Then::List { blob, len, content })
+            Need::Blob { blob, len, list: Some(list), content, .. } => {
+                Item::new(Plan::meta(list.hash, list.len), Then::List { blob, len, content }, turn)
             }
-            Need::Blob { blob, len, list: None, .. } => Item::new(Plan::small(blob, len), Then::Nothing),
-            Need::Content(plan) => Item::shared(plan, Then::Nothing),
+            Need::Blob { blob, len, list: None, .. } => Item::new(Plan::small(blob, len), Then::Nothing, turn),
+            Need::Content(plan) => Item::shared(plan, Then::Nothing, turn),
         }
+    }
+}
+
+/// Which of what is needed is got first: the lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Turn {
+    /// The user doesn't want it first.
+    later: bool,
+    /// It is longer than a chunk: content, or its chunk list.
+    long: bool,
+    /// Its chunk list isn't here yet, if it has one.
+    fresh: bool,
+    len: u64,
+}
+
+impl Turn {
+    /// What is asked for only after all of a lower class.
+    fn class(self) -> (bool, bool) {
+        (self.later, self.long)
+    }
+
+    fn is_last(self) -> bool {
+        self.later && self.long
+    }
+
+    /// What a receiver does that doesn't care.
+    fn reversed(self) -> Turn {
+        Turn { long: !self.long, ..self }
     }
 }
 
@@ -339,6 +446,7 @@ impl Need {
 struct Item {
     plan: Arc<Plan>,
     then: Then,
+    turn: Turn,
     phase: Phase,
     /// One bit a chunk: whether it is held.
     have: Vec<u64>,
@@ -365,14 +473,14 @@ enum Phase {
 }
 
 impl Item {
-    fn new(plan: Plan, then: Then) -> Item {
-        Item::shared(Arc::new(plan), then)
+    fn new(plan: Plan, then: Then, turn: Turn) -> Item {
+        Item::shared(Arc::new(plan), then, turn)
     }
 
-    fn shared(plan: Arc<Plan>, then: Then) -> Item {
+    fn shared(plan: Arc<Plan>, then: Then, turn: Turn) -> Item {
         let missing = plan.chunks();
         let have = alloc::vec![0; (missing as usize).div_ceil(64)];
-        Item { plan, then, phase: Phase::New, have, missing, bad: 0 }
+        Item { plan, then, turn, phase: Phase::New, have, missing, bad: 0 }
     }
 
     fn has(&self, index: u32) -> bool {
