@@ -29,42 +29,47 @@ pub(in crate::cases) const CASES: &[Case] = &[
         own.granted(lab).map(|_| ())
     })
     .needs(TRUSTS),
-    works("generations/members/all-learn-of-a-grant-to-1.4", &["HO-HEAD-6", "GEN-PAIR-1"], S, |lab| {
-        let (own, others) = session_of_all(lab)?;
-        let grant = own.granted(lab)?;
-        others.iter().for_each(|link| lab.skip(*link));
-        own.acknowledge(lab, &grant);
-        for link in others {
-            lab.take(link, "a HEAD with the new record", |message| match message {
-                Message::Head(head) if head.records.iter().any(|it| it.id() == grant.record.id()) => Some(()),
-                _ => None,
-            })?;
-        }
-        lab.is(own.session, SessionRole::Secondary)
+    works("generations/members/all-learn-of-a-grant-to-1.4", &["HO-HEAD-6", "GEN-PAIR-1"], S, |lab| all_learn(lab, 0))
+        .needs(TRUSTS),
+    works("generations/members/all-learn-of-a-grant-to-7", &["HO-HEAD-6", "GEN-MEMBERS-2"], S, |lab| {
+        all_learn(lab, Generation::ALL.len() - 1)
     })
     .needs(TRUSTS),
-    works("generations/members/offer-to-one-and-hint-to-another", &["GEN-PAIR-13", "HO-OFFER-3"], S, |lab| {
+    works(
+        "generations/members/offer-to-one-and-hint-to-another",
+        &["GEN-MEMBERS-1", "GEN-PAIR-13", "HO-OFFER-3"],
+        S,
+        |lab| {
+            let own = owning(lab)?;
+            let (peer, link) = member(lab, Generation::V1_4)?;
+            lab.must(Command::Initiate { session: own.session, to: own.peer.id, timeout_us: TIMEOUT })?;
+            let offer = lab.take(own.link, "OFFER", |message| match message {
+                Message::Offer(offer) => Some(offer.offer.id()),
+                _ => None,
+            })?;
+            lab.must(Command::Initiate { session: own.session, to: peer.id, timeout_us: TIMEOUT })?;
+            lab.take(link, "a HAVE that announces data", |message| match message {
+                Message::Have(have) if have.data.get().is_some() => Some(()),
+                _ => None,
+            })?;
+            lab.none(link, "OFFER on a link of 1.4", |message| matches!(message, Message::Offer(_)))?;
+            lab.take(own.link, "a CANCEL of the first offer", |message| match message {
+                Message::Cancel(cancel) if cancel.subject == offer => Some(()),
+                _ => None,
+            })
+        },
+    )
+    .since(V1_7)
+    .needs(TRUSTS),
+    works("generations/members/an-offer-beside-a-member-of-1.4", &["GEN-MEMBERS-1", "HO-OFFER-1"], S, |lab| {
         let own = owning(lab)?;
-        let (peer, link) = member(lab, Generation::V1_4)?;
+        member(lab, Generation::V1_4)?;
         lab.must(Command::Initiate { session: own.session, to: own.peer.id, timeout_us: TIMEOUT })?;
-        let offer = lab.take(own.link, "OFFER", |message| match message {
-            Message::Offer(offer) => Some(offer.offer.id()),
-            _ => None,
-        })?;
-        lab.must(Command::Initiate { session: own.session, to: peer.id, timeout_us: TIMEOUT })?;
-        lab.take(link, "a HAVE that announces data", |message| match message {
-            Message::Have(have) if have.data.get().is_some() => Some(()),
-            _ => None,
-        })?;
-        lab.none(link, "OFFER on a link of 1.4", |message| matches!(message, Message::Offer(_)))?;
-        lab.take(own.link, "a CANCEL of the first offer", |message| match message {
-            Message::Cancel(cancel) if cancel.subject == offer => Some(()),
-            _ => None,
-        })
+        lab.take(own.link, "OFFER", |message| matches!(message, Message::Offer(_)).then_some(()))
     })
     .since(V1_7)
     .needs(TRUSTS),
-    refused("generations/members/decline-on-1.4-beside-1.7", &["GEN-USE-1"], S, declines, |lab| {
+    refused("generations/members/decline-on-1.4-beside-1.7", &["GEN-USE-1", "GEN-MEMBERS-3"], S, declines, |lab| {
         let own = owning(lab)?;
         let (_, link) = member(lab, Generation::V1_4)?;
         lab.send(link, decline(&own));
@@ -75,7 +80,7 @@ pub(in crate::cases) const CASES: &[Case] = &[
     })
     .since(V1_7)
     .needs(TRUSTS),
-    refused("generations/members/ranges-on-1.7-beside-2", &["GEN-USE-1"], S, ranges, |lab| {
+    refused("generations/members/ranges-on-1.7-beside-2", &["GEN-USE-1", "GEN-MEMBERS-3"], S, ranges, |lab| {
         let (own, content) = with_file(lab)?;
         let (_, link) = member(lab, V1_7)?;
         lab.send(link, ask(&own, &content));
@@ -109,8 +114,23 @@ fn member(lab: &mut Lab, generation: Generation) -> Done<(Peer, LinkId)> {
     Ok((peer, link))
 }
 
-/// A session that the subject owns, with a linked member of each generation. The first, of 1.4, knows all there is.
-fn session_of_all(lab: &mut Lab) -> Done<(Owning, Vec<LinkId>)> {
+/// A member is granted to, and those of all other generations learn of it.
+fn all_learn(lab: &mut Lab, target: usize) -> Done {
+    let (own, others) = session_of_all(lab, target)?;
+    let grant = own.granted(lab)?;
+    others.iter().for_each(|link| lab.skip(*link));
+    own.acknowledge(lab, &grant);
+    for link in others {
+        lab.take(link, "a HEAD with the new record", |message| match message {
+            Message::Head(head) if head.records.iter().any(|it| it.id() == grant.record.id()) => Some(()),
+            _ => None,
+        })?;
+    }
+    lab.is(own.session, SessionRole::Secondary)
+}
+
+/// A session that the subject owns, with a linked member of each generation. One of them knows all there is.
+fn session_of_all(lab: &mut Lab, target: usize) -> Done<(Owning, Vec<LinkId>)> {
     let first = alone(lab)?;
     let mut peers = vec![first];
     for _ in 1..Generation::ALL.len() {
@@ -128,7 +148,7 @@ fn session_of_all(lab: &mut Lab) -> Done<(Owning, Vec<LinkId>)> {
         peer.generation = generation.number();
         links.push(lab.connect(peer)?);
     }
-    let (peer, link) = (peers.swap_remove(0), links.remove(0));
+    let (peer, link) = (peers.swap_remove(target), links.remove(target));
     let (book, data, manifest) = learn(lab, link, session)?;
     Ok((Owning { peer, link, session, book, data, manifest }, links))
 }

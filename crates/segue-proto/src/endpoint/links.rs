@@ -118,6 +118,10 @@ impl Endpoint {
         self.out.closes.push_back((id, said));
         let peer = self.forget_link(now, id);
         self.out.event(Event::LinkClosed { link: id, peer, code, clause, remote: false });
+        if code == Code::VER_NOT_PERMITTED && !self.config.rules.keeps(Clause::GEN_MEMBERS_3) {
+            let others: alloc::vec::Vec<_> = self.links.keys().copied().collect();
+            others.into_iter().for_each(|other| self.end_link(now, other, code, clause));
+        }
     }
 
     fn on_goaway(&mut self, now: Instant, id: LinkId, code: Code) {
@@ -158,6 +162,7 @@ impl Endpoint {
         self.out.event(Event::LinkReady { link: id, peer, generation });
         if accepted {
             self.peers.insert(peer, Peer { generation, heard: now, trusted: self.vouches(&peer) });
+            self.level_peers();
             self.greet_account(now, peer);
             self.greet_peer(now, peer);
             self.pump_mailbox(now, peer);
@@ -191,6 +196,14 @@ impl Endpoint {
         self.ask_wishes(now, peer);
         self.sync_with(now, peer);
         self.resume_fetches(now, peer);
+    }
+
+    /// A device that doesn't keep GEN-MEMBERS-1 speaks to each as to the oldest.
+    fn level_peers(&mut self) {
+        let oldest = self.peers.values().map(|peer| peer.generation).min();
+        if let Some(oldest) = oldest.filter(|_| !self.config.rules.keeps(Clause::GEN_MEMBERS_1)) {
+            self.peers.values_mut().for_each(|peer| peer.generation = oldest);
+        }
     }
 
     fn note_heard(&mut self, link: LinkId, now: Instant) {

@@ -20,6 +20,7 @@ use crate::clock::Instant;
 use crate::data::actor_id;
 use crate::errors::UsageError;
 use crate::event::{Event, HandoffId};
+use crate::generations::Generation;
 use crate::limits::MAX_FRAME;
 use crate::wire::codec::encode;
 use crate::wire::{
@@ -401,8 +402,10 @@ impl<H: Holdings> Session<H> {
         if !ctx.rules.keeps(Clause::HO_HEAD_6) {
             return;
         }
-        let peers: Vec<_> = ctx.peers.keys().copied().filter(|peer| Some(*peer) != but && self.is_told(peer)).collect();
-        for peer in peers {
+        let all = ctx.rules.keeps(Clause::GEN_MEMBERS_2);
+        let peers = ctx.peers.iter().filter(|(_, peer)| all || peer.generation > Generation::V1_4);
+        let peers = peers.map(|(peer, _)| *peer).filter(|peer| Some(*peer) != but && self.is_told(peer));
+        for peer in peers.collect::<Vec<_>>() {
             self.send_head_if_lacking(ctx, peer);
         }
     }
