@@ -393,6 +393,13 @@ pub(crate) struct Send {
     /// The session's view state: where the user stood, at most 16 KiB
     #[arg(long, value_name = "TEXT")]
     pub(crate) view: Option<String>,
+    /// Tell what would move, what would stay, how long it would take and whether it would be refused, and hand nothing
+    /// over. Of the session and the directory nothing is written, here or there; exits with 1 if it would be refused
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) patience: Patience,
 }

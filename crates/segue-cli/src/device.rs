@@ -78,12 +78,7 @@ impl Device {
         view: &SessionView,
         tree: &directory::Tree,
     ) -> Result<Option<directory::Written>, Failure> {
-        let begun = self.index.place(&view.id).is_some_and(|place| place.applied.is_none());
-        let known = match view.role {
-            // This device made the session, and was interrupted before it remembered what of the directory it had read.
-            SessionRole::Primary if begun => Known::of(&self.node.files(view.id).await?),
-            _ => self.index.known(&view.id)?,
-        };
+        let known = self.known(view).await?;
         let theirs = directory::collect(&self.node, view.id, tree, &known).await?;
         if !theirs {
             self.applied(view).await?;
@@ -103,6 +98,30 @@ impl Device {
         let written = directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
         self.applied(view).await?;
         Ok(Some(written))
+    }
+
+    /// What directory and session had in common last.
+    async fn known(&self, view: &SessionView) -> Result<Known, Failure> {
+        let begun = self.index.place(&view.id).is_some_and(|place| place.applied.is_none());
+        match view.role {
+            // This device made the session, and was interrupted before it remembered what of the directory it had read.
+            SessionRole::Primary if begun => Ok(Known::of(&self.node.files(view.id).await?)),
+            _ => self.index.known(&view.id),
+        }
+    }
+
+    /// What of the directory would go into the session before it is handed over. Nothing, while the directory doesn't
+    /// show yet what a handoff brought.
+    pub(crate) async fn unsent(
+        &self,
+        view: &SessionView,
+        tree: &directory::Tree,
+    ) -> Result<directory::Unsent, Failure> {
+        if self.index.place(&view.id).is_some_and(|place| owes(view, place.applied)) {
+            return Ok(directory::Unsent::default());
+        }
+        let known = self.known(view).await?;
+        directory::unsent(&self.node, view.id, tree, &known).await
     }
 
     /// Copies what is only in the directory, and isn't shown there any more, into the state directory: the versions of a

@@ -550,14 +550,14 @@ impl Driver {
     }
 
     /// The core refused to begin a handoff.
-    fn usage(&self, error: UsageError, session: SessionId, device: DeviceId) -> HandoffError {
+    pub(crate) fn usage(&self, error: UsageError, session: SessionId, device: DeviceId) -> HandoffError {
         let pending = self.core.session(&session).and_then(|view| view.pending);
         HandoffError::usage(error, session, device, pending)
     }
 
     /// Whether this device's session may go to a device: one that is known, and that a link may come to. What the core
     /// refuses anyway is left to it.
-    fn may_initiate(&self, session: SessionId, to: DeviceId) -> Result<(), HandoffError> {
+    pub(crate) fn may_initiate(&self, session: SessionId, to: DeviceId) -> Result<(), HandoffError> {
         let view = self.core.session(&session).ok_or(HandoffError::UnknownSession { session })?;
         if view.role != SessionRole::Primary || to == self.core.device() {
             return Ok(());

@@ -5,6 +5,7 @@ mod change;
 mod conflicts;
 mod delegate;
 pub(crate) mod devices;
+mod dry_run;
 mod edit;
 pub(crate) mod id;
 mod link;

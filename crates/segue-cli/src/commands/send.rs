@@ -22,6 +22,9 @@ pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
     if !root.is_dir() {
         return Err(Failure::failed(format!("{} isn't a directory; a session is one", root.display())));
     }
+    if args.dry_run {
+        return super::dry_run::run(args, &root).await;
+    }
     // It only dials, so nobody links whom the user didn't name.
     let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
     let done = match args.device.look_up(&device.node).await {
@@ -185,7 +188,7 @@ async fn orphan(device: &Device, name: &str) -> Result<Option<SessionId>, Failur
     Ok(sessions.iter().find(fresh).map(|view| view.id))
 }
 
-fn name(args: &Send, root: &Path) -> Result<String, Failure> {
+pub(super) fn name(args: &Send, root: &Path) -> Result<String, Failure> {
     let given = args.name.clone();
     let own = || root.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = given.or_else(own).unwrap_or_else(|| "session".to_owned());

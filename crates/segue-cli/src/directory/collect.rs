@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use segue_proto::data::{Entry, EntryMode};
-use segue_proto::transfer::ListBuilder;
+use segue_proto::Rules;
+use segue_proto::data::{Entry, EntryMode, ListRef};
+use segue_proto::transfer::{ChunkList, ChunkRef, ListBuilder};
+use segue_proto::wire::codec::decode;
 use segue_quic::{Error, FileInfo, Hash, Node, SessionId, UsageError};
 
 use super::Known;
@@ -36,6 +38,59 @@ pub(crate) async fn collect(node: &Node, session: SessionId, tree: &Tree, known:
         }
     }
     Ok(changed_there)
+}
+
+/// What [`collect`] would write.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    /// The files that are new or were changed.
+    pub(crate) files: Vec<New>,
+    /// The paths that are gone.
+    pub(crate) gone: Vec<String>,
+}
+
+/// A file as it lies in the directory.
+#[derive(Debug)]
+pub(crate) struct New {
+    /// Its path in the session.
+    pub(crate) path: String,
+    /// Its length in bytes.
+    pub(crate) len: u64,
+    /// Its chunks, if it has more than one, and the length of their list in bytes.
+    pub(crate) chunks: Option<(Vec<ChunkRef>, u64)>,
+}
+
+/// Finds out what [`collect`] would write, by reading alone.
+pub(crate) async fn unsent(node: &Node, session: SessionId, tree: &Tree, known: &Known) -> Result<Unsent, Failure> {
+    let held = node.files(session).await?;
+    let theirs = Theirs { known: known.clone(), held: Known::of(&held) };
+    let gone = gone(tree, &held, &theirs).into_iter().map(|entry| entry.path.to_string()).collect();
+    let files = tree.files.clone();
+    let files = blocking(move || {
+        let (changed, _) = split(files, held, &theirs)?;
+        changed.into_iter().map(|(name, path)| New::read(name, &path)).collect()
+    });
+    Ok(Unsent { files: files.await?, gone })
+}
+
+impl New {
+    /// Reads a file, and cuts it as it would be cut.
+    pub(crate) fn read(path: String, file: &Path) -> Result<New, Failure> {
+        let (len, list) = cut(file).map_err(Failure::io("read", file))?;
+        let chunks = list.and_then(|(list, bytes)| {
+            let chunks: ChunkList = decode(Rules::ALL, &bytes).ok()?;
+            Some((chunks.chunks.to_vec(), u64::from(list.len)))
+        });
+        Ok(New { path, len, chunks })
+    }
+}
+
+/// The length of a file, and its chunk list if it needs one.
+fn cut(path: &Path) -> io::Result<(u64, Option<(ListRef, Vec<u8>)>)> {
+    let len = path.symlink_metadata()?.len();
+    let mut builder = ListBuilder::new(len);
+    fill(&mut builder, path, len)?;
+    Ok((len, builder.finish().1))
 }
 
 /// What directory and session had in common, and what the session holds now.
@@ -107,15 +162,20 @@ fn is_same(known: &FileInfo, path: &Path) -> io::Result<bool> {
 /// The hash of a file; of one that is longer, of its beginning.
 fn hash(path: &Path, len: u64) -> io::Result<Hash> {
     let mut builder = ListBuilder::new(len);
+    fill(&mut builder, path, len)?;
+    Ok(builder.finish().0)
+}
+
+/// Reads a file, or if it is longer than it was its beginning.
+fn fill(builder: &mut ListBuilder, path: &Path, len: u64) -> io::Result<()> {
     let (mut file, mut buffer) = (std::fs::File::open(path)?, vec![0; super::BUFFER]);
     loop {
         let read = io::Read::read(&mut file, &mut buffer)?;
         if read == 0 || builder.pushed() > len {
-            break;
+            return Ok(());
         }
         builder.push(&buffer[..read]);
     }
-    Ok(builder.finish().0)
 }
 
 impl Known {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use segue_quic::FileInfo;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use collect::collect;
+pub(crate) use collect::{New, Unsent, collect, unsent};
 pub(crate) use materialize::{Written, materialize};
 pub(crate) use scan::{Tree, copies, scan};
 

@@ -4,6 +4,7 @@ mod account;
 mod certify;
 mod changes;
 mod delegate;
+mod dry_run;
 mod edit;
 mod handoff;
 mod kill;

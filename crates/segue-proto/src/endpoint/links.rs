@@ -222,7 +222,7 @@ impl Endpoint {
         self.auths.retain(|_, link| *link != id);
         self.linking_over(id, Code::LINK_LOST);
         self.account.confined.remove(&id);
-        self.serving.retain(|(of, _)| *of != id);
+        self.serving.link_gone(id);
         self.out.serves.retain(|serve| serve.link != id);
         let peer = self.routes.iter().find(|(_, link)| **link == id).map(|(peer, _)| *peer);
         if let Some(peer) = peer {

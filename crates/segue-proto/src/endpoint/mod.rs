@@ -12,6 +12,7 @@ mod linking;
 mod links;
 mod mailbox;
 mod messages;
+mod outlook;
 mod outputs;
 mod restore;
 mod serving;
@@ -35,6 +36,7 @@ use crate::wire::{DeviceId, Hash, Message, Nonce, Proven, Record, SessionId, Sig
 
 pub use bulk::{Incoming, Search};
 pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId, UnwrapRequest};
+pub use outlook::{Moving, MovingFile, Outlook};
 pub use outputs::{SignId, SignRequest};
 pub use restore::OpenError;
 pub use serving::{Serve, Served};
@@ -44,6 +46,7 @@ use account::Account;
 use bulk::Bulk;
 use mailbox::Mailboxes;
 use outputs::Outputs;
+use serving::Serving;
 use session_data::SessionData;
 use syncing::Syncing;
 
@@ -74,8 +77,7 @@ pub struct Endpoint {
     making: BTreeMap<SignId, snapshots::Making>,
     seen: snapshots::Seen,
     bulk: Bulk,
-    /// The requests of peers that are being served.
-    serving: BTreeSet<(LinkId, u32)>,
+    serving: Serving,
     syncing: Syncing,
     mailboxes: Mailboxes,
     /// The sessions that wait until this device holds what their owners left.

@@ -79,7 +79,7 @@ impl Endpoint {
             making: BTreeMap::new(),
             seen: super::snapshots::Seen::default(),
             bulk: Bulk::default(),
-            serving: BTreeSet::new(),
+            serving: super::serving::Serving::default(),
             syncing: Syncing::default(),
             mailboxes: super::mailbox::Mailboxes::default(),
             owed: BTreeSet::new(),

@@ -1,5 +1,6 @@
 //! Serving: who may have which bytes, and how many requests at once. The bytes themselves pass by.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::Endpoint;
@@ -7,7 +8,7 @@ use crate::Code;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::event::LinkId;
-use crate::limits::MAX_REQUESTS;
+use crate::limits::{MAX_MEMBERS, MAX_PARTS, MAX_REQUESTS};
 use crate::transfer::check_ranges;
 use crate::wire::{Bytes, DeviceId, Exts, Get, Hash, Message, Range, Ranges, SessionId};
 
@@ -46,10 +47,53 @@ pub enum Served {
     Unavailable,
 }
 
+/// What peers asked for.
+#[derive(Debug, Default)]
+pub(super) struct Serving {
+    /// The requests that are being served: who asked, for which blob, and for how many bytes of it.
+    asked: BTreeMap<(LinkId, u32), (DeviceId, Hash, u64)>,
+    /// The bytes of blobs that were sent to devices since this one was opened, MAX_PARTS blobs each.
+    sent: BTreeMap<DeviceId, BTreeMap<Hash, u64>>,
+}
+
+impl Serving {
+    pub(super) fn link_gone(&mut self, link: LinkId) {
+        self.asked.retain(|(of, _), _| *of != link);
+    }
+
+    /// Whether this much of a blob was sent to a device.
+    pub(super) fn was_sent(&self, to: &DeviceId, blob: &Hash, len: u64) -> bool {
+        self.sent.get(to).and_then(|sent| sent.get(blob)).is_some_and(|sent| *sent >= len)
+    }
+
+    fn has_room(&self, link: LinkId, req: u32) -> bool {
+        let outstanding = self.asked.range((link, 0)..=(link, u32::MAX)).count();
+        outstanding < MAX_REQUESTS && !self.asked.contains_key(&(link, req))
+    }
+
+    fn begin(&mut self, from: DeviceId, serve: &Serve) {
+        let bytes = serve.ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.len));
+        self.asked.insert((serve.link, serve.req), (from, serve.blob, bytes));
+    }
+
+    /// A request has ended; false if it isn't known any more.
+    fn end(&mut self, link: LinkId, req: u32, outcome: Served) -> bool {
+        let Some((to, blob, bytes)) = self.asked.remove(&(link, req)) else { return false };
+        if outcome == Served::Done && (self.sent.len() < MAX_MEMBERS || self.sent.contains_key(&to)) {
+            let sent = self.sent.entry(to).or_default();
+            if sent.len() < MAX_PARTS || sent.contains_key(&blob) {
+                let sum = sent.entry(blob).or_insert(0);
+                *sum = sum.saturating_add(bytes);
+            }
+        }
+        true
+    }
+}
+
 impl Endpoint {
     /// The ranges of a request were sent, or couldn't be.
     pub fn handle_served(&mut self, now: Instant, link: LinkId, req: u32, outcome: Served) {
-        if !self.serving.remove(&(link, req)) || outcome == Served::Done {
+        if !self.serving.end(link, req, outcome) || outcome == Served::Done {
             return;
         }
         if let Some(ready) = self.links.get(&link).and_then(|link| link.ready()) {
@@ -80,12 +124,11 @@ impl Endpoint {
             let code = if open { Code::DATA_UNAVAILABLE } else { Code::HO_UNKNOWN_SESSION };
             return self.refuse(now, from, req, Some(session), code);
         }
-        let outstanding = self.serving.iter().filter(|(of, _)| *of == serve.link).count();
-        let room = outstanding < MAX_REQUESTS && !self.serving.contains(&(serve.link, req));
+        let room = self.serving.has_room(serve.link, req);
         if let Err(why) = rules.ensure(Clause::TRANSFER_SERVE_2, room, Code::LIMIT_REQUESTS) {
             return self.refuse_for(now, from, req, Some(session), why);
         }
-        self.serving.insert((serve.link, req));
+        self.serving.begin(from, &serve);
         self.out.serves.push_back(serve);
     }
 }

@@ -79,6 +79,11 @@ impl Endpoint {
 
 /// Steps.
 impl Endpoint {
+    /// The position of this device's log up to which a linked device holds everything durably.
+    pub(super) fn fed_up_to(&self, peer: &DeviceId, session: &SessionId) -> u64 {
+        self.syncing.peers.get(peer).and_then(|sync| sync.feeds.get(session)).map_or(0, Feed::held)
+    }
+
     /// A device has a link: what it and this device both take part in goes on.
     pub(super) fn sync_with(&mut self, now: Instant, peer: DeviceId) {
         let kept: Vec<_> = self.sessions.iter().filter(|(_, s)| s.is_kept()).map(|(id, _)| *id).collect();

@@ -186,16 +186,19 @@ impl Source {
 impl<H: Holdings> Session<H> {
     /// Hands the session over to `to`.
     pub fn initiate(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, timeout: u64) -> Result<HandoffId, UsageError> {
-        self.require_primary(ctx.rules)?;
-        if to == self.me {
-            return Err(UsageError::SelfTarget);
-        }
+        self.may_initiate(ctx.rules, &to)?;
         self.withdraw_offer(ctx, Code::HO_SUPERSEDED);
         let id = ctx.fresh.handoff();
         let deadline = ctx.now.after(timeout);
         self.source.0 = State::Offering(Box::new(Offering { id, to, deadline, offer: None, req: 0 }));
         self.invite(ctx);
         Ok(id)
+    }
+
+    /// Whether the session may be handed over to `to` now.
+    pub fn may_initiate(&self, rules: Rules, to: &DeviceId) -> Result<(), UsageError> {
+        self.require_primary(rules)?;
+        if *to == self.me { Err(UsageError::SelfTarget) } else { Ok(()) }
     }
 
     /// Gives up a handoff whose GRANT isn't on its way.

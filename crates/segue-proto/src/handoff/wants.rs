@@ -50,6 +50,14 @@ impl<H: Holdings> Session<H> {
     }
 }
 
+/// Queries.
+impl<H: Holdings> Session<H> {
+    /// Whether a device consented in advance to be handed the session.
+    pub fn has_consent(&self, of: &DeviceId) -> bool {
+        self.wants.get(of).is_some_and(|live| live.want.body().mode == WantMode::Standing.number())
+    }
+}
+
 /// Messages.
 impl<H: Holdings> Session<H> {
     /// A WANT whose signature was verified.

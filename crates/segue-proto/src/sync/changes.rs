@@ -70,6 +70,12 @@ impl Changes {
         self.entries.retain(|(_, change), _| !gone(change));
     }
 
+    /// The device that a part's newest change came from; none if it was made here.
+    pub fn origin(&self, part: &PartId) -> Option<DeviceId> {
+        let at = *self.parts.get(part)?;
+        self.entries.get(&(at, Change::Part(*part))).copied().flatten()
+    }
+
     /// The changes behind `at`, in order, each with its position and the device that it came from.
     pub fn after(&self, at: u64, seen: Option<Change>) -> impl Iterator<Item = (u64, Change, Option<DeviceId>)> {
         let from = match seen {

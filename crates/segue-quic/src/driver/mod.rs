@@ -30,6 +30,7 @@ use crate::conflicts::Strategy;
 use crate::event::{Event, Queue};
 use crate::mailbox::ToHost;
 use crate::node::Request;
+use crate::plan::LinkInfo;
 use crate::stats::Stats;
 use crate::transport;
 use dial::Keepers;
@@ -244,6 +245,14 @@ impl Driver {
     /// The generation of the link with a device, if there is one.
     pub(crate) fn generation_with(&self, device: &DeviceId) -> Option<Generation> {
         self.links.keys().filter_map(|id| self.core.link_peer(*id)).find(|(peer, _)| peer == device).map(|(_, of)| of)
+    }
+
+    /// What is known of the link with a device.
+    pub(crate) fn link_info(&self, device: &DeviceId) -> Option<LinkInfo> {
+        let (id, link) = self.links.iter().find(|(_, link)| link.peer.as_ref() == Some(device))?;
+        let (_, generation) = self.core.link_peer(*id)?;
+        let path = link.connection.stats().path;
+        Some(LinkInfo { generation, round_trip: path.rtt, window: path.cwnd })
     }
 
     /// Keeps a link to a device.
