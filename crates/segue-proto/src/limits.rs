@@ -42,15 +42,15 @@ limits! {
     /// How long exclusive writes wait for a target that fetches the last difference.
     MAX_PAUSE: u64 = 10_000_000, "µs", "as long as an answer may take; then the user goes on";
     /// The payload of a GRANT.
-    MAX_GRANT: usize = 32_768, "bytes", "fits the first flight of a warm link";
+    MAX_GRANT: usize = 40_960, "bytes", "MAX_INLINE_BYTES and 6 KiB of signed objects; a frame holds it";
     /// The manifests that a target holds complete under one head: those that its last WANTs may have named.
     MAX_STAGED: usize = 8, "manifests", "more than a source announces before it has read an older WANT; guess";
     /// The bytes of the ops inline in a GRANT.
-    MAX_INLINE_BYTES: usize = 24_576, "bytes", "a GRANT less its signed objects";
+    MAX_INLINE_BYTES: usize = 34_816, "bytes", "32 KiB that a user wrote, and 2 KiB that their parts add";
     /// The ops inline in a GRANT.
     MAX_INLINE_OPS: usize = 256, "ops", "guess; the bytes bound first";
     /// The body of an exclusive op.
-    MAX_OP_BODY: usize = 16_384, "bytes", "half a GRANT";
+    MAX_OP_BODY: usize = 16_384, "bytes", "two of them go inline in a GRANT";
     /// The ops in one OPS.
     MAX_OPS: usize = 4_096, "ops", "fits a frame, at 16 bytes an op";
     /// The parts in one PARTS.

@@ -1,7 +1,7 @@
 //! The user writes while a handoff runs: what goes inline, what waits, and which consents stay good.
 
 use segue_proto::data::PartKind;
-use segue_proto::limits::{MAX_INLINE_OPS, MAX_PAUSE, MAX_STAGED};
+use segue_proto::limits::{MAX_INLINE_OPS, MAX_OP_BODY, MAX_PAUSE, MAX_STAGED};
 use segue_proto::wire::{Announced, Held, Message, PartId, WantMode};
 use segue_proto::{Code, Generation, SessionRole};
 use segue_testkit::device::Command;
@@ -39,8 +39,8 @@ pub(super) const CASES: &[Case] = &[
     .needs(&["write"]),
     works("handoff/pace/writes-wait", &["HO-PACE-1", "HO-GRANT-4"], S, |lab| {
         let (own, data) = outgrown(lab)?;
-        lab.must(write(&own, 4, 12_000))?;
-        lab.must_not(write(&own, 5, 12_000))?;
+        outstanding(lab, &own)?;
+        lab.must_not(write(&own, 6, 16_000))?;
         lab.must(Command::WriteFile { session: own.session, path: "more.txt".into(), content: b"more".to_vec() })?;
         let held = Some(Held { root: data.root, manifest: data.manifest });
         let want = own.peer.want(&mut lab.rng, own.session, own.book.head(), held);
@@ -52,18 +52,18 @@ pub(super) const CASES: &[Case] = &[
     .needs(&["write"]),
     works("handoff/pace/writes-go-on-after-a-pause", &["HO-PACE-1"], S, |lab| {
         let (own, _) = outgrown(lab)?;
-        lab.must(write(&own, 4, 12_000))?;
-        lab.must_not(write(&own, 5, 12_000))?;
+        outstanding(lab, &own)?;
+        lab.must_not(write(&own, 6, 16_000))?;
         own.wait(lab, MAX_PAUSE)?;
-        lab.must(write(&own, 5, 12_000)).map(|_| ())
+        lab.must(write(&own, 6, 16_000)).map(|_| ())
     })
     .needs(&["write"]),
     works("handoff/pace/writes-go-on-without-the-link", &["HO-PACE-1"], S, |lab| {
         let (own, _) = outgrown(lab)?;
-        lab.must(write(&own, 4, 12_000))?;
-        lab.must_not(write(&own, 5, 12_000))?;
+        outstanding(lab, &own)?;
+        lab.must_not(write(&own, 6, 16_000))?;
         lab.link_down(own.link);
-        lab.must(write(&own, 5, 12_000)).map(|_| ())
+        lab.must(write(&own, 6, 16_000)).map(|_| ())
     })
     .needs(&["write"]),
     works("handoff/pace/standing-want-is-kept-good", &["HO-WANT-9", "HO-WANT-10"], S, |lab| {
@@ -71,13 +71,12 @@ pub(super) const CASES: &[Case] = &[
         let mut want = own.want(lab);
         want.mode = WantMode::Standing.number();
         own.send_want(lab, 41, &want);
-        lab.must(write(&own, 1, 12_000))?;
+        outstanding(lab, &own)?;
         lab.none(own.link, "HAVE while all goes inline", |message| announces(message, &own).is_some())?;
-        lab.must(write(&own, 2, 12_000))?;
-        lab.must(write(&own, 3, 12_000))?;
+        lab.must(write(&own, 6, 16_000))?;
         let data = lab.take(own.link, "a HAVE that announces data", |message| announces(message, &own))?;
         ensure(data.manifest != own.data.manifest, "another manifest", "the same")?;
-        lab.must(write(&own, 4, 12_000))?;
+        lab.must(write(&own, 7, 16_000))?;
         lab.none(own.link, "second HAVE for one WANT", |message| announces(message, &own).is_some())?;
         lab.is(own.session, SessionRole::Primary)
     })
@@ -162,12 +161,18 @@ fn write(own: &Owning, part: u8, len: usize) -> Command {
 fn outgrown(lab: &mut Lab) -> Done<(Owning, Announced)> {
     let own = owning(lab)?;
     for part in 1..=3 {
-        lab.must(write(&own, part, 12_000))?;
+        lab.must(write(&own, part, 16_000))?;
     }
     let want = own.want(lab);
     own.send_want(lab, 41, &want);
     let data = lab.take(own.link, "a HAVE that announces data", |message| announces(message, &own))?;
     Ok((own, data))
+}
+
+/// Exclusive writes of 32 KiB, which never wait: they go inline with the next GRANT.
+fn outstanding(lab: &mut Lab, own: &Owning) -> Done {
+    lab.must(write(own, 4, MAX_OP_BODY))?;
+    lab.must(write(own, 5, MAX_OP_BODY)).map(|_| ())
 }
 
 fn announces(message: &Message, own: &Owning) -> Option<Announced> {

@@ -103,13 +103,13 @@ impl Endpoint {
         resolves: bool,
     ) -> Result<Lsn, UsageError> {
         self.running()?;
-        let salt = self.fresh.nonce();
+        let (salt, len) = (self.fresh.nonce(), body.len());
         let hlc = hlc(wall_ms);
         let shared = PartKind::from_number(kind).ok_or(UsageError::BadPart)?.is_shared();
         self.command(now, session, |session, ctx| {
             let record = if shared { session.contributable(ctx.rules)? } else { session.writable(ctx.rules)? };
             if !shared {
-                session.unhurried(ctx, &part, body.len())?;
+                session.unhurried(ctx, &part, len)?;
             }
             let actor = session.actor();
             let new = NewOp { actor: actor.id, part, kind, hlc, record, salt, body, resolves };
@@ -122,7 +122,7 @@ impl Endpoint {
                 ctx.fx.writes.extend(taken.writes);
             }
             if !shared {
-                session.written(ctx, &part);
+                session.written(ctx, &part, len);
             }
             Ok(())
         })?;

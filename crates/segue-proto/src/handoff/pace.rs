@@ -30,8 +30,9 @@ impl<H: Holdings> Session<H> {
         Err(UsageError::Paused)
     }
 
-    /// An exclusive part was written: targets whose standing WANT suffices no more are told what to fetch.
-    pub fn written(&mut self, ctx: &mut Ctx<'_>, part: &PartId) {
+    /// So many bytes were written to an exclusive part: targets whose standing WANT suffices no more are told what to
+    /// fetch.
+    pub fn written(&mut self, ctx: &mut Ctx<'_>, part: &PartId, len: usize) {
         if !ctx.rules.keeps(Clause::HO_WANT_9) {
             return;
         }
@@ -41,7 +42,8 @@ impl<H: Holdings> Session<H> {
             live.filter_map(|(device, live)| Some((*device, live.want.body().have.get()?.manifest))).collect();
         for (device, manifest) in held {
             let linked = ctx.peer(&device).is_some() && self.may_read(ctx, &device);
-            if linked && !self.holdings.leaves_room(&manifest, part, 0) && self.send_announcement(ctx, device).is_ok() {
+            if linked && !self.holdings.leaves_room(&manifest, part, len) && self.send_announcement(ctx, device).is_ok()
+            {
                 self.wants.entry(device).and_modify(|live| live.outgrown = true);
             }
         }
