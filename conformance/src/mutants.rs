@@ -100,6 +100,8 @@ pub const TABLE: &[Mutant] = &[
     mutant("HO-GRANT-12", "handoff/pace/many-writes-go-as-a-part"),
     mutant("HO-PACE-1", "handoff/pace/writes-wait"),
     mutant("HO-WANT-9", "handoff/pace/standing-want-is-kept-good"),
+    mutant("HO-STANDBY-1", "handoff/standby/no-more-than-its-limit"),
+    mutant("HO-STANDBY-2", "handoff/standby/an-offer-is-put-to-the-user"),
     mutant("HO-OFFER-1", "handoff/offer/by-a-member-that-does-not-own"),
     mutant("HO-OFFER-2", "handoff/offer/to-another-device"),
     mutant("HO-OFFER-3", "handoff/initiate/superseded"),

@@ -146,7 +146,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 32] = [
+pub const COMMANDS: [&str; 33] = [
     "trust",
     "distrust",
     "create",
@@ -154,6 +154,7 @@ pub const COMMANDS: [&str; 32] = [
     "write-exclusive",
     "write",
     "follow",
+    "stand-by",
     "remove",
     "initiate",
     "cancel",

@@ -36,6 +36,7 @@ tagged! { Command {
     WriteExclusive = "write-exclusive" { session, bytes }
     Write = "write" { session, part, kind, body, resolves }
     Follow = "follow" { session, from }
+    StandBy = "stand-by" { session, limit }
     Remove = "remove" { session, path }
     Initiate = "initiate" { session, to, timeout_us }
     CancelHandoff = "cancel" { session }
@@ -71,6 +72,7 @@ tagged! { Event {
     RequestHandoff = "request-handoff" { token, session, by }
     Withdrawn = "withdrawn" { token, session, code }
     Available = "available" { session, from }
+    StoodBy = "stood-by" { session, bytes, ended }
     Progress = "progress" { session, done, total }
     Data = "data" { session, root }
     Activated = "activated" { session, record }

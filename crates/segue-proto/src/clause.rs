@@ -173,6 +173,8 @@ clauses! {
     HO_WANT_9 = "HO-WANT-9" "the sender of a standing WANT is told when what it holds suffices no more",
     HO_PACE_1 = "HO-PACE-1" "exclusive writes that would leave the last difference no room in the GRANT wait",
     HO_GRANT_12 = "HO-GRANT-12" "exclusive parts that changed too often to go op by op go whole in the GRANT",
+    HO_STANDBY_1 = "HO-STANDBY-1" "standing by keeps its limit",
+    HO_STANDBY_2 = "HO-STANDBY-2" "standing by is no wish",
     HO_OFFER_1 = "HO-OFFER-1" "an OFFER comes from the head's owner over its own link",
     HO_OFFER_2 = "HO-OFFER-2" "an OFFER is made to this device",
     HO_OFFER_3 = "HO-OFFER-3" "a session has one live offer; a new one voids the old",

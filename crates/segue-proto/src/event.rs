@@ -148,6 +148,15 @@ pub enum Event {
         /// Its owner.
         from: DeviceId,
     },
+    /// This device stands by for a session: it holds what its owner announced; or it doesn't any more.
+    StoodBy {
+        /// The session.
+        session: SessionId,
+        /// The bytes that were asked for so far.
+        bytes: u64,
+        /// Whether it has ended, by the user or because its limit was reached.
+        ended: bool,
+    },
     /// Other devices changed a session's parts.
     Changed {
         /// The session.

@@ -247,6 +247,8 @@ limits! {
     KEEPALIVE: u64 = 15_000_000, "µs", "half of the shortest common NAT timeout";
     /// Silence after which a link is given up.
     IDLE: u64 = 45_000_000, "µs", "three keepalives";
+    /// How long a device that stands by waits until it asks the owner again.
+    STANDBY_PAUSE: u64 = 10_000_000, "µs", "a user doesn't feel it, and neither does the battery; guess";
     /// How recently a standing WANT's sender must have been heard for the GRANT to go out unasked.
     HEARD: u64 = 1_000_000, "µs", "the gap that a user doesn't notice";
     /// The first pause before a GRANT is sent again on a live link; doubled each time.

@@ -67,6 +67,16 @@ pub enum Event {
         /// Why.
         code: Code,
     },
+    /// This device stands by for a session ([`crate::Node::stand_by`]): it holds what its owner announced; or it doesn't
+    /// any more.
+    StoodBy {
+        /// The session.
+        session: SessionId,
+        /// The bytes that were asked for so far.
+        bytes: u64,
+        /// Whether it has ended, by the user or because its limit was reached.
+        ended: bool,
+    },
     /// A device that can't offer hints that its session may be requested: [`crate::Node::request_handoff`].
     Available {
         /// The session.

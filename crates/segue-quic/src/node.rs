@@ -253,6 +253,21 @@ impl Node {
         .await
     }
 
+    /// Stands by for a session that another device owns and this one doesn't take part in: fetches ahead what the owner
+    /// has, at most `limit` bytes in all, while this device is likely to be the next owner. Nothing else comes of it; a
+    /// handoff to this device then moves little. [`Event::StoodBy`] tells of it. 0 ends it, and so does a restart. From
+    /// generation 2.
+    ///
+    /// # Errors
+    /// The session isn't known here.
+    pub async fn stand_by(&self, session: SessionId, limit: u64) -> Result<(), Error> {
+        self.command("stand by for the session", move |driver| {
+            let now = driver.now();
+            driver.core.stand_by(now, session, limit)
+        })
+        .await
+    }
+
     /// Makes this device the owner without the owner's help, and waits until that is durable. What the old owner still
     /// writes becomes a labelled copy.
     ///

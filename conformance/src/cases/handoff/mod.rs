@@ -11,13 +11,14 @@ mod pace;
 mod reason;
 mod receipt;
 mod receive;
+mod standby;
 mod store;
 mod want;
 
 use super::Case;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 13] {
+pub(super) fn chapters() -> [&'static [Case]; 14] {
     [
         want::CASES,
         grant::CASES,
@@ -31,6 +32,7 @@ pub(super) fn chapters() -> [&'static [Case]; 13] {
         reason::CASES,
         receipt::CASES,
         pace::CASES,
+        standby::CASES,
         store::CASES,
     ]
 }

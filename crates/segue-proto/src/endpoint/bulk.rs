@@ -68,6 +68,8 @@ struct Download {
     asked: BTreeMap<u32, Asked>,
     /// When something was asked last, or an answer on the link began or ended.
     moved: Instant,
+    /// It is for standing by, and not for a wish.
+    standby: bool,
     /// Nobody wants it at present. What is on its way is still taken in, for another offer of the same data.
     idle: bool,
 }
@@ -214,7 +216,7 @@ impl Endpoint {
     pub(super) fn start_fetch(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
         let running = self.bulk.downloads.get_mut(&session);
         if let Some(running) = running.filter(|running| running.from == from && running.data.as_ref() == Some(&data)) {
-            running.idle = false;
+            (running.idle, running.standby) = (false, false);
         } else if let Some(content) =
             self.bulk.downloads.get_mut(&session).filter(|running| running.from == from && running.data.is_none())
         {
@@ -240,6 +242,24 @@ impl Endpoint {
         let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
         fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
         Ok(Download::new(now, from, Some(data), fetch))
+    }
+
+    /// Gets what an owner announced to stand by, unless something is being fetched already.
+    pub(super) fn fetch_standing_by(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
+        if self.bulk.downloads.contains_key(&session) {
+            return;
+        }
+        if let Ok(download) = self.open_fetch(now, session, from, data) {
+            self.bulk.downloads.insert(session, Download { standby: true, ..download });
+            self.pump(now, session);
+        }
+    }
+
+    /// What is fetched to stand by isn't wanted any more.
+    pub(super) fn stop_standing_by(&mut self, session: &SessionId) {
+        if self.bulk.downloads.get(session).is_some_and(|download| download.standby) {
+            self.bulk.downloads.remove(session);
+        }
     }
 
     /// Gets the content of what sync brought, from a device that told of it, unless something else is being fetched.
@@ -339,7 +359,9 @@ impl Endpoint {
     }
 
     fn fail_fetch(&mut self, now: Instant, session: SessionId, code: Code) {
-        let wanted = |download: Download| !download.idle && (download.data.is_some() || download.next.is_some());
+        let wanted = |download: Download| {
+            !download.idle && !download.standby && (download.data.is_some() || download.next.is_some())
+        };
         if self.bulk.downloads.remove(&session).is_none_or(wanted) {
             self.step(now, session, |session, ctx| session.on_fetch_failed(ctx, code));
         }
@@ -369,6 +391,9 @@ impl Endpoint {
         let resume = peer.generation >= Generation::V2 && self.config.rules.keeps(Clause::TRANSFER_RESUME_1);
         let (to, mut messages) = (download.from, Vec::new());
         while let Some(wanted) = download.fetch.next_request(resume) {
+            if download.standby && !self.standbys.spend(self.config.rules, &session, wanted.bytes()) {
+                return self.end_standby(session);
+            }
             let req = self.fresh.request();
             let left = wanted.ranges.len().max(1);
             download
@@ -396,6 +421,9 @@ impl Endpoint {
             }
             return;
         };
+        if download.standby {
+            return self.standby_got(now, session, hash, download.from);
+        }
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
         let held = self.sessions.get_mut(&session).and_then(|session| session.holdings.await_ops(manifest, hash));
         if let Some((manifest, hash)) = held {
@@ -444,7 +472,7 @@ impl Endpoint {
 impl Download {
     fn new(moved: Instant, from: DeviceId, data: Option<Announced>, fetch: Fetch) -> Download {
         let (old, asked) = (None, BTreeMap::new());
-        Download { from, data, next: None, fetch, old, asked, moved, idle: false }
+        Download { from, data, next: None, fetch, old, asked, moved, standby: false, idle: false }
     }
 
     /// What lay where this content belongs, as far as it is here and has a chunk list.

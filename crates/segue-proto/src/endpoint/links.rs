@@ -196,6 +196,7 @@ impl Endpoint {
         self.ask_wishes(now, peer);
         self.sync_with(now, peer);
         self.resume_fetches(now, peer);
+        self.time_standbys(now);
     }
 
     /// A device that doesn't keep GEN-MEMBERS-1 speaks to each as to the oldest.

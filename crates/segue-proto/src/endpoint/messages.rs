@@ -155,6 +155,7 @@ impl Endpoint {
                 session.on_peer_head(ctx, from, have);
             }
         });
+        self.standby_told(now, from, have);
     }
 
     fn on_want(&mut self, now: Instant, from: DeviceId, message: WantMsg) {

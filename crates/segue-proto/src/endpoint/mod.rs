@@ -18,6 +18,7 @@ mod restore;
 mod serving;
 mod session_data;
 mod snapshots;
+mod standby;
 mod syncing;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,6 +49,7 @@ use mailbox::Mailboxes;
 use outputs::Outputs;
 use serving::Serving;
 use session_data::SessionData;
+use standby::Standbys;
 use syncing::Syncing;
 
 /// One device's protocol state.
@@ -77,6 +79,7 @@ pub struct Endpoint {
     making: BTreeMap<SignId, snapshots::Making>,
     seen: snapshots::Seen,
     bulk: Bulk,
+    standbys: Standbys,
     serving: Serving,
     syncing: Syncing,
     mailboxes: Mailboxes,
@@ -201,6 +204,7 @@ impl Endpoint {
         self.time_links(now);
         self.time_fetches(now);
         self.time_linking(now);
+        self.time_standbys(now);
         let due: Vec<_> = self
             .sessions
             .iter()
@@ -270,7 +274,7 @@ impl Endpoint {
         let sessions = self.sessions.values().filter_map(Session::next_timeout);
         let wishes = self.wishes.values().map(|wish| wish.deadline);
         let sync = self.next_unanswered().into_iter().chain(self.syncing.next_timeout());
-        let sync = sync.chain(self.mailboxes.next_timeout());
+        let sync = sync.chain(self.mailboxes.next_timeout()).chain(self.next_standby());
         links.chain(sessions).chain(wishes).chain(self.next_linking()).chain(sync).min()
     }
 }

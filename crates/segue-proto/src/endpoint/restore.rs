@@ -10,6 +10,7 @@ use super::Endpoint;
 use super::bulk::Bulk;
 use super::outputs::Outputs;
 use super::session_data::{SessionData, StoredData};
+use super::standby::Standbys;
 use super::syncing::Syncing;
 use crate::Code;
 use crate::clause::Clause;
@@ -79,6 +80,7 @@ impl Endpoint {
             making: BTreeMap::new(),
             seen: super::snapshots::Seen::default(),
             bulk: Bulk::default(),
+            standbys: Standbys::default(),
             serving: super::serving::Serving::default(),
             syncing: Syncing::default(),
             mailboxes: super::mailbox::Mailboxes::default(),

@@ -165,6 +165,25 @@ impl<H: Holdings> Session<H> {
         (!owner.is_zero()).then_some(owner)
     }
 
+    /// The id of the head.
+    pub fn head_id(&self) -> Hash {
+        self.head().id()
+    }
+
+    /// Whether the session is likely to come to this device next: the owner before the present one was this device, or
+    /// there was none.
+    pub fn is_likely_next(&self) -> bool {
+        let owner = self.head().body().owner;
+        let mut parent = self.head().body().parent;
+        while let Some(record) = self.chain.get(&parent) {
+            if record.body().owner != owner {
+                return record.body().owner == self.me;
+            }
+            parent = record.body().parent;
+        }
+        true
+    }
+
     /// What this device is in the session.
     pub fn role(&self, rules: Rules) -> SessionRole {
         if self.source.resumes(rules) {

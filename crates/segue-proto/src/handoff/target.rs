@@ -131,6 +131,11 @@ impl<H: Holdings> Session<H> {
         }
     }
 
+    /// Whether this device seeks the session: it wants to own it, and was or wasn't asked to.
+    pub fn seeks(&self) -> bool {
+        matches!(self.target.0, State::Seeking(_))
+    }
+
     /// Consents to being handed the session by `from` without being asked, for `ttl` microseconds.
     pub fn consent(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, ttl: u64) -> Result<(), UsageError> {
         let from = self.owned_by(from);

@@ -180,6 +180,7 @@ impl LocalDevice {
                 let write = if resolves { Endpoint::resolve } else { Endpoint::write };
                 return write(core, now, wall_ms, session, part, kind, body).map(Reply::Written);
             }
+            Command::StandBy { session, limit } => core.stand_by(now, session, limit)?,
             Command::Follow { session, from } => core.follow(now, session, from)?,
             Command::Remove { session, path } => return self.remove(now, session, &path),
             Command::Initiate { session, to, timeout_us } => {

@@ -228,6 +228,13 @@ pub enum Command {
         /// A device that takes part.
         from: DeviceId,
     },
+    /// Stands by for a session that it doesn't take part in.
+    StandBy {
+        /// The session.
+        session: SessionId,
+        /// The bytes that may be asked for; 0 ends it.
+        limit: u64,
+    },
     /// Removes a file.
     Remove {
         /// The session.
