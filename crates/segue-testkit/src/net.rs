@@ -4,11 +4,15 @@
 //! retransmission, or as the link's death, which each end notices in its own time. A partition holds what is sent until
 //! it heals. What is sent twice, or out of order, is so across reconnects only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use segue_proto::limits::CHUNK;
 use segue_proto::{Instant, LinkId};
 
 use crate::rng::{Rng, Span};
+
+/// The most bytes before those of a blob on its stream.
+const HEADER: usize = 128;
 
 /// What the network does to its messages. All times are in microseconds, all chances in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +20,7 @@ pub struct Weather {
     /// The one-way delay.
     pub delay: Span,
     /// The bytes that a link carries in a second in each direction; 0 if it is as fast as you like. The control stream
-    /// goes before the others.
+    /// goes before the others, and of those what is short (TRANSFER-SERVE-4).
     pub bandwidth: u64,
     /// How often a message is lost and sent again.
     pub loss: u32,
@@ -124,8 +128,10 @@ struct Link {
     dead: bool,
     /// When the last bytes of each stream arrive, by receiving side.
     arrivals: BTreeMap<(usize, Stream), Instant>,
-    /// Until when the way to each side is taken, by control bytes and by all.
-    taken: [(Instant, Instant); 2],
+    /// Until when the way to each side is taken, by control bytes, by these and short streams, and by all.
+    taken: [[Instant; 3]; 2],
+    /// The streams that bring more than a chunk, by receiving side.
+    long: BTreeSet<(usize, Stream)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -183,17 +189,32 @@ impl Link {
             return now;
         }
         let takes = packet.bytes.len() as u64 * 1_000_000 / bandwidth;
-        let (control, all) = &mut self.taken[packet.to.side];
+        let [control, short, all] = &mut self.taken[packet.to.side];
         *all = now.max(*all).after(takes);
-        if packet.stream != Stream::Control {
-            return *all;
+        let long = self.long.contains(&(packet.to.side, packet.stream));
+        match packet.stream {
+            Stream::Control => {
+                *short = now.max(*short).after(takes);
+                *control = now.max(*control).after(takes);
+                *control
+            }
+            _ if long => *all,
+            _ => {
+                *short = now.max(*short).after(takes);
+                *short
+            }
         }
-        *control = now.max(*control).after(takes);
-        *control
     }
 }
 
 impl Net {
+    /// So many bytes are about to be sent on a stream: what is longer than a chunk lets what isn't go before it.
+    pub fn announce(&mut self, to: End, stream: Stream, bytes: usize) {
+        if let Some(link) = self.links.get_mut(to.link).filter(|_| bytes > CHUNK + HEADER) {
+            link.long.insert((to.side, stream));
+        }
+    }
+
     /// Opens a link between two devices; both ends are still coming.
     pub fn open(&mut self, from: usize, to: usize, binding: [u8; 32]) -> [End; 2] {
         let link = self.links.len();
@@ -202,7 +223,8 @@ impl Net {
         for (side, end) in ends.iter().enumerate() {
             self.ends.insert((end.node, end.id), End { link, side });
         }
-        self.links.push(Link { ends, binding, dead: false, arrivals: BTreeMap::new(), taken: Default::default() });
+        let (arrivals, taken, long) = (BTreeMap::new(), Default::default(), BTreeSet::new());
+        self.links.push(Link { ends, binding, dead: false, arrivals, taken, long });
         [End { link, side: 0 }, End { link, side: 1 }]
     }
 

@@ -58,6 +58,7 @@ impl<D: Device> World<D> {
             bytes[at] ^= 1 << self.dice.faults.below(8);
         }
         let stream = Stream::Bulk(bulk.stream);
+        self.net.announce(from.other(), stream, bytes.len());
         let mut rest = &bytes[..];
         while rest.len() > PACKET {
             let (head, tail) = rest.split_at(PACKET);

@@ -10,6 +10,7 @@ mod gap;
 mod loss;
 mod mailbox;
 mod mixed;
+mod order;
 mod outcome;
 mod pairs;
 mod recovery;
