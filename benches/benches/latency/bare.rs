@@ -54,6 +54,12 @@ pub(crate) fn plan(way: Way) -> Vec<Flight> {
         .collect()
 }
 
+/// So many bytes and an answer, with the signatures of a handoff by standing consent.
+pub(crate) fn answered(len: usize) -> Vec<Flight> {
+    let flight = |near, len, (signs, verifies)| Flight { near, len, signs, verifies, commits: 0 };
+    vec![flight(true, len, (2, 3)), flight(false, 8, (1, 1))]
+}
+
 /// Two connected endpoints with a control stream. The far side runs in a task of its own.
 pub(crate) struct Bare {
     near: Side,

@@ -1,7 +1,7 @@
 //! Handoffs over loopback QUIC beside a bare quinn exchange: `cargo bench -p segue-benches --bench latency`.
 //!
 //! ```text
-//! cargo bench -p segue-benches --bench latency -- [latency] [durable] [bulk] [multi] [--rounds N]
+//! cargo bench -p segue-benches --bench latency -- [latency] [durable] [incremental] [bulk] [multi] [--rounds N]
 //! ```
 //!
 //! Without a name all tables are printed. Every round visits every row; a row's value in a round is the median of its
@@ -12,6 +12,11 @@
 //!   settings; `floor` also makes and verifies the signatures of the handoff; `segue` is two nodes in memory. The clock
 //!   runs from the command to the source knowing, in a pull to the target knowing.
 //! - *durable*: the same with stores on disk. The floor commits batches of the same size to the same kind of store.
+//! - *incremental*: a session of 1,000 registers of 1,000 bytes, of which one is written and the session handed over by
+//!   standing consent, nothing durable. `journal` sends the journal's records of that write and is answered; `signed`
+//!   also makes and verifies the signatures of the handoff; `segue` runs from the write to the source knowing and the
+//!   target showing what was written; `write` and `handoff` are the two calls of it, of which the first sends the write.
+//!   The floor moves no ownership, merges nothing and keeps no history.
 //! - *bulk*: 64 MB from memory to memory over a warm link, as one file and as 1,000. `bare` is one unidirectional
 //!   stream, which its receiver reads into a buffer; `streams` is one such stream a file; `kept` is the same with a
 //!   receiver that hashes what it reads, in pieces and whole, and keeps it; `segue` pulls a session that the target
@@ -39,7 +44,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let rounds = args.iter().position(|arg| arg == "--rounds").and_then(|at| args.get(at + 1)?.parse().ok());
     let named = |name: &str| args.iter().any(|arg| arg == name);
-    let any = ["latency", "durable", "bulk", "multi"].into_iter().any(named);
+    let any = ["latency", "durable", "incremental", "bulk", "multi"].into_iter().any(named);
     let rounds: usize = rounds.unwrap_or(ROUNDS);
     let single = || Builder::new_current_thread().enable_all().build();
     let multi = || Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -51,6 +56,9 @@ fn main() {
     }
     if !any || named("durable") {
         run(single(), latency("current-thread runtime, durable", rounds, Place::Disk));
+    }
+    if !any || named("incremental") {
+        run(single(), incremental("current-thread runtime, nothing durable", rounds));
     }
     if !any || named("bulk") {
         run(single(), bulk("current-thread runtime", rounds));
@@ -93,6 +101,33 @@ async fn latency(title: &str, rounds: usize, place: Place) {
     nodes.close().await;
 }
 
+async fn incremental(title: &str, rounds: usize) {
+    let mut bare = Bare::open(false).await;
+    let mut nodes = Nodes::open(Place::Memory).await;
+    nodes.fill(REGISTERS, REGISTER).await;
+    let plan = bare::answered(RECORDS);
+    let mut table = Table::new(&["journal", "signed", "segue", "write", "handoff"]);
+    for round in 0..=rounds {
+        let mut samples: [Vec<Duration>; 5] = Default::default();
+        for at in 0..ITERATIONS {
+            samples[0].push(bare.exchange(&plan, false, None).await);
+            samples[1].push(bare.exchange(&plan, true, None).await);
+            let mut value = noise(REGISTER);
+            value[..8].copy_from_slice(&(round * ITERATIONS + at).to_be_bytes());
+            let [all, write, handoff] = nodes.change(at % REGISTERS, value).await;
+            samples[2].push(all);
+            samples[3].push(write);
+            samples[4].push(handoff);
+        }
+        if round > 0 {
+            table.push(samples.map(median));
+        }
+    }
+    println!("\n1 MB, 0.1 % changed, {title}, {rounds} rounds");
+    table.print("incremental", 0);
+    nodes.close().await;
+}
+
 async fn bulk(title: &str, rounds: usize) {
     let whole = bytes::Bytes::from(noise(BULK));
     let warm = [bytes::Bytes::from(noise(WARM)).slice(1..)];
@@ -129,6 +164,11 @@ fn noise(len: usize) -> Vec<u8> {
 const ROUNDS: usize = 15;
 /// Handoffs a round and row. From: guess; enough for a median.
 const ITERATIONS: usize = 20;
+/// Registers of the incremental session, and their bytes: 1 MB, of which one is 0.1 %.
+const REGISTERS: usize = 1_000;
+const REGISTER: usize = 1_000;
+/// The journal's records of a write to one of them: its bytes, with keys, op and place in the log.
+const RECORDS: usize = 1_281;
 const BULK: usize = 64_000_000;
 /// What goes over a link before the clock starts: windows and congestion control have found their places by then.
 const WARM: usize = 16_000_000;

@@ -53,6 +53,32 @@ impl Nodes {
         took
     }
 
+    /// Writes registers of so many bytes, and waits until both nodes hold them.
+    pub(crate) async fn fill(&self, count: usize, len: usize) {
+        let (owner, other) = (&self.nodes[self.owner], &self.nodes[1 - self.owner]);
+        for at in 0..count {
+            owner.write_register(self.session, &at.to_string(), vec![7; len]).await.expect("a write");
+        }
+        shows(other, self.session, count - 1, &vec![7; len]).await;
+    }
+
+    /// Writes a register at the source and hands the session over, which the target consented to. The time of all, up to
+    /// the target showing what was written; of the write; and of the handoff.
+    pub(crate) async fn change(&mut self, register: usize, value: Vec<u8>) -> [Duration; 3] {
+        let (source, target) = (&self.nodes[self.owner], &self.nodes[1 - self.owner]);
+        consent(source, target, self.session).await;
+        let start = Instant::now();
+        source.write_register(self.session, &register.to_string(), value.clone()).await.expect("a write");
+        let written = start.elapsed();
+        source.initiate_handoff(self.session, target.device()).await.expect("a handoff");
+        let resolved = start.elapsed();
+        shows(target, self.session, register, &value).await;
+        let all = start.elapsed();
+        self.owner = 1 - self.owner;
+        self.verify().await;
+        [all, written, resolved - written]
+    }
+
     /// Both agree, just one is primary, and the other may not write.
     async fn verify(&self) {
         let (owner, other) = (&self.nodes[self.owner], &self.nodes[1 - self.owner]);
@@ -125,6 +151,17 @@ async fn pair(dir: Option<&TempDir>) -> [Node; 2] {
     nodes[0].linked(nodes[1].device()).await.expect("a link");
     nodes[1].linked(nodes[0].device()).await.expect("a link");
     nodes
+}
+
+/// Waits until a node's register has this value.
+async fn shows(node: &Node, session: SessionId, register: usize, value: &[u8]) {
+    loop {
+        let held = node.register(session, &register.to_string()).await.expect("a node");
+        if held.is_some_and(|held| held.value() == value) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A standing WANT, waited for until the source has read it.
