@@ -121,7 +121,7 @@ pub(crate) enum Command {
     /// Have a service sign who owns a session next, so that it can be handed over while this device is away
     ///
     /// This device stays the owner and writes. The service learns who owns, and nothing of what is in the session. Until
-    /// `segue reclaim`, `segue send` refuses the session: applications on `segue-quic` hand it over by the service.
+    /// `segue reclaim`, `segue send` and `segue pull` hand it over by way of the service: name it with --mailbox.
     #[command(after_help = EXIT_CODES)]
     Delegate(Delegate),
     /// Have this device sign again who owns a session next
@@ -317,6 +317,21 @@ pub(crate) struct Mailbox {
     pub(crate) mailbox_device: Option<Who>,
 }
 
+impl Mailbox {
+    /// Its address and device, if one is named, and looked up.
+    pub(crate) fn named(&self) -> Option<(&str, DeviceId)> {
+        Some((self.mailbox.as_deref()?, self.mailbox_device.as_ref()?.known()?))
+    }
+
+    /// Finds the device, if it is given by its name.
+    pub(crate) async fn look_up(&mut self, node: &segue_quic::Node) -> Result<(), crate::failure::Failure> {
+        match &mut self.mailbox_device {
+            Some(who) => who.look_up(node).await,
+            None => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -381,12 +396,15 @@ pub(crate) struct Send {
     pub(crate) state: State,
     /// The directory
     pub(crate) path: PathBuf,
-    /// Where the other device listens: host or address, and port
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub(crate) to: String,
+    /// Where the other device listens: host or address, and port. Without it the session goes by way of the service at
+    /// --mailbox, which signs who owns it from then on, as after `segue delegate`
+    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "mailbox")]
+    pub(crate) to: Option<String>,
     /// The other device: its name in the account, or its id, as its `segue id` prints it
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) device: Who,
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
     /// The session's name [default: the directory's]
     #[arg(long, value_name = "N")]
     pub(crate) name: Option<String>,
@@ -411,12 +429,15 @@ pub(crate) struct Pull {
     /// The session's id, as `segue owner` prints it
     #[arg(value_parser = session)]
     pub(crate) session: SessionId,
-    /// Where its owner listens: host or address, and port
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub(crate) from: String,
+    /// Where its owner listens: host or address, and port. Without it the session comes by way of the service at
+    /// --mailbox, if its owner delegated to that; the owner's answer, or the end of its lease, decides
+    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "mailbox")]
+    pub(crate) from: Option<String>,
     /// The owner: its name in the account, or its id
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) device: Who,
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
     /// Write the session into a directory of its name in this one, unless it has one here already
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) into: PathBuf,

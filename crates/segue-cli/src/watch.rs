@@ -15,7 +15,9 @@ pub(crate) struct Watch<'a> {
     pub(crate) session: SessionId,
     /// The other device.
     pub(crate) peer: DeviceId,
-    /// Where it is looked for.
+    /// Over whose link it is spoken to: its own, or that of the service that signs for both.
+    pub(crate) door: DeviceId,
+    /// Where that is looked for.
     pub(crate) address: &'a str,
     /// How long nothing may move.
     pub(crate) patience: Duration,
@@ -122,9 +124,15 @@ impl Watch<'_> {
                 None => Err(segue_quic::Error::Stopped.into()),
             },
             _ = pulse.ticks.tick() => {
-                if let Way::Out { bytes } = self.way {
-                    let sent = self.node.stats().await?.bulk_tx;
-                    pulse.moves(sent, bytes.max(sent));
+                let stats = self.node.stats().await?;
+                match self.way {
+                    Way::Out { bytes } => {
+                        let sent = stats.bulk_tx + stats.mailed_tx;
+                        pulse.moves(sent, bytes.max(sent));
+                    }
+                    // What a link brings comes with events.
+                    Way::In if self.door != self.peer => pulse.moves(stats.mailed_rx, stats.mailed_rx),
+                    Way::In => {}
                 }
                 Ok((pulse.last.elapsed() >= self.patience).then_some(Stop::Silence))
             }
@@ -134,12 +142,12 @@ impl Watch<'_> {
 
     fn hear(&self, pulse: &mut Pulse, event: Event) -> Option<Stop> {
         match event {
-            Event::Linked { peer, .. } if peer == self.peer => {
+            Event::Linked { peer, .. } if peer == self.door => {
                 pulse.last = Instant::now();
                 pulse.warned = None;
             }
             Event::Progress { session, done, total } if session == self.session => pulse.moves(done, total),
-            Event::Unlinked { peer: Some(peer), code, .. } if peer == self.peer => {
+            Event::Unlinked { peer: Some(peer), code, .. } if peer == self.door => {
                 if matches!(
                     code,
                     Code::AUTH_FAILED | Code::AUTH_BINDING | Code::AUTH_UNKNOWN_DEVICE | Code::VER_BELOW_FLOOR
@@ -174,7 +182,10 @@ impl Watch<'_> {
     /// A small session is over before the first look at the counts.
     async fn moved(&self, mut pulse: Pulse, record: Hash) -> Moved {
         if let Ok(stats) = self.node.stats().await {
-            let done = if self.way == Way::In { stats.bulk_rx } else { stats.bulk_tx };
+            let done = match self.way {
+                Way::In => stats.bulk_rx + stats.mailed_rx,
+                Way::Out { .. } => stats.bulk_tx + stats.mailed_tx,
+            };
             pulse.bar.set(done, done);
         }
         Moved { record, throughput: pulse.bar.finish() }
@@ -199,6 +210,10 @@ impl Watch<'_> {
             Way::In => "nothing changed hands",
         };
         Failure::failed(match stop {
+            Stop::Silence if self.door != self.peer => format!(
+                "the handoff of session {session} with {peer} by way of the service at {address} failed (HO_TIMEOUT): nothing was heard for {} s, and {outcome}; check that the other device uses that service (--mailbox) and that its user accepts, and try again",
+                self.patience.as_secs()
+            ),
             Stop::Silence => format!(
                 "the handoff of session {session} with {peer} at {address} failed (HO_TIMEOUT): nothing was heard for {} s, and {outcome}; check that the other device runs there and that its user accepts, and try again",
                 self.patience.as_secs()
@@ -209,6 +224,12 @@ impl Watch<'_> {
                     "{peer} at {address} speaks no generation that both accept (VER_BELOW_FLOOR); update the older one"
                 )
             }
+            Stop::Unlinkable(code) if self.door != self.peer => format!(
+                "the service at {address} isn't {}, or doesn't serve this device ({}); check --mailbox-device, and that it serves {} (--only)",
+                self.door,
+                code.name(),
+                self.node.device()
+            ),
             Stop::Unlinkable(code) => format!(
                 "the device at {address} isn't {peer}, or doesn't accept this device ({}); check --device, and that the other side vouches for {} (--from)",
                 code.name(),

@@ -589,6 +589,11 @@ impl Driver {
         if self.is_linked(&device) || self.keepers.keeps(&device) || device == self.core.device() {
             return Ok(());
         }
+        // A service that signs for the owner passes on what concerns the handoff.
+        let grantor = self.core.session(&session).and_then(|view| view.grantor);
+        if grantor.is_some_and(|grantor| self.is_linked(&grantor) || self.keepers.keeps(&grantor)) {
+            return Ok(());
+        }
         if !self.core.is_shared_with(&session, &device) {
             return Err(HandoffError::UnknownDevice { session, device });
         }

@@ -37,6 +37,10 @@ stats! {
     chunks_rx,
     /// Chunks found in the own store.
     chunks_found,
+    /// Bytes of content read to be put into mailboxes.
+    mailed_tx,
+    /// Bytes of content that mailboxes brought, verified.
+    mailed_rx,
     /// Batches given to the journal.
     batches,
     /// UDP datagrams sent, by links that are open and by links that ended.

@@ -82,20 +82,26 @@ pub(super) const CASES: &[Case] = &[
     })
     .needs(KEEPS)
     .since(G),
-    refused("service/grantor/of-an-older-head", &["SERVICE-GRANTOR-2", "SERVICE-GRANTOR-7"], E, works_at_all, |lab| {
-        let mut it = custody(lab)?;
-        let (target, other) = it.target(lab, G)?;
-        let end = it.freeze(lab, target.id);
-        let want = it.want(lab, &target, Some(held(&end)));
-        send_want(lab, other, 51, &target, &want);
-        take_grant(lab, other)?;
-        lab.skip(it.link);
-        let (req, session, parent) = (it.req(), it.book.id, it.book.head());
-        lab.send(it.link, DelegateMsg { req, session, parent, grantor: it.owner.id, ext: Exts::empty() });
-        lab.refuses(it.link, req, Code::HO_STALE_PARENT)?;
-        let renew = it.renew(lab, it.link);
-        lab.refuses(it.link, renew, Code::HO_STALE_PARENT)
-    })
+    refused(
+        "service/grantor/of-an-older-head",
+        &["SERVICE-GRANTOR-2", "SERVICE-GRANTOR-7", "SERVICE-CAS-1"],
+        E,
+        works_at_all,
+        |lab| {
+            let mut it = custody(lab)?;
+            let (target, other) = it.target(lab, G)?;
+            let end = it.freeze(lab, target.id);
+            let want = it.want(lab, &target, Some(held(&end)));
+            send_want(lab, other, 51, &target, &want);
+            take_grant(lab, other)?;
+            lab.skip(it.link);
+            let (req, session, parent) = (it.req(), it.book.id, it.book.head());
+            lab.send(it.link, DelegateMsg { req, session, parent, grantor: it.owner.id, ext: Exts::empty() });
+            lab.refuses(it.link, req, Code::HO_STALE_PARENT)?;
+            let renew = it.renew(lab, it.link);
+            lab.refuses(it.link, renew, Code::HO_STALE_PARENT)
+        },
+    )
     .needs(KEEPS)
     .since(G),
     refused("service/grantor/of-a-stranger", &["HO-MEMBER-1"], E, works_at_all, |lab| {

@@ -155,6 +155,30 @@ pub(super) const CASES: &[Case] = &[
     works("service/want/goes-to-the-grantor", &["SERVICE-WANT-1", "SERVICE-HELD-1"], E, receives)
         .needs(&["request", "follow"])
         .since(G),
+    works("service/show/linked-before-it-was-known", &["SERVICE-SHOW-1"], E, |lab| {
+        let (owner, service) = (Peer::new(&mut lab.rng), Peer::new(&mut lab.rng));
+        lab.setup.trusted.push(owner.id);
+        lab.setup.follow = true;
+        lab.boot()?;
+        lab.must(Command::UseMailbox { mailbox: service.id })?;
+        let mailbox = lab.connect_as(&service, Role::Initiator)?;
+        let link = lab.connect(&owner)?;
+        let mut book = session_of(lab, &owner);
+        lab.must(Command::Follow { session: book.id, from: owner.id })?;
+        lab.send(link, book.whole());
+        lab.is(book.id, SessionRole::Secondary)?;
+        let shown = |message: &Message| matches!(message, Message::Have(_) | Message::Head(_));
+        lab.none(mailbox, "HAVE or HEAD for a device that isn't its grantor", shown)?;
+        book.chain.push(owner.sign(&delegate_to(&book, &owner, service.id)));
+        lab.send(link, book.whole());
+        lab.take(mailbox, "HAVE with the head that names the service", |message| match message {
+            Message::Have(have) if have.session == book.id && have.head == book.head() => Some(()),
+            Message::Head(head) if head.records.last().is_some_and(|last| last.id() == book.head()) => Some(()),
+            _ => None,
+        })
+    })
+    .needs(&["follow", "use-mailbox"])
+    .since(G),
     refused("service/held/other-exclusive-parts", &["SERVICE-HELD-1"], E, receives, |lab| {
         let it = seeking(lab)?;
         let end = Final { exclusive: Hash::new([6; 32]), root: Hash::new([6; 32]), ..it.end() };
@@ -331,15 +355,7 @@ fn seeking(lab: &mut Lab) -> Done<Seeking> {
         _ => None,
     })?;
     ensure(asked != 0, "a request", asked)?;
-    let want = book.last().map_or(Hash::ZERO, |last| last.want);
-    let record = Record {
-        kind: Kind::Delegate.number(),
-        grantor: service.id,
-        want,
-        roster: TENURE,
-        ..book.next(&owner, owner.id)
-    };
-    book.chain.push(owner.sign(&record));
+    book.chain.push(owner.sign(&delegate_to(&book, &owner, service.id)));
     lab.send(link, book.whole());
     lab.is(book.id, SessionRole::Secondary)?;
     lab.link_down(link);
@@ -348,6 +364,12 @@ fn seeking(lab: &mut Lab) -> Done<Seeking> {
     let (want, signed) = take_want(lab, link)?;
     ensure(want.parent == book.head(), "a WANT under the head", format!("{:?}", want.parent))?;
     Ok(Seeking { owner, service, link, book, signed })
+}
+
+/// The delegate by which an owner has a service sign.
+fn delegate_to(book: &Book, owner: &Peer, service: segue_proto::wire::DeviceId) -> Record {
+    let want = book.last().map_or(Hash::ZERO, |last| last.want);
+    Record { kind: Kind::Delegate.number(), grantor: service, want, roster: TENURE, ..book.next(owner, owner.id) }
 }
 
 fn take_want(lab: &mut Lab, link: LinkId) -> Done<(Want, Signed<Want>)> {

@@ -81,7 +81,10 @@ async fn session_of(device: &Device, root: &Path) -> Result<Option<SessionView>,
 /// Links the other device, and lets it say what it holds; why there is no link, if there is none.
 async fn linked(device: &Device, args: &Send, session: Option<SessionId>) -> Result<Option<Code>, Failure> {
     let peer = args.device.id();
-    device.node.connect(resolve(&args.to).await?, peer).await?;
+    let Some(to) = &args.to else {
+        return Err(Failure::usage("a dry run asks the other device itself: say where it listens with --to ADDR"));
+    };
+    device.node.connect(resolve(to).await?, peer).await?;
     let link = async {
         while let Some(event) = device.node.next_event().await {
             match event {

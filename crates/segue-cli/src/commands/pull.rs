@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use segue_quic::{SessionRole, SessionView};
+use segue_quic::{DeviceId, SessionRole, SessionView};
 
 use crate::args::Pull;
 use crate::commands::receive::place::place_for;
+use crate::commands::sync;
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
 use crate::index::Note;
@@ -15,13 +16,60 @@ use crate::watch::{Watch, Way};
 /// Asks, and waits until this device owns the session and its directory shows it.
 pub(crate) async fn run(mut args: Pull) -> Result<Exit, Failure> {
     // It only dials, so nobody links whom the user didn't name.
-    let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
-    let done = match args.device.look_up(&device.node).await {
+    let by_service = args.from.is_none();
+    let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true).follow(by_service)).await?;
+    let done = match look_up(&device, &mut args).await {
         Ok(()) => pull(&mut device, &args).await,
         Err(failure) => Err(failure),
     };
     device.close().await;
     done.map(|()| Exit::Resolved)
+}
+
+async fn look_up(device: &Device, args: &mut Pull) -> Result<(), Failure> {
+    args.device.look_up(&device.node).await?;
+    args.mailbox.look_up(&device.node).await
+}
+
+/// Keeps a link to the owner, or to the service that signs for it; whose link that is, and where.
+async fn linked<'a>(device: &Device, args: &'a Pull) -> Result<(DeviceId, &'a str), Failure> {
+    let owner = args.device.id();
+    if let Some(from) = &args.from {
+        device.node.connect(resolve(from).await?, owner).await?;
+        return Ok((owner, from));
+    }
+    let Some((address, service)) = args.mailbox.named() else {
+        return Err(Failure::usage("say where the owner is: --from ADDR, or a service: --mailbox"));
+    };
+    // The user named the owner, so what it invites to is taken.
+    device.node.trust(owner).await?;
+    device.node.use_mailbox(resolve(address).await?, service).await?;
+    Ok((service, address))
+}
+
+/// Waits for all that the service holds for this device, the session among it.
+async fn invited(device: &Device, args: &Pull, service: DeviceId) -> Result<(), Failure> {
+    let (session, patience) = (args.session, args.patience.timeout);
+    tokio::select! {
+        settled = sync::settled(&device.node, service, patience) => {
+            if !settled? {
+                note(format_args!("not all that service {service} holds has come; asking for the session all the same"));
+            }
+        }
+        failure = sync::trouble(&device.node) => return Err(failure),
+    }
+    let known = device.node.session(session).await?;
+    match known.map(|view| (view.grantor, view.owner)) {
+        Some((grantor, _)) if grantor == Some(service) => Ok(()),
+        Some((_, owner)) if owner == Some(device.node.device()) => Ok(()),
+        Some(_) => Err(Failure::failed(format!(
+            "service {service} doesn't sign for session {session}; its owner delegates to it by `segue delegate`, or give the owner's address: --from"
+        ))),
+        None => Err(Failure::failed(format!(
+            "service {service} holds no invitation of {} to session {session}; it invites this device once that is a member, or of its account, and it has exchanged with the service",
+            args.device.id()
+        ))),
+    }
 }
 
 async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
@@ -30,18 +78,21 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
     }
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
     let known = device.node.session(args.session).await?;
-    let address = resolve(&args.from).await?;
-    device.node.connect(address, args.device.id()).await?;
+    let (door, address) = linked(device, args).await?;
     if let Some(view) = known.filter(|view| view.role == SessionRole::Primary) {
         finish(device, args, &view, "by an earlier run of this command").await?;
-        acknowledge_again(device, args).await;
+        acknowledge_again(device, args, door).await;
         return Ok(());
+    }
+    if door != args.device.id() {
+        invited(device, args, door).await?;
     }
     let watch = Watch {
         node: &device.node,
         session: args.session,
         peer: args.device.id(),
-        address: &args.from,
+        door,
+        address,
         patience: args.patience.timeout,
         way: Way::In,
     };
@@ -65,9 +116,9 @@ async fn finish(device: &mut Device, args: &Pull, view: &SessionView, how: &str)
 
 /// A run that was killed may have died before the old owner knew. It sends its GRANT again as soon as there is a link,
 /// and is answered; that takes a moment, and if it doesn't happen now it does at the next link.
-async fn acknowledge_again(device: &Device, args: &Pull) {
+async fn acknowledge_again(device: &Device, args: &Pull, door: DeviceId) {
     let heard = async {
-        device.node.linked(args.device.id()).await.ok()?;
+        device.node.linked(door).await.ok()?;
         tokio::time::sleep(MOMENT).await;
         Some(())
     };

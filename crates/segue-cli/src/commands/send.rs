@@ -9,6 +9,7 @@ use segue_proto::limits::MAX_NAME;
 use segue_quic::{DeviceId, Hash, SessionId, SessionRole, SessionView};
 
 use crate::args::Send;
+use crate::commands::sync;
 use crate::device::{Device, handed_over, resolve};
 use crate::directory::{Tree, scan};
 use crate::failure::{Exit, Failure};
@@ -27,12 +28,17 @@ pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
     }
     // It only dials, so nobody links whom the user didn't name.
     let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
-    let done = match args.device.look_up(&device.node).await {
+    let done = match look_up(&device, &mut args).await {
         Ok(()) => send(&mut device, &args, &root).await,
         Err(failure) => Err(failure),
     };
     device.close().await;
     done.map(|()| Exit::Resolved)
+}
+
+async fn look_up(device: &Device, args: &mut Send) -> Result<(), Failure> {
+    args.device.look_up(&device.node).await?;
+    args.mailbox.look_up(&device.node).await
 }
 
 async fn send(device: &mut Device, args: &Send, root: &Path) -> Result<(), Failure> {
@@ -98,6 +104,7 @@ fn stand(view: &SessionView, note: Option<Note>, to: DeviceId) -> Stand {
 }
 
 async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &SessionView) -> Result<(), Failure> {
+    let door = door(device, args, view).await?;
     device.materialize(view).await?;
     let tree = read(device, root)?;
     if let Some(written) = device.reconcile(view, &tree).await? {
@@ -106,6 +113,7 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     if let Some(text) = &args.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
     }
+    let view = &by_service(device, args, view, door).await?;
     let begun = Note::Sending { to: args.device.id(), parent: view.head };
     device.index.change(&view.id, |place| place.note = Some(begun))?;
     let watch = linked(device, args, view, Way::Out { bytes: tree.bytes }).await?;
@@ -122,17 +130,62 @@ fn read(device: &Device, root: &Path) -> Result<Tree, Failure> {
     Ok(tree)
 }
 
-/// Keeps a link to the other device from now on.
+/// Keeps a link to the other device, or to the service, from now on.
 async fn linked<'a>(device: &'a Device, args: &'a Send, view: &SessionView, way: Way) -> Result<Watch<'a>, Failure> {
-    device.node.connect(resolve(&args.to).await?, args.device.id()).await?;
-    Ok(Watch {
-        node: &device.node,
-        session: view.id,
-        peer: args.device.id(),
-        address: &args.to,
-        patience: args.patience.timeout,
-        way,
-    })
+    let peer = args.device.id();
+    let (address, door) = match (&args.to, args.mailbox.named()) {
+        (_, Some((address, service))) if door(device, args, view).await? == service => (address, service),
+        (Some(address), _) => (address.as_str(), peer),
+        (None, _) => return Err(Failure::usage("say where the other device is: --to ADDR, or a service: --mailbox")),
+    };
+    match door == peer {
+        true => device.node.connect(resolve(address).await?, peer).await?,
+        false => device.node.use_mailbox(resolve(address).await?, door).await?,
+    }
+    Ok(Watch { node: &device.node, session: view.id, peer, door, address, patience: args.patience.timeout, way })
+}
+
+/// Over whose link the session goes: that of the other device, or that of the service that signs for it.
+async fn door(device: &Device, args: &Send, view: &SessionView) -> Result<DeviceId, Failure> {
+    let named = args.mailbox.named().map(|(_, service)| service);
+    match device.session(view.id).await?.grantor.filter(|grantor| Some(*grantor) != view.owner) {
+        Some(grantor) if named == Some(grantor) => Ok(grantor),
+        Some(grantor) => Err(Failure::failed(format!(
+            "service {grantor} signs who owns session {} next; name it with --mailbox ADDR --mailbox-device {grantor}, or `segue reclaim` the session first",
+            view.id
+        ))),
+        None if args.to.is_some() => Ok(args.device.id()),
+        None => Ok(named.unwrap_or(args.device.id())),
+    }
+}
+
+/// If the session goes by way of a service: has that sign for it, and puts there all that the other device lacks, so that
+/// this device goes on as the owner meanwhile.
+async fn by_service(device: &Device, args: &Send, view: &SessionView, door: DeviceId) -> Result<SessionView, Failure> {
+    let Some((address, service)) = args.mailbox.named().filter(|(_, service)| *service == door) else {
+        return device.session(view.id).await;
+    };
+    let (addr, patience) = (resolve(address).await?, args.patience.timeout);
+    let silent = |what: &str| {
+        let secs = patience.as_secs();
+        Failure::failed(format!(
+            "the service at {address} {what}: nothing was heard for {secs} s, and this device still owns session {}; check --mailbox and --mailbox-device, and try again",
+            view.id
+        ))
+    };
+    if view.grantor != Some(service) {
+        let delegated = tokio::time::timeout(patience, device.node.delegate(view.id, addr, service)).await;
+        delegated.map_err(|_| silent("didn't take the session"))??;
+    }
+    device.node.use_mailbox(addr, service).await?;
+    let settled = tokio::select! {
+        settled = sync::settled(&device.node, service, patience) => settled?,
+        failure = sync::trouble(&device.node) => return Err(failure),
+    };
+    if !settled {
+        return Err(silent("didn't take all of the content"));
+    }
+    device.session(view.id).await
 }
 
 fn report(device: &mut Device, args: &Send, view: &SessionView, moved: &Moved) -> Result<(), Failure> {

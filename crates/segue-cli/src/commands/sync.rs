@@ -6,6 +6,8 @@ use crate::failure::{Exit, Failure};
 use crate::terminal::{note, say};
 use crate::who::Who;
 
+use std::time::Duration;
+
 use segue_quic::{DeviceId, Event, Node};
 
 /// Runs until everything is exchanged.
@@ -58,8 +60,26 @@ pub(crate) async fn start(node: &Node, mailbox: &mut Mailbox) -> Result<Option<D
     Ok(Some(who.id()))
 }
 
+/// Waits until everything is exchanged with a mailbox; false if nothing of it moved for as long as `patience`.
+pub(crate) async fn settled(node: &Node, mailbox: DeviceId, patience: Duration) -> Result<bool, Failure> {
+    let mut exchanged = std::pin::pin!(node.exchanged(mailbox));
+    let mut before = None;
+    loop {
+        match tokio::time::timeout(patience, &mut exchanged).await {
+            Ok(done) => return done.map(|()| true).map_err(Failure::from),
+            Err(_) => {
+                let stats = node.stats().await?;
+                let now = (stats.mailed_tx, stats.mailed_rx, stats.control_rx);
+                if before.replace(now) == Some(now) {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+}
+
 /// Tells what goes wrong, until nothing can go right any more.
-async fn trouble(node: &Node) -> Failure {
+pub(crate) async fn trouble(node: &Node) -> Failure {
     loop {
         match node.next_event().await {
             Some(Event::Refused { peer, code, clause, .. }) => {

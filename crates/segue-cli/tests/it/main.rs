@@ -1,6 +1,7 @@
 //! The command `segue`, as its users run it: processes, real directories, loopback.
 
 mod account;
+mod by_service;
 mod certify;
 mod changes;
 mod delegate;

@@ -138,6 +138,7 @@ impl Endpoint {
         if self.sessions.contains_key(&session) {
             return self.command(now, session, |session, ctx| {
                 session.keep(ctx.fx);
+                session.show_grantor(ctx);
                 Ok(())
             });
         }
@@ -168,7 +169,10 @@ impl Endpoint {
         timeout_us: u64,
     ) -> Result<HandoffId, UsageError> {
         self.not_revoked(&to)?;
-        self.command(now, session, |session, ctx| session.initiate(ctx, to, timeout_us))
+        let started = self.command(now, session, |session, ctx| session.initiate(ctx, to, timeout_us))?;
+        // Who is met by way of a mailbox alone is given the key there.
+        self.pump_mailboxes(now);
+        Ok(started)
     }
 
     /// Gives up the handoff or the request that runs in a session. Errors: `Busy` if the GRANT is on its way, or

@@ -277,7 +277,10 @@ impl Endpoint {
             self.wishes.remove(&session);
             self.step(now, session, |session, ctx| match id {
                 Some(id) => session.request_goes_on(ctx, id, from, deadline.since(now)),
-                None => session.keep(ctx.fx),
+                None => {
+                    session.keep(ctx.fx);
+                    session.show_grantor(ctx);
+                }
             });
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct Delegate {
     state: State,
     /// When the lease is to be asked for again, while the grantor is linked.
     renew: Option<Instant>,
+    /// The grantor that was told of this device's chain over their present link.
+    told: Option<DeviceId>,
     /// The newest head that each grantor showed this device.
     shown: alloc::collections::BTreeMap<DeviceId, Hash>,
 }
@@ -84,6 +86,16 @@ impl Delegate {
 
     pub(super) fn awaits(&self, from: DeviceId, req: u32) -> bool {
         matches!(&self.state, State::Asking { to, req: own, .. } if *to == from && *own == req)
+    }
+
+    /// This device's chain is shown to a grantor.
+    pub(super) fn tells(&mut self, grantor: DeviceId) {
+        self.told = Some(grantor);
+    }
+
+    /// A device has a new link.
+    pub(super) fn meets(&mut self, peer: &DeviceId) {
+        self.told.take_if(|told| told == peer);
     }
 
     fn frost(&self) -> Option<&Frost> {
@@ -152,6 +164,17 @@ impl<H: Holdings> Session<H> {
     pub(super) fn way(&self, rules: Rules, from: DeviceId) -> DeviceId {
         let delegated = self.grantor().filter(|_| rules.keeps(Clause::SERVICE_WANT_1));
         delegated.filter(|_| self.owner() == Some(from)).unwrap_or(from)
+    }
+
+    /// Shows the head to a grantor that has a link with this device and wasn't told of the session over it
+    /// (SERVICE-SHOW-1).
+    pub fn show_grantor(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(grantor) = self.grantor().filter(|grantor| self.delegate.told != Some(*grantor)) else { return };
+        if self.kept && ctx.peer(&grantor).is_some() && ctx.rules.keeps(Clause::SERVICE_SHOW_1) {
+            self.delegate.tells(grantor);
+            let have = self.have(0, None);
+            ctx.promise(grantor, Hold::Durable, have);
+        }
     }
 
     /// Whether a device may know the chain, though perhaps nothing else (SERVICE-LOOK-1).
@@ -388,6 +411,7 @@ impl<H: Holdings> Session<H> {
         }
         self.delegate.renew = None;
         self.renew(ctx);
+        self.show_grantor(ctx);
     }
 
     /// Whether the record behind `before`, towards the head, is one that a grantor signed with the FINAL of this device.

@@ -271,6 +271,11 @@ impl<H: Holdings> Session<H> {
         self.chain.is_member(device) || self.source.offering_to() == Some(*device)
     }
 
+    /// The device that the user chose to hand the session to, as long as it isn't the owner by the head.
+    pub fn chosen(&self) -> Option<DeviceId> {
+        self.source.offering_to().or_else(|| self.pending())
+    }
+
     /// Whether the answer to this request of this device is waited for.
     pub fn awaits(&self, from: DeviceId, req: u32) -> bool {
         self.source.awaits(self.grantor(), from, req)
@@ -300,12 +305,14 @@ impl<H: Holdings> Session<H> {
     pub fn on_peer(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
         self.peer_heads.remove(&peer);
         self.shown.remove(&peer);
+        self.delegate.meets(&peer);
         self.resend_to(ctx, peer);
         self.withdraw_lapsed(ctx, self.owned_by(peer));
         self.ask_again(ctx, peer);
         if self.kept && self.may_know(ctx, &peer) && ctx.rules.keeps(Clause::HO_HEAD_7) {
             let have = self.have(0, None);
             ctx.promise(peer, Hold::Durable, have);
+            self.tells_grantor(peer);
         }
         self.delegate_on_peer(ctx, peer);
     }
@@ -406,6 +413,13 @@ impl<H: Holdings> Session<H> {
             ctx.promise(to, hold, head);
         }
         self.peer_heads.insert(to, self.head().id());
+        self.tells_grantor(to);
+    }
+
+    fn tells_grantor(&mut self, to: DeviceId) {
+        if self.grantor() == Some(to) {
+            self.delegate.tells(to);
+        }
     }
 
     /// Sends the chain to a peer unless it is known to have the head.

@@ -141,7 +141,8 @@ impl<H: Holdings> Session<H> {
             || chosen && (answers || ctx.rules.keeps(Clause::HO_WANT_7))
             || unasked && mode == Some(WantMode::Pull) && ctx.pulls == Policy::Ask
             || mode == Some(WantMode::Pull) && ctx.pulls == Policy::Allow
-            || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5);
+            || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5)
+            || self.grantor().is_some() && !ctx.rules.keeps(Clause::SERVICE_FREEZE_3);
         if mode == Some(WantMode::Pull) && !approved && ctx.pulls == Policy::Deny {
             return self.decline_want(ctx, from, (req, want.id()), Code::HO_DECLINED, None);
         }

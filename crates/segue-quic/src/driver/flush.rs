@@ -126,10 +126,12 @@ impl Driver {
             self.tasks.spawn(search::search(searches, self.shared.clone()));
         }
         while let Some(request) = self.core.poll_content_read() {
+            self.shared.counters.mailed_tx.add(request.size as u64);
             self.tasks.spawn(mailed::read(request, self.shared.clone()));
         }
         let chunks: Vec<_> = std::iter::from_fn(|| self.core.poll_content_write()).collect();
         if !chunks.is_empty() {
+            self.shared.counters.mailed_rx.add(chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum());
             self.tasks.spawn(mailed::write(chunks, self.shared.clone()));
         }
         while let Some(request) = self.core.poll_serve() {

@@ -1,7 +1,7 @@
 //! Ownership through a service: devices that never meet hand a session over, and one that falls silent is replaced.
 
 use segue_proto::wire::{Kind, SessionId};
-use segue_proto::{Clause, Code, Event, Generation, SessionRole};
+use segue_proto::{Clause, Code, Event, Generation, Rules, SessionRole};
 use segue_service::Quota;
 
 use crate::util::{LOG, World};
@@ -106,6 +106,28 @@ fn a_push_goes_by_the_service_to_a_device_that_comes_later() {
     assert_eq!(role(&world, 2, session), SessionRole::Primary, "{:?}", world.devices[2].events);
     assert_eq!(resolved(&world, 1), [Ok(())]);
     assert_eq!(resolved(&world, 2), [Ok(())]);
+}
+
+/// Whether device 2 is shown the offer of a session that didn't exist when it linked the service.
+fn offered_to_a_device_that_linked_before(rules: Rules) -> bool {
+    let mut world = World::with_rules(2, Quota::default(), rules);
+    world.keep_custody(0, false);
+    world.link(2, 0);
+    let session = world.session(&[2]);
+    world.link(1, 0);
+    let (now, host, to) = (world.now, world.devices[0].id, world.devices[2].id);
+    world.devices[1].core.delegate(now, session, host, MINUTE).unwrap();
+    world.settle();
+    assert_eq!(grantor(&world, 2, session), 0, "it heard of the session by the mailbox");
+    world.devices[1].core.initiate_handoff(now, session, to, MINUTE).unwrap();
+    world.settle();
+    world.devices[2].events.iter().any(|event| matches!(event, Event::HandoffRequest { .. }))
+}
+
+#[test]
+fn service_show_1_a_device_that_linked_before_it_heard_of_a_session_is_shown_its_offer() {
+    assert!(offered_to_a_device_that_linked_before(Rules::ALL));
+    assert!(!offered_to_a_device_that_linked_before(Rules::without(Clause::SERVICE_SHOW_1)));
 }
 
 #[test]

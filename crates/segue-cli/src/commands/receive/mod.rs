@@ -28,7 +28,9 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
     let into = args.into.canonicalize().map_err(Failure::io("find the directory", &args.into))?;
     let mut interrupt = Interrupt::open()?;
     let set = |builder: segue_quic::Builder| {
-        let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty());
+        // What comes by a mailbox is here before it is offered, so that nobody waits for it then.
+        let follow = args.mailbox.mailbox.is_some();
+        let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty()).follow(follow);
         args.from.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;

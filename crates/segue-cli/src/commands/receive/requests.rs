@@ -1,5 +1,7 @@
 //! Whether a request is granted, and by whom that is decided.
 
+use std::time::Duration;
+
 use segue_quic::{Code, HandoffError, Receipt, Request, RequestKind, Token};
 
 use super::Receiver;
@@ -7,6 +9,9 @@ use super::place::place_for;
 use crate::failure::Failure;
 use crate::index::Note;
 use crate::terminal::{ask, note, say};
+
+/// How long nothing may come of a mailbox before a session is accepted without it. From: a few round trips.
+const SILENCE: Duration = Duration::from_secs(5);
 
 impl Receiver {
     /// Decides, or asks the user.
@@ -78,7 +83,7 @@ impl Receiver {
             Ok(receipt) => {
                 say(format_args!("gave session {session} to {peer}; record {}", receipt.record));
                 self.looks.remove(&session);
-                self.ends(session, peer)
+                self.ends(session, peer).await
             }
             // Another request of the same device took its place, and tells its own end.
             Err(HandoffError::Superseded { .. } | HandoffError::UnknownRequest { .. }) => Ok(()),
@@ -114,7 +119,13 @@ impl Receiver {
             self.under_way.insert(request.session);
         }
         let node = self.device.node.clone();
+        let mailbox = self.args.mailbox.named().map(|(_, mailbox)| mailbox);
+        let offered = matches!(request.kind, RequestKind::Offered { .. });
         self.handoffs.spawn(async move {
+            // The owner goes on writing until this device has what the mailbox holds.
+            if let Some(mailbox) = mailbox.filter(|_| offered) {
+                let _ = crate::commands::sync::settled(&node, mailbox, SILENCE).await;
+            }
             let result = node.accept_handoff(request.token).await;
             (request, result)
         });

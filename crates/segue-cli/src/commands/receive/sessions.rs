@@ -59,7 +59,7 @@ impl Receiver {
     async fn arrived(&mut self, view: &SessionView, from: DeviceId) -> Result<(), Failure> {
         let throughput = self.bars.remove(&view.id).map(|bar| bar.finish());
         self.write(view, throughput).await?;
-        self.ends(view.id, from)
+        self.ends(view.id, from).await
     }
 
     async fn write(&mut self, view: &SessionView, throughput: Option<String>) -> Result<(), Failure> {
@@ -77,8 +77,15 @@ impl Receiver {
     }
 
     /// A session changed hands. With `--once` it was the one.
-    pub(super) fn ends(&mut self, session: SessionId, peer: DeviceId) -> Result<(), Failure> {
+    pub(super) async fn ends(&mut self, session: SessionId, peer: DeviceId) -> Result<(), Failure> {
         if self.args.once {
+            let service = self.args.mailbox.named().map(|(_, service)| service);
+            let grantor = self.device.session(session).await?.grantor;
+            if let Some(service) = service.filter(|service| Some(*service) == grantor) {
+                // It stays, and tells the other device; what it has to know of this one is there once all is exchanged.
+                let _ = tokio::time::timeout(LINGER, self.device.node.exchanged(service)).await;
+                self.left.insert(peer);
+            }
             self.last = Some(Last { session, peer, until: Instant::now() + LINGER });
             return Ok(());
         }

@@ -25,7 +25,7 @@ impl Endpoint {
             let key = held.key.id();
             let roster = self.own_roster().ok().into_iter().flat_map(|roster| roster.standing().members.keys());
             let mut devices: Vec<_> = session.chain().members().to_vec();
-            devices.extend(roster.chain(&self.trusted).copied());
+            devices.extend(roster.chain(&self.trusted).copied().chain(session.chosen()));
             devices.sort_unstable();
             devices.dedup();
             let told = |device: &DeviceId| self.mailboxes.book.told.contains(&(*service, *id, key, *device));

@@ -43,7 +43,9 @@ impl Custody {
 
     /// DELEGATE: the owner asks for a record that names another grantor, or, if it froze, for one that lets it go on.
     pub fn on_delegate(&mut self, around: &mut Around<'_>, from: DeviceId, req: u32, parent: &Hash, grantor: DeviceId) {
-        if let Err(code) = self.judge(around, from, parent) {
+        // Without SERVICE-GRANTOR-7 whatever record is named is continued, the head or not.
+        let free = !around.rules.keeps(Clause::SERVICE_GRANTOR_7) && self.chain.get(parent).is_some();
+        if let Err(code) = if free { Ok(()) } else { self.judge(around, from, parent) } {
             return self.refuse_with_head(around, from, req, parent, code);
         }
         self.delivered(around);
@@ -51,8 +53,9 @@ impl Custody {
             // What is being signed decides; its HEAD, or the next DELEGATE, tells.
             return;
         }
-        let mut record = self.next_record(Kind::Delegate, from, grantor);
-        record.want = self.head().body().want;
+        let behind = self.chain.get(parent).unwrap_or(self.head());
+        let mut record = self.record_behind(behind, Kind::Delegate, from, grantor);
+        record.want = behind.body().want;
         record.roster = if grantor == self.me { around.tenure } else { Hash::ZERO };
         self.sign(around, record, Plan::Delegate { req });
     }

@@ -21,10 +21,10 @@ impl Custody {
         let Some(Signing { record, plan, .. }) = self.signing.take_if(|signing| signing.id == id) else { return };
         let head = self.head().id();
         // Another record is the head by now, so this one was seen by nobody (SERVICE-GRANTOR-7).
-        if record.parent != head {
+        if record.parent != head && around.rules.keeps(Clause::SERVICE_GRANTOR_7) {
             return;
         }
-        let (owner, parent) = (record.owner, record.parent);
+        let owner = record.owner;
         let record = Proven::own(record, sig);
         let (signed, bytes) = (record.signed().clone(), encode(record.signed()));
         if self.chain.admit(around.rules, record).is_err() {
@@ -50,7 +50,7 @@ impl Custody {
         self.delivery = message.and_then(|message| of_message(around.now, message));
         let grant = self.delivery.as_ref().map(|delivery| delivery.message.to_frame()).unwrap_or_default();
         let but = Some(owner);
-        self.moved(around, &parent, alloc::vec![bytes], but, Some(grant));
+        self.moved(around, &head, alloc::vec![bytes], but, Some(grant));
         self.deliver(around);
     }
 
@@ -214,13 +214,22 @@ impl Custody {
 
     /// The record that would follow the head.
     pub(super) fn next_record(&self, kind: Kind, owner: DeviceId, grantor: DeviceId) -> Record {
-        let head = self.head();
+        self.record_behind(self.head(), kind, owner, grantor)
+    }
+
+    pub(super) fn record_behind(
+        &self,
+        parent: &Proven<Record>,
+        kind: Kind,
+        owner: DeviceId,
+        grantor: DeviceId,
+    ) -> Record {
         Record {
             kind: kind.number(),
             session: self.session(),
-            parent: head.id(),
-            term: head.body().term,
-            n: head.body().n + 1,
+            parent: parent.id(),
+            term: parent.body().term,
+            n: parent.body().n + 1,
             signer: self.me,
             owner,
             grantor,

@@ -1,0 +1,142 @@
+//! Sessions that go from device to device by way of a service alone, with their content, over `kill -9` of all three.
+//!
+//! By default a small tree and a kill of each process; with `SEGUE_LARGE=full` 200 MB, and ten of each.
+
+use std::time::Duration;
+
+use crate::mailbox::serve;
+use crate::util::*;
+
+/// Which process is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    Source,
+    Target,
+    Service,
+}
+
+struct Size {
+    rounds: u64,
+    files: usize,
+    bytes: usize,
+    /// About as long as a handoff takes.
+    millis: u64,
+}
+
+fn size() -> Size {
+    match std::env::var("SEGUE_LARGE").as_deref() {
+        Ok("full") => Size { rounds: 10, files: 1_000, bytes: 200_000_000, millis: 40_000 },
+        _ => Size { rounds: 1, files: 12, bytes: 600_000, millis: 700 },
+    }
+}
+
+#[test]
+fn content_goes_by_the_service_and_comes_back_by_a_pull() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 12, 600_000);
+    let (service, id) = serve(&lab, "127.0.0.1:0");
+    let by = format!("--mailbox {} --mailbox-device {id}", service.addr);
+    let receiver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
+    lab.run(&format!("send --state a notes --device {b} --view here {by}")).exits(0).says("handed over session");
+    receiver.end().exits(0).says("received session");
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+    assert_eq!(lab.session("a")["role"], "secondary");
+    assert_eq!(lab.session("b")["role"], "primary");
+    assert_eq!(lab.session("b")["grantor"], id.as_str());
+    // The new owner changes it, and the old one asks for it.
+    std::fs::write(lab.path("out/notes/more"), noise(100_000, 99)).unwrap();
+    let session = lab.session("b")["session"].as_str().unwrap().to_owned();
+    let giver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
+    lab.run(&format!("pull --state a {session} --device {b} {by}")).exits(0).says("this device owns");
+    giver.end().exits(0).says("gave session");
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+    assert_eq!(lab.session("a")["role"], "primary");
+    assert_eq!(lab.session("b")["role"], "secondary");
+}
+
+#[test]
+fn a_delegated_session_is_sent_by_its_service_alone() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 3, 3_000);
+    let (service, id) = serve(&lab, "127.0.0.1:0");
+    let by = format!("--mailbox {} --mailbox-device {id}", service.addr);
+    // Nobody takes it: it stays here, and delegated.
+    lab.run(&format!("send --state a notes --device {b} --timeout 1 {by}")).exits(1).says("by way of the service");
+    assert_eq!(lab.session("a")["role"], "primary");
+    assert_eq!(lab.session("a")["grantor"], id.as_str());
+    let direct = format!("send --state a notes --device {b} --to 127.0.0.1:9 --timeout 1");
+    lab.run(&direct).exits(1).says("segue reclaim").says(&id);
+    lab.run(&format!("send --state a notes --device {b}")).exits(2).says("--to");
+}
+
+#[test]
+fn nothing_is_lost_though_the_source_is_killed() {
+    rounds(Victim::Source);
+}
+
+#[test]
+fn nothing_is_lost_though_the_target_is_killed() {
+    rounds(Victim::Target);
+}
+
+#[test]
+fn nothing_is_lost_though_the_service_is_killed() {
+    rounds(Victim::Service);
+}
+
+fn rounds(victim: Victim) {
+    let size = size();
+    for round in 0..size.rounds {
+        let random = u64::from_be_bytes(noise(8, round * 5 + victim as u64).try_into().unwrap());
+        let moment = Duration::from_millis(random % size.millis);
+        eprintln!("{victim:?}, round {round}: killed after {moment:?}");
+        run(victim, &size, moment);
+    }
+}
+
+fn run(victim: Victim, size: &Size, moment: Duration) {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", size.files, size.bytes);
+    let (mut service, id) = serve(&lab, "127.0.0.1:0");
+    let addr = service.addr.clone();
+    let by = format!("--mailbox {addr} --mailbox-device {id}");
+    let receive = format!("--into out --from {a} --yes --once {by}");
+    let mut receiver = lab.receive("b", &receive);
+    let send = format!("send --state a notes --device {b} {by}");
+    let mut sender = lab.start(&send);
+    sender.ends_within(moment);
+    match victim {
+        Victim::Source => {
+            sender.kill();
+            sender = lab.start(&send);
+        }
+        Victim::Target => {
+            // One that had ended by itself would wait for another session.
+            if receiver.kill().code() != Some(0) {
+                receiver = lab.receive("b", &receive);
+            }
+        }
+        Victim::Service => {
+            service.kill();
+            (service, _) = serve(&lab, &addr);
+        }
+    }
+    let mut sent = sender.end();
+    // Given up while the other device hadn't confirmed: the same command again waits for it.
+    while sent.code == Some(4) {
+        sent = lab.run(&send);
+    }
+    receiver.end().exits(0);
+    // A sender that had reported before it was killed finds the session moved, and says so.
+    if sent.code != Some(0) {
+        assert_eq!(victim, Victim::Source, "{sent:?}");
+        sent.exits(1).says("has moved").says(&b);
+    }
+    assert_eq!(lab.primaries(&["a", "b"]), 1);
+    assert_eq!(lab.session("b")["role"], "primary");
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+    drop(service);
+}
