@@ -248,7 +248,7 @@ impl Driver {
         let (Some(outlook), Some(view)) = (outlook, self.core.session(&session)) else {
             return Seen { plan, copies: 0, outlook: None };
         };
-        let refused = outlook.refused.clone().map(|error| self.usage(error, session, to));
+        let refused = outlook.refused.map(|error| self.usage(error, session, to));
         // It would wait for the device until its deadline.
         let offline = || (!self.is_linked(&to)).then_some(HandoffError::Offline { session, device: to });
         plan.refused = self.may_initiate(session, to).err().or(refused).or_else(offline);
