@@ -85,8 +85,11 @@ impl New {
     }
 }
 
+/// A chunk list: its hash and length, and its bytes.
+type ListBytes = (ListRef, Vec<u8>);
+
 /// The length of a file, and its chunk list if it needs one.
-fn cut(path: &Path) -> io::Result<(u64, Option<(ListRef, Vec<u8>)>)> {
+fn cut(path: &Path) -> io::Result<(u64, Option<ListBytes>)> {
     let len = path.symlink_metadata()?.len();
     let mut builder = ListBuilder::new(len);
     fill(&mut builder, path, len)?;
