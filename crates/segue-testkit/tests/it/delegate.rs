@@ -175,7 +175,7 @@ fn service_lease_2_a_primary_that_is_gone_for_good_is_replaced_within_its_lease_
 fn a_clause_of_delegation_that_is_left_out_is_noticed() {
     let left_out = [Clause::SERVICE_FREEZE_1, Clause::SERVICE_FREEZE_2, Clause::SERVICE_HELD_1, Clause::SERVICE_CAS_2];
     for clause in left_out {
-        let noticed = (0..SEEDS).find(|seed| play(*seed, 4 * SECOND, Some(clause)).is_err());
+        let noticed = (0..10 * SEEDS).find(|seed| play(*seed, 4 * SECOND, Some(clause)).is_err());
         assert!(noticed.is_some(), "nothing goes wrong without {clause}");
         println!("{clause}: seed {noticed:?}");
     }
