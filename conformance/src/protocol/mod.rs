@@ -71,6 +71,7 @@ tagged! { Event {
     RequestHandoff = "request-handoff" { token, session, by }
     Withdrawn = "withdrawn" { token, session, code }
     Available = "available" { session, from }
+    Told = "told" { session, from, name }
     Progress = "progress" { session, done, total }
     Data = "data" { session, root }
     Activated = "activated" { session, record }

@@ -1,10 +1,11 @@
 //! `segue pull`: asks the owner to hand a session over.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use segue_quic::{SessionRole, SessionView};
+use segue_quic::{Event, SessionId, SessionRole, SessionView};
 
-use crate::args::Pull;
+use crate::args::{Pull, Which};
 use crate::commands::receive::place::place_for;
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
@@ -29,9 +30,13 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
         return Err(Failure::failed("--device names this device; name the one that owns the session"));
     }
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
-    let known = device.node.session(args.session).await?;
     let address = resolve(&args.from).await?;
     device.node.connect(address, args.device.id()).await?;
+    let session = match &args.session {
+        Which::Id(session) => *session,
+        Which::Name(name) => find(device, args, name).await?,
+    };
+    let known = device.node.session(session).await?;
     if let Some(view) = known.filter(|view| view.role == SessionRole::Primary) {
         finish(device, args, &view, "by an earlier run of this command").await?;
         acknowledge_again(device, args).await;
@@ -39,15 +44,61 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
     }
     let watch = Watch {
         node: &device.node,
-        session: args.session,
+        session,
         peer: args.device.id(),
         address: &args.from,
         patience: args.patience.timeout,
         way: Way::In,
     };
-    let moved = watch.call(watch.node.request_handoff(args.session, args.device.id())).await?;
-    let view = device.session(args.session).await?;
+    let moved = watch.call(watch.node.request_handoff(session, args.device.id())).await?;
+    let view = device.session(session).await?;
     finish(device, args, &view, &moved.throughput).await
+}
+
+/// The session of this name: one that is here, or that its owner tells of.
+async fn find(device: &Device, args: &Pull, name: &str) -> Result<SessionId, Failure> {
+    let here = device.node.sessions().await?.into_iter().filter(|view| view.name == name && !view.closed);
+    match here.map(|view| view.id).collect::<Vec<_>>().as_slice() {
+        [] => {}
+        [one] => return Ok(*one),
+        several => return Err(ambiguous(name, several)),
+    }
+    let owner = args.device.id();
+    let told = async {
+        let mut found = BTreeSet::new();
+        loop {
+            // All that it has to tell is told as the link begins; what is begun then is told at once.
+            let next = tokio::time::timeout(MOMENT, device.node.next_event()).await;
+            match next {
+                Err(_) if !found.is_empty() => return Ok(found.into_iter().collect::<Vec<_>>()),
+                Err(_) => {}
+                Ok(Some(Event::Told { session, from, name: told })) if from == owner && told == name => {
+                    found.insert(session);
+                }
+                Ok(Some(Event::Unlinked { peer: Some(peer), code, .. })) if peer == owner => {
+                    note(format_args!("no link with {peer}: {}; dialling again", code.meaning()));
+                }
+                Ok(Some(Event::Halted { text })) => return Err(Failure::failed(text)),
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(segue_quic::Error::Stopped.into()),
+            }
+        }
+    };
+    let found = tokio::time::timeout(args.patience.timeout, told).await.map_err(|_| {
+        Failure::failed(format!(
+            "device {owner} at {} didn't tell of a session {name:?}: it tells devices of its account alone; `segue owner` there prints the ids of its sessions",
+            args.from
+        ))
+    })??;
+    match found.as_slice() {
+        [one] => Ok(*one),
+        several => Err(ambiguous(name, several)),
+    }
+}
+
+fn ambiguous(name: &str, sessions: &[SessionId]) -> Failure {
+    let ids: Vec<_> = sessions.iter().map(ToString::to_string).collect();
+    Failure::failed(format!("several sessions are called {name:?}; name one by its id: {}", ids.join(", ")))
 }
 
 /// Writes the session into its directory.

@@ -250,6 +250,7 @@ impl Driver {
                 Event::Closed { session }
             }
             Said::Available { session, from } => Event::Available { session, from },
+            Said::Told { session, from, name } => Event::Told { session, from, name },
             Said::Changed { session, parts } => {
                 self.settle_parts(session, &parts);
                 self.compact_logs(session, &parts);
