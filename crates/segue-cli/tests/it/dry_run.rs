@@ -64,7 +64,7 @@ fn it_tells_why_it_would_be_refused() {
         .exits(1)
         .says("there is no device");
     let a = lab.id("a");
-    let line = format!("send --state a notes --to 127.0.0.1:9 --timeout 1 --dry-run --json --device");
+    let line = "send --state a notes --to 127.0.0.1:9 --timeout 1 --dry-run --json --device";
     let offline = report(&lab.run(&format!("{line} {b}")).exits(1));
     assert_eq!(offline["refused"]["code"], "HO_TIMEOUT", "{offline:#}");
     assert!(offline["refused"]["text"].as_str().unwrap().contains("offline"), "{offline:#}");
