@@ -87,8 +87,8 @@ struct Book {
     used: BTreeMap<Hash, Hash>,
     /// Per record: its parent, and the root of its FINAL.
     grants: BTreeMap<Hash, (Hash, Hash)>,
-    /// Per parent: the exclusive value that its owner held as it let go.
-    released: BTreeMap<Hash, Option<Vec<u8>>>,
+    /// Per parent: what its owner held as it let go.
+    released: BTreeMap<Hash, Released>,
     activated: BTreeSet<(usize, Hash)>,
     /// Whom each source may grant to, as its user or policy chose.
     chosen: BTreeSet<(usize, DeviceId)>,
@@ -97,6 +97,15 @@ struct Book {
     /// Until when each device's user consents to own without being asked: by consent, or by a request of its own.
     willing: BTreeMap<usize, Instant>,
     writes: BTreeMap<Slot, Vec<Written>>,
+}
+
+/// What the owner by a head held as it let go.
+#[derive(Clone, Debug)]
+struct Released {
+    node: usize,
+    /// The head under which it let go.
+    head: Order,
+    exclusive: Option<Vec<u8>>,
 }
 
 /// A place that writes go to.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use segue_proto::wire::SessionId;
 use segue_proto::{Instant, SessionRole};
 
-use super::{Oracle, Order, Promise, Slot, Written, hash};
+use super::{Oracle, Order, Promise, Released, Slot, Written, hash};
 use crate::device::{Inspect, SessionState};
 
 impl Oracle {
@@ -17,6 +17,9 @@ impl Oracle {
         }
         for (session, state) in &inspect.sessions {
             let before = self.last.remove(&(node, *session));
+            if before.is_none() {
+                self.resumed(node, *session, state);
+            }
             self.check_head(now, node, *session, state, before.as_ref());
             self.check_primary(now, node, *session, state);
             let was_primary = before.as_ref().is_some_and(|before| before.role == SessionRole::Primary);
@@ -25,7 +28,7 @@ impl Oracle {
                 before.as_ref().filter(|before| was_primary && (!is_primary || before.head != state.head))
             {
                 self.check_copies(now, node, *session, before, state);
-                self.let_go(*session, before, state);
+                self.let_go(node, *session, before, state);
             }
             if is_primary && before.as_ref().is_none_or(|before| !was_primary || before.head != state.head) {
                 self.check_activation(now, node, *session, state);
@@ -90,9 +93,17 @@ impl Oracle {
     }
 
     /// A primary is one no more: its data is what the next must hold.
-    fn let_go(&mut self, session: SessionId, before: &SessionState, state: &SessionState) {
+    fn let_go(&mut self, node: usize, session: SessionId, before: &SessionState, state: &SessionState) {
         let book = self.books.entry(session).or_default();
-        book.released.entry(before.head).or_insert_with(|| state.exclusive.clone());
+        let released = || Released { node, head: order(before), exclusive: state.exclusive.clone() };
+        book.released.entry(before.head).or_insert_with(released);
+    }
+
+    /// A device starts: what it let go under a head that it hasn't reached now, a crash undid together with what it had
+    /// written there. It may be activated by that head again, and let go another value in the same step.
+    fn resumed(&mut self, node: usize, session: SessionId, state: &SessionState) {
+        let book = self.books.entry(session).or_default();
+        book.released.retain(|_, released| released.node != node || released.head <= order(state));
     }
 
     fn check_activation(&mut self, now: Instant, node: usize, session: SessionId, state: &SessionState) {
@@ -104,7 +115,7 @@ impl Oracle {
         // What was written into shared parts may be on its way still; see `check_converged`.
         let parent = book.grants.get(&state.head).map(|(parent, _)| *parent);
         if let Some(parent) = parent.filter(|_| first)
-            && book.released.get(&parent).is_some_and(|released| *released != state.exclusive)
+            && book.released.get(&parent).is_some_and(|released| released.exclusive != state.exclusive)
         {
             found.push((Promise::S2, "is primary with another exclusive value than the source let go".to_string()));
         }
@@ -199,4 +210,90 @@ fn survives(path: &str, write: &Written, state: &SessionState) -> bool {
     let shown = state.named.get(path).copied();
     let losing = state.conflicts.get(path).is_some_and(|others| others.iter().any(|other| Some(*other) == write.value));
     shown == write.value || losing
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use segue_proto::wire::{DeviceId, Hash};
+
+    use super::*;
+
+    const SESSION: SessionId = SessionId::new([5; 16]);
+    const B: usize = 0;
+    const A: usize = 1;
+
+    fn record(n: u64) -> Hash {
+        Hash::new([n as u8; 32])
+    }
+
+    fn state(role: SessionRole, n: u64, exclusive: &[u8]) -> SessionState {
+        SessionState {
+            role,
+            head: record(n),
+            parent: record(n - 1),
+            term: 0,
+            taker: Hash::ZERO,
+            n,
+            owner: None,
+            grantor: None,
+            entitled: role == SessionRole::Primary,
+            root: Hash::ZERO,
+            files: BTreeMap::new(),
+            named: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
+            exclusive: Some(exclusive.to_vec()),
+            copies: 0,
+            pending: None,
+            aside: None,
+            kept: None,
+        }
+    }
+
+    /// An oracle to which a device grants record 3, having written `last` under record 2.
+    fn granted(last: &[u8]) -> Oracle {
+        let mut oracle = Oracle::default();
+        oracle.add("B", DeviceId::new([1; 32]));
+        oracle.add("A", DeviceId::new([2; 32]));
+        see(&mut oracle, B, state(SessionRole::Primary, 2, last));
+        see(&mut oracle, B, state(SessionRole::Secondary, 3, last));
+        oracle.books.entry(SESSION).or_default().grants.insert(record(3), (record(2), Hash::ZERO));
+        oracle
+    }
+
+    fn see(oracle: &mut Oracle, node: usize, state: SessionState) {
+        let inspect = Inspect { sessions: [(SESSION, state)].into(), account: None };
+        oracle.observed(Instant::ZERO, node, &inspect, false);
+    }
+
+    fn takes(oracle: &mut Oracle, exclusive: &[u8]) -> Vec<Promise> {
+        see(oracle, A, state(SessionRole::Primary, 3, exclusive));
+        oracle.breaches().iter().map(|breach| breach.promise).collect()
+    }
+
+    #[test]
+    fn who_is_granted_to_holds_what_was_let_go() {
+        assert_eq!(takes(&mut granted(b"last"), b"last"), []);
+        assert_eq!(takes(&mut granted(b"last"), b"old"), [Promise::S2]);
+    }
+
+    /// The crash undoes the write, the record and the activation before it; the head comes again, and a standing request
+    /// is granted as it does, so that the device is never seen as the primary.
+    #[test]
+    fn a_crash_undoes_what_was_let_go() {
+        let mut oracle = granted(b"unsynced");
+        oracle.crashed(B);
+        see(&mut oracle, B, state(SessionRole::Secondary, 1, b"synced"));
+        see(&mut oracle, B, state(SessionRole::Secondary, 3, b"synced"));
+        assert_eq!(takes(&mut oracle, b"synced"), []);
+    }
+
+    #[test]
+    fn a_crash_after_the_sync_undoes_nothing() {
+        let mut oracle = granted(b"last");
+        oracle.crashed(B);
+        see(&mut oracle, B, state(SessionRole::Secondary, 3, b"last"));
+        assert_eq!(takes(&mut oracle, b"old"), [Promise::S2]);
+    }
 }
