@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use segue_proto::data::{Entry, EntryMode, PartKind, named_part};
+use segue_proto::data::{Entry, EntryMode, Part, PartKind, named_part};
 use segue_proto::transfer::chunk_list;
 use segue_proto::wire::{Hash, PartId, SessionId};
 use segue_proto::{Lsn, UsageError};
@@ -134,11 +134,7 @@ impl Node {
     /// This device isn't the session's primary, or isn't any more; or the state is too long.
     pub async fn write_view(&self, session: SessionId, view: impl Into<Vec<u8>>) -> Result<(), Error> {
         let view: Vec<u8> = view.into();
-        self.write_exclusive(session, move |driver| {
-            let part = driver.view_part(session).unwrap_or_else(|| driver.core.new_part());
-            Ok((part, view.clone()))
-        })
-        .await
+        self.write_exclusive(session, move |_| Ok((view_part(&session), view.clone()))).await
     }
 
     /// Writes an exclusive part of the application's own, at most 16 KiB, for the primary alone, and waits until it is
@@ -184,11 +180,8 @@ impl Node {
     /// # Errors
     /// The node has stopped.
     pub async fn view(&self, session: SessionId) -> Result<Option<Vec<u8>>, Error> {
-        self.call(move |driver| {
-            let part = driver.view_part(session)?;
-            driver.core.state(&session)?.part(&part)?.body().map(<[u8]>::to_vec)
-        })
-        .await
+        let view = |part: &Part| part.body().map(<[u8]>::to_vec);
+        self.call(move |driver| driver.core.state(&session)?.part(&view_part(&session)).and_then(view)).await
     }
 
     /// The files and directories of a session as this device holds it now, by path.
@@ -320,12 +313,11 @@ impl Driver {
         let free = held.is_none_or(|part| part.entry().is_some_and(|entry| !entry.is_live()));
         if free { named } else { self.core.new_part() }
     }
+}
 
-    /// The part of the view state.
-    fn view_part(&self, session: SessionId) -> Option<PartId> {
-        let exclusive = PartKind::Exclusive.number();
-        self.core.state(&session)?.parts().find(|part| part.kind == exclusive).map(|part| part.part)
-    }
+/// The part of the view state, the same for every device that is primary first (DATA-PART-1).
+fn view_part(session: &SessionId) -> PartId {
+    named_part(session, PartKind::Exclusive, "view")
 }
 
 fn read_entry(storage: &Storage, path: &str, source: &Path) -> Result<Entry, Error> {

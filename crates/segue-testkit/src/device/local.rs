@@ -566,7 +566,7 @@ impl LocalDevice {
     fn write_exclusive(&mut self, now: Instant, session: SessionId, bytes: Vec<u8>) -> Result<Reply, UsageError> {
         let manifest = self.endpoint.manifest(&session).ok_or(UsageError::UnknownSession)?;
         let known = manifest.parts.iter().find(|part| part.kind == PartKind::Exclusive.number()).map(|part| part.part);
-        let part = known.unwrap_or_else(|| self.endpoint.new_part());
+        let part = known.unwrap_or_else(|| named_part(&session, PartKind::Exclusive, "view"));
         self.write(now, session, part, PartKind::Exclusive, bytes)
     }
 

@@ -123,3 +123,39 @@ fn of_two_requests_for_one_session_each_ends() {
     let ended = world.events(1).iter().filter(|(_, event)| matches!(event, Event::HandoffResolved { .. })).count();
     assert_eq!(ended, 2, "{}", world.trace().join("\n"));
 }
+
+#[test]
+fn what_a_takeover_passed_by_is_not_taken_up_again_by_whom_the_taker_grants_to() {
+    let mut world = World::local(Options::calm(1, 5_000, SYNC));
+    world.add(3, |_, setup| (setup.pulls, setup.follow) = (Policy::Allow, true));
+    let session = create(&mut world, 0, &[1, 2]);
+    world.allow_pulls(session);
+    world.link_all();
+    world.run_for(SECOND);
+    // The third device learns neither of the grant nor of what is written under it.
+    world.partition(0, 2);
+    world.partition(1, 2);
+    let ask = |from: usize, world: &World<LocalDevice>| Command::Request {
+        session,
+        from: world.id(from),
+        timeout_us: PATIENCE,
+    };
+    let from_a = ask(0, &world);
+    world.command(1, from_a).unwrap();
+    assert!(world.run_until(PATIENCE, |world| world.primaries(session) == [1]), "{}", world.trace().join("\n"));
+    world.command(1, Command::WriteExclusive { session, bytes: b"passed by".to_vec() }).unwrap();
+    world.run_for(SECOND);
+    world.command(2, Command::Takeover { session }).unwrap();
+    world.run_for(SECOND);
+    world.heal(0, 2);
+    world.heal(1, 2);
+    let fenced = |world: &mut World<_>| world.primaries(session) == [2];
+    assert!(world.run_until(PATIENCE, fenced), "{}", world.trace().join("\n"));
+    let from_c = ask(2, &world);
+    world.command(1, from_c).unwrap();
+    let granted = |world: &mut World<_>| world.primaries(session) == [1];
+    assert!(world.run_until(PATIENCE, granted), "{}", world.trace().join("\n"));
+    let state = world.session(1, session).unwrap();
+    assert_eq!((state.exclusive, state.copies), (None, 1), "{}", world.trace().join("\n"));
+    assert_eq!(world.breaches(), []);
+}

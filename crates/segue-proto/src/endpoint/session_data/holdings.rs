@@ -223,6 +223,7 @@ impl SessionData {
         let mut taken = Taken::default();
         let sifted = self.sifted(&staged, &mut taken);
         writes.append(&mut taken.writes);
+        self.pass_by(&staged);
         let state = self.state.get_or_insert_with(|| State::new(self.session, ""));
         let sift = |part: &Part| sifted.get(&part.part).cloned().unwrap_or_else(|| Some(part.clone()));
         let changed: BTreeSet<_> = state.absorb(Rules::ALL, &staged, sift).unwrap_or_default().into_iter().collect();
@@ -235,6 +236,17 @@ impl SessionData {
         self.retire(old.into_iter().filter(|(part, _)| changed.contains(part)));
         writes.extend(beyond.iter().filter_map(|part| self.put_part(part, at, None)).collect::<Vec<_>>());
         writes
+    }
+
+    /// Leaves out the exclusive parts that the source doesn't have: a takeover passed by what was written there
+    /// (HO-WRITE-2).
+    fn pass_by(&mut self, staged: &State) {
+        let Some(state) = &mut self.state else { return };
+        let exclusive = |part: &&Part| part.kind == PartKind::Exclusive.number();
+        let unknown = |part: &&Part| staged.part(&part.part).is_none();
+        let passed: Vec<PartId> = state.parts().filter(exclusive).filter(unknown).map(|part| part.part).collect();
+        passed.iter().for_each(|part| state.remove(part));
+        self.changes.forget(|change| matches!(change, Change::Part(part) if passed.contains(part)));
     }
 
     /// What counts of the parts of a manifest of which something is set aside; none if nothing is left.
