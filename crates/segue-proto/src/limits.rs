@@ -137,6 +137,8 @@ limits! {
     OFFER_WINDOW: u64 = 60_000_000, "µs", "a minute";
     /// The sessions that other devices told of and nobody here asked for.
     MAX_HEARSAY: usize = 64, "sessions", "guess";
+    /// The heads shown by a peer on a link that are remembered as answered; beyond that one may be answered again.
+    MAX_SHOWN: usize = 64, "heads", "more than a session has terms; guess";
     /// The events that wait for the application; beyond that the oldest are dropped, for they are hints.
     MAX_EVENTS: usize = 8_192, "events", "guess";
     /// The WANTs that a session keeps.

@@ -7,6 +7,7 @@ use super::holdings::Holdings;
 use super::session::{ProvenAck, Session, SessionRole};
 use crate::clause::{Clause, Rules};
 use crate::event::Event;
+use crate::limits::MAX_SHOWN;
 use crate::wire::{Ack, DeviceId, Hash, Have, Proven, Record};
 
 impl<H: Holdings> Session<H> {
@@ -38,7 +39,8 @@ impl<H: Holdings> Session<H> {
         let Some(theirs) = theirs.filter(|_| !more) else { return };
         let told = self.peer_heads.insert(from, theirs) == Some(theirs);
         let lower = theirs != self.head().id() && self.chain.get(&theirs).is_some();
-        if lower && !told && self.may_know(ctx, &from) && ctx.rules.keeps(Clause::HO_HEAD_2) {
+        let answers = lower && !told && self.may_know(ctx, &from) && ctx.rules.keeps(Clause::HO_HEAD_2);
+        if answers && self.is_shown_first(from, theirs) {
             self.send_head(ctx, from, &theirs, None);
         }
     }
@@ -61,7 +63,8 @@ impl<H: Holdings> Session<H> {
     pub fn on_peer_head(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, have: &Have) {
         let told = self.peer_heads.insert(from, have.head) == Some(have.head);
         self.watch_grantor(ctx, from, have.head);
-        if have.head == self.head().id() || told || !self.may_know(ctx, &from) {
+        let news = have.head != self.head().id() && !told && self.may_know(ctx, &from);
+        if !news || !self.is_shown_first(from, have.head) {
             return;
         }
         if self.chain.get(&have.head).is_some() {
@@ -73,6 +76,22 @@ impl<H: Holdings> Session<H> {
             let ask = self.have(req, None);
             ctx.send(from, ask);
         }
+    }
+
+    /// Whether a peer shows a head for the first time on its link. Two devices of which one may not admit what the other
+    /// keeps would answer each other for ever otherwise.
+    fn is_shown_first(&mut self, from: DeviceId, head: Hash) -> bool {
+        let shown = self.shown.entry(from).or_default();
+        if shown.len() >= MAX_SHOWN {
+            shown.clear();
+        }
+        shown.insert(head)
+    }
+
+    /// Forgets which heads peers showed, which a model would tell worlds apart by.
+    #[cfg(feature = "testing")]
+    pub fn forget_shown(&mut self) {
+        self.shown.clear();
     }
 
     /// Says that the head changed.

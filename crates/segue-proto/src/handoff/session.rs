@@ -1,6 +1,6 @@
 //! A session on this device: its chain, what this device may do under it, and the machines of both roles.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -66,6 +66,8 @@ pub struct Session<H> {
     pub(super) receipts: BTreeMap<Hash, Kept>,
     /// The newest head that each peer is known to hold.
     pub(super) peer_heads: BTreeMap<DeviceId, Hash>,
+    /// The heads that each peer showed on its link, and that were answered.
+    pub(super) shown: BTreeMap<DeviceId, BTreeSet<Hash>>,
     /// The session's data.
     pub holdings: H,
 }
@@ -116,6 +118,7 @@ impl<H: Holdings> Session<H> {
             waiting: None,
             receipts: BTreeMap::new(),
             peer_heads: BTreeMap::new(),
+            shown: BTreeMap::new(),
             holdings,
         }
     }
@@ -301,6 +304,7 @@ impl<H: Holdings> Session<H> {
     /// A device has an authenticated link.
     pub fn on_peer(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
         self.peer_heads.remove(&peer);
+        self.shown.remove(&peer);
         self.delegate.meets(&peer);
         self.resend_to(ctx, peer);
         self.withdraw_lapsed(ctx, self.owned_by(peer));

@@ -110,6 +110,8 @@ pub(crate) fn ran(
         steps.push(step);
         todo.extend(more);
     }
+    // What is answered once a link is answered always here: links have no beginning in the model.
+    session.forget_shown();
     let ran = Rc::new(Ran { steps, session: Known::new(session) });
     RAN.with_borrow_mut(|all| all.insert(asked, ran.clone()));
     ran

@@ -348,3 +348,32 @@ fn rosters_agree_and_revoked_devices_gain_nothing() {
         "{linked} linked, {revoked} revocations known, {granted} grants, {aside} set aside, {stands} strands that stand"
     );
 }
+
+#[test]
+fn who_refuses_a_takeover_and_who_keeps_it_come_to_rest() {
+    for seed in 0..8 {
+        let mut mesh = Mesh::new(seed);
+        mesh.command(0, Command::CreateAccount { name: "first".into() });
+        (1..4).for_each(|at| mesh.link(0, at));
+        let made = mesh.command(3, Command::Create { name: "notes".into(), members: vec![] });
+        let Some(Reply::Session(session)) = made else { panic!("a session, not {made:?}") };
+        for at in 0..3 {
+            mesh.connect(at, 3);
+        }
+        let all: Vec<_> = mesh.links.keys().copied().collect();
+        all.into_iter().for_each(|link| mesh.cut(link));
+        // Two take over apart; a third does it again, behind one of them, and is revoked by the other, who doesn't know.
+        mesh.command(0, Command::Takeover { session });
+        mesh.command(1, Command::Takeover { session });
+        mesh.connect(1, 2);
+        mesh.command(2, Command::Takeover { session });
+        mesh.links_of(2).into_iter().for_each(|link| mesh.cut(link));
+        let device = mesh.ids[2];
+        mesh.command(0, Command::Revoke { device });
+        // One admitted what the other may not admit any more: they tell each other once.
+        mesh.connect(0, 1);
+        assert!(mesh.is_revoked(1, 2), "seed {seed}");
+        let head = |at: usize| mesh.devices[at].endpoint().session(&session).expect("it is known").head;
+        assert_ne!(head(0), head(1), "seed {seed}");
+    }
+}
