@@ -81,6 +81,7 @@ pub const TABLE: &[Mutant] = &[
     mutant("HO-HEAD-3", "handoff/grant/head-without-ack"),
     mutant("HO-HEAD-4", "handoff/receive/resolved-when-durable"),
     mutant("HO-HEAD-7", "handoff/head/told-on-meeting"),
+    mutant("HO-HEAD-8", "handoff/head/told-of-a-new-session"),
     mutant("HO-EQUIV-1", "handoff/head/equivocation-is-reported-once"),
     mutant("HO-WANT-1", "handoff/want/stale-parent"),
     mutant("HO-WANT-2", "handoff/want/of-another-device"),

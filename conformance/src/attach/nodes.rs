@@ -305,6 +305,7 @@ fn told(event: segue_quic::Event) -> Option<Event> {
         Said::RequestHandoff { token, session, by } => Event::RequestHandoff { token, session, by },
         Said::Withdrawn { token, session, code } => Event::Withdrawn { token, session, code },
         Said::Available { session, from } => Event::Available { session, from },
+        Said::Told { session, from, name } => Event::Told { session, from, name },
         Said::Changed { session, parts } => Event::Changed { session, parts },
         Said::Reread { session, parts } => Event::Reread { session, parts },
         Said::Compacted { session } => Event::Compacted { session },

@@ -73,6 +73,7 @@ tagged! { Event {
     Withdrawn = "withdrawn" { token, session, code }
     Available = "available" { session, from }
     StoodBy = "stood-by" { session, bytes, ended }
+    Told = "told" { session, from, name }
     Progress = "progress" { session, done, total }
     Data = "data" { session, root }
     Activated = "activated" { session, record }

@@ -289,7 +289,8 @@ pub(crate) struct Receive {
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) from: Vec<Who>,
     /// Keep the directories of sessions that other devices own together with theirs: what is changed here goes to them,
-    /// what they change comes here. Of a file that both changed both versions are kept; `segue conflicts` lists them
+    /// what they change comes here. Of a file that both changed both versions are kept; `segue conflicts` lists them.
+    /// A session that a device of the account, or one named by --from, tells of comes here, too, when it is begun there
     #[arg(long)]
     pub(crate) together: bool,
     /// Keep a link to a device: where it listens, host or address, and port; the first belongs to the first --from, and
@@ -426,9 +427,9 @@ pub(crate) struct Send {
 pub(crate) struct Pull {
     #[command(flatten)]
     pub(crate) state: State,
-    /// The session's id, as `segue owner` prints it
-    #[arg(value_parser = session)]
-    pub(crate) session: SessionId,
+    /// The session: its id, as `segue owner` prints it, or its name, if its owner is a device of the account and linked
+    #[arg(value_name = "SESSION", value_parser = which)]
+    pub(crate) session: Which,
     /// Where its owner listens: host or address, and port. Without it the session comes by way of the service at
     /// --mailbox, if its owner delegated to that; the owner's answer, or the end of its lease, decides
     #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "mailbox")]
@@ -443,6 +444,13 @@ pub(crate) struct Pull {
     pub(crate) into: PathBuf,
     #[command(flatten)]
     pub(crate) patience: Patience,
+}
+
+/// A session, by its id or its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Id(SessionId),
+    Name(String),
 }
 
 #[derive(Debug, clap::Args)]
@@ -596,6 +604,12 @@ pub(crate) struct Revoke {
     /// The device: its name in the account, or its id
     #[arg(value_name = "NAME|ID")]
     pub(crate) device: Who,
+}
+
+fn which(text: &str) -> Result<Which, String> {
+    // What looks like an id is one, and not the name of a session.
+    let id = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if id { session(text).map(Which::Id) } else { Ok(Which::Name(text.to_owned())) }
 }
 
 fn session(text: &str) -> Result<SessionId, String> {

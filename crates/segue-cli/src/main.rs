@@ -10,6 +10,7 @@ mod directory;
 mod edit;
 mod failure;
 mod index;
+mod named;
 mod owner;
 mod picture;
 mod suite;

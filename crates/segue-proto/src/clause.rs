@@ -150,6 +150,7 @@ clauses! {
     HO_HEAD_5 = "HO-HEAD-5" "the records of a HEAD are consecutive, oldest first",
     HO_HEAD_6 = "HO-HEAD-6" "the members are told of a new owner, a takeover and a close",
     HO_HEAD_7 = "HO-HEAD-7" "members that meet tell each other their heads",
+    HO_HEAD_8 = "HO-HEAD-8" "linked members are told of a session that is new",
     HO_EQUIV_1 = "HO-EQUIV-1" "two records of one key with one parent in one term are evidence, reported once",
     HO_WANT_1 = "HO-WANT-1" "a WANT cites the head as its parent and dies with it",
     HO_WANT_2 = "HO-WANT-2" "a WANT comes from its own target",

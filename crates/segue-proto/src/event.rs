@@ -157,6 +157,16 @@ pub enum Event {
         /// Whether it has ended, by the user or because its limit was reached.
         ended: bool,
     },
+    /// A device of the account, or one that the user vouches for, keeps a session that this device doesn't: it may be
+    /// followed, and asked for.
+    Told {
+        /// The session.
+        session: SessionId,
+        /// The device.
+        from: DeviceId,
+        /// The session's name; empty if the device doesn't say.
+        name: String,
+    },
     /// Other devices changed a session's parts.
     Changed {
         /// The session.

@@ -84,6 +84,16 @@ pub enum Event {
         /// Its owner.
         from: DeviceId,
     },
+    /// A device of the account, or one that the user vouches for, keeps a session that this device doesn't:
+    /// [`crate::Node::follow`], [`crate::Node::request_handoff`].
+    Told {
+        /// The session.
+        session: SessionId,
+        /// The device.
+        from: DeviceId,
+        /// The session's name; empty if the device doesn't say.
+        name: String,
+    },
     /// Other devices changed a session's parts.
     Changed {
         /// The session.

@@ -103,11 +103,7 @@ class Handoff:
         session.keep_record(record)
         session.take_part_in()
 
-        def durable():
-            dev.event("created", session=session.id.hex())
-            self.tell_members(session)
-
-        dev.store.when_durable(durable)
+        dev.store.when_durable(lambda: dev.event("created", session=session.id.hex()))
         return session
 
     def take_over(self, session):
@@ -146,13 +142,15 @@ class Handoff:
 
     def link_ready(self, link):
         for session in self.sessions.values():
-            if session.takes_part and session.is_member(link.peer) and self.may_know(session, link.peer):
-                self._show_head(link, session)
+            self.tell_of(link, session)
         self.source.link_ready(link)
         self.target.link_ready(link)
 
-    def _show_head(self, link, session):
-        self.dev.store.when_durable(lambda: link.ready and self.send_have(link, session))
+    def tell_of(self, link, session):
+        """HO-HEAD-7 at the beginning of a link, HO-HEAD-8 when the device comes to keep the session."""
+        concerned = session.is_member(link.peer) or self.dev.vouched(link.peer)
+        if session.takes_part and concerned and self.may_know(session, link.peer):
+            self.dev.store.when_durable(lambda: link.ready and self.send_have(link, session))
 
     def send_have(self, link, session, req=0, announced=None):
         head = session.head.id if session and session.head else ZERO32

@@ -199,6 +199,8 @@ class Session:
             self.new_actor()
         self.touch()
         self.dev.sync.takes_part(self)
+        for link in self.dev.ready_links():
+            self.dev.handoff.tell_of(link, self)
 
     def new_actor(self):
         self.nonce = self.dev.random.draw(16)

@@ -39,6 +39,16 @@ pub(super) const CASES: &[Case] = &[
         })?;
         ensure(have.head == own.book.head() && have.data.get().is_none(), "the head alone", format!("{have:?}"))
     }),
+    works("handoff/head/told-of-a-new-session", &["HO-HEAD-8"], S, |lab| {
+        let (peer, link) = linked(lab)?;
+        let session = create(lab, &peer)?;
+        let have = lab.take(link, "a HAVE of the new session", |message| match message {
+            Message::Have(have) if have.session == session && have.req == 0 => Some(have.clone()),
+            _ => None,
+        })?;
+        let head = lab.known(session)?.head;
+        ensure(have.head == head && have.data.get().is_none(), "the head alone", format!("{have:?}"))
+    }),
     works("handoff/head/asks-for-one-that-it-does-not-know", &["HO-HEAD-7"], S, |lab| {
         let own = owning(lab)?;
         let have = Have { head: Hash::new([9; 32]), ..own.book.have(None) };

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use segue_quic::{DeviceId, SessionRole, SessionView};
+use segue_quic::{DeviceId, SessionId, SessionRole, SessionView};
 
-use crate::args::Pull;
+use crate::args::{Pull, Which};
 use crate::commands::receive::place::place_for;
 use crate::commands::sync;
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
 use crate::index::Note;
+use crate::named;
 use crate::terminal::{note, say};
 use crate::watch::{Watch, Way};
 
@@ -47,17 +48,43 @@ async fn linked<'a>(device: &Device, args: &'a Pull) -> Result<(DeviceId, &'a st
     Ok((service, address))
 }
 
-/// Waits for all that the service holds for this device, the session among it.
-async fn invited(device: &Device, args: &Pull, service: DeviceId) -> Result<(), Failure> {
-    let (session, patience) = (args.session, args.patience.timeout);
+/// The session that the user named: by its id, or by a name that it has here or that its owner tells.
+async fn which(device: &Device, args: &Pull, door: DeviceId, address: &str) -> Result<SessionId, Failure> {
+    let name = match &args.session {
+        Which::Id(session) => return Ok(*session),
+        Which::Name(name) => name,
+    };
+    if let Some(session) = named::here(&device.node, name).await? {
+        return Ok(session);
+    }
+    let owner = args.device.id();
+    if door == owner {
+        return named::told(&device.node, (owner, address), name, args.patience.timeout).await;
+    }
+    arrived(device, args, door).await?;
+    named::here(&device.node, name).await?.ok_or_else(|| {
+        Failure::failed(format!(
+            "service {door} holds no invitation to a session {name:?} for this device; `segue owner` on its owner prints the ids and names of its sessions"
+        ))
+    })
+}
+
+/// Waits for all that the service holds for this device.
+async fn arrived(device: &Device, args: &Pull, service: DeviceId) -> Result<(), Failure> {
     tokio::select! {
-        settled = sync::settled(&device.node, service, patience) => {
+        settled = sync::settled(&device.node, service, args.patience.timeout) => {
             if !settled? {
                 note(format_args!("not all that service {service} holds has come; asking for the session all the same"));
             }
+            Ok(())
         }
-        failure = sync::trouble(&device.node) => return Err(failure),
+        failure = sync::trouble(&device.node) => Err(failure),
     }
+}
+
+/// Waits until the service invited this device to the session, which it must sign for.
+async fn invited(device: &Device, args: &Pull, service: DeviceId, session: SessionId) -> Result<(), Failure> {
+    arrived(device, args, service).await?;
     let known = device.node.session(session).await?;
     match known.map(|view| (view.grantor, view.owner)) {
         Some((grantor, _)) if grantor == Some(service) => Ok(()),
@@ -77,27 +104,28 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
         return Err(Failure::failed("--device names this device; name the one that owns the session"));
     }
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
-    let known = device.node.session(args.session).await?;
     let (door, address) = linked(device, args).await?;
+    let session = which(device, args, door, address).await?;
+    let known = device.node.session(session).await?;
     if let Some(view) = known.filter(|view| view.role == SessionRole::Primary) {
         finish(device, args, &view, "by an earlier run of this command").await?;
         acknowledge_again(device, args, door).await;
         return Ok(());
     }
     if door != args.device.id() {
-        invited(device, args, door).await?;
+        invited(device, args, door, session).await?;
     }
     let watch = Watch {
         node: &device.node,
-        session: args.session,
+        session,
         peer: args.device.id(),
         door,
         address,
         patience: args.patience.timeout,
         way: Way::In,
     };
-    let moved = watch.call(watch.node.request_handoff(args.session, args.device.id())).await?;
-    let view = device.session(args.session).await?;
+    let moved = watch.call(watch.node.request_handoff(session, args.device.id())).await?;
+    let view = device.session(session).await?;
     finish(device, args, &view, &moved.throughput).await
 }
 

@@ -93,6 +93,44 @@ fn names_from_the_roster_stand_for_ids() {
 }
 
 #[test]
+fn a_session_begun_after_the_devices_met_comes_to_all_and_is_pulled_by_its_name() {
+    let lab = Lab::new();
+    link(&lab, "laptop", "phone");
+    link(&lab, "phone", "tablet");
+    let phone = lab.receive("phone", "--into out --yes");
+    let tablet = lab.receive("tablet", &format!("--into tab --yes --together --from phone --to {}", phone.addr));
+    // The laptop hands the phone a session that the tablet has never heard of.
+    lab.tree("notes", 3, 3_000);
+    lab.run(&format!("send --state laptop notes --to {} --device phone", phone.addr)).exits(0);
+    let came = || lab.path("tab/notes").is_dir() && read_tree(&lab.path("tab/notes")) == read_tree(&lab.path("notes"));
+    wait_for(came);
+    tablet.interrupt();
+    tablet.end().exits(0);
+    lab.run(&format!("pull --state laptop other --from {} --device phone --timeout 2", phone.addr))
+        .exits(1)
+        .says("didn't tell of a session \"other\"");
+    lab.run(&format!("pull --state tablet notes --from {} --device phone", phone.addr)).exits(0).says("owns session");
+    assert_eq!(lab.primaries(&["tablet", "laptop"]), 1);
+    phone.interrupt();
+    phone.end().exits(0);
+}
+
+#[test]
+fn a_device_that_was_told_of_a_session_as_it_linked_pulls_it_by_its_name() {
+    let lab = Lab::new();
+    link(&lab, "laptop", "phone");
+    lab.tree("notes", 3, 3_000);
+    let phone = lab.receive("phone", "--into out --yes --once");
+    lab.run(&format!("send --state laptop notes --to {} --device phone", phone.addr)).exits(0);
+    phone.end().exits(0);
+    link(&lab, "phone", "tablet");
+    let phone = lab.receive("phone", "--into out --yes --once");
+    lab.run(&format!("pull --state tablet notes --from {} --device phone --into tab", phone.addr)).exits(0);
+    phone.end().exits(0);
+    assert_same(&lab.path("notes"), &lab.path("tab/notes"));
+}
+
+#[test]
 fn a_name_that_two_devices_bear_lists_both() {
     let lab = Lab::new();
     link(&lab, "laptop", "phone");

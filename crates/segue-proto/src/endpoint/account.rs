@@ -251,10 +251,16 @@ impl Endpoint {
             self.shut_out(now, *device);
         }
         let trusted: Vec<_> = self.peers.keys().map(|peer| (*peer, self.vouches(peer))).collect();
+        let mut gained = false;
         for (peer, trusted) in trusted {
             if let Some(peer) = self.peers.get_mut(&peer) {
+                gained |= trusted && !peer.trusted;
                 peer.trusted = trusted;
             }
+        }
+        if gained {
+            let ids: Vec<_> = self.sessions.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.sync_session(now, id));
         }
         self.push_roster(now);
         self.pump_mailboxes(now);

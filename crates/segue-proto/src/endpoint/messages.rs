@@ -8,7 +8,7 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
-use crate::handoff::{Actor, Chain, Declined, Inline, ProvenAck, ProvenGrant, Session, ack_message};
+use crate::handoff::{Actor, Chain, Declined, Inline, ProvenAck, ProvenGrant, Session, ack_message, named};
 use crate::journal::Lsn;
 use crate::limits::{MAX_HEARSAY, MAX_OFFERS, MAX_SESSIONS, OFFER_WINDOW};
 use crate::wire::codec::decode;
@@ -137,8 +137,13 @@ impl Endpoint {
     }
 
     fn on_have(&mut self, now: Instant, from: DeviceId, have: &Have) {
-        let unknown = have.req == 0 && !have.head.is_zero() && !self.sessions.contains_key(&have.session);
+        let kept = self.sessions.get(&have.session).is_some_and(Session::is_kept);
         let vouched = self.peers.get(&from).is_some_and(|peer| peer.trusted);
+        if have.req == 0 && !have.head.is_zero() && vouched && !kept {
+            let name = named(self.config.rules, &have.ext);
+            self.out.event(Event::Told { session: have.session, from, name });
+        }
+        let unknown = have.req == 0 && !have.head.is_zero() && !self.sessions.contains_key(&have.session);
         if unknown && vouched && self.config.follow && !self.wishes.contains_key(&have.session) {
             // No room is no error: the session is told of again when the devices meet again.
             let _ = self.follow(now, have.session, from);

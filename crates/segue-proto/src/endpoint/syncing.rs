@@ -92,10 +92,13 @@ impl Endpoint {
         }
     }
 
-    /// A session takes part in sync from now on.
+    /// A session takes part in sync from now on: who is linked is told of it, and asked for what it has.
     pub(super) fn sync_session(&mut self, now: Instant, session: SessionId) {
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
+            if self.sessions.get(&session).is_some_and(|session| !session.has_told(&peer)) {
+                self.step(now, session, |session, ctx| session.tell_of(ctx, peer, Clause::HO_HEAD_8));
+            }
             let asked = self.syncing.peers.get(&peer).is_some_and(|sync| sync.follows.contains_key(&session));
             if !asked {
                 self.ask_since(now, peer, session);

@@ -1,5 +1,6 @@
 //! HEAD: what other devices know of the chain, and what that ends here.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::effects::Ctx;
@@ -8,7 +9,26 @@ use super::session::{ProvenAck, Session, SessionRole};
 use crate::clause::{Clause, Rules};
 use crate::event::Event;
 use crate::limits::MAX_SHOWN;
-use crate::wire::{Ack, DeviceId, Hash, Have, Proven, Record};
+use crate::wire::codec::{Blob, decode, encode};
+use crate::wire::text::clean_name;
+use crate::wire::{Ack, DeviceId, Ext, Exts, Hash, Have, List, Proven, Record, Text};
+
+/// The extension of HAVE that gives the session's name.
+const NAME: u32 = 1;
+
+/// The extensions of a HAVE that tells a reader of a session with this name (HO-HEAD-8).
+pub(super) fn naming(name: &str) -> Exts {
+    let name: Text<256> = Text::new(name).unwrap_or_default();
+    let bytes = Blob::new(encode(&name)).unwrap_or_default();
+    List::new(alloc::vec![Ext { id: NAME, bytes }]).unwrap_or_default()
+}
+
+/// The name that a HAVE gives; empty if it gives none that may be shown.
+pub fn named(rules: Rules, exts: &Exts) -> String {
+    let found = exts.iter().find(|ext| ext.id == NAME);
+    let name = found.and_then(|ext| decode::<Text<256>>(rules, &ext.bytes).ok());
+    clean_name(&name.unwrap_or_default())
+}
 
 impl<H: Holdings> Session<H> {
     /// A chain suffix of a peer, its signatures verified, and perhaps an acknowledgement.

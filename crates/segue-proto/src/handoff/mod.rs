@@ -25,6 +25,7 @@ pub use crate::fresh::Fresh;
 pub use chain::{Admitted, Chain};
 pub use delegate::ProvenCas;
 pub use effects::{Ctx, Effects, Hold, Outgoing, Peer, SignFor};
+pub use head::named;
 pub use holdings::{Holdings, Inline, Release};
 pub use proven::{ProvenGrant, ack_message};
 pub use receipt::{Draft, Handed, Tallies};

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::chain::Chain;
 use super::delegate::Delegate;
 use super::effects::{Ctx, Effects, Hold, SignFor};
+use super::head::naming;
 use super::holdings::Holdings;
 use super::keys;
 use super::lapsed::Lapsed;
@@ -68,6 +69,8 @@ pub struct Session<H> {
     pub(super) peer_heads: BTreeMap<DeviceId, Hash>,
     /// The heads that each peer showed on its link, and that were answered.
     pub(super) shown: BTreeMap<DeviceId, BTreeSet<Hash>>,
+    /// The devices that were told of the session on their links.
+    told: BTreeSet<DeviceId>,
     /// The session's data.
     pub holdings: H,
 }
@@ -119,6 +122,7 @@ impl<H: Holdings> Session<H> {
             receipts: BTreeMap::new(),
             peer_heads: BTreeMap::new(),
             shown: BTreeMap::new(),
+            told: BTreeSet::new(),
             holdings,
         }
     }
@@ -309,12 +313,27 @@ impl<H: Holdings> Session<H> {
         self.resend_to(ctx, peer);
         self.withdraw_lapsed(ctx, self.owned_by(peer));
         self.ask_again(ctx, peer);
-        if self.kept && self.may_know(ctx, &peer) && ctx.rules.keeps(Clause::HO_HEAD_7) {
-            let have = self.have(0, None);
+        self.told.remove(&peer);
+        self.tell_of(ctx, peer, Clause::HO_HEAD_7);
+        self.delegate_on_peer(ctx, peer);
+    }
+
+    /// Tells a linked device of the session, once a link (HO-HEAD-7, HO-HEAD-8).
+    pub fn tell_of(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId, by: Clause) {
+        // A grantor that isn't a member is told as its link begins, and else by what it is asked for.
+        let trusted = ctx.peer(&peer).is_some_and(|peer| peer.trusted);
+        let member = trusted || self.is_reader(&peer) || by == Clause::HO_HEAD_7 && self.may_know(ctx, &peer);
+        if self.kept && member && self.told.insert(peer) && ctx.rules.keeps(by) {
+            let ext = if self.may_read(ctx, &peer) { naming(&self.name) } else { Exts::empty() };
+            let have = Have { ext, ..self.have(0, None) };
             ctx.promise(peer, Hold::Durable, have);
             self.tells_grantor(peer);
         }
-        self.delegate_on_peer(ctx, peer);
+    }
+
+    /// Whether a device was told of the session on its link.
+    pub fn has_told(&self, peer: &DeviceId) -> bool {
+        self.told.contains(peer)
     }
 
     /// Time passes.

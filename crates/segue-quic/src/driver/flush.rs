@@ -253,6 +253,7 @@ impl Driver {
             }
             Said::Available { session, from } => Event::Available { session, from },
             Said::StoodBy { session, bytes, ended } => Event::StoodBy { session, bytes, ended },
+            Said::Told { session, from, name } => Event::Told { session, from, name },
             Said::Changed { session, parts } => {
                 self.settle_parts(session, &parts);
                 self.compact_logs(session, &parts);

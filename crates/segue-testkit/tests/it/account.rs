@@ -377,3 +377,25 @@ fn who_refuses_a_takeover_and_who_keeps_it_come_to_rest() {
         assert_ne!(head(0), head(1), "seed {seed}");
     }
 }
+
+#[test]
+fn a_session_that_is_begun_while_devices_are_linked_comes_to_all_of_them() {
+    let mut mesh = Mesh::new(3);
+    mesh.command(0, Command::CreateAccount { name: "first".into() });
+    // The third is linked with the second alone.
+    mesh.link(0, 1);
+    mesh.link(1, 2);
+    let made = mesh.command(0, Command::Create { name: "notes".into(), members: vec![] });
+    let Some(Reply::Session(session)) = made else { panic!("a session, not {made:?}") };
+    for at in 1..3 {
+        assert!(mesh.devices[at].endpoint().sessions().contains(&session), "device {at} isn't told");
+    }
+    let told =
+        |event: &Event| matches!(event, Event::Told { session: it, name, .. } if *it == session && name == "notes");
+    assert!(mesh.events[1].iter().any(told), "the name isn't told");
+    let part = named_part(&session, PartKind::Log, "diary");
+    let (kind, body) = (PartKind::Log.number(), b"by the third".to_vec());
+    mesh.command(2, Command::Write { session, part, kind, body, resolves: false }).expect("a write");
+    let root = |at: usize| mesh.devices[at].endpoint().session(&session).expect("it is known").root;
+    assert_eq!([root(0), root(1)], [root(2); 2]);
+}

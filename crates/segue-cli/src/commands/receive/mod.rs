@@ -29,7 +29,7 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::open()?;
     let set = |builder: segue_quic::Builder| {
         // What comes by a mailbox is here before it is offered, so that nobody waits for it then.
-        let follow = args.mailbox.mailbox.is_some();
+        let follow = args.together || args.mailbox.mailbox.is_some();
         let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty()).follow(follow);
         args.from.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
@@ -190,9 +190,15 @@ impl Receiver {
             // Without an offer under way: a GRANT from before the last start.
             Event::Activated { session, .. } if !self.under_way.contains(&session) => self.receive(session).await,
             Event::Changed { session, .. } | Event::Data { session, .. } | Event::Synced { session, .. }
-                if !self.under_way.contains(&session) && self.device.index.place(&session).is_some() =>
+                if !self.under_way.contains(&session) =>
             {
-                self.changed(session).await
+                if self.device.index.place(&session).is_none() {
+                    self.adopt(session).await?;
+                }
+                match self.device.index.place(&session) {
+                    Some(_) => self.changed(session).await,
+                    None => Ok(()),
+                }
             }
             Event::Linked { peer, .. } => {
                 self.left.remove(&peer);

@@ -104,6 +104,31 @@ impl Receiver {
         Ok(())
     }
 
+    /// A session that another device told of, and that is followed from then on, gets a directory once its files are here.
+    pub(super) async fn adopt(&mut self, session: SessionId) -> Result<(), Failure> {
+        let Some(view) = self.device.node.session(session).await?.filter(|_| self.args.together) else { return Ok(()) };
+        let files = self.device.node.files(session).await?;
+        if view.role != SessionRole::Secondary || view.closed || files.is_empty() {
+            return Ok(());
+        }
+        for file in files.iter().filter(|file| !file.is_dir && file.len > 0) {
+            // Its content is on its way, and tells of itself when it is here.
+            if self.device.node.blob_path(file.blob).await?.is_none() {
+                return Ok(());
+            }
+        }
+        let place = super::place::place_for(&mut self.device, &view, &self.into);
+        let made = place.and_then(|at| std::fs::create_dir_all(&at).map_err(Failure::io("make the directory", &at)));
+        match made {
+            Ok(()) => Ok(()),
+            // The others go on.
+            Err(failure) => {
+                note(format_args!("session {session} {:?} gets no directory: {failure}", view.name));
+                Ok(())
+            }
+        }
+    }
+
     /// Other devices changed a session, or what they wrote is all here.
     pub(super) async fn changed(&mut self, session: SessionId) -> Result<(), Failure> {
         self.looks.remove(&session);

@@ -2,7 +2,8 @@
 
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::{
-    Bytes, Cancel, Decline, Error, Ext, Get, Goaway, Have, Head, List, Message, OfferMsg, Ping, Range, Ranges, WantMsg,
+    Blob, Bytes, Cancel, Decline, Error, Ext, Get, Goaway, Have, Head, List, Message, OfferMsg, Ping, Range, Ranges,
+    WantMsg,
 };
 use segue_proto::{Clause, Code, Generation, Rules, Violation};
 
@@ -67,6 +68,18 @@ fn messages(book: &mut Book) {
             "have-ask",
             "Asks for a session of which the asker knows nothing but the id.",
             Have { req: 1, session, head: segue_proto::wire::Hash::ZERO, data: None.into(), ext: List::empty() }.into(),
+        ),
+        (
+            "have-told",
+            "Tells of a session and its name: the extension 1.",
+            Have {
+                req: 0,
+                session,
+                head: story.genesis.id(),
+                data: None.into(),
+                ext: list(vec![Ext { id: 1, bytes: Blob::new(b"\x05notes".to_vec()).unwrap_or_default() }]),
+            }
+            .into(),
         ),
         (
             "have-announce",
