@@ -17,7 +17,7 @@ fn mistakes_exit_2_and_help_tells_the_codes() {
         &format!("send --state a notes --to nowhere --device {b}"),
         &format!("send --state a notes --to 127.0.0.1:1 --device {b} --timeout 0"),
         "receive --state a --listen here --into out",
-        &format!("pull --state a xyz --from 127.0.0.1:1 --device {b}"),
+        &format!("pull --state a xyz --device {b}"),
         "certify --generation 3",
         "takeover --state a",
     ] {
