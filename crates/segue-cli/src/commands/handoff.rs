@@ -25,7 +25,19 @@ pub(crate) async fn run(mut args: Handoff) -> Result<Exit, Failure> {
     device.close().await;
     let Some((path, to)) = chosen? else { return Ok(Exit::Resolved) };
     let Handoff { state, to: address, mailbox, view, patience, .. } = args;
-    send::run(Send { state, path, to: address, device: Who::Id(to), mailbox, name: None, view, dry_run: false, json: false, patience }).await
+    send::run(Send {
+        state,
+        path,
+        to: address,
+        device: Who::Id(to),
+        mailbox,
+        name: None,
+        view,
+        dry_run: false,
+        json: false,
+        patience,
+    })
+    .await
 }
 
 /// The directory of the session that is chosen, and the device; none if the menu was to be printed alone.

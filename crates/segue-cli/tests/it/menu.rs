@@ -25,7 +25,8 @@ fn a_handoff_is_chosen_from_a_list_and_goes_by_the_service() {
     // Nobody is there to be asked which.
     lab.run(&format!("handoff --state a {by}")).exits(2).says("--session");
     let woken = lab.path("woken");
-    let mut receive = lab.command(&format!("receive --state b --listen 127.0.0.1:0 --into out --from {a} --yes --once {by}"));
+    let mut receive =
+        lab.command(&format!("receive --state b --listen 127.0.0.1:0 --into out --from {a} --yes --once {by}"));
     receive.args(["--on-wake", &format!("echo $SEGUE_NAME $SEGUE_VIEW in $SEGUE_DIRECTORY > {}", woken.display())]);
     let receiver = Running::new(receive.spawn().unwrap(), "receive");
     lab.run(&format!("handoff --state a --session {session} --view line-7 {by}")).exits(0).says("handed over session");

@@ -24,7 +24,8 @@ fn metric(addr: &str, name: &str) -> u64 {
 fn a_service_takes_its_options_from_a_file_tells_metrics_and_ends_in_good_order() {
     let lab = Lab::new();
     let (a, b) = (lab.id("a"), lab.id("b"));
-    std::fs::write(lab.path("serve.toml"), "listen = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nlog = \"json\"\n").unwrap();
+    std::fs::write(lab.path("serve.toml"), "listen = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nlog = \"json\"\n")
+        .unwrap();
     let line = "serve --state box --config serve.toml";
     let mut service = Running::new(lab.command(line).env("SEGUE_LOG", "info").spawn().unwrap(), line);
     let addr = service.until("listening on ").split_off("listening on ".len());
@@ -41,7 +42,8 @@ fn a_service_takes_its_options_from_a_file_tells_metrics_and_ends_in_good_order(
     assert!(a != b);
     service.interrupt();
     let log = service.end().exits(0).err;
-    let events = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON, a line an event"));
+    let events =
+        log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON, a line an event"));
     assert!(events.into_iter().any(|event| event["fields"]["message"] == "linked"), "{log}");
 }
 
