@@ -87,7 +87,8 @@ class Session {
     this.mayWrite();
     if (!this.primary) refuse('HO_NOT_OWNER', 'this device does not own the session');
     if (bytes.length > 16384) refuse('WIRE_LIMIT', 'a value has at most 16,384 bytes');
-    return this.put(this.parts.find((part) => part.kind === data.EXCLUSIVE) ?? this.part(this.device.random(16), data.EXCLUSIVE), bytes);
+    const held = this.parts.find((part) => part.kind === data.EXCLUSIVE);
+    return this.put(held ?? this.part(this.named(data.EXCLUSIVE, 'view'), data.EXCLUSIVE), bytes);
   }
 
   writeFile(path, content) {
@@ -98,8 +99,7 @@ class Session {
     if (bytes) this.device.keep(chunks[0].hash, bytes);
     this.device.keep(blob, content);
     const at = (part) => part.kind === data.BLOB && data.entryOf(data.shown(part)).path === path;
-    const name = Buffer.concat([this.id, data.number(data.BLOB, 2), Buffer.from(path)]);
-    const id = derive('segue/1 named part', name).subarray(0, 16);
+    const id = this.named(data.BLOB, path);
     const part = this.parts.find(at) ?? this.parts.find((it) => it.part.equals(id)) ?? this.part(id, data.BLOB);
     return this.put(part, wire.encode('Entry', { path, mode: data.FILE, len: content.length, blob, chunks }));
   }
@@ -107,6 +107,11 @@ class Session {
   mayWrite() {
     if (!this.live || !this.takesPart || !this.head) refuse('HO_UNKNOWN_SESSION');
     if (this.head.kind === CLOSE) refuse('HO_CLOSED', 'the session is closed');
+  }
+
+  /** The id of the part that two devices make without asking each other (DATA-PART-1). */
+  named(kind, name) {
+    return derive('segue/1 named part', Buffer.concat([this.id, data.number(kind, 2), Buffer.from(name)])).subarray(0, 16);
   }
 
   part(part, kind) { return { part, kind, strands: [], values: [] }; }

@@ -53,7 +53,7 @@ class Do:
         session = self.handoff.get(b(do["session"]))
         pid, _ = session.value_of_exclusive()
         session.may_write(data.EXCLUSIVE)
-        session.write(pid or self.dev.random.draw(16), data.EXCLUSIVE, b(do.get("bytes", "")))
+        session.write(pid or data.named_part(session.id, data.EXCLUSIVE, "view"), data.EXCLUSIVE, b(do.get("bytes", "")))
         return self.lsn()
 
     def write(self, do):

@@ -128,7 +128,7 @@ impl Node {
 
     /// Writes the session's view state: where the user stood, at most 16 KiB, for the primary alone. Waits until it is
     /// durable. While a handoff is about to complete it may wait for that first ([`crate::Event::WritesResumed`] tells for
-    /// how long, HO-PACE-1).
+    /// how long, HO-PACE-1). It is the exclusive part named `view`.
     ///
     /// # Errors
     /// This device isn't the session's primary, or isn't any more; or the state is too long.
