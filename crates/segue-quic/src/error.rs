@@ -103,7 +103,7 @@ pub enum Error {
         path: String,
     },
     /// The service that is to sign the session's next record, or does, didn't do what it was asked.
-    #[error("device {service} didn't change who signs the next record of session {session}: {}; check that it runs `segue serve`, and try again", code.meaning().trim_end_matches('.'))]
+    #[error("device {service} didn't change who signs the next record of session {session}: {}; {}", code.meaning().trim_end_matches('.'), custody_help(*code))]
     Delegation {
         /// The session.
         session: SessionId,
@@ -148,5 +148,13 @@ impl Error {
 
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what, path: path.to_owned(), source }
+    }
+}
+
+/// What to do about a service that didn't sign.
+fn custody_help(code: Code) -> &'static str {
+    match code {
+        Code::SERVICE_NONE => "check that it runs `segue serve` without --no-custody, or choose another",
+        _ => "check that it runs `segue serve`, and try again",
     }
 }

@@ -28,6 +28,18 @@ pub(super) const CASES: &[Case] = &[
         lab.refuses(link, 7, Code::SERVICE_NONE)
     })
     .since(G),
+    works("service/custody/none-here-for-a-known-session", &["SERVICE-NONE-1"], E, |lab| {
+        let (peer, link) = crate::cases::scene::linked(lab)?;
+        let mut book = Book::create(&peer, &[lab.id()], &mut lab.rng);
+        let (record, to) = (book.chain[0].clone(), lab.id());
+        lab.send(link, book.whole());
+        lab.send(link, Cas { req: 7, record, want: None.into(), tenure: Hash::ZERO, ext: Exts::empty() });
+        lab.refuses(link, 7, Code::SERVICE_NONE)?;
+        let data = book.announce();
+        lab.send(link, Freeze { req: 8, to, end: peer.sign(&book.end(&data)), ext: Exts::empty() });
+        lab.refuses(link, 8, Code::SERVICE_NONE)
+    })
+    .since(G),
     works("service/custody/brought-and-delegated", &["SERVICE-CAS-3"], E, |lab| custody(lab).map(|_| ()))
         .needs(KEEPS)
         .since(G),

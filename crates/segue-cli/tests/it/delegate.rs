@@ -38,6 +38,6 @@ fn a_service_without_custody_is_named_in_the_refusal() {
     let id = service.until("device ").split_off("device ".len());
     let session = lab.session("a")["session"].as_str().unwrap().to_owned();
     let by = format!("--state a {session} --mailbox {addr} --mailbox-device {id}");
-    lab.run(&format!("delegate {by}")).exits(1).says(&id);
+    lab.run(&format!("delegate {by}")).exits(1).says(&id).says("without --no-custody");
     assert_eq!(lab.session("a")["grantor"], lab.id("a").as_str());
 }

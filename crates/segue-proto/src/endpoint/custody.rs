@@ -129,7 +129,8 @@ impl Endpoint {
             Ok(end) => end.session,
             Err(why) => return self.refuse_for(now, from, req, None, why),
         };
-        let Some(owner) = self.sessions.get(&session).and_then(crate::handoff::Session::owner) else {
+        let served = self.sessions.get(&session).filter(|session| session.chain().is_service(&from));
+        let Some(owner) = served.and_then(crate::handoff::Session::owner) else {
             return self.no_custody(now, from, req);
         };
         match self.prove(end, |_: &Final| owner) {
@@ -149,7 +150,7 @@ impl Endpoint {
             Err(why) => return self.refuse_for(now, from, req, None, why),
         };
         let session = record.body().session;
-        let known = self.sessions.get(&session).is_some_and(|session| session.chain().is_grantor(&from));
+        let known = self.sessions.get(&session).is_some_and(|session| session.chain().is_service(&from));
         let asked = || self.sessions.get(&session).is_some_and(|session| session.awaits(from, req));
         if !known && !asked() {
             return self.no_custody(now, from, req);

@@ -244,6 +244,12 @@ impl Chain {
         self.grantors.binary_search(device).is_ok()
     }
 
+    /// Whether a record names this device as grantor beside an owner that isn't it: it is, or was, the session's service.
+    pub fn is_service(&self, device: &DeviceId) -> bool {
+        let serves = |record: &Proven<Record>| record.body().grantor == *device && record.body().owner != *device;
+        self.is_grantor(device) && self.records().any(serves)
+    }
+
     /// Every member, ascending.
     pub fn members(&self) -> &[DeviceId] {
         &self.members
