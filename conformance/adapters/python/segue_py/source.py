@@ -171,7 +171,8 @@ class Source:
         kept[link.peer] = want
         self.dev.set_timer(("want", session.id, link.peer), want.expires, lambda: self._expired(session, want))
         if body.mode == STANDING and not chosen:
-            if body.have is None or body.have.manifest not in session.announced:
+            want.outgrown = body.have is None or not self.suffices(session, body.have)
+            if want.outgrown:
                 self._tell_data(session, link)
             return
         if body.mode == PULL and not want.allowed:
@@ -252,6 +253,18 @@ class Source:
         then = announced.exclusive
         return {p: part for p, part in now.items() if p not in then or then[p].root() != part.root()}
 
+    def named(self, session, held):
+        """The manifest that a WANT names: one that was announced, or the present one."""
+        announced = session.announced.get(held.manifest)
+        if announced is None:
+            present = session.announce()
+            announced = present if present.hash == held.manifest else None
+        return announced if announced and announced.root == held.root else None
+
+    def suffices(self, session, held):
+        announced = self.named(session, held)
+        return announced is not None and self.inline(session, announced) is not None
+
     def leaves_room(self, session, announced, part=None):
         """Whether what goes inline behind a manifest, with this part as it would be, fits a GRANT."""
         whole = self.changed(session, announced) | ({part.id: part} if part else {})
@@ -300,11 +313,8 @@ class Source:
         if not session.primary() or want.body.parent != session.head.id or not self.handoff.may_know(session, want.body.target):
             return False
         held = want.body.have
-        announced = session.announced.get(held.manifest) if held else None
-        if announced is None and held:
-            present = session.announce()
-            announced = present if present.hash == held.manifest else None
-        inline = self.inline(session, announced) if announced and announced.root == held.root else None
+        announced = self.named(session, held) if held else None
+        inline = self.inline(session, announced) if announced else None
         if inline is None:
             if answer and want.link.ready:
                 self._tell_data(session, want.link)

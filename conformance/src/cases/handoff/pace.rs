@@ -2,7 +2,7 @@
 
 use segue_proto::data::PartKind;
 use segue_proto::limits::{MAX_INLINE_OPS, MAX_OP_BODY, MAX_PAUSE, MAX_STAGED};
-use segue_proto::wire::{Announced, Held, Message, PartId, WantMode};
+use segue_proto::wire::{Announced, Hash, Held, Message, PartId, WantMode};
 use segue_proto::{Code, Generation, SessionRole};
 use segue_testkit::device::Command;
 
@@ -82,6 +82,21 @@ pub(super) const CASES: &[Case] = &[
     })
     .since(Generation::V2)
     .needs(&["write"]),
+    works("handoff/pace/standing-want-that-names-too-little", &["HO-WANT-9"], S, |lab| {
+        let own = owning(lab)?;
+        let mut want = own.want(lab);
+        want.mode = WantMode::Standing.number();
+        want.have = Some(Held { root: own.data.root, manifest: Hash::new([7; 32]) }).into();
+        own.send_want(lab, 41, &want);
+        let data = lab.take(own.link, "a HAVE that announces data", |message| announces(message, &own))?;
+        ensure(data == own.data, "the data that was announced before", "other")?;
+        lab.none(own.link, "second HAVE for one WANT", |message| announces(message, &own).is_some())?;
+        want.have = Some(Held { root: data.root, manifest: data.manifest }).into();
+        own.send_want(lab, 42, &want);
+        lab.none(own.link, "HAVE for a WANT that suffices", |message| announces(message, &own).is_some())?;
+        lab.is(own.session, SessionRole::Primary)
+    })
+    .since(Generation::V2),
     works("handoff/pace/parts-come-whole", &["DATA-OP-7", "DATA-ROOT-1", "HO-GRANT-12"], T, with_parts),
     works("handoff/pace/new-part-comes-whole", &["DATA-OP-7", "DATA-ROOT-1"], T, |lab| {
         let mut scene = wanting(lab)?;

@@ -30,6 +30,20 @@ impl<H: Holdings> Session<H> {
         Err(UsageError::Paused)
     }
 
+    /// A standing WANT came. What it names is known from now on, whatever is written; if it doesn't suffice, its sender is
+    /// told what to fetch (HO-WANT-9).
+    pub(super) fn judge_consent(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
+        if !ctx.rules.keeps(Clause::HO_WANT_9) || self.grantor().is_some() || self.source.is_signing() {
+            return;
+        }
+        let Some(live) = self.wants.get(&device) else { return };
+        if self.holdings.release(ctx.rules, live.want.body().have.get()).is_none()
+            && self.send_announcement(ctx, device).is_ok()
+        {
+            self.wants.entry(device).and_modify(|live| live.outgrown = true);
+        }
+    }
+
     /// So many bytes were written to an exclusive part: targets whose standing WANT suffices no more are told what to
     /// fetch.
     pub fn written(&mut self, ctx: &mut Ctx<'_>, part: &PartId, len: usize) {

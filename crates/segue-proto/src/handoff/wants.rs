@@ -161,6 +161,8 @@ impl<H: Holdings> Session<H> {
             self.try_grant(ctx, from);
         } else if mode == Some(WantMode::Pull) && !known {
             ctx.event(Event::RequestHandoff { token, session: self.id(), by: from });
+        } else if mode == Some(WantMode::Standing) {
+            self.judge_consent(ctx, from);
         }
     }
 
