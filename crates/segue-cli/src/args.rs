@@ -9,6 +9,10 @@ use segue_quic::{DeviceId, Hash, SessionId};
 
 use crate::who::Who;
 
+mod serve;
+
+pub(crate) use serve::{LogFormat, Serve};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  resolved: what was asked for is done
@@ -57,6 +61,12 @@ pub(crate) enum Command {
     /// Hand a directory over to another device
     #[command(after_help = EXIT_CODES)]
     Send(Send),
+    /// Choose a session and a device from a menu, and hand the session over
+    ///
+    /// Lists the sessions of this device that lie in a directory, and the devices that may have them: those of the account,
+    /// and the members. --session and --device choose without a question, and --list prints the menu's data as JSON.
+    #[command(after_help = EXIT_CODES)]
+    Handoff(Handoff),
     /// Ask another device to hand a session over to this one
     #[command(after_help = EXIT_CODES)]
     Pull(Pull),
@@ -111,6 +121,9 @@ pub(crate) enum Command {
     ///
     /// It can neither read nor forge what it keeps; it can delay and hide it. Devices use it with --mailbox ADDR
     /// --mailbox-device ID. Ctrl-C ends it in good order; killed, it has lost nothing that it confirmed.
+    ///
+    /// Every option may stand in the file --config, too, under its name without dashes before it: listen =
+    /// "0.0.0.0:4433", lease = 60, only = ["ID"]. The command line goes before the environment, and that before the file.
     #[command(after_help = EXIT_CODES)]
     Serve(Serve),
     /// Exchange everything with a mailbox, and end: what this device changed, its files, and what others left there
@@ -300,6 +313,10 @@ pub(crate) struct Receive {
     /// Accept whatever is offered or asked for, without a question
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Run this command by the shell once a session has come and lies in its directory, as to open it there. It finds
+    /// SEGUE_SESSION, SEGUE_NAME, SEGUE_DIRECTORY and, if the session has one, its view state as SEGUE_VIEW
+    #[arg(long, value_name = "CMD")]
+    pub(crate) on_wake: Option<String>,
     /// End once one session was received, or given away, and both sides know
     #[arg(long)]
     pub(crate) once: bool,
@@ -331,34 +348,6 @@ impl Mailbox {
             None => Ok(()),
         }
     }
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Serve {
-    #[command(flatten)]
-    pub(crate) state: State,
-    /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: SocketAddr,
-    /// Serve this device alone, by its id; may be repeated. Without it any device may use the mailbox
-    #[arg(long, value_name = "NAME|ID")]
-    pub(crate) only: Vec<Who>,
-    /// Keep at most so many bytes in all [default: 64 GiB]
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) space: Option<u64>,
-    /// Keep at most so many bytes in one box: a session's letters, or one file [default: 256 MiB]
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) box_space: Option<u64>,
-    /// Take at most so many bytes of one device [default: 1 GiB]
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) device_space: Option<u64>,
-    /// The longest lease of an owner that delegated its session: after so many seconds of silence another device that
-    /// wants the session gets it. 0 gives none
-    #[arg(long, value_name = "SECS", default_value = "0", value_parser = lease)]
-    pub(crate) lease: Duration,
-    /// Sign for no session: keep envelopes alone
-    #[arg(long, conflicts_with = "lease")]
-    pub(crate) no_custody: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -419,6 +408,32 @@ pub(crate) struct Send {
     /// Print JSON
     #[arg(long, requires = "dry_run")]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Handoff {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as `segue owner` prints it [default: asked, if there are several]
+    #[arg(long, value_name = "SESSION", value_parser = session)]
+    pub(crate) session: Option<SessionId>,
+    /// The other device: its name in the account, or its id [default: asked, if there are several]
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) device: Option<Who>,
+    /// Print the sessions and devices to choose from as JSON, and hand nothing over
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Where the other device listens: host or address, and port. Without it the session goes by way of the service at
+    /// --mailbox
+    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present_any = ["mailbox", "list"])]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
+    /// The session's view state: where the user stood, at most 16 KiB
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) view: Option<String>,
     #[command(flatten)]
     pub(crate) patience: Patience,
 }
@@ -633,13 +648,6 @@ fn address(text: &str) -> Result<String, String> {
     match port {
         Some(1..=u16::MAX) => Ok(text.to_owned()),
         _ => Err("an address needs a port, as in 192.0.2.7:4433, [2001:db8::7]:4433 or laptop.local:4433".to_owned()),
-    }
-}
-
-fn lease(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(secs @ 0..=86_400) => Ok(Duration::from_secs(secs)),
-        _ => Err("a number of seconds from 0 to 86400".to_owned()),
     }
 }
 

@@ -21,14 +21,22 @@ mod who;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, LogFormat};
 use crate::failure::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    start_log(matches!(args.command, Command::Edit(_)));
+    let args = match Args::read(std::env::args_os().collect()) {
+        Ok(args) => args,
+        Err(failure) => {
+            terminal::complain(&failure.text);
+            return failure.exit.into();
+        }
+    };
+    let log = match &args.command {
+        Command::Serve(serve) => serve.log,
+        _ => LogFormat::Text,
+    };
+    start_log(matches!(args.command, Command::Edit(_)), log);
     let done = match args.command {
         Command::Certify(args) => suite::certify(&args),
         Command::Verify(args) => Ok(suite::verify(&args)),
@@ -57,12 +65,16 @@ fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Fai
 
 /// The log goes to standard error, as `SEGUE_LOG` asks: `warn` if it doesn't, or asks for what there isn't. On the
 /// terminal that a command has for itself nothing may be written between its lines.
-fn start_log(whole_screen: bool) {
+fn start_log(whole_screen: bool, format: LogFormat) {
     let ansi = std::io::stderr().is_terminal();
     let usual = if whole_screen && ansi { "off" } else { "warn" };
     let filter = match tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG") {
         Ok(filter) if !(whole_screen && ansi) => filter,
         _ => tracing_subscriber::EnvFilter::new(usual),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(ansi).init(),
+        LogFormat::Json => log.json().init(),
+    }
 }

@@ -94,6 +94,12 @@ impl Answers {
         Some(Answers { lines })
     }
 
+    /// Has the user choose one of so many, from 1; none at the end of input, or if that isn't a choice.
+    pub(crate) async fn choice(&mut self, of: usize) -> Option<usize> {
+        let number: usize = self.lines.recv().await?.trim().parse().ok()?;
+        (1..=of).contains(&number).then(|| number - 1)
+    }
+
     /// The next answer; at the end of input it is no.
     pub(crate) async fn next(&mut self) -> bool {
         let line = self.lines.recv().await.unwrap_or_default();

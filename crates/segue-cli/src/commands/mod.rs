@@ -7,6 +7,7 @@ mod delegate;
 pub(crate) mod devices;
 mod dry_run;
 mod edit;
+mod handoff;
 pub(crate) mod id;
 mod link;
 mod pull;
@@ -25,6 +26,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Receive(args) => receive::run(args).await,
         Command::Send(args) => send::run(args).await,
+        Command::Handoff(args) => handoff::run(args).await,
         Command::Pull(args) => pull::run(args).await,
         Command::Edit(args) => edit::run(args).await,
         Command::Conflicts(args) => conflicts::run(&args).await,

@@ -3,6 +3,7 @@
 use segue_quic::{DeviceId, Event, Hash, Hosted, Instant, MailboxHost, Said};
 use segue_service::{Directory, Given, Quota, Service, Store, Terms};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::args::Serve;
@@ -10,6 +11,10 @@ use crate::device::{self, Device};
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Interrupt, say};
 use crate::who::Who;
+
+mod monitor;
+
+use monitor::{Did, Monitor};
 
 /// Runs until it is interrupted.
 pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
@@ -23,18 +28,30 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
         bytes: args.space.unwrap_or(Quota::default().bytes),
         box_bytes: args.box_space.unwrap_or(Quota::default().box_bytes),
         device_bytes: args.device_space.unwrap_or(Quota::default().device_bytes),
+        rate: args.rate.unwrap_or(Quota::default().rate),
         ..Quota::default()
     };
-    let host = Host { service: Service::new(store, quota), grants: !args.no_custody, lease: args.lease };
+    let did = Arc::default();
+    let service = Service::new(store, quota);
+    let host = Host { service, grants: !args.no_custody, lease: args.lease, did: Arc::clone(&did) };
     let set = |builder: segue_quic::Builder| {
         let builder = builder.listen(args.listen).accept_unknown(args.only.is_empty()).host_mailbox(host);
         args.only.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;
     let looked_up = look_up(&device, &mut args.only).await;
+    let monitor = match args.metrics.filter(|_| looked_up.is_ok()).map(|addr| Monitor::open(addr, &device.node, did)) {
+        Some(Err(failure)) => {
+            device.close().await;
+            return Err(failure);
+        }
+        Some(Ok(monitor)) => Some(monitor),
+        None => None,
+    };
     if looked_up.is_ok() {
         say(format_args!("listening on {}", device.node.local_addr().unwrap_or(args.listen)));
         say(format_args!("device {}", device.node.device()));
+        monitor.iter().for_each(|monitor| say(format_args!("metrics at http://{}/metrics", monitor.addr())));
         tracing::info!(space = quota.bytes, only = args.only.len(), "serving");
     }
     let done = match looked_up {
@@ -44,7 +61,9 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
         },
         Err(failure) => Err(failure),
     };
+    // Devices are told before the process ends, and what was confirmed is durable already.
     device.close().await;
+    drop(monitor);
     done.map(|()| Exit::Resolved)
 }
 
@@ -77,6 +96,7 @@ struct Host {
     grants: bool,
     /// The longest lease of an owner.
     lease: Duration,
+    did: Arc<Did>,
 }
 
 impl MailboxHost for Host {
@@ -103,6 +123,7 @@ impl MailboxHost for Host {
         let given = self.service.handle(now, came).map_err(|failed| failed.to_string())?;
         let mark = if self.grants { self.service.directory().sets().map_err(|failed| failed.to_string())? } else { 0 };
         let counts = self.service.counts();
+        self.did.tell(counts, mark, given.signs.len());
         if counts.refused > before {
             tracing::warn!(refused = counts.refused - before, "envelopes refused: no room, or too fast");
         }

@@ -59,7 +59,29 @@ impl Receiver {
     async fn arrived(&mut self, view: &SessionView, from: DeviceId) -> Result<(), Failure> {
         let throughput = self.bars.remove(&view.id).map(|bar| bar.finish());
         self.write(view, throughput).await?;
+        self.wake(view).await?;
         self.ends(view.id, from).await
+    }
+
+    /// Has the user's command open the session. How it ends is its own affair.
+    async fn wake(&self, view: &SessionView) -> Result<(), Failure> {
+        let Some(command) = &self.args.on_wake else { return Ok(()) };
+        let directory = self.device.index.place(&view.id).map(|place| place.directory.clone()).unwrap_or_default();
+        // What others chose goes by the environment alone, so that no shell reads it.
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", command]).stdin(std::process::Stdio::null());
+        shell
+            .env("SEGUE_SESSION", view.id.to_string())
+            .env("SEGUE_NAME", view.name.replace('\0', ""))
+            .env("SEGUE_DIRECTORY", &directory);
+        if let Some(state) = self.device.node.view(view.id).await? {
+            shell.env("SEGUE_VIEW", String::from_utf8_lossy(&state).replace('\0', ""));
+        }
+        match shell.spawn() {
+            Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
+            Err(error) => note(format_args!("can't run {command:?} (--on-wake): {error}")),
+        }
+        Ok(())
     }
 
     async fn write(&mut self, view: &SessionView, throughput: Option<String>) -> Result<(), Failure> {

@@ -1,0 +1,187 @@
+//! The options of `segue serve`, which may also come from the environment and from a file.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches, ValueEnum};
+use toml_edit::{DocumentMut, Item, Value};
+
+use super::{Args, State};
+use crate::failure::Failure;
+use crate::who::Who;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Take options that are given neither here nor by the environment from this file, in TOML
+    #[arg(long, value_name = "FILE", env = "SEGUE_SERVE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
+    #[arg(long, value_name = "ADDR", env = "SEGUE_SERVE_LISTEN")]
+    pub(crate) listen: SocketAddr,
+    /// Serve this device alone, by its id; may be repeated. Without it any device may use the mailbox
+    #[arg(long, value_name = "NAME|ID", env = "SEGUE_SERVE_ONLY", value_delimiter = ',')]
+    pub(crate) only: Vec<Who>,
+    /// Keep at most so many bytes in all [default: 64 GiB]
+    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_SPACE")]
+    pub(crate) space: Option<u64>,
+    /// Keep at most so many bytes in one box: a session's letters, or one file [default: 256 MiB]
+    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_BOX_SPACE")]
+    pub(crate) box_space: Option<u64>,
+    /// Take at most so many bytes of one device [default: 1 GiB]
+    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_DEVICE_SPACE")]
+    pub(crate) device_space: Option<u64>,
+    /// Take at most so many bytes a second of one device, on average [default: 8 MiB]
+    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_RATE", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) rate: Option<u64>,
+    /// The longest lease of an owner that delegated its session: after so many seconds of silence another device that
+    /// wants the session gets it. 0 gives none
+    #[arg(long, value_name = "SECS", env = "SEGUE_SERVE_LEASE", default_value = "0", value_parser = lease)]
+    pub(crate) lease: Duration,
+    /// Sign for no session: keep envelopes alone
+    #[arg(long, env = "SEGUE_SERVE_NO_CUSTODY")]
+    pub(crate) no_custody: bool,
+    /// Tell at this address, of this computer alone, over HTTP whether the service is well (/health), and what it does
+    /// in Prometheus's text format (/metrics); port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", env = "SEGUE_SERVE_METRICS", value_parser = loopback)]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// How the log is written to standard error
+    #[arg(long, value_name = "FORMAT", env = "SEGUE_SERVE_LOG", value_enum, default_value = "text")]
+    pub(crate) log: LogFormat,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people, a line an event
+    #[default]
+    Text,
+    /// For machines, a JSON object an event
+    Json,
+}
+
+impl Args {
+    /// Reads a command line. What stands in the file of `segue serve` are its defaults.
+    ///
+    /// # Errors
+    /// The file can't be used. A command line that is wrong ends the process.
+    pub(crate) fn read(line: Vec<OsString>) -> Result<Args, Failure> {
+        let mut command = Args::command();
+        let early = command.clone().ignore_errors(true).try_get_matches_from(&line).ok();
+        let serve = early.as_ref().and_then(|matches| matches.subcommand_matches(SERVE));
+        if let Some(file) = serve.and_then(|serve| serve.get_one::<PathBuf>("config").cloned()) {
+            for (name, values) in read(&file, &command)? {
+                command = command.mut_subcommand(SERVE, |serve| {
+                    serve.mut_arg(name, |arg| arg.required(false).default_values(values))
+                });
+            }
+        }
+        let matches = command.get_matches_from(line);
+        Args::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))
+    }
+}
+
+const SERVE: &str = "serve";
+
+/// The options in a file: the name of each as clap knows it, and its values.
+fn read(file: &Path, command: &clap::Command) -> Result<Vec<(String, Vec<String>)>, Failure> {
+    let text = std::fs::read_to_string(file).map_err(Failure::io("read", file))?;
+    let wrong = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+    let document = text.parse::<DocumentMut>().map_err(|error| wrong(error.to_string()))?;
+    let serve = command.find_subcommand(SERVE);
+    let mut found = Vec::new();
+    for (key, item) in document.iter() {
+        let arg = serve.into_iter().flat_map(clap::Command::get_arguments).find(|arg| arg.get_long() == Some(key));
+        let arg = arg.filter(|arg| !matches!(arg.get_id().as_str(), "config" | "state" | "help"));
+        let Some(arg) = arg else {
+            return Err(wrong(format!("{key:?} is no option that may stand here; `segue serve --help` lists them")));
+        };
+        let values = values(item)
+            .ok_or_else(|| wrong(format!("{key} is to be a text, a number, true, false, or a list of texts")))?;
+        // What is wrong with it is told with the file's name, not as if it stood on the command line.
+        let parsed = [format!("--{key}={}", values.join(","))];
+        let flag = arg.get_action().takes_values();
+        let line = ["segue", SERVE, "--state=.", "--listen=127.0.0.1:0"].map(str::to_owned);
+        let other = key != "listen";
+        let line = line.into_iter().take(if other { 4 } else { 3 }).chain(parsed).collect::<Vec<_>>();
+        if flag && let Err(error) = command.clone().try_get_matches_from(line) {
+            let text = error.to_string();
+            return Err(wrong(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()));
+        }
+        found.push((arg.get_id().to_string(), values));
+    }
+    Ok(found)
+}
+
+fn values(item: &Item) -> Option<Vec<String>> {
+    let one = |value: &Value| match value {
+        Value::String(text) => Some(text.value().clone()),
+        Value::Integer(number) => Some(number.value().to_string()),
+        Value::Boolean(set) => Some(set.value().to_string()),
+        _ => None,
+    };
+    match item.as_value()? {
+        Value::Array(list) => list.iter().map(one).collect(),
+        value => one(value).map(|value| vec![value]),
+    }
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(secs @ 0..=86_400) => Ok(Duration::from_secs(secs)),
+        _ => Err("a number of seconds from 0 to 86400".to_owned()),
+    }
+}
+
+/// Metrics tell who uses the service, and the port asks for no key.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let addr: SocketAddr = text.parse().map_err(|_| "an address and a port, as in 127.0.0.1:9464".to_owned())?;
+    if !addr.ip().is_loopback() {
+        return Err(
+            "an address of this computer alone, as 127.0.0.1 or [::1]; let a proxy ask from elsewhere".to_owned()
+        );
+    }
+    Ok(addr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Command;
+
+    fn serve(file: &str, line: &[&str]) -> Result<Serve, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("serve.toml");
+        std::fs::write(&path, file).unwrap();
+        let config = format!("--config={}", path.display());
+        let line = ["segue", "serve", "--state=box", &config].into_iter().chain(line.iter().copied());
+        match Args::read(line.map(OsString::from).collect())?.command {
+            Command::Serve(serve) => Ok(serve),
+            _ => unreachable!("it is serve"),
+        }
+    }
+
+    #[test]
+    fn a_file_gives_what_the_command_line_does_not() {
+        let id = "8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394";
+        let file =
+            format!("listen = \"127.0.0.1:4433\"\nlease = 60\nonly = [\"{id}\"]\nno-custody = false\nlog = \"json\"");
+        let read = serve(&file, &["--lease=5"]).unwrap();
+        assert_eq!(read.listen, "127.0.0.1:4433".parse().unwrap());
+        assert_eq!((read.lease, read.log, read.no_custody), (Duration::from_secs(5), LogFormat::Json, false));
+        assert_eq!(read.only.len(), 1);
+        assert!(serve("listen = \"127.0.0.1:1\"\nno-custody = true", &[]).unwrap().no_custody);
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_told_with_its_name() {
+        for bad in ["lissen = \"127.0.0.1:1\"", "lease = \"soon\"", "lease = [[1]]", "metrics = \"192.0.2.7:1\"", "= 1"]
+        {
+            let failure = serve(bad, &["--listen=127.0.0.1:0"]).unwrap_err();
+            assert!(failure.text.contains("serve.toml"), "{bad}: {}", failure.text);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `segue handoff`: the menu from which a session and a device are chosen, and then `segue send`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use segue_quic::{Candidate, DeviceId, Offerable, SessionId};
+
+use crate::args::{Handoff, Send};
+use crate::commands::send;
+use crate::device::Device;
+use crate::failure::{Exit, Failure};
+use crate::terminal::{Answers, say};
+use crate::who::Who;
+
+/// A session of the menu, and where it lies.
+struct Row {
+    session: Offerable,
+    directory: PathBuf,
+}
+
+/// Shows the menu as far as there is something to choose, and hands over.
+pub(crate) async fn run(mut args: Handoff) -> Result<Exit, Failure> {
+    let device = Device::existing(&args.state).await?;
+    let chosen = choose(&device, &mut args).await;
+    device.close().await;
+    let Some((path, to)) = chosen? else { return Ok(Exit::Resolved) };
+    let Handoff { state, to: address, mailbox, view, patience, .. } = args;
+    send::run(Send {
+        state,
+        path,
+        to: address,
+        device: Who::Id(to),
+        mailbox,
+        name: None,
+        view,
+        dry_run: false,
+        json: false,
+        patience,
+    })
+    .await
+}
+
+/// The directory of the session that is chosen, and the device; none if the menu was to be printed alone.
+async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, DeviceId)>, Failure> {
+    let offerable = device.node.offerable().await?;
+    let place = |session: &SessionId| device.index.place(session).map(|place| place.directory.clone());
+    let rows = offerable.into_iter().filter_map(|session| Some(Row { directory: place(&session.session)?, session }));
+    let mut rows: Vec<Row> = rows.collect();
+    if args.list {
+        say(json(&rows));
+        return Ok(None);
+    }
+    if let Some(only) = args.session {
+        rows.retain(|row| row.session.session == only);
+    }
+    if rows.is_empty() {
+        let state = device.state.display();
+        let why = match args.session {
+            Some(session) => format!("this device doesn't own session {session}, or it lies in no directory"),
+            None => "this device owns no session that lies in a directory".to_owned(),
+        };
+        return Err(Failure::failed(format!("{why}; `segue owner --state {state}` lists those there are")));
+    }
+    let mut answers = Answers::open();
+    let titles = rows.iter().map(|row| {
+        let Offerable { name, session, files, bytes, .. } = &row.session;
+        format!("{name:?}, {files} files, {bytes} bytes in {} ({session})", row.directory.display())
+    });
+    let at = pick("session", "--session", titles.collect(), answers.as_mut()).await?;
+    let row = rows.swap_remove(at);
+    if let Some(who) = &mut args.device {
+        who.look_up(&device.node).await?;
+        return Ok(Some((row.directory, who.id())));
+    }
+    let mut devices = row.session.devices;
+    if devices.is_empty() {
+        return Err(Failure::failed(
+            "no other device is known that may have it; name one with --device, or `segue link` one",
+        ));
+    }
+    let at = pick("device", "--device", devices.iter().map(title).collect(), answers.as_mut()).await?;
+    Ok(Some((row.directory, devices.swap_remove(at).device)))
+}
+
+fn title(device: &Candidate) -> String {
+    let what = match (device.in_account, device.is_member) {
+        (true, _) => "of your account",
+        (false, true) => "a member",
+        (false, false) => "known",
+    };
+    let linked = if device.linked { ", linked now" } else { "" };
+    format!("{} ({}), {what}{linked}", device.name.as_deref().unwrap_or("unnamed"), device.device)
+}
+
+/// Has the user choose; if there is but one, that.
+async fn pick(what: &str, flag: &str, titles: Vec<String>, answers: Option<&mut Answers>) -> Result<usize, Failure> {
+    if titles.len() == 1 {
+        return Ok(0);
+    }
+    let Some(answers) = answers else {
+        return Err(Failure::usage(format!(
+            "there are {} {what}s, and no terminal to ask at; name one with {flag}",
+            titles.len()
+        )));
+    };
+    let mut out = std::io::stderr();
+    for (at, title) in titles.iter().enumerate() {
+        let _ = writeln!(out, "{:>3}  {title}", at + 1);
+    }
+    let _ = write!(out, "Which {what}? ").and_then(|()| out.flush());
+    let chosen = answers.choice(titles.len()).await;
+    chosen.ok_or_else(|| Failure::failed(format!("nothing was handed over: that is none of the {what}s")))
+}
+
+/// The menu's data, for scripts.
+fn json(rows: &[Row]) -> String {
+    let device = |it: &Candidate| {
+        serde_json::json!({
+            "device": it.device.to_string(),
+            "name": it.name,
+            "in_account": it.in_account,
+            "member": it.is_member,
+            "linked": it.linked,
+        })
+    };
+    let row = |row: &Row| {
+        let it = &row.session;
+        serde_json::json!({
+            "session": it.session.to_string(),
+            "name": it.name,
+            "directory": row.directory,
+            "files": it.files,
+            "bytes": it.bytes,
+            "service": it.service.map(|service| service.to_string()),
+            "devices": it.devices.iter().map(device).collect::<Vec<_>>(),
+        })
+    };
+    format!("{:#}", serde_json::json!({ "sessions": rows.iter().map(row).collect::<Vec<_>>() }))
+}

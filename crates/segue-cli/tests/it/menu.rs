@@ -1,0 +1,38 @@
+//! The menu for handing over, as scripts use it.
+
+use crate::mailbox::serve;
+use crate::util::*;
+
+#[test]
+fn a_handoff_is_chosen_from_a_list_and_goes_by_the_service() {
+    let lab = Lab::new();
+    let (a, b, c) = (lab.id("a"), lab.id("b"), lab.id("c"));
+    lab.run("handoff --state a --mailbox 127.0.0.1:9 --mailbox-device x").exits(1);
+    lab.tree("notes", 3, 3_000);
+    lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
+    lab.tree("more", 3, 3_000);
+    lab.run(&format!("send --state a more --to 127.0.0.1:9 --device {c} --timeout 1")).exits(1);
+    let list: serde_json::Value =
+        serde_json::from_str(&lab.run("handoff --state a --list").exits(0).out).expect("the list is JSON");
+    let rows = list["sessions"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    let notes = rows.iter().find(|row| row["name"] == "notes").unwrap();
+    assert_eq!((&notes["devices"][0]["device"], &notes["devices"][0]["linked"]), (&b.as_str().into(), &false.into()));
+    assert!(notes["bytes"].as_u64().unwrap() >= 3_000, "{notes}");
+    let session = notes["session"].as_str().unwrap();
+    let (service, id) = serve(&lab, "127.0.0.1:0");
+    let by = format!("--mailbox {} --mailbox-device {id}", service.addr);
+    // Nobody is there to be asked which.
+    lab.run(&format!("handoff --state a {by}")).exits(2).says("--session");
+    let woken = lab.path("woken");
+    let mut receive =
+        lab.command(&format!("receive --state b --listen 127.0.0.1:0 --into out --from {a} --yes --once {by}"));
+    receive.args(["--on-wake", &format!("echo $SEGUE_NAME $SEGUE_VIEW in $SEGUE_DIRECTORY > {}", woken.display())]);
+    let receiver = Running::new(receive.spawn().unwrap(), "receive");
+    lab.run(&format!("handoff --state a --session {session} --view line-7 {by}")).exits(0).says("handed over session");
+    receiver.end().exits(0);
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+    let told = || std::fs::read_to_string(&woken).unwrap_or_default();
+    wait_for(|| !told().is_empty());
+    assert_eq!(told(), format!("notes line-7 in {}\n", lab.path("out/notes").display()));
+}

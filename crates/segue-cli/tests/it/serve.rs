@@ -1,0 +1,56 @@
+//! What an operator sees and sets of a service.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::util::*;
+
+/// Asks over HTTP; the whole answer.
+fn get(addr: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn metric(addr: &str, name: &str) -> u64 {
+    let answer = get(addr, "/metrics");
+    let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {answer}")).parse().unwrap()
+}
+
+#[test]
+fn a_service_takes_its_options_from_a_file_tells_metrics_and_ends_in_good_order() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    std::fs::write(lab.path("serve.toml"), "listen = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nlog = \"json\"\n")
+        .unwrap();
+    let line = "serve --state box --config serve.toml";
+    let mut service = Running::new(lab.command(line).env("SEGUE_LOG", "info").spawn().unwrap(), line);
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    let at = service.until("metrics at ");
+    let at = at.trim_start_matches("metrics at http://").trim_end_matches("/metrics").to_owned();
+    assert!(get(&at, "/health").starts_with("HTTP/1.1 200"), "{}", get(&at, "/health"));
+    assert!(get(&at, "/other").starts_with("HTTP/1.1 404"));
+    assert_eq!(metric(&at, "segue_envelopes_put_total"), 0);
+    lab.tree("notes", 3, 3_000);
+    lab.run(&format!("send --state a notes --device {b} --timeout 1 --mailbox {addr} --mailbox-device {id}")).exits(1);
+    assert!(metric(&at, "segue_envelopes_put_total") > 3);
+    assert_eq!(metric(&at, "segue_links_total"), 1);
+    assert!(a != b);
+    service.interrupt();
+    let log = service.end().exits(0).err;
+    let events =
+        log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON, a line an event"));
+    assert!(events.into_iter().any(|event| event["fields"]["message"] == "linked"), "{log}");
+}
+
+#[test]
+fn what_an_operator_may_not_set_is_refused() {
+    let lab = Lab::new();
+    lab.run("serve --state box --listen 127.0.0.1:0 --metrics 0.0.0.0:0").exits(2).says("this computer alone");
+    std::fs::write(lab.path("serve.toml"), "space = \"much\"\n").unwrap();
+    lab.run("serve --state box --listen 127.0.0.1:0 --config serve.toml").exits(2).says("serve.toml");
+}
