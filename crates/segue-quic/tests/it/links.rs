@@ -1,6 +1,6 @@
 //! Links: who may have one, and that there is one.
 
-use segue_quic::{Code, Event, Generation, Node};
+use segue_quic::{Code, Event, Generation, HandoffError, Node};
 
 use crate::util::*;
 
@@ -83,4 +83,7 @@ async fn a_pair_speaks_the_lower_generation_and_keeps_its_floor() {
     let c = memory(3).floor(Generation::V2).open().await.unwrap();
     c.connect(b.local_addr().unwrap(), id(2)).await.unwrap();
     assert_eq!(unlinked(&c).await, Code::VER_BELOW_FLOOR);
+    let kept = c.create_session("kept", &[id(2)]).await.unwrap();
+    let refused = c.plan_handoff(kept, id(2)).await.unwrap().refused;
+    assert!(matches!(refused, Some(HandoffError::Offline { .. })), "{refused:?}");
 }

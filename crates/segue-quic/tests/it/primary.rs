@@ -188,6 +188,7 @@ async fn a_device_that_merely_called_here_is_no_member() {
     let error = a.initiate_handoff(session, stranger.device()).await.unwrap_err();
     assert_eq!(error, HandoffError::NotMember { session, device: stranger.device() });
     assert!(is_definite(&error));
+    assert_eq!(a.plan_handoff(session, stranger.device()).await.unwrap().refused, Some(error));
     assert!(is_primary(&a, session).await);
 }
 

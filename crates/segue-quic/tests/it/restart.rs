@@ -170,6 +170,7 @@ async fn a_grant_that_was_not_acknowledged_is_found_after_a_restart_and_resolved
     assert!(!is_primary(&a, session).await);
     let busy = a.initiate_handoff(session, id(3)).await;
     assert_eq!(busy, Err(HandoffError::Busy { session, with: Some(id(2)) }));
+    assert_eq!(a.plan_handoff(session, id(3)).await.unwrap().refused, busy.err());
     let waited = within("the deadline", a.await_handoff(&pending)).await;
     assert_eq!(waited, Err(HandoffError::Pending { session, device: id(2) }));
 
