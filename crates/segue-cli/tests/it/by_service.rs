@@ -44,11 +44,10 @@ fn content_goes_by_the_service_and_comes_back_by_a_pull() {
     assert_eq!(lab.session("a")["role"], "secondary");
     assert_eq!(lab.session("b")["role"], "primary");
     assert_eq!(lab.session("b")["grantor"], id.as_str());
-    // The new owner changes it, and the old one asks for it.
+    // The new owner changes it, and the old one asks for it by its name.
     std::fs::write(lab.path("out/notes/more"), noise(100_000, 99)).unwrap();
-    let session = lab.session("b")["session"].as_str().unwrap().to_owned();
     let giver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
-    lab.run(&format!("pull --state a {session} --device {b} {by}")).exits(0).says("this device owns");
+    lab.run(&format!("pull --state a notes --device {b} {by}")).exits(0).says("this device owns");
     giver.end().exits(0).says("gave session");
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
     assert_eq!(lab.session("a")["role"], "primary");
