@@ -126,7 +126,7 @@ impl Holdings for SessionData {
             let Staged { data, state, .. } = self.staged.remove(found);
             mark = Some(Mark { data, roots: state.roots(), at: start, bound: 0 });
             writes.extend(self.rebase(state, end.manifest, (at, from)));
-        } else if self.current().is_some_and(|(data, _)| data.manifest == end.manifest) {
+        } else if self.is_at(&end.manifest) {
             mark = self.marks.iter().find(|mark| mark.data.manifest == end.manifest).cloned();
             mark.iter_mut().for_each(|mark| mark.at = start);
         } else {
@@ -320,8 +320,19 @@ impl SessionData {
         if let Some(at) = self.staged.iter().position(|staged| staged.data.manifest == *manifest) {
             return self.staged.get(at).map(|staged| &staged.state);
         }
-        let whole = self.missing().next().is_none();
-        let own = whole && self.current().is_some_and(|(data, _)| data.manifest == *manifest);
+        let own = self.missing().next().is_none() && self.is_at(manifest);
         self.state.as_ref().filter(|_| own)
+    }
+
+    /// Whether this manifest names the data as it is. What a mark names is told by its roots, without writing all parts
+    /// out once more.
+    fn is_at(&mut self, manifest: &Hash) -> bool {
+        let marked = || self.marks.iter().find(|mark| mark.data.manifest == *manifest);
+        match (&self.state, self.current.is_none().then(marked).flatten()) {
+            (Some(state), Some(mark)) => {
+                state.rooted().map(|(part, root)| (part.part, *root)).eq(mark.roots.iter().copied())
+            }
+            _ => self.current().is_some_and(|(data, _)| data.manifest == *manifest),
+        }
     }
 }
