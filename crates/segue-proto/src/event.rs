@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
+use crate::limits::MAX_LINKS;
 use crate::wire::{DeviceId, Hash, PartId, SessionId};
 use crate::{Code, Violation};
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub accept_unknown: bool,
     /// Whether sessions that trusted devices tell of are followed without being asked for.
     pub follow: bool,
+    /// The links that it has at most (TRANSPORT-LIMIT-1).
+    pub links: usize,
     /// The clauses in force.
     pub rules: Rules,
 }
@@ -77,6 +80,7 @@ impl Config {
             pulls: Policy::Ask,
             accept_unknown: false,
             follow: false,
+            links: MAX_LINKS,
             rules: Rules::ALL,
         }
     }

@@ -40,6 +40,7 @@ pub struct Builder {
     witness: Option<PathBuf>,
     source: Option<Arc<dyn BlobSource>>,
     follow: bool,
+    links: usize,
     strategy: Arc<dyn Strategy>,
     host: Option<Box<dyn MailboxHost>>,
     timeout: std::time::Duration,
@@ -82,6 +83,7 @@ impl Builder {
             witness: None,
             source: None,
             follow: config.follow,
+            links: config.links,
             strategy: Arc::new(Ask),
             host: None,
             timeout: std::time::Duration::from_micros(HANDOFF_TIMEOUT),
@@ -140,6 +142,13 @@ impl Builder {
     /// theirs. By default they can't.
     pub fn accept_unknown(mut self, accept: bool) -> Self {
         self.accept_unknown = accept;
+        self
+    }
+
+    /// Takes at most so many links at a time; 1,024 if nothing is said. An idle one costs about 40 KB, and one whose peer
+    /// means ill up to 256 KiB beside what all share. More callers are refused (TRANSPORT-LIMIT-1).
+    pub fn links(mut self, most: usize) -> Self {
+        self.links = most.max(1);
         self
     }
 
@@ -237,6 +246,7 @@ impl Builder {
             pulls: self.pulls,
             accept_unknown: self.accept_unknown,
             follow: self.follow,
+            links: self.links,
             rules: self.rules,
             ..Config::new(device_id(key))
         };
@@ -264,9 +274,23 @@ impl Builder {
         let inbox_in = shared.inbox.clone();
         let host = host.map(|(host, report)| mailbox::host(host, origin, inbox_in, report));
         let node = Node::new(&core, &shared, &endpoint, events.clone(), stop_in, done, self.timeout);
-        let (strategy, listens) = (self.strategy.clone(), self.listen.is_some());
+        let (strategy, listens, most_links) = (self.strategy.clone(), self.listen.is_some(), self.links);
         let log = store.log;
-        let parts = Parts { core, shared, key, host, origin, endpoint, log, inbox, stop, events, strategy, listens };
+        let parts = Parts {
+            core,
+            shared,
+            key,
+            host,
+            origin,
+            endpoint,
+            log,
+            inbox,
+            stop,
+            events,
+            strategy,
+            listens,
+            most_links,
+        };
         let driver = Driver::new(parts);
         tokio::spawn(driver.run(alive, done_in));
         node

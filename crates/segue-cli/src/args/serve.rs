@@ -37,6 +37,9 @@ pub(crate) struct Serve {
     /// Take at most so many bytes a second of one device, on average [default: 8 MiB]
     #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_RATE", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rate: Option<u64>,
+    /// Have at most so many devices connected at a time. An idle one costs about 40 KB of memory
+    #[arg(long, value_name = "N", env = "SEGUE_SERVE_LINKS", default_value = "1024", value_parser = links)]
+    pub(crate) links: usize,
     /// The longest lease of an owner that delegated its session: after so many seconds of silence another device that
     /// wants the session gets it. 0 gives none
     #[arg(long, value_name = "SECS", env = "SEGUE_SERVE_LEASE", default_value = "0", value_parser = lease)]
@@ -133,6 +136,13 @@ fn lease(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(secs @ 0..=86_400) => Ok(Duration::from_secs(secs)),
         _ => Err("a number of seconds from 0 to 86400".to_owned()),
+    }
+}
+
+fn links(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(most @ 1..=65_536) => Ok(most),
+        _ => Err("a number of links from 1 to 65536".to_owned()),
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
     let service = Service::new(store, quota);
     let host = Host { service, grants: !args.no_custody, lease: args.lease, did: Arc::clone(&did) };
     let set = |builder: segue_quic::Builder| {
-        let builder = builder.listen(args.listen).accept_unknown(args.only.is_empty()).host_mailbox(host);
+        let builder =
+            builder.listen(args.listen).links(args.links).accept_unknown(args.only.is_empty()).host_mailbox(host);
         args.only.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;

@@ -7,7 +7,6 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::event::{Event, LinkId, Role};
 use crate::handoff::Peer;
-use crate::limits::MAX_LINKS;
 use crate::link::{Link, Ready, Received};
 use crate::wire::DeviceId;
 use crate::{Code, Violation};
@@ -26,7 +25,7 @@ impl Endpoint {
         if self.links.contains_key(&link) {
             return;
         }
-        if self.links.len() >= MAX_LINKS {
+        if self.links.len() >= self.config.links {
             self.out.closes.push_back((link, Code::LIMIT_ROOM));
             return;
         }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quinn::{Endpoint, Incoming};
-use segue_proto::limits::{HELLO_TIMEOUT, MAX_LINKS};
+use segue_proto::limits::HELLO_TIMEOUT;
 use segue_proto::wire::DeviceId;
 use segue_proto::{Code, Role, Rules};
 use tokio::sync::mpsc;
@@ -138,12 +138,16 @@ pub(crate) fn mapped(endpoint: &Endpoint, addr: SocketAddr) -> SocketAddr {
 }
 
 /// Takes calls until the endpoint closes.
-pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>, rules: Rules) {
+pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>, rules: Rules, links: usize) {
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
-                Some(incoming) => admit(incoming, &endpoint, &inbox, rules, &mut handshakes),
+                // Those that are still shaking hands are counted, too.
+                Some(incoming) if handshakes.len() >= MAX_HANDSHAKES || endpoint.open_connections() >= links => {
+                    incoming.refuse();
+                }
+                Some(incoming) => admit(incoming, &inbox, rules, &mut handshakes),
                 None => return,
             },
             Some(_) = handshakes.join_next() => {}
@@ -151,17 +155,8 @@ pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>, rules
     }
 }
 
-fn admit(
-    incoming: Incoming,
-    endpoint: &Endpoint,
-    inbox: &mpsc::Sender<Input>,
-    rules: Rules,
-    handshakes: &mut JoinSet<()>,
-) {
-    // open_connections counts those that are still shaking hands, too.
-    if handshakes.len() >= MAX_HANDSHAKES || endpoint.open_connections() >= MAX_LINKS {
-        incoming.refuse();
-    } else if handshakes.len() >= UNVALIDATED_HANDSHAKES && incoming.may_retry() {
+fn admit(incoming: Incoming, inbox: &mpsc::Sender<Input>, rules: Rules, handshakes: &mut JoinSet<()>) {
+    if handshakes.len() >= UNVALIDATED_HANDSHAKES && incoming.may_retry() {
         let _ = incoming.retry();
     } else {
         let inbox = inbox.clone();

@@ -148,12 +148,19 @@ pub(crate) struct Parts {
     pub(crate) events: Arc<Queue>,
     pub(crate) strategy: Arc<dyn Strategy>,
     pub(crate) listens: bool,
+    /// The links that they may have at a time.
+    pub(crate) most_links: usize,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
         let mut tasks = JoinSet::new();
-        tasks.spawn(dial::accept(parts.endpoint.clone(), parts.shared.inbox.clone(), parts.shared.rules));
+        tasks.spawn(dial::accept(
+            parts.endpoint.clone(),
+            parts.shared.inbox.clone(),
+            parts.shared.rules,
+            parts.most_links,
+        ));
         Driver {
             core: parts.core,
             shared: parts.shared,

@@ -67,6 +67,19 @@ async fn a_link_comes_back_by_itself() {
 }
 
 #[tokio::test]
+async fn a_node_has_no_more_links_than_it_was_set_up_for() {
+    let a = memory(1).links(1).open().await.unwrap();
+    let (b, c) = (memory(2).open().await.unwrap(), memory(3).open().await.unwrap());
+    let addr = a.local_addr().unwrap();
+    b.connect(addr, a.device()).await.unwrap();
+    within("the link", b.linked(a.device())).await.unwrap();
+    c.connect(addr, a.device()).await.unwrap();
+    assert_eq!(unlinked(&c).await, Code::LINK_LOST);
+    b.shutdown().await;
+    within("the link", c.linked(a.device())).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_pair_speaks_the_lower_generation_and_keeps_its_floor() {
     let a = memory(1).open().await.unwrap();
     let b = memory(2).generation(Generation::V1_7).open().await.unwrap();
