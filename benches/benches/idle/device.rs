@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant as Clock};
 
 use quinn::{Connection, Endpoint as Socket, RecvStream, SendStream};
+use segue_proto::limits::KEEPALIVE;
 use segue_proto::wire::sign_message;
 use segue_proto::{Config, Continuity, Endpoint, Event, Instant, LinkId, Lsn, Role};
 use segue_quic::bare;
 use segue_quic::{SigningKey, device_id};
 
-use crate::Kind;
+use crate::{Kind, PING};
 
 pub(crate) struct Device {
     connection: Connection,
@@ -26,10 +27,11 @@ impl Device {
             Kind::Bare => {
                 send.write_all(b"hello").await.expect("an open stream");
                 recv.read_exact(&mut [0; 5]).await.expect("an open stream");
-                // The stream stays open with the connection.
                 tokio::spawn(async move {
-                    let _ = recv.read_exact(&mut [0; 1]).await;
-                    drop(send);
+                    let mut ping = PING;
+                    while send.write_all(&ping).await.is_ok() && recv.read_exact(&mut ping).await.is_ok() {
+                        tokio::time::sleep(Duration::from_micros(KEEPALIVE)).await;
+                    }
                 });
             }
             Kind::Node => {

@@ -7,8 +7,8 @@
 //! A process of its own serves, first bare quinn with a node's settings, then a node in memory that takes any device.
 //! So many devices connect to it by one socket: to bare quinn with a control stream on which something was said, to the
 //! node through HELLO and AUTH by the core. Printed are the resident memory that a device costs the server, and the
-//! processor time that it takes there while so many seconds pass in which nobody does anything: bare quinn does nothing
-//! then, the node and its devices keep their links alive (LINK-IDLE-1).
+//! processor time that it takes there while so many seconds pass in which nobody does anything but keep the links alive:
+//! by as many bytes to and fro over bare quinn, by PING over the node's links (LINK-IDLE-1).
 
 mod device;
 mod server;
@@ -160,3 +160,5 @@ impl Drop for Server {
 /// Handshakes at a time: fewer than from which on a node asks for a proof of address.
 const AT_ONCE: usize = 16;
 const WARM: usize = 100;
+/// As long as a PING's frame.
+pub(crate) const PING: [u8; 13] = [1; 13];

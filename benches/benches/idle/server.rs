@@ -5,7 +5,7 @@ use std::io::BufRead;
 use segue_quic::Node;
 use segue_quic::bare::{self, Windows};
 
-use crate::Kind;
+use crate::{Kind, PING};
 
 /// Serves until its standard input ends, and tells what it uses whenever a line comes there.
 pub(crate) async fn serve(kind: Kind, devices: usize) {
@@ -42,8 +42,8 @@ async fn take(endpoint: quinn::Endpoint) {
             bare::admit(&connection, Windows::NODE);
             recv.read_exact(&mut [0; 5]).await.expect("what was said");
             send.write_all(b"hello").await.expect("an open stream");
-            // It stays as it is until the other side goes.
-            let _ = recv.read_exact(&mut [0; 1]).await;
+            let mut ping = PING;
+            while recv.read_exact(&mut ping).await.is_ok() && send.write_all(&ping).await.is_ok() {}
         });
     }
 }
