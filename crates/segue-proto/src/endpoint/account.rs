@@ -344,10 +344,10 @@ impl Endpoint {
     }
 
     fn links_of(&self, device: &DeviceId) -> Vec<LinkId> {
-        let of = |link: &&LinkId| {
+        let of = |link: &LinkId| {
             self.links.get(link).and_then(|link| link.ready()).is_some_and(|ready| ready.peer == *device)
         };
-        self.links.keys().filter(of).copied().collect()
+        self.links.ids().into_iter().filter(of).collect()
     }
 }
 

@@ -22,7 +22,7 @@ impl Endpoint {
         binding: [u8; 32],
         expect: Option<DeviceId>,
     ) {
-        if self.links.contains_key(&link) {
+        if self.links.get(&link).is_some() {
             return;
         }
         if self.links.len() >= self.config.links {
@@ -40,10 +40,10 @@ impl Endpoint {
     pub fn handle_bytes(&mut self, now: Instant, link: LinkId, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let rules = self.config.rules;
-            let Some(machine) = self.links.get_mut(&link) else { return };
-            match machine.push(rules, now, bytes) {
-                Ok(taken) => bytes = bytes.get(taken..).unwrap_or_default(),
-                Err(violation) => return self.end_link(now, link, violation.code, Some(violation.clause)),
+            match self.links.with(&link, |machine| machine.push(rules, now, bytes)) {
+                None => return,
+                Some(Ok(taken)) => bytes = bytes.get(taken..).unwrap_or_default(),
+                Some(Err(violation)) => return self.end_link(now, link, violation.code, Some(violation.clause)),
             }
             self.note_heard(link, now);
             self.read_frames(now, link);
@@ -52,8 +52,8 @@ impl Endpoint {
 
     fn read_frames(&mut self, now: Instant, link: LinkId) {
         loop {
-            let Some(machine) = self.links.get_mut(&link) else { return };
-            match machine.next(&self.config, now) {
+            let config = &self.config;
+            match self.links.with(&link, |machine| machine.next(config, now)).unwrap_or(Ok(None)) {
                 Ok(None) => return,
                 Ok(Some(Received::Nothing)) => {}
                 Ok(Some(Received::Authenticated(ready))) => self.on_authenticated(now, link, ready),
@@ -82,21 +82,14 @@ impl Endpoint {
 
     /// Ends all links in good order.
     pub fn shutdown(&mut self, now: Instant) {
-        let links: alloc::vec::Vec<_> = self.links.keys().copied().collect();
-        links.into_iter().for_each(|link| self.end_link(now, link, Code::LINK_SHUTDOWN, None));
+        self.links.ids().into_iter().for_each(|link| self.end_link(now, link, Code::LINK_SHUTDOWN, None));
     }
 
     pub(super) fn time_links(&mut self, now: Instant) {
-        let due: alloc::vec::Vec<_> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.next_timeout().is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        for id in self.links.due(now) {
             let nonce = self.fresh.number();
             let rules = self.config.rules;
-            let outcome = self.links.get_mut(&id).map_or(Ok(()), |link| link.on_timeout(rules, now, nonce));
+            let outcome = self.links.with(&id, |link| link.on_timeout(rules, now, nonce)).unwrap_or(Ok(()));
             if let Err(violation) = outcome {
                 self.end_link(now, id, violation.code, Some(violation.clause));
             }
@@ -105,28 +98,32 @@ impl Endpoint {
 
     /// Says good-bye on a link and has its transport closed. Before authentication all failures look alike.
     pub(super) fn end_link(&mut self, now: Instant, id: LinkId, code: Code, clause: Option<Clause>) {
-        let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_closing()) else { return };
+        if self.links.get(&id).is_none_or(Link::is_closing) {
+            return;
+        }
         let said = match code {
             code if !self.config.rules.keeps(Clause::LINK_AUTH_6) => code,
             Code::AUTH_BINDING | Code::AUTH_UNKNOWN_DEVICE => Code::AUTH_FAILED,
             Code::AUTH_REVOKED if !self.routes.values().any(|route| *route == id) => Code::AUTH_FAILED,
             other => other,
         };
-        link.goaway(self.durable, said);
+        let durable = self.durable;
+        self.links.with(&id, |link| link.goaway(durable, said));
         self.linking_over(id, code);
         self.out.closes.push_back((id, said));
         let peer = self.forget_link(now, id);
         self.out.event(Event::LinkClosed { link: id, peer, code, clause, remote: false });
         if code == Code::VER_NOT_PERMITTED && !self.config.rules.keeps(Clause::GEN_MEMBERS_3) {
-            let others: alloc::vec::Vec<_> = self.links.keys().copied().collect();
-            others.into_iter().for_each(|other| self.end_link(now, other, code, clause));
+            self.links.ids().into_iter().for_each(|other| self.end_link(now, other, code, clause));
         }
     }
 
     fn on_goaway(&mut self, now: Instant, id: LinkId, code: Code) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if self.config.rules.keeps(Clause::LINK_GOAWAY_1) {
-            link.goaway(self.durable, Code::LINK_SHUTDOWN);
+        let durable = self.durable;
+        let answers = self.config.rules.keeps(Clause::LINK_GOAWAY_1);
+        let answered = self.links.with(&id, |link| answers.then(|| link.goaway(durable, Code::LINK_SHUTDOWN)));
+        if answered.is_none() {
+            return;
         }
         self.linking_over(id, code);
         self.out.closes.push_back((id, Code::LINK_SHUTDOWN));

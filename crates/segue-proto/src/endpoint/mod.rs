@@ -32,7 +32,7 @@ use crate::event::{Config, Event, HandoffId, LinkId};
 use crate::fresh::Fresh;
 use crate::handoff::{Chain, Ctx, Effects, Hold, Peer, Session, SessionRole, SignFor};
 use crate::journal::{Batch, Lsn};
-use crate::link::Link;
+use crate::link::Links;
 use crate::wire::{DeviceId, Hash, Message, Nonce, Proven, Record, SessionId, Sig};
 
 pub use bulk::{Incoming, Search};
@@ -58,7 +58,7 @@ pub struct Endpoint {
     config: Config,
     boot: Nonce,
     fresh: Fresh,
-    links: BTreeMap<LinkId, Link>,
+    links: Links,
     /// The authenticated link of each device.
     routes: BTreeMap<DeviceId, LinkId>,
     peers: BTreeMap<DeviceId, Peer>,
@@ -184,9 +184,8 @@ impl Endpoint {
     /// A signature that [`Endpoint::poll_sign`] asked for.
     pub fn handle_signed(&mut self, now: Instant, id: SignId, sig: Sig) {
         if let Some(link) = self.auths.remove(&id) {
-            if let Some(link) = self.links.get_mut(&link) {
-                link.on_signed(self.config.device, sig);
-            }
+            let device = self.config.device;
+            self.links.with(&link, |link| link.on_signed(device, sig));
         } else if let Some((session, purpose)) = self.signing.remove(&id) {
             self.step(now, session, |session, ctx| session.on_signed(ctx, purpose, sig));
         } else if let Some(birth) = self.births.remove(&id) {
@@ -235,7 +234,13 @@ impl Endpoint {
     /// Appends the control bytes that may leave on a link now; false if there are none.
     pub fn poll_transmit(&mut self, link: LinkId, out: &mut Vec<u8>) -> bool {
         let durable = self.durable;
-        !self.halted && self.links.get_mut(&link).is_some_and(|link| link.transmit(durable, out))
+        !self.halted && self.links.with(&link, |link| link.transmit(durable, out)) == Some(true)
+    }
+
+    /// The links on which control bytes wait, ascending: for [`Endpoint::poll_transmit`], which may say that they wait for
+    /// the journal, too.
+    pub fn waiting_links(&self) -> impl Iterator<Item = LinkId> {
+        self.links.talking()
     }
 
     /// The next signature to make.
@@ -270,7 +275,7 @@ impl Endpoint {
 
     /// When to call [`Endpoint::handle_timeout`] at the latest; may change with every input.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let links = self.links.values().filter_map(Link::next_timeout);
+        let links = self.links.next_timeout().into_iter();
         let sessions = self.sessions.values().filter_map(Session::next_timeout);
         let wishes = self.wishes.values().map(|wish| wish.deadline);
         let sync = self.next_unanswered().into_iter().chain(self.syncing.next_timeout());
@@ -491,7 +496,8 @@ impl Endpoint {
         let Some(link) = self.routes.get(&to).copied() else { return };
         // A message that waits for nothing still leaves behind those before it.
         let lsn = if lsn <= self.durable { Lsn::default() } else { lsn };
-        let sent = self.links.get_mut(&link).map_or(Ok(()), |l| l.send(self.config.rules, lsn, message));
+        let rules = self.config.rules;
+        let sent = self.links.with(&link, |link| link.send(rules, lsn, message)).unwrap_or(Ok(()));
         if let Err(violation) = sent {
             self.end_link(now, link, violation.code, Some(violation.clause));
         }

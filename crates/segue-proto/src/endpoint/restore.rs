@@ -20,6 +20,7 @@ use crate::fresh::Fresh;
 use crate::generations::Generation;
 use crate::handoff::{Chain, Effects, Stored, keys};
 use crate::journal::{Continuity, Lsn, Write};
+use crate::link::Links;
 use crate::wire::{DeviceId, Hash, SessionId};
 
 /// The device's own floor.
@@ -65,7 +66,7 @@ impl Endpoint {
             config,
             boot,
             fresh,
-            links: BTreeMap::new(),
+            links: Links::default(),
             routes: BTreeMap::new(),
             peers: BTreeMap::new(),
             trusted: BTreeSet::new(),

@@ -7,11 +7,13 @@
 //! Both sides send HELLO and AUTH at once. Only this module assigns a link's state.
 
 mod proof;
+mod table;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 pub use proof::{auth_hash, auth_message};
+pub(crate) use table::Links;
 
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;

@@ -144,9 +144,11 @@ impl Driver {
     }
 
     fn flush_links(&mut self) {
-        for (id, link) in &mut self.links {
+        let waiting: Vec<LinkId> = self.core.waiting_links().collect();
+        for id in waiting {
+            let Some(link) = self.links.get_mut(&id) else { continue };
             // What a peer doesn't read stays in the core, which ends the link when it is too much (LINK-QUEUE-1).
-            if link.is_drained() && self.core.poll_transmit(*id, link.buffer()) {
+            if link.is_drained() && self.core.poll_transmit(id, link.buffer()) {
                 self.shared.counters.flights_tx.add(1);
                 link.write(&self.shared.counters);
             }
