@@ -22,7 +22,7 @@ use crate::tls;
 const SOCKET_BUFFER: usize = 4 << 20;
 
 /// Flow control: what may be on its way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
     /// To be received on one stream, in bytes.
     pub stream: u32,
@@ -42,14 +42,11 @@ impl Windows {
     /// The windows of each of so many authenticated links. All peers together may cost 256 MiB (threat 22): 64 MiB for
     /// what is received, 32 MiB for what is sent, 32 MiB for what is read to be sent (`serve::SERVING_IN_ALL`). Readers
     /// hold what was asked for, so it is the application that decides from how many sources at once.
-    fn shared_by(links: usize) -> Windows {
+    pub(crate) fn shared_by(links: usize) -> Windows {
         let share = |all: usize, one: u32| u32::try_from(all / links.max(1)).unwrap_or(one).clamp(PREAUTH_WINDOW, one);
         let Windows { stream, link, send } = Windows::NODE;
         Windows { stream, link: share(64 << 20, link), send: share(32 << 20, send) }
     }
-
-    /// From how many links on they have less than [`Windows::NODE`].
-    pub(crate) const SHARED_FROM: usize = 16;
 }
 
 /// What the readers of a link's streams hold between them, received and not written yet: a buffer each. With less, those
@@ -100,11 +97,6 @@ pub(crate) fn endpoint(
         Endpoint::new(config, server, socket, runtime).map_err(|source| OpenError::Socket { addr: listen, source })?;
     endpoint.set_default_client_config(client_config(windows, rules)?);
     Ok(endpoint)
-}
-
-/// Sets the limits of a link to what an authenticated peer may use, one of `links`.
-pub(crate) fn admit(connection: &quinn::Connection, links: usize) {
-    widen(connection, Windows::shared_by(links));
 }
 
 /// Gives a connection the limits of an authenticated peer with these windows.

@@ -332,8 +332,10 @@ impl Driver {
     fn admit(&self, id: LinkId) {
         let ready = || self.links.iter().filter(|(_, link)| link.peer.is_some());
         let count = ready().count();
-        for (_, link) in ready().filter(|(other, _)| **other == id || count > Windows::SHARED_FROM) {
-            transport::admit(&link.connection, count);
+        let windows = Windows::shared_by(count);
+        let all = windows != Windows::shared_by(count.saturating_sub(1));
+        for (_, link) in ready().filter(|(other, _)| **other == id || all) {
+            transport::widen(&link.connection, windows);
         }
     }
 }
