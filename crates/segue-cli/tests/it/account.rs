@@ -92,6 +92,14 @@ fn names_from_the_roster_stand_for_ids() {
     lab.run("receive --state laptop --listen 127.0.0.1:0 --into out --from nobody").exits(1).says("nobody");
 }
 
+/// The laptop makes a session of a tree and hands it to the phone, which writes it to `out`.
+fn hand_notes_to_the_phone(lab: &Lab) {
+    lab.tree("notes", 3, 3_000);
+    let phone = lab.receive("phone", "--into out --yes --once");
+    lab.run(&format!("send --state laptop notes --to {} --device phone", phone.addr)).exits(0);
+    phone.end().exits(0);
+}
+
 #[test]
 fn a_session_begun_after_the_devices_met_comes_to_all_and_is_pulled_by_its_name() {
     let lab = Lab::new();
@@ -119,10 +127,7 @@ fn a_session_begun_after_the_devices_met_comes_to_all_and_is_pulled_by_its_name(
 fn a_device_that_was_told_of_a_session_as_it_linked_pulls_it_by_its_name() {
     let lab = Lab::new();
     link(&lab, "laptop", "phone");
-    lab.tree("notes", 3, 3_000);
-    let phone = lab.receive("phone", "--into out --yes --once");
-    lab.run(&format!("send --state laptop notes --to {} --device phone", phone.addr)).exits(0);
-    phone.end().exits(0);
+    hand_notes_to_the_phone(&lab);
     link(&lab, "phone", "tablet");
     let phone = lab.receive("phone", "--into out --yes --once");
     lab.run(&format!("pull --state tablet notes --from {} --device phone --into tab", phone.addr)).exits(0);
@@ -150,10 +155,7 @@ fn a_revoked_device_is_shut_out_and_its_sessions_come_home() {
     let lab = Lab::new();
     link(&lab, "laptop", "phone");
     link(&lab, "laptop", "tablet");
-    lab.tree("notes", 3, 3_000);
-    let receiver = lab.receive("phone", "--into out --yes --once");
-    lab.run(&format!("send --state laptop notes --to {} --device phone", receiver.addr)).exits(0);
-    receiver.end().exits(0);
+    hand_notes_to_the_phone(&lab);
     assert_eq!(lab.session("laptop")["role"], "secondary");
     let phone = lab.id("phone");
     lab.run("revoke --state laptop phone").exits(0).says(&phone);
