@@ -280,6 +280,9 @@ pub const TABLE: &[Mutant] = &[
     mutant("SERVICE-LEASE-1", "service/lease/not-before-it-ends"),
     mutant("SERVICE-LEASE-2", "service/lease/silent-owner"),
     mutant("SERVICE-TENURE-1", "service/tenure/of-another-store"),
+    mutant("SERVICE-SEEN-1", "service/seen/not-of-one-that-named-others"),
+    mutant("SERVICE-SEEN-2", "service/seen/when-it-was-there"),
+    mutant("SERVICE-SEEN-3", "service/seen/named-anew"),
 ];
 
 /// Those of the reference over QUIC, and the case of tier B that must fail.

@@ -146,7 +146,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 33] = [
+pub const COMMANDS: [&str; 34] = [
     "trust",
     "distrust",
     "create",
@@ -180,4 +180,5 @@ pub const COMMANDS: [&str; 33] = [
     "host-custody",
     "delegate",
     "reclaim",
+    "discover",
 ];

@@ -150,6 +150,7 @@ number! {
     u64: |n| *n, |n| n;
     u32: |n| u64::from(*n), |n| u32::try_from(n).unwrap_or(u32::MAX);
     u16: |n| u64::from(*n), |n| u16::try_from(n).unwrap_or(u16::MAX);
+    u8: |n| u64::from(*n), |n| u8::try_from(n).unwrap_or(u8::MAX);
     Instant: |at| at.micros(), Instant::from_micros;
     LinkId: |link| link.0, LinkId;
     Lsn: |lsn| lsn.0, Lsn;

@@ -4,7 +4,7 @@
 
 pub mod json;
 
-use segue_proto::wire::{DeviceId, Hash};
+use segue_proto::wire::{DeviceId, Hash, Presence};
 use segue_proto::{Batch, Code, Event, HandoffId, Violation, Write};
 use segue_testkit::device::{
     AccountState, Blobs, BulkOut, ChunkOut, Command, Contents, Input, Inspect, Outputs, Refusal, Reply, SessionState,
@@ -62,6 +62,7 @@ tagged! { Command {
     HostCustody = "host-custody" { lease_us }
     Delegate = "delegate" { session, service, timeout_us }
     Reclaim = "reclaim" { session, timeout_us }
+    Discover = "discover" { service, devices }
 } }
 
 tagged! { Event {
@@ -100,6 +101,7 @@ tagged! { Event {
     Synced = "synced" { session, peer }
     Exchanged = "exchanged" { mailbox }
     Delegated = "delegated" { session, result }
+    Found = "found" { service, req, found }
 } }
 
 object! { Setup { identity, generation, floor, pulls, accept_unknown, follow, trusted, wall_offset_ms, without } }
@@ -110,6 +112,7 @@ object! { BulkOut { link, stream, bytes, fin } }
 object! { ChunkOut { blob, offset, bytes } }
 object! { Outputs { control, bulk, closes, chunks, batches, events, timeout } }
 object! { Refusal { code, text } }
+object! { Presence { device, generation, ago_ms } }
 object! { Violation { code, clause } }
 object! { SessionState {
     role, head, parent, term, taker, n, owner, grantor, entitled, root, files, named, conflicts, exclusive, copies, pending,
@@ -123,6 +126,7 @@ impl Listed for Write {}
 impl Listed for BulkOut {}
 impl Listed for ChunkOut {}
 impl Listed for Event {}
+impl Listed for Presence {}
 impl<A: Json, B: Json> Listed for (A, B) {}
 
 /// How a handoff ended: `{"record": …}` or `{"error": …}`.
@@ -159,6 +163,25 @@ impl Json for Result<DeviceId, Code> {
         match value.get("error") {
             Some(code) => Ok(Err(Code::from_json(code)?)),
             None => field(value, "grantor").map(Ok),
+        }
+    }
+}
+
+/// What a service told of devices: `{"devices": …}` or `{"error": …}`.
+impl Json for Result<Vec<Presence>, Code> {
+    fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        match self {
+            Ok(devices) => drop(object.insert("devices".into(), devices.to_json())),
+            Err(code) => put(&mut object, "error", code),
+        }
+        Value::Object(object)
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        match value.get("error") {
+            Some(code) => Ok(Err(Code::from_json(code)?)),
+            None => field(value, "devices").map(Ok),
         }
     }
 }

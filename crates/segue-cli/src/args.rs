@@ -422,7 +422,8 @@ pub(crate) struct Handoff {
     /// The other device: its name in the account, or its id [default: asked, if there are several]
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) device: Option<Who>,
-    /// Print the sessions and devices to choose from as JSON, and hand nothing over
+    /// Print the sessions and devices to choose from as JSON, and hand nothing over. With --mailbox it says of each device
+    /// whether it is online there, or how long ago it was, if that device named this one there, too
     #[arg(long)]
     pub(crate) list: bool,
     /// Where the other device listens: host or address, and port. Without it the session goes by way of the service at

@@ -311,6 +311,8 @@ pub enum UsageError {
     Delegated(crate::wire::DeviceId),
     /// Nobody else signs the session's next record.
     NotDelegated,
+    /// There is no link with the device, or none of the generation that this needs.
+    NotLinked,
 }
 
 impl UsageError {
@@ -333,6 +335,7 @@ impl UsageError {
             UsageError::NoLinking => Code::LINK_EXPIRED,
             UsageError::Delegated(_) => Code::HO_NOT_OWNER,
             UsageError::NotDelegated => Code::SVC_NOT_GRANTOR,
+            UsageError::NotLinked => Code::LINK_LOST,
         }
     }
 }
@@ -370,6 +373,7 @@ impl fmt::Display for UsageError {
                 write!(f, "device {grantor} signs the session's next record; have it signed by this device again first")
             }
             UsageError::NotDelegated => f.write_str("the session isn't delegated: its owner signs its next record"),
+            UsageError::NotLinked => f.write_str("there is no link with the device, or it speaks too low a generation"),
         }
     }
 }

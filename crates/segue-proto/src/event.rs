@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
 use crate::limits::MAX_LINKS;
-use crate::wire::{DeviceId, Hash, PartId, SessionId};
+use crate::wire::{DeviceId, Hash, PartId, Presence, SessionId};
 use crate::{Code, Violation};
 
 /// A link, numbered by the caller.
@@ -210,6 +210,15 @@ pub enum Event {
     Exchanged {
         /// The mailbox.
         mailbox: DeviceId,
+    },
+    /// A service answered [`Endpoint::discover`](crate::Endpoint::discover), or there is no answer.
+    Found {
+        /// The service.
+        service: DeviceId,
+        /// The number that `discover` gave.
+        req: u32,
+        /// Those that it tells of, or why it tells of none: `SERVICE_NONE` by a device that is none, `LINK_LOST`.
+        found: Result<Vec<Presence>, Code>,
     },
     /// Data arrives.
     Progress {

@@ -205,8 +205,12 @@ limits! {
     MAX_OPEN: usize = 1_024, "requests", "with full envelopes 64 MiB";
     /// The WATCHes that a device may have outstanding on a link.
     MAX_WATCHES: usize = 8_192, "watches", "two boxes a session, for MAX_SESSIONS";
-    /// The PUTs and FETCHes that a device has outstanding at a mailbox.
+    /// The PUTs and FETCHes that a device has outstanding at a mailbox, and as many DISCOVERs besides.
     MAILBOX_WINDOW: usize = 8, "requests", "half of MAX_QUEUE at most";
+    /// The devices that a DISCOVER names. They are not told page by page: each takes the place of the one before.
+    MAX_DISCOVER: usize = 256, "devices", "the members of a few large sessions; FOUND stays below a quarter of a frame";
+    /// The devices of which a service knows, though they have no link, when it was there and whom they named.
+    SEEN_DEVICES: usize = 16_384, "devices", "128 MiB if each names MAX_DISCOVER; guess";
     /// The content keys of a session that a device keeps.
     MAX_KEYS: usize = 64, "keys", "one a member, at a revocation that all learn of apart";
     /// The revoked devices that a content key names.

@@ -102,6 +102,14 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// A service doesn't tell who is there.
+    #[error("service {service} doesn't tell who is there: {}", code.meaning())]
+    Discovery {
+        /// The service.
+        service: DeviceId,
+        /// Why.
+        code: Code,
+    },
     /// The service that is to sign the session's next record, or does, didn't do what it was asked.
     #[error("device {service} didn't change who signs the next record of session {session}: {}; {}", code.meaning().trim_end_matches('.'), custody_help(*code))]
     Delegation {

@@ -8,6 +8,7 @@ use segue_proto::{Generation, SessionRole, SessionView};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::node::Node;
+use crate::presence::Presence;
 
 /// A session that this device may hand over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Candidate {
     pub linked: bool,
     /// The generation of that link.
     pub generation: Option<Generation>,
+    /// What a service tells of it, if [`Node::offerable_by`] asked one and it does.
+    pub presence: Option<Presence>,
 }
 
 impl Node {
@@ -83,7 +86,7 @@ impl Node {
 }
 
 /// Who is a member by the chain: those that the genesis names, and every owner.
-fn members(view: &SessionView) -> BTreeSet<DeviceId> {
+pub(crate) fn members(view: &SessionView) -> BTreeSet<DeviceId> {
     let records = view.chain.iter().map(|record| record.body());
     let named = records.clone().filter_map(|record| record.genesis.get()).flat_map(|it| it.members.iter().copied());
     named.chain(records.map(|record| record.owner)).filter(|device| !device.is_zero()).collect()
@@ -91,5 +94,13 @@ fn members(view: &SessionView) -> BTreeSet<DeviceId> {
 
 fn candidate(driver: &Driver, is_member: bool, device: DeviceId, name: Option<String>) -> Candidate {
     let generation = driver.generation_with(&device);
-    Candidate { device, in_account: name.is_some(), name, is_member, linked: generation.is_some(), generation }
+    Candidate {
+        device,
+        in_account: name.is_some(),
+        name,
+        is_member,
+        linked: generation.is_some(),
+        generation,
+        presence: None,
+    }
 }

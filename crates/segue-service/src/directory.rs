@@ -70,6 +70,27 @@ impl Room {
     }
 }
 
+/// What is known of a device though it has no link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// When it was there last, in milliseconds since 1970.
+    pub seen: u64,
+    /// Whom it named in its last DISCOVER.
+    pub named: Vec<DeviceId>,
+}
+
+impl Note {
+    /// The devices, one behind the other.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.named.iter().flat_map(|device| *device.as_bytes()).collect()
+    }
+
+    /// A note from its time and [`Note::bytes`].
+    pub(crate) fn of(seen: u64, bytes: &[u8]) -> Note {
+        Note { seen, named: bytes.as_chunks::<32>().0.iter().map(|id| DeviceId::new(*id)).collect() }
+    }
+}
+
 /// Why a session stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unset {
@@ -91,7 +112,7 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// Boxes of envelopes with offsets, and sessions in custody. The model test in `tests/it/model.rs` states what every one
+/// Boxes of envelopes with offsets, sessions in custody, and notes of devices. The model test in `tests/it/model.rs` states what every one
 /// must do.
 pub trait Directory: Send {
     /// Puts envelopes, in order; the offset of each, from 1 in each box without gaps. One that its box holds already has
@@ -133,27 +154,16 @@ pub trait Directory: Send {
     /// As [`Directory::append`].
     fn sets(&self) -> Result<u64, Failed>;
 
-    /// Notes when devices were seen last, in milliseconds of the wall clock. What was noted last may be lost in a crash.
+    /// Keeps a note of a device in place of the one before. Beyond `most` notes the one goes whose device was seen
+    /// longest ago, the smallest of several. What was noted last may be lost in a crash.
     ///
     /// # Errors
     /// As [`Directory::append`].
-    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed>;
+    fn note(&mut self, device: &DeviceId, note: &Note, most: usize) -> Result<(), Failed>;
 
-    /// When a device was seen last.
+    /// The note of a device.
     ///
     /// # Errors
     /// As [`Directory::append`].
-    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed>;
-
-    /// Keeps signed entries of an account's roster, each once. When this returns all of it is durable.
-    ///
-    /// # Errors
-    /// As [`Directory::append`].
-    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed>;
-
-    /// The entries of an account's roster, ascending by id.
-    ///
-    /// # Errors
-    /// As [`Directory::append`].
-    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed>;
+    fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed>;
 }

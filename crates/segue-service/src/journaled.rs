@@ -3,9 +3,9 @@
 use segue_proto::Rules;
 use segue_proto::service::custody::{Kept, Set};
 use segue_proto::wire::codec::{decode, encode};
-use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
+use segue_proto::wire::{BoxId, DeviceId, SessionId};
 
-use crate::directory::{Append, Directory, Failed, Full, Page, Room, Unset};
+use crate::directory::{Append, Directory, Failed, Full, Note, Page, Room, Unset};
 use crate::memory::Memory;
 use crate::quota::Quota;
 
@@ -81,25 +81,16 @@ impl Directory for Journaled {
         self.memory.sets()
     }
 
-    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
-        self.entries.extend(seen.iter().map(|(device, at)| (device.as_bytes().to_vec(), at.to_be_bytes().to_vec())));
-        self.memory.see(seen)
-    }
-
-    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed> {
-        self.memory.seen(device)
-    }
-
-    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
-        let key = |id: &Hash| [account.as_bytes().as_slice(), id.as_bytes()].concat();
-        // The first entry of an id stays, in the journal as in memory.
-        let new = entries.iter().filter(|(id, entry)| self.memory.enrol_one(account, id, entry));
-        self.entries.extend(new.map(|(id, entry)| (key(id), entry.clone())));
+    fn note(&mut self, device: &DeviceId, note: &Note, most: usize) -> Result<(), Failed> {
+        let entry = [note.seen.to_be_bytes().as_slice(), &note.bytes()].concat();
+        self.entries.push((device.as_bytes().to_vec(), entry));
+        let gone = self.memory.keep_note(device, note, most);
+        self.entries.extend(gone.map(|device| (device.as_bytes().to_vec(), Vec::new())));
         Ok(())
     }
 
-    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
-        self.memory.roster(account)
+    fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed> {
+        self.memory.noted(device)
     }
 }
 
@@ -107,8 +98,7 @@ impl Directory for Journaled {
 ///
 /// - 40: an envelope; box ‖ offset, with device ‖ envelope;
 /// - 8: a change of a session; its number, with the change;
-/// - 32: when a device was seen; device, with the time;
-/// - 64: an entry of a roster; account ‖ id, with the entry.
+/// - 32: a note of a device; device, with the time ‖ whom it named, or with nothing once it is gone.
 fn load(memory: &mut Memory, key: &[u8], value: &[u8]) -> Option<()> {
     let first = |bytes: &[u8]| bytes.first_chunk::<32>().copied();
     match key.len() {
@@ -118,13 +108,11 @@ fn load(memory: &mut Memory, key: &[u8], value: &[u8]) -> Option<()> {
             memory.load(Append { by: DeviceId::new(*by), to, envelope: envelope.to_vec() });
         }
         8 => memory.change(&decode::<Set>(Rules::ALL, value).ok()?),
+        32 if value.is_empty() => {}
         32 => {
-            let at = u64::from_be_bytes(*value.first_chunk()?);
-            memory.see(&[(DeviceId::new(first(key)?), at)]).ok()?;
-        }
-        64 => {
-            let (account, id) = (Hash::new(first(key)?), Hash::new(*key.last_chunk()?));
-            memory.enrol(&account, &[(id, value.to_vec())]).ok()?;
+            let (seen, named) = value.split_first_chunk()?;
+            let note = Note::of(u64::from_be_bytes(*seen), named);
+            memory.keep_note(&DeviceId::new(first(key)?), &note, usize::MAX);
         }
         _ => return None,
     }

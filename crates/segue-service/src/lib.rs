@@ -1,7 +1,8 @@
 //! Segue's synchronization service: a mailbox of sealed envelopes, and sessions in custody (spec chapter `service`).
 //!
 //! Devices that are never online together put envelopes into boxes and fetch them from there. The service can neither
-//! read nor forge them. For owners that delegated to it, it signs who owns next. [`Service`] does no I/O of its own: it
+//! read nor forge them. For owners that delegated to it, it signs who owns next. Devices that named one another it tells
+//! which of them is there. [`Service`] does no I/O of its own: it
 //! takes what an endpoint is asked ([`segue_proto::Endpoint::poll_hosted`]) and gives answers. What it keeps stands in a
 //! [`Directory`].
 #![forbid(unsafe_code)]
@@ -10,13 +11,14 @@ mod custodian;
 mod directory;
 mod journaled;
 mod memory;
+mod presence;
 mod quota;
 mod service;
 #[cfg(feature = "redb")]
 mod store;
 
 pub use custodian::Terms;
-pub use directory::{Append, Directory, Failed, Full, Page, Room, Unset};
+pub use directory::{Append, Directory, Failed, Full, Note, Page, Room, Unset};
 pub use journaled::Journaled;
 pub use memory::Memory;
 pub use quota::Quota;

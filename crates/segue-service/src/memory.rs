@@ -1,12 +1,12 @@
 //! A directory in memory: for tests, and the plainest there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use segue_proto::service::custody::{Kept, Set};
 use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 use segue_proto::{Clause, Rules};
 
-use crate::directory::{Append, Directory, Failed, Full, Page, Room, Unset};
+use crate::directory::{Append, Directory, Failed, Full, Note, Page, Room, Unset};
 use crate::quota::{Quota, Used};
 
 /// Keeps everything in memory, and nothing beyond it.
@@ -19,8 +19,9 @@ pub struct Memory {
     /// How many sessions each device brought.
     brought: BTreeMap<DeviceId, u64>,
     sets: u64,
-    seen: BTreeMap<DeviceId, u64>,
-    rosters: BTreeMap<(Hash, Hash), Vec<u8>>,
+    notes: BTreeMap<DeviceId, Note>,
+    /// When the devices of the notes were seen.
+    oldest: BTreeSet<(u64, DeviceId)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,25 +62,13 @@ impl Directory for Memory {
         Ok(self.sets)
     }
 
-    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
-        self.seen.extend(seen.iter().copied());
+    fn note(&mut self, device: &DeviceId, note: &Note, most: usize) -> Result<(), Failed> {
+        self.keep_note(device, note, most);
         Ok(())
     }
 
-    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed> {
-        Ok(self.seen.get(device).copied())
-    }
-
-    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
-        for (id, entry) in entries {
-            self.enrol_one(account, id, entry);
-        }
-        Ok(())
-    }
-
-    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
-        let of = self.rosters.range((*account, Hash::ZERO)..).take_while(|((of, _), _)| of == account);
-        Ok(of.map(|(_, entry)| entry.clone()).collect())
+    fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed> {
+        Ok(self.notes.get(device).cloned())
     }
 }
 
@@ -116,14 +105,15 @@ impl Memory {
         Ok(())
     }
 
-    /// Keeps an entry of a roster; false if there is one of that id.
-    pub(crate) fn enrol_one(&mut self, account: &Hash, id: &Hash, entry: &[u8]) -> bool {
-        let key = (*account, *id);
-        let new = !self.rosters.contains_key(&key);
-        if new {
-            self.rosters.insert(key, entry.to_vec());
+    /// Keeps a note; the device whose note has no room any more.
+    pub(crate) fn keep_note(&mut self, device: &DeviceId, note: &Note, most: usize) -> Option<DeviceId> {
+        if let Some(before) = self.notes.insert(*device, note.clone()) {
+            self.oldest.remove(&(before.seen, *device));
         }
-        new
+        self.oldest.insert((note.seen, *device));
+        let (_, gone) = if self.notes.len() > most { self.oldest.pop_first() } else { None }?;
+        self.notes.remove(&gone);
+        Some(gone)
     }
 
     /// Changes a session whatever there is.

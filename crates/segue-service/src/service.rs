@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use segue_proto::limits::{ENVELOPE_COST, MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
-use segue_proto::wire::{Blob, BoxId, DeviceId, Envelopes, Error, Exts, Fetch, List, Message, Put, PutOk, Watch};
-use segue_proto::wire::{Hash, SessionId};
+use segue_proto::wire::{
+    Blob, BoxId, DeviceId, Discover, Envelopes, Error, Exts, Fetch, Found, Hash, List, Message, Put, PutOk, SessionId,
+    Watch,
+};
 use segue_proto::{Clause, Code, Hosted, Instant, Outcome, Rules, Ticket};
 
 use crate::custodian::{Custodian, Said, Terms};
 use crate::directory::{Append, Directory, Failed, Page, Room};
+use crate::presence::Attendance;
 use crate::quota::{Pace, Quota};
 
 /// A mailbox. It reads no clock and has no links: an endpoint that hosts it brings the requests and takes the answers.
@@ -21,6 +24,7 @@ pub struct Service<D> {
     watches: BTreeMap<BoxId, Vec<Waiting>>,
     watching: BTreeMap<DeviceId, usize>,
     custodian: Option<Custodian>,
+    attendance: Attendance,
     counts: Counts,
 }
 
@@ -71,6 +75,7 @@ impl<D: Directory> Service<D> {
             watches: BTreeMap::new(),
             watching: BTreeMap::new(),
             custodian: None,
+            attendance: Attendance::default(),
             counts: Counts::default(),
         }
     }
@@ -88,6 +93,12 @@ impl<D: Directory> Service<D> {
     pub fn keep_custody(&mut self, now: Instant, terms: Terms) -> Result<(), Failed> {
         self.custodian = Some(Custodian::open(terms, self.rules, now, &self.directory)?);
         Ok(())
+    }
+
+    /// Says that at `now` the wall clock shows so many milliseconds since 1970: by it the service remembers, across its
+    /// own restarts, when devices were there. Without it that begins with the zeroth instant.
+    pub fn set_clock(&mut self, now: Instant, unix_ms: u64) {
+        self.attendance.set_clock(now, unix_ms);
     }
 
     /// When to call [`Service::handle`] at the latest, though nothing came.
@@ -128,6 +139,7 @@ impl<D: Directory> Service<D> {
                     Message::Put(put) => puts.extend(self.admit(now, ticket, from, put, &mut answers)),
                     Message::Fetch(fetch) => asks.push((ticket, fetch)),
                     Message::Watch(watch) => self.watch(ticket, from, &watch, &mut answers)?,
+                    Message::Discover(asked) => answers.push((ticket, self.discover(now, from, &asked)?)),
                     _ => {}
                 },
                 Hosted::Custody { ticket, from, generation, message } => {
@@ -135,9 +147,11 @@ impl<D: Directory> Service<D> {
                     closes.push(ticket);
                 }
                 Hosted::Signed { session, record, sig } => said.push(Said::Signed { session, record, sig }),
+                Hosted::Linked { device, generation } => self.attendance.linked(device, generation, &self.directory)?,
                 // What it put is put all the same: its PUT_OK is lost, and it puts again what is there already.
                 Hosted::Gone(device) => {
                     self.forget(&device);
+                    self.attendance.gone(now, &device, &mut self.directory)?;
                     said.push(Said::Gone(device));
                 }
             }
@@ -250,6 +264,11 @@ impl<D: Directory> Service<D> {
             }
             self.watches.retain(|_, waiting| !waiting.is_empty());
         }
+    }
+
+    fn discover(&mut self, now: Instant, by: DeviceId, asked: &Discover) -> Result<Message, Failed> {
+        let found = self.attendance.discover(self.rules, now, by, &asked.devices, &mut self.directory)?;
+        Ok(Found { req: asked.req, found: List::new(found).unwrap_or_default(), ext: Exts::empty() }.into())
     }
 
     fn envelopes(&mut self, req: u32, page: Page) -> Message {

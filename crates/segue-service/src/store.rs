@@ -1,15 +1,16 @@
 //! The embedded directory: one redb file.
 
+mod notes;
 mod sessions;
 
 use std::path::Path;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use segue_proto::service::custody::{Kept, Set};
-use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
+use segue_proto::wire::{BoxId, DeviceId, SessionId};
 use segue_proto::{Clause, Rules};
 
-use crate::directory::{Append, Directory, Failed, Full, Page, Room, Unset};
+use crate::directory::{Append, Directory, Failed, Full, Note, Page, Room, Unset};
 use crate::quota::{Quota, Used};
 
 /// The envelopes: box ‖ offset.
@@ -50,6 +51,7 @@ impl Store {
         tables.open_table(DEVICES).map_err(failed)?;
         tables.open_table(ALL).map_err(failed)?;
         sessions::make(&tables)?;
+        notes::make(&tables)?;
         tables.commit().map_err(failed)?;
         Ok(Store { db })
     }
@@ -111,25 +113,15 @@ impl Directory for Store {
         sessions::sets(&self.db.begin_read().map_err(failed)?)
     }
 
-    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
+    fn note(&mut self, device: &DeviceId, note: &Note, most: usize) -> Result<(), Failed> {
         let mut transaction = self.db.begin_write().map_err(failed)?;
         transaction.set_durability(Durability::None).map_err(failed)?;
-        sessions::see(&transaction, seen)?;
+        notes::keep(&transaction, device, note, most)?;
         transaction.commit().map_err(failed)
     }
 
-    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed> {
-        sessions::seen(&self.db.begin_read().map_err(failed)?, device)
-    }
-
-    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
-        let transaction = self.db.begin_write().map_err(failed)?;
-        sessions::enrol(&transaction, account, entries)?;
-        transaction.commit().map_err(failed)
-    }
-
-    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
-        sessions::roster(&self.db.begin_read().map_err(failed)?, account)
+    fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed> {
+        notes::noted(&self.db.begin_read().map_err(failed)?, device)
     }
 }
 

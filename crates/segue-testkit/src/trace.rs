@@ -107,6 +107,8 @@ pub fn describe(message: &Message) -> String {
         }
         Message::Renew(m) => format!("req {} {:?} head {:?}, {} ms", m.req, m.session, m.head, m.ttl),
         Message::Delegate(m) => format!("req {} {:?} behind {:?} to {:?}", m.req, m.session, m.parent, m.grantor),
+        Message::Discover(m) => format!("req {} {:?}", m.req, m.devices),
+        Message::Found(m) => format!("req {} {:?}", m.req, m.found),
         Message::Key(m) => format!("{:?} {:?}, number {}", m.session, m.key, m.epoch),
         Message::Offer(m) => opened(&m.offer, |offer| format!("{:?} under {:?}", m.offer.id(), offer.parent)),
         Message::Decline(m) => format!("{:?} {:?}", m.subject, Code::from(m.code)),

@@ -276,7 +276,7 @@ fn watched(lab: &mut Lab) -> Done {
 }
 
 /// Another device links the mailbox.
-fn another(lab: &mut Lab) -> Done<Asker> {
+pub(super) fn another(lab: &mut Lab) -> Done<Asker> {
     let peer = Peer::new(&mut lab.rng);
     lab.must(Command::Trust { device: peer.id })?;
     let link = lab.connect(&peer)?;
@@ -292,7 +292,7 @@ fn bounded(
     Command::HostMailbox { box_envelopes, box_bytes, device_bytes, bytes }
 }
 
-fn varint(mut value: usize) -> Vec<u8> {
+pub(super) fn varint(mut value: usize) -> Vec<u8> {
     let mut out = Vec::new();
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

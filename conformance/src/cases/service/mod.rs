@@ -7,6 +7,7 @@ mod host;
 mod keys;
 mod put;
 mod scene;
+mod seen;
 mod take;
 
 use super::{Case, Part};
@@ -14,6 +15,6 @@ use super::{Case, Part};
 /// The subject uses a mailbox, or is one: either way it is one end of a link.
 const E: Part = Part::End;
 
-pub(super) fn chapters() -> [&'static [Case]; 7] {
-    [host::CASES, put::CASES, take::CASES, keys::CASES, content::CASES, custody::CASES, delegate::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 8] {
+    [host::CASES, put::CASES, take::CASES, keys::CASES, content::CASES, custody::CASES, delegate::CASES, seen::CASES]
 }

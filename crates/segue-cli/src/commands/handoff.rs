@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use segue_quic::{Candidate, DeviceId, Offerable, SessionId};
 
 use crate::args::{Handoff, Send};
-use crate::commands::send;
+use crate::commands::{presence, send, sync};
 use crate::device::Device;
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Answers, say};
@@ -42,7 +42,10 @@ pub(crate) async fn run(mut args: Handoff) -> Result<Exit, Failure> {
 
 /// The directory of the session that is chosen, and the device; none if the menu was to be printed alone.
 async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, DeviceId)>, Failure> {
-    let offerable = device.node.offerable().await?;
+    // What is named needs no menu, and nobody to ask about it.
+    let shown = args.list || args.session.is_none() || args.device.is_none();
+    let service = if shown { sync::start(&device.node, &mut args.mailbox).await? } else { None };
+    let offerable = presence::offerable(&device.node, service).await?;
     let place = |session: &SessionId| device.index.place(session).map(|place| place.directory.clone());
     let rows = offerable.into_iter().filter_map(|session| Some(Row { directory: place(&session.session)?, session }));
     let mut rows: Vec<Row> = rows.collect();
@@ -89,7 +92,8 @@ fn title(device: &Candidate) -> String {
         (false, false) => "known",
     };
     let linked = if device.linked { ", linked now" } else { "" };
-    format!("{} ({}), {what}{linked}", device.name.as_deref().unwrap_or("unnamed"), device.device)
+    let there = device.presence.as_ref().map(|it| format!(", {}", presence::words(it))).unwrap_or_default();
+    format!("{} ({}), {what}{linked}{there}", device.name.as_deref().unwrap_or("unnamed"), device.device)
 }
 
 /// Has the user choose; if there is but one, that.
@@ -121,6 +125,7 @@ fn json(rows: &[Row]) -> String {
             "in_account": it.in_account,
             "member": it.is_member,
             "linked": it.linked,
+            "presence": it.presence.as_ref().map(presence::json),
         })
     };
     let row = |row: &Row| {

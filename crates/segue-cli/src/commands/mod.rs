@@ -10,6 +10,7 @@ mod edit;
 mod handoff;
 pub(crate) mod id;
 mod link;
+mod presence;
 mod pull;
 pub(crate) mod receipt;
 mod receive;

@@ -4,7 +4,7 @@ use segue_quic::{DeviceId, Event, Hash, Hosted, Instant, MailboxHost, Said};
 use segue_service::{Directory, Given, Quota, Service, Store, Terms};
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::args::Serve;
 use crate::device::{self, Device};
@@ -120,6 +120,7 @@ impl MailboxHost for Host {
     }
 
     fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String> {
+        self.service.set_clock(now, unix_ms());
         let before = self.service.counts().refused;
         let given = self.service.handle(now, came).map_err(|failed| failed.to_string())?;
         let mark = if self.grants { self.service.directory().sets().map_err(|failed| failed.to_string())? } else { 0 };
@@ -132,6 +133,12 @@ impl MailboxHost for Host {
         let Given { answers, tells, signs, closes } = given;
         Ok(Said { answers, tells, signs, closes, mark })
     }
+}
+
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Host {

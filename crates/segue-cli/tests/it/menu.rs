@@ -36,3 +36,32 @@ fn a_handoff_is_chosen_from_a_list_and_goes_by_the_service() {
     wait_for(|| !told().is_empty());
     assert_eq!(told(), format!("notes line-7 in {}\n", lab.path("out/notes").display()));
 }
+
+#[test]
+fn the_menu_says_who_is_online_at_the_service_and_when_others_were() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 1, 100);
+    lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
+    let (service, id) = serve(&lab, "127.0.0.1:0");
+    let addr = service.addr.clone();
+    let presence = || {
+        let list = lab.run(&format!("handoff --state a --list --mailbox {addr} --mailbox-device {id}")).exits(0);
+        let list: serde_json::Value = serde_json::from_str(&list.out).expect("the list is JSON");
+        list["sessions"][0]["devices"][0]["presence"].clone()
+    };
+    assert!(presence().is_null(), "the service has never met it");
+    let receive = "receive --state b --listen 127.0.0.1:0 --into out";
+    let receiver = lab.start(&format!("{receive} --from {a} --mailbox {addr} --mailbox-device {id}"));
+    wait_for(|| presence()["online"] == true);
+    assert_eq!(presence(), serde_json::json!({ "online": true, "generation": "7", "ago_ms": 0 }));
+    receiver.interrupt();
+    receiver.end().exits(0);
+    wait_for(|| presence()["online"] == false);
+    let before = presence()["ago_ms"].as_u64().expect("milliseconds");
+    service.interrupt();
+    service.end().exits(0);
+    let (_service, _) = serve(&lab, &addr);
+    let after = presence()["ago_ms"].as_u64().expect("the service remembers it over its own restart");
+    assert!((before..before + 60_000).contains(&after), "{before} ms, then {after} ms");
+}

@@ -184,6 +184,7 @@ impl Endpoint {
         self.account.confined.remove(&link);
         let Some(Ready { generation, .. }) = self.links.get(&link).and_then(|link| link.ready()) else { return };
         self.peers.insert(peer, Peer { generation, heard: now, trusted: self.vouches(&peer) });
+        self.mailboxes.linked(peer, generation);
         self.greet_peer(now, peer);
     }
 

@@ -158,6 +158,7 @@ impl Endpoint {
         self.out.event(Event::LinkReady { link: id, peer, generation });
         if accepted {
             self.peers.insert(peer, Peer { generation, heard: now, trusted: self.vouches(&peer) });
+            self.mailboxes.linked(peer, generation);
             self.level_peers();
             self.greet_account(now, peer);
             self.greet_peer(now, peer);

@@ -59,7 +59,10 @@ impl Endpoint {
             Message::Renew(renew) => self.on_renew(now, from, &renew),
             Message::Delegate(delegate) => self.no_custody(now, from, delegate.req),
             Message::PutOk(done) => self.on_put_ok(now, from, done.req),
-            request @ (Message::Put(_) | Message::Fetch(_) | Message::Watch(_)) => self.on_request(now, from, request),
+            Message::Found(found) => self.on_found(from, found),
+            request @ (Message::Put(_) | Message::Fetch(_) | Message::Watch(_) | Message::Discover(_)) => {
+                self.on_request(now, from, request);
+            }
             Message::Decline(decline) => {
                 let no = Declined::open(self.config.rules, &decline);
                 self.step(now, decline.session, |session, ctx| session.on_decline(ctx, from, no));
@@ -122,6 +125,9 @@ impl Endpoint {
         let code: Code = error.code.into();
         let session = error.session.get().copied();
         self.out.event(Event::Refused { peer: from, session, code });
+        if self.discover_refused(from, error.req, code) {
+            return;
+        }
         if self.mailbox_refused(now, from, error.req, error.retry_after_ms) {
             return;
         }

@@ -8,6 +8,7 @@ use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 use super::mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
 use super::objects::{Final, Held, Offer, Record, Want};
+use super::presence::{Discover, Found, Presence};
 use super::receipt::{Receipt, Statement, Tally};
 use super::roster::{Cut, CutHead, CutTip, Founding, RosterEntry};
 use super::schema::{Describe, Struct, wire};
@@ -543,6 +544,8 @@ messages! {
     0x72 CAS     Cas(Cas)         V7   Control "service",
     0x74 RENEW   Renew(Renew)     V7   Control "service",
     0x76 DELEGATE Delegate(DelegateMsg) V7 Control "service",
+    0x78 DISCOVER Discover(Discover) V7 Control "service",
+    0x7a FOUND   Found(Found)     V7   Control "service",
 }
 
 /// The structures inside payloads, and the bodies of signed objects, described.
@@ -579,6 +582,7 @@ pub fn parts() -> Vec<Struct> {
         Letter::describe(),
         Sealed::describe(),
         Invitation::describe(),
+        Presence::describe(),
     ]
 }
 

@@ -8,6 +8,7 @@ mod ids;
 mod mailbox;
 mod messages;
 mod objects;
+mod presence;
 mod receipt;
 mod roster;
 pub mod schema;
@@ -25,6 +26,7 @@ pub use messages::{
     Since, Strand, Tip, WantMsg, Writer, parts, payloads,
 };
 pub use objects::{Final, Genesis, Held, Kind, Offer, Record, Want, WantMode};
+pub use presence::{Discover, Found, Presence};
 pub use receipt::{Receipt, Statement, Tally};
 pub use roster::{Cut, CutHead, CutTip, EntryKind, Founding, RosterEntry};
 pub use signed::{Proven, Signed, SignedBody, id_of, sign_message, signing_bytes, verify_message};

@@ -272,6 +272,7 @@ impl Driver {
                 self.settle_session(session);
                 Event::Synced { session, peer }
             }
+            Said::Found { service, req, found } => return self.waits.found(service, req, found),
             Said::Exchanged { mailbox } => {
                 self.waits.exchanged(mailbox);
                 Event::Exchanged { mailbox }

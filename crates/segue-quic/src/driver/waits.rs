@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use segue_proto::wire::{DeviceId, Hash, SessionId};
+use segue_proto::wire::{DeviceId, Hash, Presence, SessionId};
 use segue_proto::{Code, HandoffId, Lsn, UsageError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -14,6 +14,9 @@ use crate::node::Receipt;
 
 /// The answer to a handoff.
 pub(crate) type Resolved = Result<Receipt, HandoffError>;
+
+/// What a service tells of devices.
+type Found = Result<Vec<Presence>, Code>;
 
 type Tell = oneshot::Sender<Result<(), Error>>;
 
@@ -49,6 +52,7 @@ pub(crate) struct Waits {
     links: Vec<(DeviceId, oneshot::Sender<Linked>)>,
     revokes: Vec<(DeviceId, oneshot::Sender<()>)>,
     follows: Vec<(SessionId, DeviceId, Tell)>,
+    finds: Vec<(DeviceId, u32, oneshot::Sender<Found>)>,
     delegations: Vec<(SessionId, oneshot::Sender<Result<DeviceId, Code>>)>,
     /// What this device has caught up with since the devices were linked.
     synced: BTreeSet<(SessionId, DeviceId)>,
@@ -181,6 +185,20 @@ impl Waits {
     pub(crate) fn delegated(&mut self, session: SessionId, result: Result<DeviceId, Code>) {
         for (_, tell) in self.delegations.extract_if(.., |(of, _)| *of == session) {
             let _ = tell.send(result);
+        }
+    }
+
+    /// Waits for a service's answer.
+    pub(crate) fn find(&mut self, service: DeviceId, req: u32) -> oneshot::Receiver<Found> {
+        let (tell, told) = oneshot::channel();
+        self.finds.push((service, req, tell));
+        told
+    }
+
+    /// A service answered, or will not.
+    pub(crate) fn found(&mut self, service: DeviceId, req: u32, found: Found) {
+        for (.., tell) in self.finds.extract_if(.., |(of, asked, _)| (*of, *asked) == (service, req)) {
+            let _ = tell.send(found.clone());
         }
     }
 

@@ -1,8 +1,8 @@
-//! The tables of sessions in custody, of presence, and of rosters.
+//! The tables of sessions in custody.
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use segue_proto::service::custody::{Kept, Set};
-use segue_proto::wire::{DeviceId, Hash, SessionId};
+use segue_proto::wire::{Hash, SessionId};
 use segue_proto::{Clause, Rules};
 
 use super::failed;
@@ -21,10 +21,6 @@ const WAITING: TableDefinition<'_, &[u8; 16], ()> = TableDefinition::new("waitin
 const BROUGHT: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("brought");
 /// How often a session was changed.
 const SETS: TableDefinition<'_, (), u64> = TableDefinition::new("sets");
-/// When each device was seen last.
-const SEEN: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("seen");
-/// Entries of rosters: account ‖ id.
-const ROSTERS: TableDefinition<'_, (&[u8; 32], &[u8; 32]), &[u8]> = TableDefinition::new("rosters");
 
 /// Makes the tables.
 pub(super) fn make(transaction: &WriteTransaction) -> Result<(), Failed> {
@@ -33,8 +29,6 @@ pub(super) fn make(transaction: &WriteTransaction) -> Result<(), Failed> {
     transaction.open_table(WAITING).map_err(failed)?;
     transaction.open_table(BROUGHT).map_err(failed)?;
     transaction.open_table(SETS).map_err(failed)?;
-    transaction.open_table(SEEN).map_err(failed)?;
-    transaction.open_table(ROSTERS).map_err(failed)?;
     Ok(())
 }
 
@@ -116,38 +110,4 @@ pub(super) fn waiting(transaction: &ReadTransaction) -> Result<Vec<SessionId>, F
 pub(super) fn sets(transaction: &ReadTransaction) -> Result<u64, Failed> {
     let table = transaction.open_table(SETS).map_err(failed)?;
     Ok(table.get(()).map_err(failed)?.map_or(0, |sets| sets.value()))
-}
-
-/// Notes when devices were seen.
-pub(super) fn see(transaction: &WriteTransaction, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
-    let mut table = transaction.open_table(SEEN).map_err(failed)?;
-    for (device, at) in seen {
-        table.insert(device.as_bytes(), at).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// When a device was seen.
-pub(super) fn seen(transaction: &ReadTransaction, device: &DeviceId) -> Result<Option<u64>, Failed> {
-    let table = transaction.open_table(SEEN).map_err(failed)?;
-    Ok(table.get(device.as_bytes()).map_err(failed)?.map(|at| at.value()))
-}
-
-/// Keeps entries of a roster, each once.
-pub(super) fn enrol(transaction: &WriteTransaction, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
-    let mut table = transaction.open_table(ROSTERS).map_err(failed)?;
-    for (id, entry) in entries {
-        let key = (account.as_bytes(), id.as_bytes());
-        if table.get(key).map_err(failed)?.is_none() {
-            table.insert(key, entry.as_slice()).map_err(failed)?;
-        }
-    }
-    Ok(())
-}
-
-/// The entries of a roster.
-pub(super) fn roster(transaction: &ReadTransaction, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
-    let table = transaction.open_table(ROSTERS).map_err(failed)?;
-    let of = (account.as_bytes(), &[0; 32])..=(account.as_bytes(), &[0xff; 32]);
-    table.range(of).map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.1.value().to_vec())).collect()
 }

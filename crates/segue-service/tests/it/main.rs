@@ -4,6 +4,7 @@ mod delegate;
 mod exchange;
 mod hostile;
 mod model;
+mod presence;
 mod quota;
 mod revoked;
 mod util;

@@ -4,15 +4,14 @@ use proptest::prelude::*;
 use segue_proto::service::custody::Set;
 use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 use segue_proto::{Clause, Rules};
-use segue_service::{Append, Directory, Journaled, Memory, Quota, Room, Store};
+use segue_service::{Append, Directory, Journaled, Memory, Note, Quota, Room, Store};
 
 #[derive(Clone, Debug)]
 enum Step {
     Put(Vec<(u8, u8, u8, usize)>),
     Fetch(u8, u64, usize, usize),
     Set(Vec<(u8, u8, u8, u8, u8)>),
-    See(u8, u64),
-    Enrol(u8, u8, u8),
+    Note(u8, u64, Vec<u8>),
     Restart,
 }
 
@@ -22,8 +21,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => prop::collection::vec(put, 0..5).prop_map(Step::Put),
         4 => (0..4u8, 0..8u64, 0..1_000usize, 0..5usize).prop_map(|(of, after, bytes, count)| Step::Fetch(of, after, bytes, count)),
         6 => prop::collection::vec((0..3u8, 0..3u8, 0..3u8, 0..3u8, 0..4u8), 1..4).prop_map(Step::Set),
-        1 => (0..3u8, 0..9u64).prop_map(|(device, at)| Step::See(device, at)),
-        1 => (0..2u8, 0..3u8, 0..9u8).prop_map(|(account, id, entry)| Step::Enrol(account, id, entry)),
+        3 => (0..4u8, 0..9u64, prop::collection::vec(0..4u8, 0..3)).prop_map(|(device, at, named)| Step::Note(device, at, named)),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..30)
@@ -50,9 +48,8 @@ fn set((by, session, expect, head, more): (u8, u8, u8, u8, u8)) -> Set {
 /// What can be asked of a directory beside its boxes.
 fn whole(directory: &dyn Directory) -> impl PartialEq + std::fmt::Debug + use<> {
     let kept: Vec<_> = (0..3).map(|at| directory.kept(&SessionId::new([at; 16])).unwrap()).collect();
-    let seen: Vec<_> = (0..3).map(|at| directory.seen(&DeviceId::new([at; 32])).unwrap()).collect();
-    let rosters: Vec<_> = (0..2).map(|at| directory.roster(&Hash::new([at; 32])).unwrap()).collect();
-    (kept, directory.waiting().unwrap(), directory.sets().unwrap(), seen, rosters)
+    let noted: Vec<_> = (0..4).map(|at| directory.noted(&DeviceId::new([at; 32])).unwrap()).collect();
+    (kept, directory.waiting().unwrap(), directory.sets().unwrap(), noted)
 }
 
 proptest! {
@@ -83,17 +80,13 @@ proptest! {
                     prop_assert_eq!(&store.set(Rules::ALL, &batch, &quota).unwrap(), &expected);
                     prop_assert_eq!(journaled.set(Rules::ALL, &batch, &quota).unwrap(), expected);
                 }
-                Step::See(device, at) => {
-                    let seen = [(DeviceId::new([device; 32]), at)];
+                Step::Note(device, seen, named) => {
+                    let note = Note { seen, named: named.into_iter().map(|id| DeviceId::new([id; 32])).collect() };
                     for directory in [&mut model as &mut dyn Directory, &mut store, &mut journaled] {
-                        directory.see(&seen).unwrap();
+                        directory.note(&DeviceId::new([device; 32]), &note, 2).unwrap();
                     }
-                }
-                Step::Enrol(account, id, entry) => {
-                    let (account, entries) = (Hash::new([account; 32]), [(Hash::new([id; 32]), vec![entry; 5])]);
-                    for directory in [&mut model as &mut dyn Directory, &mut store, &mut journaled] {
-                        directory.enrol(&account, &entries).unwrap();
-                    }
+                    let noted = (0..4).filter(|at| model.noted(&DeviceId::new([*at; 32])).unwrap().is_some());
+                    prop_assert!(noted.count() <= 2);
                 }
                 Step::Restart => {
                     drop(store);

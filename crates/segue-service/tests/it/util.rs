@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ed25519_dalek::SigningKey;
 use segue_proto::service::custody::{Kept, Set};
-use segue_proto::wire::{DeviceId, Hash, PartId, SessionId, sign_message};
+use segue_proto::wire::{DeviceId, PartId, Presence, SessionId, sign_message};
 use segue_proto::{
-    Clause, Config, Continuity, Endpoint, Event, Generation, Hosted, Instant, LinkId, Lsn, Policy, Role, Rules, seal,
+    Clause, Code, Config, Continuity, Endpoint, Event, Generation, Hosted, Instant, LinkId, Lsn, Policy, Role, Rules,
+    seal,
 };
-use segue_service::{Append, Directory, Failed, Full, Given, Memory, Page, Quota, Room, Service, Terms, Unset};
+use segue_service::{Append, Directory, Failed, Full, Given, Memory, Note, Page, Quota, Room, Service, Terms, Unset};
 
 pub(crate) const LOG: u16 = 2;
 pub(crate) const REGISTER: u16 = 1;
@@ -56,20 +57,12 @@ impl Directory for Hostile {
         self.memory.sets()
     }
 
-    fn see(&mut self, seen: &[(DeviceId, u64)]) -> Result<(), Failed> {
-        self.memory.see(seen)
+    fn note(&mut self, device: &DeviceId, note: &Note, most: usize) -> Result<(), Failed> {
+        self.memory.note(device, note, most)
     }
 
-    fn seen(&self, device: &DeviceId) -> Result<Option<u64>, Failed> {
-        self.memory.seen(device)
-    }
-
-    fn enrol(&mut self, account: &Hash, entries: &[(Hash, Vec<u8>)]) -> Result<(), Failed> {
-        self.memory.enrol(account, entries)
-    }
-
-    fn roster(&self, account: &Hash) -> Result<Vec<Vec<u8>>, Failed> {
-        self.memory.roster(account)
+    fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed> {
+        self.memory.noted(device)
     }
 }
 
@@ -202,6 +195,19 @@ impl World {
             self.devices[b].core.handle_link_down(self.now, link);
         }
         self.settle();
+    }
+
+    /// A device that is linked asks the mailbox about others; what it is told.
+    pub(crate) fn discover(&mut self, at: usize, others: &[usize]) -> Result<Vec<Presence>, Code> {
+        let others: Vec<_> = others.iter().map(|at| self.devices[*at].id).collect();
+        let host = self.devices[0].id;
+        let asked = self.devices[at].core.discover(self.now, host, &others).unwrap();
+        self.settle();
+        let answer = |event: &Event| match event {
+            Event::Found { service, req, found } if (*service, *req) == (host, asked) => Some(found.clone()),
+            _ => None,
+        };
+        self.devices[at].events.iter().find_map(answer).expect("an answer")
     }
 
     /// A device comes online by itself, exchanges everything with the mailbox, and goes.

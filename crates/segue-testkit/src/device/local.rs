@@ -240,6 +240,7 @@ impl LocalDevice {
                 self.service.iter_mut().for_each(|service| drop(service.keep_custody(now, terms)));
             }
             Command::Delegate { session, service, timeout_us } => core.delegate(now, session, service, timeout_us)?,
+            Command::Discover { service, devices } => drop(core.discover(now, service, &devices)?),
             Command::Reclaim { session, timeout_us } => core.reclaim(now, session, timeout_us)?,
         }
         Ok(Reply::Done)

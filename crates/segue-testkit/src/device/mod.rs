@@ -400,6 +400,13 @@ pub enum Command {
         /// Microseconds until the deadline.
         timeout_us: u64,
     },
+    /// Asks a service which devices are there; [`Event::Found`] tells.
+    Discover {
+        /// The service.
+        service: DeviceId,
+        /// The devices.
+        devices: Vec<DeviceId>,
+    },
 }
 
 impl Command {

@@ -5,8 +5,8 @@ use segue_proto::seal::{self, ContentKey, Wrapped};
 use segue_proto::wire::codec::{Blob, encode};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
-    BoxId, Cas, DelegateMsg, DeviceId, Envelopes, Fetch, Freeze, Hash, Invitation, KeyMsg, Letter, List, Message,
-    Piece, Put, PutOk, Record, Renew, Sealed, Signed, Text, Watch,
+    BoxId, Cas, DelegateMsg, DeviceId, Discover, Envelopes, Fetch, Found, Freeze, Hash, Invitation, KeyMsg, Letter,
+    List, Message, Piece, Presence, Put, PutOk, Record, Renew, Sealed, Signed, Text, Watch,
 };
 
 use super::byhand;
@@ -221,7 +221,7 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
     .collect()
 }
 
-/// The messages of delegation.
+/// The messages of delegation, and of presence.
 fn custody() -> Vec<(&'static str, &'static str, Message)> {
     let (story, ext, tenure) = (story(), List::empty(), Hash::new([0x84; 32]));
     let (session, parent) = (story.session, story.genesis.id());
@@ -246,7 +246,15 @@ fn custody() -> Vec<(&'static str, &'static str, Message)> {
             Renew { req: 10, session, head: parent, ttl: 60_000, ext: ext.clone() }.into()
         }),
         ("delegate", "The laptop asks to be the grantor again.", {
-            DelegateMsg { req: 11, session, parent, grantor: LAPTOP.id(), ext }.into()
+            DelegateMsg { req: 11, session, parent, grantor: LAPTOP.id(), ext: ext.clone() }.into()
+        }),
+        ("discover", "The laptop asks which of the other two are there.", {
+            Discover { req: 12, devices: list(vec![PHONE.id(), TABLET.id()]), ext: ext.clone() }.into()
+        }),
+        ("found", "The phone has a link of generation 2; the tablet's ended a minute and a half ago.", {
+            let phone = Presence { device: PHONE.id(), generation: 3, ago_ms: 0 };
+            let tablet = Presence { device: TABLET.id(), generation: 0, ago_ms: 90_000 };
+            Found { req: 12, found: list(vec![phone, tablet]), ext }.into()
         }),
     ]
 }

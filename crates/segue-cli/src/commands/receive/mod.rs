@@ -106,6 +106,8 @@ struct Receiver {
     told: BTreeSet<(SessionId, PartId)>,
     /// Devices that took their leave, and haven't come back.
     left: BTreeSet<DeviceId>,
+    /// The devices that the mailbox may tell that this one is there.
+    named: BTreeSet<DeviceId>,
     /// With `--once`: the one is done, as soon as its other device has taken its leave.
     last: Option<Last>,
 }
@@ -138,6 +140,7 @@ impl Receiver {
             looks: BTreeMap::new(),
             told: BTreeSet::new(),
             left: BTreeSet::new(),
+            named: BTreeSet::new(),
             last: None,
         }
     }
@@ -202,8 +205,14 @@ impl Receiver {
             }
             Event::Linked { peer, .. } => {
                 self.left.remove(&peer);
+                if self.mailbox() == Some(peer) {
+                    self.named.clear();
+                    self.show_up(peer).await?;
+                }
                 self.refresh().await
             }
+            // Sessions came, and with them devices that may learn that this one is there.
+            Event::Exchanged { mailbox } => self.show_up(mailbox).await,
             Event::Unlinked { peer: Some(peer), code: Code::LINK_SHUTDOWN, remote: true, .. } => {
                 self.left.insert(peer);
                 Ok(())
@@ -232,6 +241,31 @@ impl Receiver {
             Event::Halted { text } => Err(Failure::failed(text)),
             _ => Ok(()),
         }
+    }
+
+    /// The mailbox that is used.
+    fn mailbox(&self) -> Option<DeviceId> {
+        self.args.mailbox.named().map(|(_, device)| device)
+    }
+
+    /// Lets the mailbox tell the devices that are known here, and those that the user named, that this one is there, if
+    /// they aren't those that it was told before.
+    async fn show_up(&mut self, mailbox: DeviceId) -> Result<(), Failure> {
+        let named = self.args.from.iter().filter_map(Who::known);
+        let known: BTreeSet<_> = named.chain(self.device.node.known_devices().await?).collect();
+        if known == self.named {
+            return Ok(());
+        }
+        let devices: Vec<_> = known.iter().copied().collect();
+        self.named = known;
+        let node = self.device.node.clone();
+        // In a task of its own: an old mailbox doesn't answer, and nothing here waits for it.
+        tokio::spawn(async move {
+            if let Err(error) = node.discover(mailbox, &devices).await {
+                tracing::info!(%error, "the mailbox tells nobody that this device is there");
+            }
+        });
+        Ok(())
     }
 
     async fn control(&mut self, asked: Asked) {

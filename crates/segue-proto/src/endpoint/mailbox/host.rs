@@ -29,7 +29,7 @@ pub enum Hosted {
         ticket: Ticket,
         /// The device.
         from: DeviceId,
-        /// PUT, FETCH or WATCH.
+        /// PUT, FETCH, WATCH or DISCOVER.
         message: Message,
     },
     /// A device says or asks something of a session in custody. It is to be closed, or answered, when all is said.
@@ -51,6 +51,13 @@ pub enum Hosted {
         record: Hash,
         /// The signature.
         sig: Sig,
+    },
+    /// A device has a link.
+    Linked {
+        /// The device.
+        device: DeviceId,
+        /// What the link's pair speaks.
+        generation: Generation,
     },
     /// A device has no link any more: it watches nothing.
     Gone(DeviceId),
@@ -81,6 +88,12 @@ struct Open {
 }
 
 impl Host {
+    pub(super) fn linked(&mut self, device: DeviceId, generation: Generation) {
+        if self.on {
+            self.queue.push_back(Hosted::Linked { device, generation });
+        }
+    }
+
     pub(super) fn gone(&mut self, device: &DeviceId) {
         if self.on {
             let [at_once, _] = self.counts.remove(device).unwrap_or_default();
@@ -128,7 +141,12 @@ fn request_of(message: &Message) -> u32 {
 impl Endpoint {
     /// Hosts a mailbox from now on: requests come by [`Endpoint::poll_hosted`].
     pub fn host_mailbox(&mut self) {
-        self.mailboxes.host.on = true;
+        if core::mem::replace(&mut self.mailboxes.host.on, true) {
+            return;
+        }
+        for (device, peer) in &self.peers {
+            self.mailboxes.host.linked(*device, peer.generation);
+        }
     }
 
     /// The next thing that the host of the mailbox is told.
@@ -148,7 +166,7 @@ impl Endpoint {
         core::mem::take(&mut self.mailboxes.book.hosted)
     }
 
-    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES or ERROR. It leaves once `after` is durable
+    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES, FOUND or ERROR. It leaves once `after` is durable
     /// (SERVICE-HOST-2): the last LSN of [`Endpoint::keep_hosted`], or the zeroth if the host made it durable itself. It
     /// is dropped if the device has no longer the link on which it asked.
     pub fn answer_hosted(&mut self, now: Instant, ticket: Ticket, after: Lsn, answer: &Message) {
@@ -190,6 +208,7 @@ impl Endpoint {
             Message::Put(it) => (it.req, true),
             Message::Fetch(it) => (it.req, true),
             Message::Watch(it) => (it.req, false),
+            Message::Discover(it) => (it.req, true),
             _ => return,
         };
         if !self.mailboxes.host.on {

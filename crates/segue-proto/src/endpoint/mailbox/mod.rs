@@ -1,6 +1,7 @@
 //! Mailboxes that this device uses: what is put into their boxes, and what is taken from them.
 
 mod content;
+mod discover;
 mod host;
 mod invite;
 pub(super) mod keys;
@@ -17,6 +18,7 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::errors::UsageError;
 use crate::event::Event;
+use crate::generations::Generation;
 use crate::journal::Lsn;
 use crate::limits::{MAILBOX_WINDOW, QUOTA_DELAY};
 use crate::seal::{self, Wrapped};
@@ -59,6 +61,8 @@ pub(super) struct Mailboxes {
     /// The keys that linked devices were sent.
     sent_keys: BTreeSet<(DeviceId, SessionId, KeyId)>,
     host: host::Host,
+    /// The DISCOVERs that wait for an answer, by service and number.
+    discovering: BTreeSet<(DeviceId, u32)>,
     works: Works,
 }
 
@@ -157,6 +161,10 @@ impl Mailboxes {
         self.host.close(ticket);
     }
 
+    pub(super) fn linked(&mut self, device: DeviceId, generation: Generation) {
+        self.host.linked(device, generation);
+    }
+
     pub(super) fn host_signed(&mut self, session: SessionId, record: Hash, sig: crate::wire::Sig) {
         self.host.signed(session, record, sig);
     }
@@ -240,7 +248,8 @@ impl Endpoint {
     /// (SERVICE-PEER-1).
     pub(super) fn mailbox_may(&self, from: &DeviceId, message: &Message) -> Result<(), Violation> {
         let member = || self.sessions.values().any(|s| s.is_kept() && s.chain().is_member(from));
-        let answer = matches!(message, Message::PutOk(_) | Message::Envelopes(_) | Message::Error(_));
+        let answer =
+            matches!(message, Message::PutOk(_) | Message::Envelopes(_) | Message::Found(_) | Message::Error(_));
         let fine =
             answer || !self.is_mailbox(from) || self.vouches(from) || self.grantor_may(from, message) || member();
         self.config.rules.ensure(Clause::SERVICE_PEER_1, fine, Code::WIRE_STATE)
@@ -249,6 +258,7 @@ impl Endpoint {
     pub(super) fn mailbox_down(&mut self, device: &DeviceId) {
         self.mailboxes.sent_keys.retain(|(peer, ..)| peer != device);
         self.mailboxes.host.gone(device);
+        self.discover_down(device);
         if let Some(mailbox) = self.mailboxes.used.get_mut(device) {
             *mailbox = Mailbox::default();
             self.mailboxes.signing.retain(|_, signing| signing.service() != device);
