@@ -103,7 +103,7 @@ pub enum Error {
         path: String,
     },
     /// A service doesn't tell who is there.
-    #[error("service {service} doesn't tell who is there: {}", code.meaning())]
+    #[error("service {service} doesn't tell who is there: {}; check that it runs `segue serve`, and try again", code.meaning().trim_end_matches('.'))]
     Discovery {
         /// The service.
         service: DeviceId,

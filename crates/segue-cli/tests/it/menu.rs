@@ -53,15 +53,14 @@ fn the_menu_says_who_is_online_at_the_service_and_when_others_were() {
     assert!(presence().is_null(), "the service has never met it");
     let receive = "receive --state b --listen 127.0.0.1:0 --into out";
     let receiver = lab.start(&format!("{receive} --from {a} --mailbox {addr} --mailbox-device {id}"));
-    wait_for(|| presence()["online"] == true);
-    assert_eq!(presence(), serde_json::json!({ "online": true, "generation": "7", "ago_ms": 0 }));
+    let online = serde_json::json!({ "online": true, "generation": "7", "ago_ms": 0 });
+    wait_for(|| presence() == online);
     receiver.interrupt();
     receiver.end().exits(0);
     wait_for(|| presence()["online"] == false);
-    let before = presence()["ago_ms"].as_u64().expect("milliseconds");
     service.interrupt();
     service.end().exits(0);
     let (_service, _) = serve(&lab, &addr);
-    let after = presence()["ago_ms"].as_u64().expect("the service remembers it over its own restart");
-    assert!((before..before + 60_000).contains(&after), "{before} ms, then {after} ms");
+    let ago = presence()["ago_ms"].as_u64().expect("the service remembers it over its own restart");
+    assert!((1..60_000).contains(&ago), "{ago} ms");
 }

@@ -191,6 +191,7 @@ impl Waits {
     /// Waits for a service's answer.
     pub(crate) fn find(&mut self, service: DeviceId, req: u32) -> oneshot::Receiver<Found> {
         let (tell, told) = oneshot::channel();
+        self.finds.retain(|(.., tell)| !tell.is_closed());
         self.finds.push((service, req, tell));
         told
     }
