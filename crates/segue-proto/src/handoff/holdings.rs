@@ -24,6 +24,10 @@ pub trait Holdings {
     fn holds(&mut self, manifest: &Hash) -> bool;
     /// What a FINAL would say to a target that holds `have`; none if that doesn't suffice.
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release>;
+    /// Whether that would suffice. What `have` names is known from then on.
+    fn suffices(&mut self, rules: Rules, have: Option<&Held>) -> bool {
+        self.release(rules, have).is_some()
+    }
     /// What a FINAL would say of the data as it stands now, without inline ops.
     fn standing(&mut self) -> Option<Release>;
     /// Whether the exclusive parts are those of a FINAL, and no content is missing of what this device knows of. Of

@@ -37,7 +37,7 @@ impl<H: Holdings> Session<H> {
             return;
         }
         let Some(live) = self.wants.get(&device) else { return };
-        if self.holdings.release(ctx.rules, live.want.body().have.get()).is_none()
+        if !self.holdings.suffices(ctx.rules, live.want.body().have.get())
             && self.send_announcement(ctx, device).is_ok()
         {
             self.wants.entry(device).and_modify(|live| live.outgrown = true);

@@ -72,6 +72,14 @@ impl Holdings for SessionData {
         self.release_of(rules, have)
     }
 
+    fn suffices(&mut self, rules: Rules, have: Option<&Held>) -> bool {
+        let Some(have) = have.filter(|_| rules.keeps(Clause::HO_GRANT_4)) else {
+            return !rules.keeps(Clause::HO_GRANT_4);
+        };
+        self.inline_behind(rules, have).is_some()
+            || self.current().is_some() && self.inline_behind(rules, have).is_some()
+    }
+
     fn standing(&mut self) -> Option<Release> {
         let Announced { root, manifest, manifest_len } = self.current()?.0.clone();
         let exclusive = self.state.as_ref()?.exclusive_root();
@@ -260,15 +268,20 @@ impl SessionData {
         sifted
     }
 
-    fn release_of(&mut self, rules: Rules, have: &Held) -> Option<Release> {
+    /// What goes inline behind the data that a WANT names; none if that isn't known, or is too much. Its mark is the last
+    /// one then: those that WANTs name stay longest.
+    fn inline_behind(&mut self, rules: Rules, have: &Held) -> Option<Inline> {
         let is = |mark: &Mark| mark.data.manifest == have.manifest && mark.data.root == have.root;
         let at = self.marks.iter().position(is)?;
-        // The marks that WANTs name stay longest.
         let mark = self.marks.remove(at);
         self.marks.push(mark);
         let mark = self.marks.last()?;
-        let inline =
-            self.ops_since(mark).or_else(|| self.parts_since(mark).filter(|_| rules.keeps(Clause::HO_GRANT_12)))?;
+        self.ops_since(mark).or_else(|| self.parts_since(mark).filter(|_| rules.keeps(Clause::HO_GRANT_12)))
+    }
+
+    fn release_of(&mut self, rules: Rules, have: &Held) -> Option<Release> {
+        let inline = self.inline_behind(rules, have)?;
+        let mark = self.marks.last()?;
         // What others wrote into shared parts meanwhile isn't promised: it comes by sync, before or after.
         let state = self.state.as_ref()?;
         let mut roots: BTreeMap<PartId, Hash> = mark.roots.iter().copied().collect();
