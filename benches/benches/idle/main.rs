@@ -55,18 +55,14 @@ fn main() {
             println!("{devices} idle devices, {seconds} s");
             println!("{:<14}{:>16}{:>26}", "", "a device", "processor, of one core");
             let costs = [Kind::Bare, Kind::Node].map(|kind| runtime.block_on(measure(kind, devices, seconds)));
-            let [bare, node] = costs.map(|cost| cost.bytes);
+            let [bare, node] = costs;
             println!("a device costs {} bytes above bare quinn", node.saturating_sub(bare));
         }
     }
 }
 
-/// What one device costs the server.
-struct Cost {
-    bytes: usize,
-}
-
-async fn measure(kind: Kind, devices: usize, seconds: u64) -> Cost {
+/// Prints what one device costs the server; the bytes.
+async fn measure(kind: Kind, devices: usize, seconds: u64) -> usize {
     let mut server = Server::start(kind, devices);
     let client = bare::endpoint(None, Windows::NODE).expect("a socket");
     // The first few warm up what all share.
@@ -83,7 +79,7 @@ async fn measure(kind: Kind, devices: usize, seconds: u64) -> Cost {
     let keepalives = devices as f64 * seconds as f64 * 1e6 / KEEPALIVE as f64;
     let each = (after.cpu_us - full.cpu_us) as f64 / keepalives;
     println!("{:<14}{:>10} bytes{:>20.2} %, {each:.1} µs a keep-alive", kind.name(), bytes, share * 100.0);
-    Cost { bytes }
+    bytes
 }
 
 /// Connects devices, a few at a time, and waits until the server has taken all of them.
@@ -160,5 +156,5 @@ impl Drop for Server {
 /// Handshakes at a time: fewer than from which on a node asks for a proof of address.
 const AT_ONCE: usize = 16;
 const WARM: usize = 100;
-/// As long as a PING's frame.
+/// About as long as a PING's frame.
 pub(crate) const PING: [u8; 13] = [1; 13];

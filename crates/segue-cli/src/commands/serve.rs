@@ -18,6 +18,12 @@ use monitor::{Did, Monitor};
 
 /// Runs until it is interrupted.
 pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
+    // The one may come from the command line and the other from a file.
+    if args.no_custody && !args.lease.is_zero() {
+        return Err(Failure::usage(
+            "--no-custody has the service sign for no session, and --lease is for those that it signs for; leave one out",
+        ));
+    }
     let mut interrupt = Interrupt::open()?;
     let dir = device::make(&args.state.state)?;
     let store = Store::open(&dir).map_err(|failed| {

@@ -51,6 +51,9 @@ fn a_service_takes_its_options_from_a_file_tells_metrics_and_ends_in_good_order(
 fn what_an_operator_may_not_set_is_refused() {
     let lab = Lab::new();
     lab.run("serve --state box --listen 127.0.0.1:0 --metrics 0.0.0.0:0").exits(2).says("this computer alone");
+    lab.run("serve --state box --listen 127.0.0.1:0 --no-custody --lease 60").exits(2).says("--no-custody");
+    std::fs::write(lab.path("serve.toml"), "no-custody = true\nlease = 60\n").unwrap();
+    lab.run("serve --state box --listen 127.0.0.1:0 --config serve.toml").exits(2).says("--no-custody");
     std::fs::write(lab.path("serve.toml"), "space = \"much\"\n").unwrap();
     lab.run("serve --state box --listen 127.0.0.1:0 --config serve.toml").exits(2).says("serve.toml");
 }
