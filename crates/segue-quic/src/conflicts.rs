@@ -386,7 +386,7 @@ impl Driver {
     }
 
     fn is_primary(&self, session: &SessionId) -> bool {
-        self.core.session(session).is_some_and(|view| view.role == SessionRole::Primary)
+        self.core.role(session) == Some(SessionRole::Primary)
     }
 
     /// Content that a plan needs and that isn't here.

@@ -573,8 +573,8 @@ impl Driver {
     /// Whether this device's session may go to a device: one that is known, and that a link may come to. What the core
     /// refuses anyway is left to it.
     pub(crate) fn may_initiate(&self, session: SessionId, to: DeviceId) -> Result<(), HandoffError> {
-        let view = self.core.session(&session).ok_or(HandoffError::UnknownSession { session })?;
-        if view.role != SessionRole::Primary || to == self.core.device() {
+        let role = self.core.role(&session).ok_or(HandoffError::UnknownSession { session })?;
+        if role != SessionRole::Primary || to == self.core.device() {
             return Ok(());
         }
         let shared = self.core.is_shared_with(&session, &to) || self.keepers.keeps(&to);

@@ -275,9 +275,10 @@ pub(super) fn check(lab: &Lab, own: &Owning, want: &Signed<Want>, grant: &Grant,
     let state = State::from_manifest(own.manifest.clone());
     let after = state.stage_with(Rules::ALL, &grant.ops, &parts);
     let after = after.map_err(|why| wrong(&format!("what is inline breaks {why:?}")))?;
-    ensure(after.root() == end.root, "the root after the inline ops in FINAL", format!("{:?}", end.root))?;
+    let root = state.root_after(&after);
+    ensure(root == end.root, "the root after the inline ops in FINAL", format!("{:?}", end.root))?;
     ensure(
-        after.exclusive_root() == end.exclusive,
+        state.exclusive_root_after(&after) == end.exclusive,
         "the root of the exclusive parts in FINAL",
         format!("{:?}", end.exclusive),
     )?;

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use super::hashes::{actor_id, root};
 use super::manifest::{Manifest, placed};
@@ -29,6 +30,8 @@ pub struct State {
     blobs: BTreeMap<Hash, Named>,
     /// The bytes that all parts take in a manifest.
     encoded: usize,
+    /// The root, once somebody asked for it.
+    root: Known,
     /// Who the writers are, as far as they were named. No op and no root depends on it.
     writers: BTreeMap<ActorId, Writer>,
     /// The snapshots that parts don't stand on yet.
@@ -37,12 +40,42 @@ pub struct State {
     holdings: BTreeMap<(PartId, Hash, DeviceId), (Signed<Holding>, Holding)>,
 }
 
-/// A part, with its root and the length of its encoding, so that a write costs no more as the session grows.
+/// A part, with what follows from it: its root, the length of its encoding, and what its values and their files weigh. So
+/// a write costs no more as the session grows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PartState {
     part: Part,
     root: Hash,
     encoded: usize,
+    weight: u64,
+}
+
+/// What follows from the parts, kept until one of them changes. It isn't part of what a state is.
+#[derive(Clone, Debug, Default)]
+struct Known(Cell<Option<Hash>>);
+
+impl Known {
+    fn or_from(&self, compute: impl FnOnce() -> Hash) -> Hash {
+        let known = self.0.get().unwrap_or_else(compute);
+        self.0.set(Some(known));
+        known
+    }
+
+    fn forget(&mut self) {
+        self.0.set(None);
+    }
+}
+
+impl PartialEq for Known {
+    fn eq(&self, _: &Known) -> bool {
+        true
+    }
+}
+
+impl Eq for Known {}
+
+impl core::hash::Hash for Known {
+    fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
 }
 
 /// A blob that entries name: how long it is, and by how many.
@@ -56,21 +89,9 @@ struct Named {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
     parts: BTreeMap<PartId, PartState>,
-    root: Hash,
-    exclusive: Hash,
 }
 
 impl Advance {
-    /// The root that the session has once the ops are taken in (DATA-ROOT-1).
-    pub fn root(&self) -> Hash {
-        self.root
-    }
-
-    /// The root that the exclusive parts alone have then.
-    pub fn exclusive_root(&self) -> Hash {
-        self.exclusive
-    }
-
     /// The parts that change.
     pub fn parts(&self) -> impl Iterator<Item = PartId> {
         self.parts.keys().copied()
@@ -90,6 +111,7 @@ impl State {
             tree: Tree::default(),
             blobs,
             encoded: 0,
+            root: Known::default(),
             writers: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             holdings: BTreeMap::new(),
@@ -135,7 +157,7 @@ impl State {
 
     /// The root: which ops this device holds.
     pub fn root(&self) -> Hash {
-        root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root)))
+        self.root.or_from(|| root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root))))
     }
 
     /// The root of the exclusive parts alone.
@@ -159,13 +181,10 @@ impl State {
         self.parts.values().map(|held| (&held.part, &held.root))
     }
 
-    /// The bytes of a part's values or ops, and of the files that it names.
+    /// The bytes of the values or ops of a part that is held, and of the files that it names.
     pub fn weight(&self, part: &Part) -> u64 {
-        if let Some(stream) = self.streams.get(&part.part) {
-            return stream.bytes() as u64;
-        }
-        let files: u64 = part.entries().map(|entry| entry.len).fold(0, u64::saturating_add);
-        part.values.iter().map(|value| value.op.body.len() as u64).fold(files, u64::saturating_add)
+        let ops = self.streams.get(&part.part).map(|stream| stream.bytes() as u64);
+        ops.or_else(|| self.parts.get(&part.part).map(|held| held.weight)).unwrap_or(0)
     }
 
     /// Takes over a name that another device gave the session, if it has none here.
@@ -306,6 +325,7 @@ impl State {
 
     /// Forgets a part.
     pub(crate) fn remove(&mut self, id: &PartId) {
+        self.root.forget();
         if let Some(old) = self.parts.remove(id) {
             self.detach(&old.part);
             self.encoded -= old.encoded;
@@ -498,11 +518,30 @@ impl State {
         let new = parts.keys().filter(|id| !self.parts.contains_key(id)).count();
         let fits = self.parts.len() + new <= MAX_PARTS && self.encoded_with(parts.values()) <= MAX_MANIFEST;
         rules.ensure(Clause::WIRE_CAP_1, fits, Code::LIMIT_MANIFEST)?;
-        let mut after: BTreeMap<PartId, &PartState> = self.parts.iter().map(|(id, held)| (*id, held)).collect();
-        after.extend(parts.iter().map(|(id, held)| (*id, held)));
-        let root = root(&self.session, after.iter().map(|(id, held)| (*id, held.root)));
-        let exclusive = exclusive_root(&self.session, after.into_values());
-        Ok(Advance { parts, root, exclusive })
+        Ok(Advance { parts })
+    }
+
+    /// The root that the session has once `advance`, staged against this very state, is taken in (DATA-ROOT-1).
+    pub fn root_after(&self, advance: &Advance) -> Hash {
+        let after = self.after(advance);
+        root(&self.session, after.iter().map(|held| (held.part.part, held.root)))
+    }
+
+    /// The root that the exclusive parts alone have then.
+    pub fn exclusive_root_after(&self, advance: &Advance) -> Hash {
+        exclusive_root(&self.session, self.after(advance).into_iter())
+    }
+
+    /// The parts as they are then, ascending by id.
+    fn after<'a>(&'a self, advance: &'a Advance) -> Vec<&'a PartState> {
+        let staged = |held: &'a PartState| advance.parts.get(&held.part.part).unwrap_or(held);
+        let mut after: Vec<_> = self.parts.values().map(staged).collect();
+        let before = after.len();
+        after.extend(advance.parts.iter().filter(|(id, _)| !self.parts.contains_key(id)).map(|(_, held)| held));
+        if after.len() > before {
+            after.sort_by_key(|held| held.part.part);
+        }
+        after
     }
 
     /// Takes in the ops that [`State::stage`] checked against this very state.
@@ -532,6 +571,7 @@ impl State {
     }
 
     pub(super) fn put(&mut self, held: PartState) {
+        self.root.forget();
         if let Some(old) = self.parts.remove(&held.part.part) {
             self.detach(&old.part);
             self.encoded -= old.encoded;
@@ -575,7 +615,9 @@ impl State {
 
 impl PartState {
     pub(super) fn new(part: Part) -> PartState {
-        PartState { root: part.root(), encoded: encode(&part).len(), part }
+        let files: u64 = part.entries().map(|entry| entry.len).fold(0, u64::saturating_add);
+        let weight = part.values.iter().map(|value| value.op.body.len() as u64).fold(files, u64::saturating_add);
+        PartState { root: part.root(), encoded: encode(&part).len(), weight, part }
     }
 
     /// The length of the part's encoding in bytes.

@@ -335,6 +335,11 @@ impl Endpoint {
         })
     }
 
+    /// What this device is in a session: that alone of [`Endpoint::session`], in a time that doesn't depend on its size.
+    pub fn role(&self, id: &SessionId) -> Option<SessionRole> {
+        self.sessions.get(id).map(|session| session.role(self.config.rules))
+    }
+
     /// The GRANTs of this device that aren't acknowledged yet, by session. Each is sent again until it is (HO-GRANT-8).
     pub fn pending_handoffs(&self) -> Vec<PendingHandoff> {
         let granted = |(id, session): (&SessionId, &Session<SessionData>)| {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Fixed<const N: usize>(pub [u8; N]);
 
 impl<const N: usize> Serialize for Fixed<N> {
+    #[inline]
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut tuple = s.serialize_tuple(N)?;
         for byte in &self.0 {

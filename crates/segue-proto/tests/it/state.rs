@@ -20,7 +20,8 @@ fn inline_ops_advance_manifest_and_state_alike() {
     let ops = [source.exclusive(20, b"four"), source.exclusive(20, b"five")];
     let advance = target.stage(Rules::ALL, &ops).unwrap();
     assert_ne!(target, source.state);
-    assert_eq!(advance.root(), source.state.root());
+    assert_eq!(target.root_after(&advance), source.state.root());
+    assert_eq!(target.exclusive_root_after(&advance), source.state.exclusive_root());
     assert_eq!(advance.parts().collect::<Vec<_>>(), [part(20)]);
     target.commit(advance);
     assert_eq!(target, source.state);

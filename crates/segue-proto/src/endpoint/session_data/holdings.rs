@@ -112,14 +112,14 @@ impl Holdings for SessionData {
         let Inline { ops, parts } = inline;
         if let Some(state) = self.state_of(&end.manifest) {
             let advance = state.stage_with(rules, ops, parts)?;
-            let fits = advance.root() == end.root && advance.exclusive_root() == end.exclusive;
+            let fits = state.root_after(&advance) == end.root && state.exclusive_root_after(&advance) == end.exclusive;
             return rules.ensure(Clause::DATA_ROOT_1, fits, Code::DATA_ROOT);
         }
         // Sync may have brought more since the own WANT said what is held. Exclusive parts can't be ahead of FINAL.
         let claimed = have.is_some_and(|have| have.manifest == end.manifest);
         rules.ensure(Clause::HO_GRANT_7, claimed, Code::DATA_INCOMPLETE)?;
         let Some(state) = self.state.as_ref().filter(|_| claimed) else { return Ok(()) };
-        let root = state.stage_with(rules, &state.beyond(ops), parts)?.exclusive_root();
+        let root = state.exclusive_root_after(&state.stage_with(rules, &state.beyond(ops), parts)?);
         rules.ensure(Clause::DATA_ROOT_1, root == end.exclusive, Code::DATA_ROOT)
     }
 
@@ -284,9 +284,14 @@ impl SessionData {
         let mark = self.marks.last()?;
         // What others wrote into shared parts meanwhile isn't promised: it comes by sync, before or after.
         let state = self.state.as_ref()?;
-        let mut roots: BTreeMap<PartId, Hash> = mark.roots.iter().copied().collect();
+        let mut roots = mark.roots.clone();
         let changed = inline.ops.iter().map(|op| op.part).chain(inline.parts.iter().map(|part| part.part));
-        roots.extend(changed.filter_map(|part| Some((part, state.part(&part)?.root()))));
+        for (part, now) in changed.filter_map(|part| Some((part, state.part(&part)?.root()))) {
+            match roots.binary_search_by_key(&part, |(part, _)| *part) {
+                Ok(at) => roots.iter_mut().skip(at).take(1).for_each(|(_, root)| *root = now),
+                Err(at) => roots.insert(at, (part, now)),
+            }
+        }
         let root = crate::data::root(&self.session, roots.into_iter());
         let (manifest, manifest_len) = (mark.data.manifest, mark.data.manifest_len);
         Some(Release { root, exclusive: state.exclusive_root(), manifest, manifest_len, inline })
