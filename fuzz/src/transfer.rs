@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use segue_proto::data::Manifest;
+use segue_proto::data::{Manifest, Pick};
 use segue_proto::limits::FETCH_WINDOW;
 use segue_proto::transfer::{BulkEnd, Fetch, Plan, check_ranges, equal_list};
 use segue_proto::wire::codec::encode;
@@ -35,7 +35,7 @@ pub fn transfer(data: &[u8]) {
     let root = Manifest::open(Rules::ALL, &bytes, &session).map_or(Hash::ZERO, |manifest| manifest.root());
     let announced = Announced { root, manifest: hash, manifest_len: bytes.len() as u32 };
     sender.blobs.push((hash, bytes));
-    let Ok(mut fetch) = Fetch::new(Rules::ALL, session, announced) else { return };
+    let Ok(mut fetch) = Fetch::new(Rules::ALL, session, announced, Pick::all()) else { return };
     let mut held = 0;
     while !input.is_empty() && !fetch.is_complete() {
         if step(&mut fetch, &mut sender, &mut input).is_err() {

@@ -146,7 +146,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 34] = [
+pub const COMMANDS: [&str; 35] = [
     "trust",
     "distrust",
     "create",
@@ -155,6 +155,7 @@ pub const COMMANDS: [&str; 34] = [
     "write",
     "follow",
     "stand-by",
+    "pick",
     "remove",
     "initiate",
     "cancel",

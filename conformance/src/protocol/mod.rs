@@ -37,6 +37,7 @@ tagged! { Command {
     Write = "write" { session, part, kind, body, resolves }
     Follow = "follow" { session, from }
     StandBy = "stand-by" { session, limit }
+    Pick = "pick" { session, folders }
     Remove = "remove" { session, path }
     Initiate = "initiate" { session, to, timeout_us }
     CancelHandoff = "cancel" { session }

@@ -20,11 +20,13 @@ pub struct Kind {
     pub replays: bool,
     /// Whether sources read rotten bytes from their disks.
     pub rot: bool,
+    /// Whether users pick of which files they get the content.
+    pub picks: bool,
 }
 
 impl Kind {
     /// Handoffs and faults.
-    pub const PLAIN: Kind = Kind { takeovers: false, restores: false, replays: false, rot: false };
+    pub const PLAIN: Kind = Kind { takeovers: false, restores: false, replays: false, rot: false, picks: false };
     /// With takeovers.
     pub const TAKEOVERS: Kind = Kind { takeovers: true, ..Kind::PLAIN };
     /// With takeovers and devices that come back from backups.
@@ -33,6 +35,8 @@ impl Kind {
     pub const REPLAYS: Kind = Kind { replays: true, ..Kind::PLAIN };
     /// With sources that read rotten bytes.
     pub const ROT: Kind = Kind { rot: true, ..Kind::PLAIN };
+    /// With users who pick, and take sessions over.
+    pub const PICKS: Kind = Kind { picks: true, ..Kind::TAKEOVERS };
 }
 
 /// A run: all that it depends on.
@@ -72,6 +76,18 @@ pub enum Action {
     WriteFile {
         /// Its length in bytes.
         len: usize,
+    },
+    /// A file is written into a folder.
+    WriteInto {
+        /// Which of [`FOLDERS`].
+        folder: usize,
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The user picks.
+    Pick {
+        /// One bit for each of [`FOLDERS`]; without any, all is picked.
+        folders: u8,
     },
     /// A file is removed.
     Remove,
@@ -182,11 +198,22 @@ impl Scenario {
         }
         world.run_for(PATIENCE);
         world.calm();
+        self.pick_again(&mut world, session);
         world.run_until(10 * PATIENCE, |world| world.is_settled());
         world.run_for(PATIENCE / 4);
         world.run_until(4 * PATIENCE, |world| world.is_converged());
         world.check_settled();
         (world, session)
+    }
+}
+
+impl Scenario {
+    /// A crash may have taken what a user picked last: it is said again.
+    fn pick_again(&self, world: &mut World<LocalDevice>, session: SessionId) {
+        let picks = self.steps.iter().enumerate().filter(|(_, step)| matches!(step.action, Action::Pick { .. }));
+        for (at, step) in picks {
+            step.run(world, session, at);
+        }
     }
 }
 
@@ -214,6 +241,18 @@ impl Step {
                 if self.pause.is_multiple_of(2) { device } else { owner },
                 Command::WriteFile { session, path, content: content(len) },
             ),
+            Action::WriteInto { folder, len } => {
+                let path = match FOLDERS.get(folder).copied().unwrap_or_default() {
+                    "" => path,
+                    folder => format!("{folder}/{path}"),
+                };
+                (owner, Command::WriteFile { session, path, content: content(len) })
+            }
+            Action::Pick { folders } => {
+                let picked = FOLDERS.iter().enumerate().filter(|(at, _)| folders & (1 << at) != 0);
+                let folders = picked.map(|(_, folder)| (*folder).to_owned()).collect();
+                (device, Command::Pick { session, folders })
+            }
             Action::Remove => (owner, Command::Remove { session, path }),
             Action::Initiate { timeout } => {
                 (owner, Command::Initiate { session, to: world.id(to), timeout_us: timeout })
@@ -239,6 +278,10 @@ impl Action {
     fn draw(rng: &mut Rng, kind: Kind) -> Action {
         let timeout = rng.within(Span(500_000, 15_000_000));
         match rng.below(100) {
+            0..4 if kind.picks => Action::Pick { folders: rng.below(1 << FOLDERS.len()) as u8 },
+            4..20 if kind.picks => {
+                Action::WriteInto { folder: rng.below(FOLDERS.len() as u64) as usize, len: draw_len(rng) }
+            }
             0..20 => Action::WriteExclusive,
             20..32 => Action::WriteFile { len: draw_len(rng) },
             32..35 => Action::Remove,
@@ -256,6 +299,9 @@ impl Action {
         }
     }
 }
+
+/// The folders into which users write.
+pub const FOLDERS: [&str; 3] = ["a", "b", ""];
 
 /// Mostly less than a chunk, sometimes several.
 fn draw_len(rng: &mut Rng) -> usize {

@@ -8,6 +8,7 @@ mod initiate;
 mod lapse;
 mod offer;
 mod pace;
+mod pick;
 mod reason;
 mod receipt;
 mod receive;
@@ -18,7 +19,7 @@ mod want;
 use super::Case;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 14] {
+pub(super) fn chapters() -> [&'static [Case]; 15] {
     [
         want::CASES,
         grant::CASES,
@@ -32,6 +33,7 @@ pub(super) fn chapters() -> [&'static [Case]; 14] {
         reason::CASES,
         receipt::CASES,
         pace::CASES,
+        pick::CASES,
         standby::CASES,
         store::CASES,
     ]

@@ -9,6 +9,7 @@ mod manifest;
 mod objects;
 mod part;
 mod path;
+mod pick;
 mod snapshot;
 mod state;
 mod stream;
@@ -18,6 +19,8 @@ pub use hashes::{actor_id, body_hash, header, named_part, op_hash, root, salt, s
 pub use manifest::Manifest;
 pub use objects::{Entry, EntryMode, ListRef, OpHeader, Part, PartKind, Value, parts};
 pub use path::check_path;
+pub use pick::Pick;
+pub(crate) use pick::{IN_HAVE, IN_OFFER};
 pub use snapshot::{Base, LogEntry};
 pub use state::{Advance, State};
 pub use stream::{Delivered, Stream, StreamOp};

@@ -54,7 +54,8 @@ impl Part {
         values.into_iter().flat_map(|values| values.iter()).filter_map(|v| decode(Rules::ALL, &v.op.body).ok())
     }
 
-    fn is_blob(&self) -> bool {
+    /// Whether its values are files.
+    pub fn is_blob(&self) -> bool {
         self.kind == PartKind::Blob.number()
     }
 

@@ -46,7 +46,7 @@ impl Endpoint {
             self.step(now, session, |session, ctx| {
                 let mut taken = Taken::default();
                 // The content was kept for nobody: it is looked for here and elsewhere.
-                taken.writes.extend(entry.and_then(|entry| session.holdings.miss(entry)));
+                taken.writes.extend(entry.and_then(|entry| session.holdings.miss(part, entry)));
                 session.holdings.drop_value_aside(part, actor, &mut taken);
                 tell(session, ctx, taken);
             });

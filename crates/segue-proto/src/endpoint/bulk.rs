@@ -9,7 +9,7 @@ use super::Endpoint;
 use super::session_data::SessionData;
 use crate::clause::Clause;
 use crate::clock::Instant;
-use crate::data::Entry;
+use crate::data::{Entry, Pick};
 use crate::errors::UsageError;
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
@@ -60,8 +60,10 @@ struct Download {
     from: DeviceId,
     /// What was announced; none if the content of what sync brought is fetched, for no handoff.
     data: Option<Announced>,
+    /// What of its content is got.
+    pick: Pick,
     /// What a handoff needs from the same device once this content is here, so that nothing is asked for twice.
-    next: Option<Announced>,
+    next: Option<(Announced, Pick)>,
     fetch: Fetch,
     /// What the device held when the fetch began and has chunk lists, by path; made when it is needed first.
     old: Option<BTreeMap<Path, Vec<Entry>>>,
@@ -213,16 +215,24 @@ impl Endpoint {
 
 /// Steps.
 impl Endpoint {
-    pub(super) fn start_fetch(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
+    pub(super) fn start_fetch(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        from: DeviceId,
+        data: Announced,
+        pick: Pick,
+    ) {
         let running = self.bulk.downloads.get_mut(&session);
-        if let Some(running) = running.filter(|running| running.from == from && running.data.as_ref() == Some(&data)) {
+        let same = |running: &Download| running.data.as_ref() == Some(&data) && running.pick == pick;
+        if let Some(running) = running.filter(|running| running.from == from && same(running)) {
             (running.idle, running.standby) = (false, false);
         } else if let Some(content) =
             self.bulk.downloads.get_mut(&session).filter(|running| running.from == from && running.data.is_none())
         {
-            content.next = Some(data);
+            content.next = Some((data, pick));
         } else {
-            match self.open_fetch(now, session, from, data) {
+            match self.open_fetch(now, session, from, data, pick) {
                 Ok(download) => drop(self.bulk.downloads.insert(session, download)),
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
@@ -236,12 +246,13 @@ impl Endpoint {
         session: SessionId,
         from: DeviceId,
         data: Announced,
+        pick: Pick,
     ) -> Result<Download, Violation> {
-        let mut fetch = Fetch::new(self.config.rules, session, data.clone())?;
+        let mut fetch = Fetch::new(self.config.rules, session, data.clone(), pick.clone())?;
         fetch.want_first(self.bulk.first_of(&session));
         let known = self.sessions.get(&session).map(|session| session.holdings.held_blobs());
         fetch.hold(known.into_iter().flatten().map(|(blob, _)| blob));
-        Ok(Download::new(now, from, Some(data), fetch))
+        Ok(Download { pick, ..Download::new(now, from, Some(data), fetch) })
     }
 
     /// Gets what an owner announced to stand by, unless something is being fetched already.
@@ -249,7 +260,8 @@ impl Endpoint {
         if self.bulk.downloads.contains_key(&session) {
             return;
         }
-        if let Ok(download) = self.open_fetch(now, session, from, data) {
+        let pick = self.sessions.get(&session).map(|session| session.holdings.picked().clone()).unwrap_or_default();
+        if let Ok(download) = self.open_fetch(now, session, from, data, pick) {
             self.bulk.downloads.insert(session, Download { standby: true, ..download });
             self.pump(now, session);
         }
@@ -265,7 +277,7 @@ impl Endpoint {
     /// Gets the content of what sync brought, from a device that told of it, unless something else is being fetched.
     pub(super) fn fetch_missing(&mut self, now: Instant, session: SessionId, from: DeviceId) {
         let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
-        let missing: Vec<_> = data.missing().collect();
+        let missing: Vec<_> = data.wanted(self.config.rules).collect();
         if missing.is_empty() {
             return;
         }
@@ -416,8 +428,8 @@ impl Endpoint {
         let Some(download) = self.bulk.downloads.remove(&session) else { return };
         let Some(Announced { manifest: hash, .. }) = download.data else {
             self.finish_contents(now, session, download.fetch.got());
-            if let Some(data) = download.next {
-                self.fetch_announced(now, session, download.from, data);
+            if let Some((data, pick)) = download.next {
+                self.fetch_announced(now, session, download.from, data, pick);
             }
             return;
         };
@@ -425,9 +437,12 @@ impl Endpoint {
             return self.standby_got(now, session, hash, download.from);
         }
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
-        let held = self.sessions.get_mut(&session).and_then(|session| session.holdings.await_ops(manifest, hash));
-        if let Some((manifest, hash)) = held {
-            self.stage(now, session, manifest, hash);
+        let held = self
+            .sessions
+            .get_mut(&session)
+            .and_then(|session| session.holdings.await_ops(manifest, hash, download.pick));
+        if let Some((manifest, hash, pick)) = held {
+            self.stage(now, session, manifest, hash, pick);
         }
     }
 
@@ -444,24 +459,31 @@ impl Endpoint {
     }
 
     /// Fetches what was announced while content was fetched, unless sync brought all of it.
-    fn fetch_announced(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
+    fn fetch_announced(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced, pick: Pick) {
         let held = self.step(now, session, |session, ctx| {
-            let held = session.holdings.holds(&data.manifest);
+            let held = session.holdings.holds(&data.manifest, &pick);
             if held {
                 session.on_data(ctx, data.manifest, data.root);
             }
             held
         });
         if held != Some(true) {
-            self.start_fetch(now, session, from, data);
+            self.start_fetch(now, session, from, data, pick);
         }
     }
 
     /// A manifest and everything that it names is here.
-    pub(super) fn stage(&mut self, now: Instant, session: SessionId, manifest: crate::data::Manifest, hash: Hash) {
+    pub(super) fn stage(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        manifest: crate::data::Manifest,
+        hash: Hash,
+        pick: Pick,
+    ) {
         let root = manifest.root();
         self.step(now, session, |session, ctx| {
-            let writes = session.holdings.stage(manifest, hash);
+            let writes = session.holdings.stage(manifest, hash, pick);
             ctx.fx.writes.extend(writes);
             ctx.fx.after_chunks = true;
             session.on_data(ctx, hash, root);
@@ -472,7 +494,8 @@ impl Endpoint {
 impl Download {
     fn new(moved: Instant, from: DeviceId, data: Option<Announced>, fetch: Fetch) -> Download {
         let (old, asked) = (None, BTreeMap::new());
-        Download { from, data, next: None, fetch, old, asked, moved, standby: false, idle: false }
+        let pick = Pick::all();
+        Download { from, data, pick, next: None, fetch, old, asked, moved, standby: false, idle: false }
     }
 
     /// What lay where this content belongs, as far as it is here and has a chunk list.

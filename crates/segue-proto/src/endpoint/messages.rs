@@ -6,6 +6,7 @@ use super::session_data::SessionData;
 use super::{Endpoint, Wish};
 use crate::clause::Clause;
 use crate::clock::Instant;
+use crate::data::{IN_OFFER, Pick};
 use crate::event::{Event, LinkId};
 use crate::generations::Generation;
 use crate::handoff::{Actor, Chain, Declined, Inline, ProvenAck, ProvenGrant, Session, ack_message, named};
@@ -193,7 +194,8 @@ impl Endpoint {
     }
 
     fn on_offer(&mut self, now: Instant, from: DeviceId, message: OfferMsg) {
-        let OfferMsg { req, offer, .. } = message;
+        let OfferMsg { req, offer, ext } = message;
+        let holds = Pick::heard(IN_OFFER, &ext);
         if let Err(why) = self.count_offer(now, from) {
             // Not verified, but good enough to say what the refusal is about.
             let session = offer.open(self.config.rules).ok().map(|offer| offer.session);
@@ -202,7 +204,7 @@ impl Endpoint {
         match self.prove(offer, |offer: &Offer| offer.source) {
             Ok(offer) => {
                 let session = offer.body().session;
-                if self.step(now, session, |session, ctx| session.on_offer(ctx, from, req, offer)).is_none() {
+                if self.step(now, session, |session, ctx| session.on_offer(ctx, from, req, offer, holds)).is_none() {
                     self.refuse(now, from, req, Some(session), Code::HO_UNKNOWN_SESSION);
                 }
             }
@@ -314,6 +316,7 @@ impl Endpoint {
         }
         let (actor, log) = (Actor::new(&self.config.device, self.fresh.nonce()), self.fresh.nonce());
         let mut session = Session::new(self.config.device, "", chain, actor, SessionData::unknown(id, log));
+        session.holdings.set_pick(self.pick_of_new(&id));
         if self.restored {
             session.distrust_store();
         }

@@ -14,6 +14,7 @@ mod mailbox;
 mod messages;
 mod outlook;
 mod outputs;
+mod picks;
 mod restore;
 mod serving;
 mod session_data;
@@ -28,6 +29,7 @@ use alloc::vec::Vec;
 
 use crate::clause::Clause;
 use crate::clock::Instant;
+use crate::data::Pick;
 use crate::event::{Config, Event, HandoffId, LinkId};
 use crate::fresh::Fresh;
 use crate::handoff::{Chain, Ctx, Effects, Hold, Peer, Session, SessionRole, SignFor};
@@ -39,6 +41,7 @@ pub use bulk::{Incoming, Search};
 pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId, UnwrapRequest};
 pub use outlook::{Moving, MovingFile, Outlook};
 pub use outputs::{SignId, SignRequest};
+pub use picks::HeldElsewhere;
 pub use restore::OpenError;
 pub use serving::{Serve, Served};
 pub use session_data::SetAside;
@@ -66,6 +69,10 @@ pub struct Endpoint {
     sessions: BTreeMap<SessionId, Session<SessionData>>,
     /// Sessions that are asked for and not known yet.
     wishes: BTreeMap<SessionId, Wish>,
+    /// What the user picked of sessions that aren't known yet.
+    picks: BTreeMap<SessionId, Pick>,
+    /// The folders that are picked of sessions of which nothing was said.
+    usual: Vec<String>,
     /// Sessions whose genesis is being signed.
     births: BTreeMap<SignId, Birth>,
     signing: BTreeMap<SignId, (SessionId, SignFor)>,
@@ -471,8 +478,8 @@ impl Endpoint {
         if fx.stop_fetch && fx.fetch.is_none() {
             self.bulk.stop(&id);
         }
-        if let Some((from, data)) = fx.fetch {
-            self.start_fetch(now, id, from, data);
+        if let Some((from, data, pick)) = fx.fetch {
+            self.start_fetch(now, id, from, data, pick);
         }
         if fx.owed {
             self.owed.insert(id);

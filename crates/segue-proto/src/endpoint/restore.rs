@@ -72,6 +72,8 @@ impl Endpoint {
             trusted: BTreeSet::new(),
             sessions: BTreeMap::new(),
             wishes: BTreeMap::new(),
+            picks: BTreeMap::new(),
+            usual: Vec::new(),
             births: BTreeMap::new(),
             signing: BTreeMap::new(),
             auths: BTreeMap::new(),

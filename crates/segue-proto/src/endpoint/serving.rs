@@ -4,10 +4,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::Endpoint;
+use super::session_data::SessionData;
 use crate::Code;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::event::LinkId;
+use crate::handoff::{Session, SessionRole};
 use crate::limits::{MAX_MEMBERS, MAX_PARTS, MAX_REQUESTS};
 use crate::transfer::check_ranges;
 use crate::wire::{Bytes, DeviceId, Exts, Get, Hash, Message, Range, Ranges, SessionId};
@@ -119,7 +121,9 @@ impl Endpoint {
     fn serve(&mut self, now: Instant, from: DeviceId, serve: Serve) {
         let (rules, session, req) = (self.config.rules, serve.session, serve.req);
         let open = self.readable(now, from, 0, session) || !rules.keeps(Clause::TRANSFER_SERVE_1);
-        let named = self.sessions.get(&session).is_some_and(|s| s.holdings.names(&serve.blob, serve.len));
+        let gives = |s: &Session<SessionData>| rules.keeps(Clause::HO_PICK_3) || s.role(rules) == SessionRole::Primary;
+        let names = |s: &&Session<SessionData>| s.holdings.names(&serve.blob, serve.len);
+        let named = self.sessions.get(&session).filter(names).is_some_and(gives);
         if !open || !named {
             let code = if open { Code::DATA_UNAVAILABLE } else { Code::HO_UNKNOWN_SESSION };
             return self.refuse(now, from, req, Some(session), code);

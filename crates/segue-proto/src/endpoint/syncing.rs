@@ -296,11 +296,11 @@ impl Endpoint {
         let Some((_, tries)) = self.syncing.retry.filter(|(at, _)| *at <= now) else { return };
         self.syncing.retry = None;
         let next = tries.wrapping_add(1);
-        let lacking = |session: &Session<SessionData>| session.holdings.missing().next().is_some();
+        let rules = self.config.rules;
+        let lacking = |session: &Session<SessionData>| session.holdings.wanted(rules).next().is_some();
         let ids: Vec<_> = self.sessions.iter().filter(|(_, session)| lacking(session)).map(|(id, _)| *id).collect();
         for id in ids {
-            let follows = |sync: &PeerSync| sync.follows.get(&id).is_some_and(|follow| follow.answered);
-            let peers: Vec<_> = self.syncing.peers.iter().filter(|(_, s)| follows(s)).map(|(peer, _)| *peer).collect();
+            let peers = self.heard_from(&id);
             if let Some(peer) = tries.checked_rem(peers.len()).and_then(|at| peers.get(at)) {
                 self.fetch_missing(now, id, *peer);
             }
@@ -390,9 +390,15 @@ impl Endpoint {
     /// What came may be what a manifest waited for.
     pub(super) fn stage_awaited(&mut self, now: Instant, session: SessionId) {
         let awaited = self.sessions.get_mut(&session).and_then(|session| session.holdings.take_awaited());
-        if let Some((manifest, hash)) = awaited {
-            self.stage(now, session, manifest, hash);
+        if let Some((manifest, hash, pick)) = awaited {
+            self.stage(now, session, manifest, hash, pick);
         }
+    }
+
+    /// The linked devices that said what there is of a session.
+    pub(super) fn heard_from(&self, session: &SessionId) -> Vec<DeviceId> {
+        let told = |sync: &PeerSync| sync.follows.get(session).is_some_and(|follow| follow.answered);
+        self.syncing.peers.iter().filter(|(_, sync)| told(sync)).map(|(peer, _)| *peer).collect()
     }
 
     /// The linked devices that follow a session.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
+use crate::data::Pick;
 use crate::event::{Event, HandoffId, Policy};
 use crate::fresh::Fresh;
 use crate::generations::Generation;
@@ -56,8 +57,8 @@ pub struct Effects {
     pub events: Vec<(Hold, Event)>,
     /// Signatures to ask for.
     pub signs: Vec<(SignFor, Vec<u8>)>,
-    /// A manifest to fetch, with all that it names.
-    pub fetch: Option<(DeviceId, Announced)>,
+    /// A manifest to fetch, with all that it names and this picks.
+    pub fetch: Option<(DeviceId, Announced, Pick)>,
     /// The fetch that runs is no longer wanted.
     pub stop_fetch: bool,
     /// This device waits until it holds what the owner left.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::receipt::Tallies;
 use crate::clause::Rules;
-use crate::data::Part;
+use crate::data::{Part, Pick};
 use crate::journal::Write;
 use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Op, PartId};
 use crate::{Code, Violation};
@@ -18,10 +18,19 @@ pub trait Holdings {
     /// What can be fetched from this device now; `to` is told, and fetches nothing older.
     fn announce(&mut self, to: &DeviceId) -> Result<Announced, Code>;
     /// What this device holds complete, verified and durable: the newest manifest that it fetched, or its own.
-    /// If that doesn't include what the source told of last, and it is held as well, it is that.
-    fn held(&mut self, told: Option<&Hash>) -> Option<Held>;
-    /// Whether this device holds the manifest with this hash complete.
-    fn holds(&mut self, manifest: &Hash) -> bool;
+    /// If that doesn't include what the source told of last, and it is held as well, it is that. Content that `pick`
+    /// leaves out need not be there.
+    fn held(&mut self, told: Option<&Hash>, pick: &Pick) -> Option<Held>;
+    /// Whether this device holds the manifest with this hash complete, but for content that `pick` leaves out.
+    fn holds(&mut self, manifest: &Hash, pick: &Pick) -> bool;
+    /// What this device's user picked.
+    fn pick(&self) -> Pick {
+        Pick::all()
+    }
+    /// What this device holds of the content that its data names; none if it left nothing out (HO-PICK-4).
+    fn partial(&self) -> Option<Pick> {
+        None
+    }
     /// What a FINAL would say to a target that holds `have`; none if that doesn't suffice.
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release>;
     /// Whether that would suffice. What `have` names is known from then on.
@@ -45,8 +54,9 @@ pub trait Holdings {
     fn forget_claims(&mut self) -> Vec<Write>;
     /// Keeps what was written under `record` as a labelled copy; returns the writes and how many copies they make.
     fn copy_aside(&mut self, record: &Hash) -> (Vec<Write>, usize);
-    /// What of this device's data a FINAL on this manifest covers, and what it doesn't; none if that isn't known.
-    fn tally(&self, _manifest: &Hash) -> Option<Tallies> {
+    /// What of this device's data went with a FINAL on this manifest to a target that picked this, and what didn't; none
+    /// if that isn't known.
+    fn tally(&self, _manifest: &Hash, _pick: &Pick) -> Option<Tallies> {
         None
     }
     /// Whether `actor` wrote ops here that the newest manifest fetched doesn't know.

@@ -63,6 +63,10 @@ letters! {
     ASIDE_VALUE = b'v',
     /// Content that the data names and that isn't here, by blob: the entry that names it.
     MISSING = b'x',
+    /// What the user picked, if not all: the ids of parts and folders.
+    PICK = b'2',
+    /// What of the data came with the last handoff, if not all: the same.
+    CAME = b'3',
     /// Content that is here and whose place missing content takes: part ‖ blob.
     REPLACED = b'h',
 }

@@ -11,6 +11,7 @@ use super::keys;
 use super::proven::ack_message;
 use super::session::Session;
 use crate::clause::{Clause, Rules};
+use crate::data::Pick;
 use crate::limits::{MAX_RECEIPTS, MAX_TALLIES};
 use crate::wire::codec::{decode, encode};
 use crate::wire::{
@@ -191,9 +192,11 @@ fn broken(code: Code) -> Violation {
 
 impl<H: Holdings> Session<H> {
     /// Keeps what a receipt needs of a handoff that was signed here, or to here.
-    pub(super) fn keep_receipt(&mut self, ctx: &mut Ctx<'_>, record: Hash, want: Signed<Want>, end: &Proven<Final>) {
-        let Some((moved, left)) = self.holdings.tally(&end.body().manifest) else { return };
+    pub(super) fn keep_receipt(&mut self, ctx: &mut Ctx<'_>, record: Hash, want: &Proven<Want>, end: &Proven<Final>) {
+        let picked = Pick::new(want.body().pick.iter().copied()).unwrap_or_default();
+        let Some((moved, left)) = self.holdings.tally(&end.body().manifest, &picked) else { return };
         let epoch = self.epoch(&record);
+        let want = want.signed().clone();
         let kept = Kept { want, end: end.signed().clone(), ack: None.into(), moved, left, epoch };
         ctx.fx.writes.push(keys::put(self.id(), keys::RECEIPT, record.as_bytes(), encode(&kept)));
         ctx.fx.receipt = Some(record);

@@ -18,7 +18,7 @@ use super::target::Target;
 use super::wants::LiveWant;
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
-use crate::data::actor_id;
+use crate::data::{IN_HAVE, Pick, actor_id};
 use crate::errors::UsageError;
 use crate::event::{Event, HandoffId};
 use crate::generations::Generation;
@@ -177,15 +177,20 @@ impl<H: Holdings> Session<H> {
     /// Whether the session is likely to come to this device next: the owner before the present one was this device, or
     /// there was none.
     pub fn is_likely_next(&self) -> bool {
+        self.owner_before().is_none_or(|owner| owner == self.me)
+    }
+
+    /// The owner by the nearest record behind the head that names another than the head.
+    pub fn owner_before(&self) -> Option<DeviceId> {
         let owner = self.head().body().owner;
         let mut parent = self.head().body().parent;
         while let Some(record) = self.chain.get(&parent) {
             if record.body().owner != owner {
-                return record.body().owner == self.me;
+                return Some(record.body().owner);
             }
             parent = record.body().parent;
         }
-        true
+        None
     }
 
     /// What this device is in the session.
@@ -471,7 +476,8 @@ impl<H: Holdings> Session<H> {
     pub(super) fn send_announcement(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Result<Hash, crate::Code> {
         let data = self.holdings.announce(&to)?;
         let manifest = data.manifest;
-        let have = self.have(0, Some(data));
+        let ext = Pick::told(IN_HAVE, self.holdings.partial().filter(|_| ctx.rules.keeps(Clause::HO_PICK_4)));
+        let have = Have { ext, ..self.have(0, Some(data)) };
         ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1)), have);
         Ok(manifest)
     }

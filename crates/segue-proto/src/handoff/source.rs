@@ -20,6 +20,7 @@ use super::session::Session;
 use crate::Code;
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
+use crate::data::{IN_OFFER, Pick};
 use crate::errors::UsageError;
 use crate::event::{Event, HandoffId};
 use crate::generations::Generation;
@@ -472,7 +473,8 @@ impl<H: Holdings> Session<H> {
             Some(OfferState::Asked(_)) => {}
             Some(OfferState::Made(offer)) => {
                 offering.req = ctx.fresh.request();
-                let message = OfferMsg { req: offering.req, offer: offer.signed().clone(), ext: Exts::empty() };
+                let ext = Pick::told(IN_OFFER, self.holdings.partial().filter(|_| ctx.rules.keeps(Clause::HO_PICK_4)));
+                let message = OfferMsg { req: offering.req, offer: offer.signed().clone(), ext };
                 self.send_head_if_lacking(ctx, door);
                 ctx.promise(door, Hold::Durable, message);
             }
@@ -614,7 +616,7 @@ impl<H: Holdings> Session<H> {
         ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), grant.clone());
         grant.req = 0;
         ctx.fx.writes.push(keys::put(session, keys::GRANT, &[], encode(&grant)));
-        self.keep_receipt(ctx, id, grant.want.clone(), &end);
+        self.keep_receipt(ctx, id, &pledge.want, &end);
         let resend = ctx.now.after(RESEND_MIN);
         let (handoff, deadline) = (pledge.id, pledge.deadline);
         self.source.0 = State::Granted(Box::new(Granted {

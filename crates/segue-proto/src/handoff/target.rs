@@ -10,6 +10,7 @@
 //!
 //! A GRANT is judged by what it holds alone, so it may arrive in any state. Only this file assigns the machine's state.
 
+mod collect;
 mod via;
 
 use alloc::boxed::Box;
@@ -25,6 +26,7 @@ use super::session::Session;
 use super::source::{Declined, declined, millis};
 use crate::clause::Clause;
 use crate::clock::Instant;
+use crate::data::{IN_HAVE, Pick};
 use crate::errors::UsageError;
 use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
@@ -45,9 +47,17 @@ enum State {
     #[default]
     Resting,
     /// An OFFER waits for the user.
-    Invited(Box<Proven<Offer>>, Instant),
+    Invited(Box<Invited>),
     /// The user wants the session.
     Seeking(Box<Seeking>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Invited {
+    offer: Proven<Offer>,
+    expires: Instant,
+    /// What the source said that it holds.
+    holds: Pick,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +69,9 @@ struct Seeking {
     offer: Option<Hash>,
     /// What the source announced last.
     told: Option<Hash>,
-    /// The same, while this device doesn't hold it yet.
+    /// What the source said that it holds of that (HO-PICK-4).
+    holds: Pick,
+    /// The manifest that the source announced last, while this device doesn't hold it yet.
     lacks: Option<Hash>,
     /// What the source announced and couldn't give: it is asked for what there is now (TRANSFER-NEWER-1).
     gone: Option<Hash>,
@@ -85,7 +97,7 @@ enum Step {
 impl Seeking {
     fn new(id: Option<HandoffId>, from: DeviceId, deadline: Instant, mode: WantMode) -> Seeking {
         let (offer, told, lacks, gone, sent, step) = (None, None, None, None, Vec::new(), Step::Waiting);
-        Seeking { id, from, deadline, mode, offer, told, lacks, gone, sent, step, end: None }
+        Seeking { id, from, deadline, mode, offer, told, holds: Pick::all(), lacks, gone, sent, step, end: None }
     }
 }
 
@@ -101,7 +113,7 @@ impl Target {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.0 {
             State::Resting => None,
-            State::Invited(_, expires) => Some(*expires),
+            State::Invited(invited) => Some(invited.expires),
             State::Seeking(seeking) => Some(seeking.deadline),
         }
     }
@@ -146,24 +158,25 @@ impl<H: Holdings> Session<H> {
 
     /// The user accepts an OFFER.
     pub fn accept_offer(&mut self, ctx: &mut Ctx<'_>, token: Token) -> Option<HandoffId> {
-        let State::Invited(offer, expires) = &self.target.0 else { return None };
+        let State::Invited(invited) = &self.target.0 else { return None };
+        let Invited { offer, expires, holds } = invited.as_ref();
         if offer.id() != token {
             return None;
         }
         let (from, timeout) = (offer.body().source, expires.since(ctx.now));
-        let data = announced(offer.body());
+        let (data, holds) = (announced(offer.body()), holds.clone());
         let id = ctx.fresh.handoff();
-        self.seek(ctx, Some(id), from, timeout, WantMode::Answer, Some((token, data)));
+        self.seek(ctx, Some(id), from, timeout, WantMode::Answer, Some((token, data, holds)));
         Some(id)
     }
 
     /// The user rejects an OFFER.
     pub fn reject_offer(&mut self, ctx: &mut Ctx<'_>, token: Token, reason: Option<&str>) -> bool {
-        let State::Invited(offer, _) = &self.target.0 else { return false };
-        if offer.id() != token {
+        let State::Invited(invited) = &self.target.0 else { return false };
+        if invited.offer.id() != token {
             return false;
         }
-        let to = self.way(ctx.rules, offer.body().source);
+        let to = self.way(ctx.rules, invited.offer.body().source);
         self.target.0 = State::Resting;
         let ext = reason::write(ctx.rules, reason);
         ctx.send(to, Decline { session: self.id(), subject: token, code: Code::HO_DECLINED.into(), ext });
@@ -173,8 +186,8 @@ impl<H: Holdings> Session<H> {
 
 /// Messages.
 impl<H: Holdings> Session<H> {
-    /// An OFFER whose signature was verified.
-    pub fn on_offer(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, offer: Proven<Offer>) {
+    /// An OFFER whose signature was verified, and of a source that said that it holds this of its content.
+    pub fn on_offer(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, offer: Proven<Offer>, holds: Pick) {
         if let Err(violation) = self.judge_offer(ctx, from, offer.body()) {
             ctx.refuse_for(from, req, self.id(), violation);
             if violation.code == Code::HO_STALE_PARENT {
@@ -187,17 +200,17 @@ impl<H: Holdings> Session<H> {
         let (token, from) = (offer.id(), offer.body().source);
         match &mut self.target.0 {
             // The same OFFER again, after a reconnect.
-            State::Invited(known, _) if known.id() == token => return,
+            State::Invited(known) if known.offer.id() == token => return,
             State::Seeking(seeking) if seeking.offer == Some(token) => return,
             State::Seeking(seeking)
                 if seeking.from == from && seeking.offer.is_none() && ctx.rules.keeps(Clause::HO_OFFER_6) =>
             {
                 // The user wants it from there already (HO-OFFER-6).
-                (seeking.mode, seeking.offer) = (WantMode::Answer, Some(token));
+                (seeking.mode, seeking.offer, seeking.holds) = (WantMode::Answer, Some(token), holds);
                 return self.seek_data(ctx, announced(offer.body()));
             }
-            State::Invited(known, _) => {
-                let (token, session) = (known.id(), known.body().session);
+            State::Invited(known) => {
+                let (token, session) = (known.offer.id(), known.offer.body().session);
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_SUPERSEDED });
             }
             State::Seeking(_) => self.give_up(ctx, Code::HO_SUPERSEDED),
@@ -206,7 +219,7 @@ impl<H: Holdings> Session<H> {
         let expires = ctx.now.after((u64::from(offer.body().ttl) * 1000).min(MAX_TTL));
         let name = offer.body().name.to_string();
         self.name_as(&name, ctx.fx);
-        self.target.0 = State::Invited(Box::new(offer), expires);
+        self.target.0 = State::Invited(Box::new(Invited { offer, expires, holds }));
         ctx.event(Event::HandoffRequest { token, session: self.id(), from, name: self.name.clone() });
         if !ctx.rules.keeps(Clause::HO_OFFER_5) {
             self.accept_offer(ctx, token);
@@ -219,7 +232,7 @@ impl<H: Holdings> Session<H> {
             return;
         }
         match &self.target.0 {
-            State::Invited(offer, _) if offer.id() == subject && self.way(ctx.rules, offer.body().source) == from => {
+            State::Invited(it) if it.offer.id() == subject && self.way(ctx.rules, it.offer.body().source) == from => {
                 self.target.0 = State::Resting;
                 ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
             }
@@ -253,6 +266,7 @@ impl<H: Holdings> Session<H> {
                     return self.give_up(ctx, Code::DATA_UNAVAILABLE);
                 }
                 (seeking.lacks, seeking.told) = (Some(data.manifest), Some(data.manifest));
+                seeking.holds = Pick::heard(IN_HAVE, &have.ext);
                 self.seek_data(ctx, data.clone());
             }
             State::Resting if owns && from != self.me => {
@@ -322,7 +336,7 @@ impl<H: Holdings> Session<H> {
         }
         let writes = self.holdings.adopt(grant.end.body(), &grant.inline, source);
         ctx.fx.writes.extend(writes);
-        self.keep_receipt(ctx, id, grant.want.signed().clone(), &grant.end);
+        self.keep_receipt(ctx, id, &grant.want, &grant.end);
         self.own_by(ctx, grant.want);
         self.activate(ctx, id);
     }
@@ -357,8 +371,8 @@ impl<H: Holdings> Session<H> {
 impl<H: Holdings> Session<H> {
     pub(super) fn target_timeout(&mut self, ctx: &mut Ctx<'_>) {
         match &self.target.0 {
-            State::Invited(offer, expires) if *expires <= ctx.now => {
-                let (token, session) = (offer.id(), self.id());
+            State::Invited(invited) if invited.expires <= ctx.now => {
+                let (token, session) = (invited.offer.id(), self.id());
                 self.target.0 = State::Resting;
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_TIMEOUT });
             }
@@ -389,8 +403,8 @@ impl<H: Holdings> Session<H> {
         let (answered, owner) = (self.head().body().want, self.owner());
         self.lapsed_overtaken(ctx);
         match &mut self.target.0 {
-            State::Invited(offer, _) if offer.body().parent != head => {
-                let (token, session) = (offer.id(), self.id());
+            State::Invited(it) if it.offer.body().parent != head => {
+                let (token, session) = (it.offer.id(), self.id());
                 self.target.0 = State::Resting;
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_STALE_PARENT });
             }
@@ -435,7 +449,8 @@ impl<H: Holdings> Session<H> {
         }
         seeking.step = Step::Waiting;
         seeking.lacks = None;
-        if self.owner() == Some(peer) && self.holdings.held(None).is_some() {
+        let pick = self.picked(ctx);
+        if self.owner() == Some(peer) && self.holdings.held(None, &pick).is_some() {
             self.want(ctx);
         } else {
             self.ask(ctx);
@@ -514,34 +529,21 @@ impl<H: Holdings> Session<H> {
         from: DeviceId,
         timeout: u64,
         mode: WantMode,
-        offer: Option<(Hash, Announced)>,
+        offer: Option<(Hash, Announced, Pick)>,
     ) {
         self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
         let deadline = ctx.now.after(timeout);
-        let token = offer.as_ref().map(|(token, _)| *token);
-        let lacks = offer.as_ref().map(|(_, data)| data.manifest);
-        let seeking = Seeking { offer: token, told: lacks, lacks, ..Seeking::new(id, from, deadline, mode) };
+        let token = offer.as_ref().map(|(token, ..)| *token);
+        let lacks = offer.as_ref().map(|(_, data, _)| data.manifest);
+        let holds = offer.as_ref().map(|(.., holds)| holds.clone()).unwrap_or_default();
+        let seeking = Seeking { offer: token, told: lacks, holds, lacks, ..Seeking::new(id, from, deadline, mode) };
         self.target.0 = State::Seeking(Box::new(seeking));
         let way = self.way(ctx.rules, from);
         match offer {
-            Some((_, data)) if way == from => self.seek_data(ctx, data),
+            Some((_, data, _)) if way == from => self.seek_data(ctx, data),
             _ => self.ask_again(ctx, way),
         }
-    }
-
-    /// Fetches what was announced, or goes on at once if it is held already.
-    fn seek_data(&mut self, ctx: &mut Ctx<'_>, data: Announced) {
-        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
-        let State::Seeking(seeking) = &mut self.target.0 else { return };
-        let met = ctx.peer(&seeking.from).is_some() || way == Some(seeking.from);
-        if self.holdings.holds(&data.manifest) || !met {
-            seeking.lacks = None;
-            return self.want(ctx);
-        }
-        seeking.lacks = Some(data.manifest);
-        seeking.step = Step::Waiting;
-        ctx.fx.fetch = Some((seeking.from, data));
     }
 
     /// Says WANT.
@@ -553,20 +555,22 @@ impl<H: Holdings> Session<H> {
         }
         let (session, parent, actor) = (self.id(), self.head().id(), self.actor.id);
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
+        let picked = self.picked(ctx);
         let State::Seeking(seeking) = &mut self.target.0 else { return };
         let owed = seeking.end.map(|Owed { root, manifest, .. }| Held { root, manifest });
         seeking.end.iter_mut().for_each(|owed| owed.wanted = true);
-        let have = owed.or_else(|| self.holdings.held(seeking.told.as_ref()));
+        let have = owed.or_else(|| self.holdings.held(seeking.told.as_ref(), &picked));
         let generation = way.and_then(|way| ctx.generation_with(&way));
         if seeking.mode == WantMode::Standing && generation.is_none_or(|g| g < Generation::V2) {
             seeking.step = Step::Waiting;
             return;
         }
-        // Nobody picks parts in this version; with the clause off, a link that can't say so is told of one all the same.
         let pick = match ctx.generation_with(&seeking.from) {
+            // With the clause off, a link that can't say so is told of a pick all the same.
             Some(generation) if generation < Generation::V7 && !ctx.rules.keeps(Clause::GEN_USE_2) => {
                 List::new(alloc::vec![ctx.fresh.part()]).unwrap_or_default()
             }
+            _ if ctx.rules.keeps(Clause::HO_PICK_1) => picked.ids().clone(),
             _ => List::empty(),
         };
         let body = Want {

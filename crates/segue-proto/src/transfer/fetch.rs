@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use super::list::ChunkList;
 use super::plan::{Plan, Verified};
-use crate::data::{Entry, ListRef, Manifest};
+use crate::data::{Entry, ListRef, Manifest, Pick};
 use crate::limits::{FETCH_WINDOW, LONG_WINDOW, MAX_MANIFEST, MAX_PATH, MAX_RANGES, MAX_REFETCH};
 use crate::wire::codec::decode;
-use crate::wire::{Announced, Hash, Range, SessionId, Text};
+use crate::wire::{Announced, Hash, PartId, Range, SessionId, Text};
 use crate::{Clause, Code, Rules, Violation};
 
 /// How a session's data comes to a device that lacks some of it.
@@ -41,6 +41,8 @@ pub struct Fetch {
     blobs: BTreeSet<Hash>,
     /// The chunk lists that are or were needed.
     lists: BTreeSet<Hash>,
+    /// What of the manifest's content is got.
+    pick: Pick,
     /// What the user wants first.
     first: BTreeSet<Path>,
     /// The needs that aren't met yet, here and in `active`.
@@ -82,10 +84,10 @@ pub enum BulkEnd {
 }
 
 impl Fetch {
-    /// Starts to get the data that a peer announced for `session`.
+    /// Starts to get the data that a peer announced for `session`, and of its content what is picked.
     ///
     /// Errors: DATA-MANIFEST-5, `LIMIT_MANIFEST`, if the manifest is empty or longer than [`MAX_MANIFEST`].
-    pub fn new(rules: Rules, session: SessionId, data: Announced) -> Result<Fetch, Violation> {
+    pub fn new(rules: Rules, session: SessionId, data: Announced, pick: Pick) -> Result<Fetch, Violation> {
         let sized = (1..=MAX_MANIFEST).contains(&(data.manifest_len as usize));
         rules.ensure(Clause::DATA_MANIFEST_5, sized, Code::LIMIT_MANIFEST)?;
         let item = Item::new(
@@ -94,7 +96,7 @@ impl Fetch {
             Turn { later: false, long: false, fresh: true, len: 0 },
         );
         let active = BTreeMap::from([(data.manifest, item)]);
-        Ok(Fetch { root: data.root, active, named: false, ..Fetch::contents(rules, session, []) })
+        Ok(Fetch { root: data.root, active, named: false, pick, ..Fetch::contents(rules, session, []) })
     }
 
     /// Starts to get the content of entries that sync brought.
@@ -114,6 +116,7 @@ impl Fetch {
             queued: 0,
             blobs: BTreeSet::new(),
             lists: BTreeSet::new(),
+            pick: Pick::all(),
             first: BTreeSet::new(),
             open: 0,
             done: 0,
@@ -322,7 +325,13 @@ impl Fetch {
     fn unfold(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let manifest = Manifest::open(self.rules, bytes, &self.session)?;
         self.rules.ensure(Clause::DATA_ROOT_1, manifest.root() == self.root, Code::DATA_ROOT)?;
-        self.need(manifest.contents());
+        let (pick, session) = (core::mem::take(&mut self.pick), self.session);
+        let all = !self.rules.keeps(Clause::HO_PICK_2);
+        let picked = |part: &PartId, entry: &Entry| all || pick.picks(&session, part, &entry.path);
+        let files = manifest.parts.iter().flat_map(|part| part.entries().map(move |entry| (part.part, entry)));
+        let files = files.filter(|(part, entry)| entry.is_file() && picked(part, entry)).map(|(_, entry)| entry);
+        self.need(files);
+        self.pick = pick;
         self.manifest = Some(manifest);
         Ok(())
     }

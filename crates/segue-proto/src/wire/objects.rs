@@ -85,9 +85,10 @@ wire! {
         offer: Opt<Hash>,
         /// What the target holds, if anything.
         have: Opt<Held>,
-        /// The parts that the target must have before it goes on; empty means all. From generation 7.
+        /// For later versions: empty.
         need: List<PartId, MAX_PICK>,
-        /// The parts that the user picked; empty means all. From generation 7.
+        /// The parts and folders of which the target holds the content, as its user picked; empty means all. From
+        /// generation 7.
         pick: List<PartId, MAX_PICK>,
         /// Milliseconds from receipt, on the grantor's clock, after which the WANT is dead.
         ttl: u32,

@@ -1,7 +1,7 @@
 //! Chapter `transfer`: chunk lists, plans, and a target that gets what it lacks.
 
 use proptest::prelude::*;
-use segue_proto::data::Entry;
+use segue_proto::data::{Entry, Pick};
 use segue_proto::limits::{CHUNK, FETCH_WINDOW, MAX_BLOB, MAX_CHUNK, MAX_CHUNKS, MAX_MANIFEST, MIN_CHUNK};
 use segue_proto::transfer::{
     BulkEnd, ChunkList, ChunkRef, Fetch, ListBuilder, Plan, Wanted, check_ranges, chunk_len, chunk_list, equal_list,
@@ -231,7 +231,7 @@ impl Source {
     }
 
     fn fetch(&self) -> Fetch {
-        Fetch::new(Rules::ALL, SESSION, self.data.clone()).unwrap()
+        Fetch::new(Rules::ALL, SESSION, self.data.clone(), Pick::all()).unwrap()
     }
 
     /// Answers a request with at most `budget` chunks: how many it sent.
@@ -279,7 +279,7 @@ fn nothing_here(fetch: &mut Fetch) {
 
 /// Gets the manifest, whatever it is, and nothing else.
 fn get_manifest(source: &mut Source, rules: Rules) -> Result<Fetch, Violation> {
-    let mut fetch = Fetch::new(rules, SESSION, source.data.clone())?;
+    let mut fetch = Fetch::new(rules, SESSION, source.data.clone(), Pick::all())?;
     nothing_here(&mut fetch);
     let wanted = fetch.next_request(true).unwrap();
     source.answer(&mut fetch, &wanted, 1)?;
@@ -506,7 +506,9 @@ fn chunks_that_nobody_needs_change_nothing() {
 fn data_manifest_5_an_announced_manifest_keeps_its_limit() {
     for manifest_len in [0, MAX_MANIFEST as u32 + 1, u32::MAX] {
         let data = Announced { manifest_len, ..Source::of(&sample()).data };
-        refused(Clause::DATA_MANIFEST_5, Code::LIMIT_MANIFEST, |rules| Fetch::new(rules, SESSION, data.clone()));
+        refused(Clause::DATA_MANIFEST_5, Code::LIMIT_MANIFEST, |rules| {
+            Fetch::new(rules, SESSION, data.clone(), Pick::all())
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! A session's data in the model: the exclusive writes that a device holds, in order.
 
+use segue_proto::data::Pick;
 use segue_proto::handoff::{Holdings, Inline, Release, keys};
 use segue_proto::wire::{
     ActorId, Announced, Blob, DeviceId, Final, Hash, Held, Hlc, List, Nonce, Op, PartId, SessionId,
@@ -101,11 +102,11 @@ impl Holdings for Data {
         Ok(Announced { root: name(log), manifest: name(log), manifest_len: log.len() as u32 })
     }
 
-    fn held(&mut self, _told: Option<&Hash>) -> Option<Held> {
+    fn held(&mut self, _told: Option<&Hash>, _pick: &Pick) -> Option<Held> {
         self.newest().map(|log| Held { root: name(log), manifest: name(log) })
     }
 
-    fn holds(&mut self, manifest: &Hash) -> bool {
+    fn holds(&mut self, manifest: &Hash, _pick: &Pick) -> bool {
         self.is_held(&list(manifest))
     }
 

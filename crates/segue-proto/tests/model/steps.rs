@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use segue_proto::data::Pick;
 use segue_proto::handoff::{
     Ctx, Declined, Effects, Fresh, Hold, Inline, Outgoing, Peer, ProvenAck, ProvenCas, ProvenGrant, Session, SignFor,
 };
@@ -145,7 +146,7 @@ fn one(
         },
     );
     let mut todo: VecDeque<_> = fx.signs.into_iter().map(|(purpose, _)| Todo::Sign(purpose)).collect();
-    todo.extend(fx.fetch.map(|(_, data)| Todo::Fetch(data)));
+    todo.extend(fx.fetch.map(|(_, data, _)| Todo::Fetch(data)));
     todo.extend(fx.owed.then_some(Todo::Owe));
     let mut resolved = Vec::new();
     for (_, event) in fx.events {
@@ -172,7 +173,7 @@ pub(crate) fn arrive(rules: Rules, packet: &Packet, s: &mut Session<Data>, ctx: 
         }
         Message::Offer(OfferMsg { req, offer, .. }) => {
             let Ok(body) = offer.open(rules) else { return };
-            s.on_offer(ctx, from, req, Proven::assume(body));
+            s.on_offer(ctx, from, req, Proven::assume(body), Pick::all());
         }
         Message::Grant(grant) => {
             let opened = (grant.want.open(rules), grant.record.open(rules), grant.end.open(rules));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
 use segue_proto::account::Invite;
-use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, named_part};
+use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, Pick, named_part};
 use segue_proto::transfer::{ListBuilder, Plan};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::hash::blob_id;
@@ -146,12 +146,15 @@ impl Device for LocalDevice {
         Inspect { sessions, account }
     }
 
-    fn holds(&mut self, session: SessionId, manifest: Hash) -> Option<bool> {
+    fn holds(&mut self, session: SessionId, manifest: Hash, pick: &[PartId]) -> Option<bool> {
         let own = self.endpoint.manifest(&session).filter(|own| own.announce().0.manifest == manifest);
         let fetched = || Manifest::open(self.rules, &self.endpoint.meta(&manifest)?, &session).ok();
         let Some(manifest) = own.or_else(fetched) else { return Some(false) };
-        let mut files = manifest.entries().map(|(_, entry)| entry).filter(Entry::is_file);
-        Some(files.all(|entry| !self.held(&entry).is_zero()))
+        let pick = Pick::new(pick.iter().copied())?;
+        let picked = |part: &Part, entry: &Entry| pick.picks(&session, &part.part, &entry.path);
+        let shown = manifest.parts.iter().filter_map(|part| Some((part, part.entry()?)));
+        let mut files = shown.filter(|(part, entry)| entry.is_file() && picked(part, entry));
+        Some(files.all(|(_, entry)| !self.held(&entry).is_zero()))
     }
 }
 
@@ -181,6 +184,10 @@ impl LocalDevice {
                 return write(core, now, wall_ms, session, part, kind, body).map(Reply::Written);
             }
             Command::StandBy { session, limit } => core.stand_by(now, session, limit)?,
+            Command::Pick { session, folders } => {
+                let ids = folders.iter().map(|folder| Pick::folder(&session, folder));
+                core.pick(now, session, Pick::new(ids).ok_or(UsageError::TooLarge)?)?;
+            }
             Command::Follow { session, from } => core.follow(now, session, from)?,
             Command::Remove { session, path } => return self.remove(now, session, &path),
             Command::Initiate { session, to, timeout_us } => {

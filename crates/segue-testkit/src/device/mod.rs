@@ -29,9 +29,10 @@ pub trait Device {
     /// What the device says of itself.
     fn inspect(&mut self, now: Instant) -> Inspect;
 
-    /// Whether the device holds all that a manifest of the session names; none if it can't be asked.
-    fn holds(&mut self, session: SessionId, manifest: Hash) -> Option<bool> {
-        let _ = (session, manifest);
+    /// Whether the device holds all that a manifest of the session names and a WANT's `pick` picks; none if it can't be
+    /// asked.
+    fn holds(&mut self, session: SessionId, manifest: Hash, pick: &[PartId]) -> Option<bool> {
+        let _ = (session, manifest, pick);
         None
     }
 }
@@ -234,6 +235,13 @@ pub enum Command {
         session: SessionId,
         /// The bytes that may be asked for; 0 ends it.
         limit: u64,
+    },
+    /// Picks of which files the content comes, from now on.
+    Pick {
+        /// The session; it may be unknown.
+        session: SessionId,
+        /// The folders whose files are picked, the empty one for files in none; without any, all.
+        folders: Vec<String>,
     },
     /// Removes a file.
     Remove {

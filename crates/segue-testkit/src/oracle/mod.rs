@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use segue_proto::wire::{DeviceId, Final, Hash, Kind, Message, Record, SessionId, Want, WantMode};
+use segue_proto::wire::{DeviceId, Final, Hash, Kind, Message, PartId, Record, SessionId, Want, WantMode};
 use segue_proto::{Event, HandoffId, Instant, Lsn, Rules, SessionRole};
 
 use crate::device::{Command, Device, Reply, SessionState};
@@ -68,6 +68,8 @@ pub struct Oracle {
     /// Requests that ask the application, by token: who asks.
     asked: BTreeMap<(usize, Hash), (SessionId, DeviceId)>,
     restored: BTreeSet<usize>,
+    /// The folders that a device's user picked last.
+    picks: BTreeMap<(usize, SessionId), Vec<String>>,
     failed: BTreeSet<usize>,
     /// The last batch that was durable in each run of each device.
     durable: BTreeMap<(usize, u32), Lsn>,
@@ -149,12 +151,14 @@ pub enum Pledge {
         /// The record.
         record: Hash,
     },
-    /// It holds all that this manifest names.
+    /// It holds all that this manifest names and the WANT picks.
     Data {
         /// The session.
         session: SessionId,
         /// The manifest.
         manifest: Hash,
+        /// What is picked; empty if all is.
+        pick: Vec<PartId>,
     },
 }
 
@@ -172,7 +176,7 @@ pub fn promise(message: &Message) -> Option<Pledge> {
         Message::Want(want) => {
             let want = want.want.open(Rules::ALL).ok()?;
             let manifest = want.have.get()?.manifest;
-            Some(Pledge::Data { session: want.session, manifest })
+            Some(Pledge::Data { session: want.session, manifest, pick: want.pick.to_vec() })
         }
         _ => None,
     }
@@ -304,6 +308,7 @@ impl Oracle {
                     self.books.entry(session).or_default().accepted.insert(*token);
                 }
             }
+            Command::Pick { session, folders } => drop(self.picks.insert((node, *session), folders.clone())),
             Command::Takeover { session } => self.books.entry(*session).or_default().forked = true,
             Command::Close { session } => self.books.entry(*session).or_default().closed = true,
             Command::WriteExclusive { session, bytes } => {
@@ -450,8 +455,8 @@ impl Oracle {
                 });
                 (format!("told of {record:?} before it was durable"), kept)
             }
-            Pledge::Data { session, manifest } => {
-                let kept = shadow.holds(*session, *manifest).unwrap_or(true);
+            Pledge::Data { session, manifest, pick } => {
+                let kept = shadow.holds(*session, *manifest, pick).unwrap_or(true);
                 (format!("claimed to hold {manifest:?} before it was durable"), kept)
             }
         };

@@ -154,8 +154,14 @@ impl Oracle {
                         format!("has root {:?} in {session:?}, others {:?}", state.root, first.root),
                     ));
                 }
-                if let Some((path, _)) = state.files.iter().find(|(_, hash)| hash.is_zero()) {
-                    found.push((*node, Promise::S2, format!("never got the content of {path:?}")));
+                for path in state.files.iter().filter(|(_, hash)| hash.is_zero()).map(|(path, _)| path) {
+                    if self.picks.get(&(*node, *session)).is_none_or(|folders| is_picked(folders, path)) {
+                        found.push((*node, Promise::S2, format!("never got the content of {path:?}")));
+                    }
+                    let named = state.named.get(path);
+                    if !held.iter().any(|(_, other)| other.files.get(path) == named) {
+                        found.push((*node, Promise::S3, format!("names {path:?}, whose content nobody holds")));
+                    }
                 }
                 for (slot, writes) in &book.writes {
                     let Slot::File(path) = slot else { continue };
@@ -192,6 +198,15 @@ impl Oracle {
             }
         }
     }
+}
+
+/// Whether a file lies in one of these folders; in none of them at all, if there are none.
+fn is_picked(folders: &[String], path: &str) -> bool {
+    let within = |folder: &String| match folder.is_empty() {
+        true => !path.contains('/'),
+        false => path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')),
+    };
+    folders.is_empty() || folders.iter().any(within)
 }
 
 fn order(state: &SessionState) -> Order {

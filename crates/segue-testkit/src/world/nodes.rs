@@ -337,7 +337,9 @@ impl<D: Device> World<D> {
         for promise in &promises {
             // A device whose data went on since can't show the manifest any more, and neither can its shadow.
             let gone = match (promise, self.nodes[node].device.as_mut()) {
-                (oracle::Pledge::Data { session, manifest }, Some(it)) => it.holds(*session, *manifest) == Some(false),
+                (oracle::Pledge::Data { session, manifest, pick }, Some(it)) => {
+                    it.holds(*session, *manifest, pick) == Some(false)
+                }
                 _ => false,
             };
             if !gone {

@@ -23,6 +23,9 @@ struct Suite {
 const S1: Suite = Suite::of(Promise::S1, Kind::RESTORES);
 const S2: Suite = Suite::of(Promise::S2, Kind::ROT);
 const S3: Suite = Suite::of(Promise::S3, Kind::TAKEOVERS);
+const PICKED: Suite = Suite::of(Promise::S2, Kind::PICKS);
+const PICKED_ALONE: Suite = Suite::of(Promise::S3, Kind::PICKS);
+const PICKED_DURABLY: Suite = Suite::of(Promise::S4, Kind::PICKS);
 const S4: Suite = Suite::of(Promise::S4, Kind::TAKEOVERS);
 const S5: Suite = Suite { repeat: true, ..Suite::of(Promise::S5, Kind::REPLAYS) };
 const L2: Suite = Suite::of(Promise::L2, Kind::TAKEOVERS);
@@ -42,6 +45,21 @@ fn s2_who_is_granted_to_holds_the_data() {
 #[test]
 fn s3_acknowledged_writes_survive() {
     S3.holds();
+}
+
+#[test]
+fn s2_who_picked_gets_what_was_picked() {
+    PICKED.holds();
+}
+
+#[test]
+fn s3_what_nobody_picked_is_held_by_somebody() {
+    PICKED_ALONE.holds();
+}
+
+#[test]
+fn s4_what_is_picked_is_here_when_a_want_says_so() {
+    PICKED_DURABLY.holds();
 }
 
 #[test]
@@ -106,6 +124,11 @@ fn s4_breaks_without_its_clauses() {
     for clause in [Clause::HO_GRANT_1, Clause::HO_HEAD_4, Clause::HO_STORE_3, Clause::TRANSFER_HAVE_1] {
         S4.breaks_without(clause, 1000);
     }
+}
+
+#[test]
+fn picks_break_without_their_clauses() {
+    PICKED.breaks_without(Clause::HO_PICK_6, 1000);
 }
 
 #[test]

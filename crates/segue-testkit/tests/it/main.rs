@@ -13,6 +13,7 @@ mod mixed;
 mod order;
 mod outcome;
 mod pairs;
+mod pick;
 mod recovery;
 mod smoke;
 mod three;

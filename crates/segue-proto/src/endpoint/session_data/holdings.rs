@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::{Mark, SessionData, Staged, Taken, has_values};
 use crate::clause::{Clause, Rules};
-use crate::data::{Part, PartKind, State};
+use crate::data::{Entry, Part, PartKind, Pick, State};
 use crate::handoff::{Holdings, Inline, Release, Tallies, keys};
 use crate::journal::Write;
 use crate::limits::{MAX_INLINE_BYTES, MAX_SYNC_PARTS};
@@ -24,7 +24,9 @@ impl Holdings for SessionData {
 
     fn keep(&mut self, name: &str) -> Vec<Write> {
         self.state.get_or_insert_with(|| State::new(self.session, name));
-        alloc::vec![keys::put(self.session, keys::LOG, &[], self.changes.name().as_bytes().to_vec())]
+        let log = keys::put(self.session, keys::LOG, &[], self.changes.name().as_bytes().to_vec());
+        let picked = (!self.pick.is_all()).then(|| self.put_pick());
+        [log].into_iter().chain(picked).collect()
     }
 
     fn announce(&mut self, to: &DeviceId) -> Result<Announced, Code> {
@@ -37,27 +39,36 @@ impl Holdings for SessionData {
         Ok(data)
     }
 
-    fn held(&mut self, told: Option<&Hash>) -> Option<Held> {
-        let own = self.missing().next().is_none();
+    fn held(&mut self, told: Option<&Hash>, pick: &Pick) -> Option<Held> {
+        let own = !self.lacks_of(pick);
         let of = |data: &Announced| Held { root: data.root, manifest: data.manifest };
         if let Some(told) = told {
-            let staged = self.staged.iter().map(|staged| &staged.data).find(|data| data.manifest == *told).map(of);
+            let staged = self.staged.iter().filter(|staged| staged.suits(pick)).map(|staged| &staged.data);
+            let staged = staged.into_iter().find(|data| data.manifest == *told).map(of);
             let current = || self.current().map(|(data, _)| of(data)).filter(|held| own && held.manifest == *told);
             if let Some(held) = staged.or_else(current) {
                 return Some(held);
             }
         }
-        let data = match self.staged.last() {
+        let data = match self.staged.iter().rfind(|staged| staged.suits(pick)) {
             Some(staged) => staged.data.clone(),
-            None if self.is_blank() || self.missing().next().is_some() => return None,
+            None if self.is_blank() || !own => return None,
             None => self.current()?.0.clone(),
         };
         Some(Held { root: data.root, manifest: data.manifest })
     }
 
-    fn holds(&mut self, manifest: &Hash) -> bool {
+    fn holds(&mut self, manifest: &Hash, pick: &Pick) -> bool {
         // An empty session looks the same to those who know nothing of it: what isn't said to be held isn't.
-        !(self.is_blank() && self.staged.is_empty()) && self.state_of(manifest).is_some()
+        !(self.is_blank() && self.staged.is_empty()) && self.state_of(manifest, pick).is_some()
+    }
+
+    fn pick(&self) -> Pick {
+        self.pick.clone()
+    }
+
+    fn partial(&self) -> Option<Pick> {
+        self.held_in_part()
     }
 
     fn release(&mut self, rules: Rules, have: Option<&Held>) -> Option<Release> {
@@ -87,8 +98,8 @@ impl Holdings for SessionData {
     }
 
     fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>) -> bool {
-        let whole = self.missing().next().is_none();
-        let Some(state) = self.state.as_ref().filter(|_| whole) else { return false };
+        let here = !self.lacks_of(&self.pick);
+        let Some(state) = self.state.as_ref().filter(|_| here) else { return false };
         exclusive.map_or_else(|| state.root() == *root, |exclusive| state.exclusive_root() == *exclusive)
     }
 
@@ -110,7 +121,10 @@ impl Holdings for SessionData {
 
     fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, inline: &Inline) -> Result<(), Violation> {
         let Inline { ops, parts } = inline;
-        if let Some(state) = self.state_of(&end.manifest) {
+        // What of its content was to be here, the own WANT said.
+        let fetched = self.staged.iter().find(|staged| staged.data.manifest == end.manifest);
+        let pick = fetched.map_or_else(|| self.pick.clone(), |staged| staged.pick.clone());
+        if let Some(state) = self.state_of(&end.manifest, &pick) {
             let advance = state.stage_with(rules, ops, parts)?;
             let fits = state.root_after(&advance) == end.root && state.exclusive_root_after(&advance) == end.exclusive;
             return rules.ensure(Clause::DATA_ROOT_1, fits, Code::DATA_ROOT);
@@ -131,9 +145,13 @@ impl Holdings for SessionData {
         let at = self.changes.next();
         let mut mark;
         if let Some(found) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
-            let Staged { data, state, .. } = self.staged.remove(found);
+            let staged = self.staged.remove(found);
+            let lacking = self.unfetched(&staged);
+            let Staged { data, state, pick, .. } = staged;
             mark = Some(Mark { data, roots: state.roots(), at: start, bound: 0 });
-            writes.extend(self.rebase(state, end.manifest, (at, from)));
+            writes.extend(self.rebase(state, end.manifest, &lacking, (at, from)));
+            writes.extend(lacking.into_values().filter_map(|(part, entry)| self.miss(part, entry)).collect::<Vec<_>>());
+            writes.extend(self.came_by(pick));
         } else if self.is_at(&end.manifest) {
             mark = self.marks.iter().find(|mark| mark.data.manifest == end.manifest).cloned();
             mark.iter_mut().for_each(|mark| mark.at = start);
@@ -180,7 +198,7 @@ impl Holdings for SessionData {
         (writes, made)
     }
 
-    fn tally(&self, manifest: &Hash) -> Option<Tallies> {
+    fn tally(&self, manifest: &Hash, pick: &Pick) -> Option<Tallies> {
         let state = self.state.as_ref()?;
         let mark = self.marks.iter().find(|mark| mark.data.manifest == *manifest)?;
         let (mut moved, mut left) = (BTreeMap::new(), BTreeMap::new());
@@ -188,6 +206,7 @@ impl Holdings for SessionData {
             let same = mark.roots.binary_search(&(part.part, *root)).is_ok();
             // The last exclusive ops go in the GRANT.
             let covered = same || part.kind == PartKind::Exclusive.number();
+            let covered = covered && !pick.leaves_out(&self.session, part);
             let sum = if covered { &mut moved } else { &mut left };
             let tally = sum.entry(part.kind).or_insert(Tally { kind: part.kind, parts: 0, bytes: 0 });
             tally.parts += 1;
@@ -207,6 +226,13 @@ impl Holdings for SessionData {
     }
 }
 
+impl Staged {
+    /// Whether all is here of its content that this picks.
+    fn suits(&self, pick: &Pick) -> bool {
+        self.pick.is_all() || self.pick == *pick
+    }
+}
+
 /// The bytes of a tip's encoding, at most.
 const TIP: usize = 32 + 10 + 32;
 
@@ -217,13 +243,19 @@ impl SessionData {
     }
 
     /// The data stands on a manifest from now on, with what this device has beyond it beside.
-    fn rebase(&mut self, staged: State, manifest: Hash, (at, from): (u64, DeviceId)) -> Vec<Write> {
+    fn rebase(
+        &mut self,
+        staged: State,
+        manifest: Hash,
+        lacking: &BTreeMap<Hash, (PartId, Entry)>,
+        (at, from): (u64, DeviceId),
+    ) -> Vec<Write> {
         let mut writes = alloc::vec![keys::delete(self.session, keys::FETCHED, manifest.as_bytes())];
         let old = self.base.replace(manifest).filter(|old| *old != manifest);
         writes.extend(old.map(|old| keys::delete(self.session, keys::MANIFEST, old.as_bytes())));
         let value = [manifest.as_bytes().as_slice(), &at.to_be_bytes()].concat();
         writes.push(keys::put(self.session, keys::BASE, &[], value));
-        let held: BTreeSet<_> = staged.blobs().collect();
+        let held: BTreeSet<_> = staged.blobs().filter(|blob| !lacking.contains_key(blob)).collect();
         writes.extend(self.got(&held));
         let state = self.state.get_or_insert_with(|| State::new(self.session, ""));
         state.name_as(staged.name());
@@ -334,11 +366,12 @@ impl SessionData {
     }
 
     /// The state that a FINAL's manifest names, if it is held.
-    fn state_of(&mut self, manifest: &Hash) -> Option<&State> {
-        if let Some(at) = self.staged.iter().position(|staged| staged.data.manifest == *manifest) {
+    fn state_of(&mut self, manifest: &Hash, pick: &Pick) -> Option<&State> {
+        let is = |staged: &Staged| staged.data.manifest == *manifest && staged.suits(pick);
+        if let Some(at) = self.staged.iter().position(is) {
             return self.staged.get(at).map(|staged| &staged.state);
         }
-        let own = self.missing().next().is_none() && self.is_at(manifest);
+        let own = !self.lacks_of(pick) && self.is_at(manifest);
         self.state.as_ref().filter(|_| own)
     }
 

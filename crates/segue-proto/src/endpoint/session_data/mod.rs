@@ -2,6 +2,7 @@
 
 mod aside;
 mod holdings;
+mod picked;
 mod snapshots;
 mod stored;
 mod synced;
@@ -15,7 +16,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::clause::Rules;
-use crate::data::{Entry, Manifest, NewOp, Part, PartKind, State, Written};
+use crate::data::{Entry, Manifest, NewOp, Part, PartKind, Pick, State, Written};
 use crate::errors::UsageError;
 use crate::handoff::keys;
 use crate::journal::Write;
@@ -46,9 +47,15 @@ pub(super) struct SessionData {
     /// the head changes, for a WANT that is on its way may say of any of them that it is held (TRANSFER-HAVE-2).
     staged: Vec<Staged>,
     /// A manifest whose blobs are all here, and whose ops of log and opaque parts aren't yet: sync brings them.
-    awaited: Option<(Manifest, Hash)>,
+    awaited: Option<(Manifest, Hash, Pick)>,
     /// Content that the data names and that isn't here, by blob.
     missing: BTreeMap<Hash, Entry>,
+    /// What the user picked.
+    pick: Pick,
+    /// What of the data came with the last handoff: what the source held, though the user picked all.
+    came: Pick,
+    /// The missing content that isn't picked, and that nobody asked for since this device was opened.
+    left_out: BTreeSet<Hash>,
     /// Content that is here and whose place missing content took, by part and blob (TRANSFER-REUSE-1).
     replaced: BTreeMap<(PartId, Hash), Entry>,
     copies: usize,
@@ -92,6 +99,8 @@ struct Staged {
     data: Announced,
     bytes: Vec<u8>,
     state: State,
+    /// What of its content is here.
+    pick: Pick,
 }
 
 impl SessionData {
@@ -110,6 +119,9 @@ impl SessionData {
             staged: Vec::new(),
             awaited: None,
             missing: BTreeMap::new(),
+            pick: Pick::all(),
+            came: Pick::all(),
+            left_out: BTreeSet::new(),
             replaced: BTreeMap::new(),
             copies: 0,
             own: false,
@@ -181,16 +193,16 @@ impl SessionData {
         }
     }
 
-    /// Keeps a manifest whose data is all here. The oldest beyond MAX_STAGED goes: no WANT that named it can be granted
+    /// Keeps a manifest whose data is all here, but for content that isn't picked. The oldest beyond MAX_STAGED goes: no WANT that named it can be granted
     /// any more (TRANSFER-HAVE-2).
-    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash) -> Vec<Write> {
+    pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash, pick: Pick) -> Vec<Write> {
         self.staged.retain(|staged| staged.data.manifest != hash);
         let mut writes = self.unstage(MAX_STAGED - 1);
         let bytes = manifest.to_bytes();
         let data = announced(&manifest, hash, &bytes);
         writes.push(keys::put(self.session, keys::MANIFEST, hash.as_bytes(), bytes.clone()));
-        writes.push(keys::put(self.session, keys::FETCHED, hash.as_bytes(), Vec::new()));
-        self.staged.push(Staged { data, bytes, state: State::from_manifest(manifest) });
+        writes.push(keys::put(self.session, keys::FETCHED, hash.as_bytes(), pick.to_bytes()));
+        self.staged.push(Staged { data, bytes, state: State::from_manifest(manifest), pick });
         writes
     }
 

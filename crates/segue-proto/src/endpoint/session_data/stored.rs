@@ -1,13 +1,13 @@
 //! A session's data as the journal holds it, and back.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::aside::Aside;
 use super::snapshots::StoredSnapshots;
 use super::{SessionData, Staged, announced, has_values};
 use crate::clause::{Clause, Rules};
-use crate::data::{Entry, Manifest, State};
+use crate::data::{Entry, Manifest, Pick, State};
 use crate::handoff::{Holdings, keys};
 use crate::sync::{Change, kept};
 use crate::wire::{ActorId, DeviceId, Hash, Nonce, PartId, SessionId, Writer};
@@ -19,7 +19,7 @@ pub(in crate::endpoint) struct StoredData {
     own: bool,
     base: Option<(Hash, u64)>,
     manifests: BTreeMap<Hash, Vec<u8>>,
-    fetched: BTreeSet<Hash>,
+    fetched: BTreeMap<Hash, Pick>,
     parts: BTreeMap<PartId, (u64, Vec<u8>)>,
     copies: usize,
     log: Option<Nonce>,
@@ -27,6 +27,8 @@ pub(in crate::endpoint) struct StoredData {
     seeds: BTreeMap<(PartId, ActorId), Nonce>,
     cursors: BTreeMap<DeviceId, (Nonce, u64)>,
     missing: BTreeMap<Hash, Entry>,
+    pick: Pick,
+    came: Pick,
     replaced: BTreeMap<(PartId, Hash), Entry>,
     writers: Vec<Writer>,
     aside: Aside,
@@ -50,7 +52,7 @@ impl StoredData {
                 self.manifests.insert(Hash::new(*rest.first_chunk()?), value);
             }
             keys::FETCHED => {
-                self.fetched.insert(Hash::new(*rest.first_chunk()?));
+                self.fetched.insert(Hash::new(*rest.first_chunk()?), Pick::from_bytes(&value)?);
             }
             keys::PART => {
                 let (at, bytes) = value.split_first_chunk::<8>()?;
@@ -72,6 +74,8 @@ impl StoredData {
             keys::MISSING => {
                 self.missing.insert(Hash::new(*rest.first_chunk()?), Entry::open(Rules::ALL, &value).ok()?);
             }
+            keys::PICK => self.pick = Pick::from_bytes(&value)?,
+            keys::CAME => self.came = Pick::from_bytes(&value)?,
             keys::REPLACED => {
                 let (part, blob) = rest.split_first_chunk()?;
                 let key = (PartId::new(*part), Hash::new(*blob.first_chunk()?));
@@ -109,6 +113,7 @@ impl SessionData {
         (data.base, data.copies, data.own) = (base, entries.copies, entries.own);
         data.cursors = core::mem::take(&mut entries.cursors);
         data.missing = core::mem::take(&mut entries.missing);
+        (data.pick, data.came) = (core::mem::take(&mut entries.pick), core::mem::take(&mut entries.came));
         data.replaced = core::mem::take(&mut entries.replaced);
         data.state = match base.and_then(|base| entries.manifests.get(&base)) {
             Some(bytes) => Some(State::from_manifest(Manifest::open(Rules::ALL, bytes, &session)?)),
@@ -124,12 +129,13 @@ impl SessionData {
                 state.name_writer(writer.clone());
             });
         }
-        let fetched = |hash: &Hash| entries.fetched.contains(hash);
-        for (hash, bytes) in entries.manifests.into_iter().filter(|(hash, _)| fetched(hash)) {
+        for (hash, bytes) in entries.manifests {
+            let Some(pick) = entries.fetched.remove(&hash) else { continue };
             let manifest = Manifest::open(Rules::ALL, &bytes, &session)?;
             let data_of = announced(&manifest, hash, &bytes);
-            data.staged.push(Staged { data: data_of, bytes, state: State::from_manifest(manifest) });
+            data.staged.push(Staged { data: data_of, bytes, state: State::from_manifest(manifest), pick });
         }
+        data.sort_out();
         Ok(data)
     }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::{SessionData, Taken};
 use crate::Violation;
 use crate::clause::Rules;
-use crate::data::{Entry, Manifest, Part, PartKind, State};
+use crate::data::{Entry, Manifest, Part, PartKind, Pick, State};
 use crate::handoff::keys;
 use crate::journal::Write;
 use crate::limits::{MAX_OLD, MAX_PATH};
@@ -69,7 +69,8 @@ impl SessionData {
         if !state.merge(rules, part)? {
             return Ok(());
         }
-        let missed: Vec<_> = fresh.into_iter().filter_map(|entry| self.miss(entry)).collect();
+        let missed: Vec<_> = fresh.into_iter().filter_map(|entry| self.miss(part.part, entry)).collect();
+        self.take_back(part);
         if !missed.is_empty() {
             taken.writes.extend(self.replace(part.part, files));
         }
@@ -111,6 +112,7 @@ impl SessionData {
     /// Content that was missing is here, with its chunk lists.
     pub(in crate::endpoint) fn got(&mut self, blobs: &BTreeSet<Hash>) -> Vec<Write> {
         let got: Vec<_> = blobs.iter().filter(|blob| self.missing.remove(blob).is_some()).collect();
+        self.left_out.retain(|blob| !blobs.contains(blob));
         let mut writes: Vec<_> =
             got.into_iter().map(|blob| keys::delete(self.session, keys::MISSING, blob.as_bytes())).collect();
         if !self.replaced.is_empty() {
@@ -164,12 +166,17 @@ impl SessionData {
     /// Content that the data names was lost.
     pub(in crate::endpoint) fn lost(&mut self, blob: &Hash) -> Option<Write> {
         let names = |part: &Part| part.entries().find(|entry| entry.blob == *blob && entry.len > 0);
-        let entry = self.state.as_ref()?.parts().find_map(names)?;
-        self.miss(entry)
+        let named = |part: &Part| Some((part.part, names(part)?));
+        let (part, entry) = self.state.as_ref()?.parts().find_map(named)?;
+        self.miss(part, entry)
     }
 
-    pub(in crate::endpoint) fn miss(&mut self, entry: Entry) -> Option<Write> {
+    /// Content that a part names isn't here.
+    pub(in crate::endpoint) fn miss(&mut self, part: PartId, entry: Entry) -> Option<Write> {
         let named = self.state.as_ref()?.blob_len(&entry.blob).is_some();
+        if named && !self.pick.picks(&self.session, &part, &entry.path) {
+            self.left_out.insert(entry.blob);
+        }
         let write = keys::put(self.session, keys::MISSING, entry.blob.as_bytes(), entry.to_bytes());
         (named && self.missing.insert(entry.blob, entry).is_none()).then_some(write)
     }
@@ -188,18 +195,23 @@ impl SessionData {
     }
 
     /// Sets a manifest aside until sync has brought the ops that it names. None if they are all here.
-    pub(in crate::endpoint) fn await_ops(&mut self, manifest: Manifest, hash: Hash) -> Option<(Manifest, Hash)> {
+    pub(in crate::endpoint) fn await_ops(
+        &mut self,
+        manifest: Manifest,
+        hash: Hash,
+        pick: Pick,
+    ) -> Option<(Manifest, Hash, Pick)> {
         let named = State::from_manifest(manifest.clone());
         if self.state.as_ref().is_none_or(|state| state.covers(&named)) {
-            return Some((manifest, hash));
+            return Some((manifest, hash, pick));
         }
-        self.awaited = Some((manifest, hash));
+        self.awaited = Some((manifest, hash, pick));
         None
     }
 
     /// The manifest that was set aside, once the ops that it names are here.
-    pub(in crate::endpoint) fn take_awaited(&mut self) -> Option<(Manifest, Hash)> {
-        let (manifest, hash) = self.awaited.take()?;
-        self.await_ops(manifest, hash)
+    pub(in crate::endpoint) fn take_awaited(&mut self) -> Option<(Manifest, Hash, Pick)> {
+        let (manifest, hash, pick) = self.awaited.take()?;
+        self.await_ops(manifest, hash, pick)
     }
 }

@@ -1,7 +1,8 @@
 //! Signed objects of a handoff, in the order of the story.
 
+use segue_proto::data::Pick;
 use segue_proto::wire::codec::{decode, encode};
-use segue_proto::wire::{Ack, Final, Message, Sig, Signed, Want, WantMode, verify_message};
+use segue_proto::wire::{Ack, Final, List, Message, Sig, Signed, Want, WantMode, verify_message};
 use segue_proto::{Rules, data, handoff};
 
 use crate::vectors::byhand;
@@ -84,6 +85,16 @@ fn requests(book: &mut Book, story: &Story) {
     let standing =
         sign(book, "handoff", "want-standing", "The phone consents for an hour in advance.", &standing, PHONE);
     book.add(standing.clause("HO-WANT-5"));
+    let photos = Pick::folder(&story.session, "photos");
+    let picked = Want {
+        mode: WantMode::Pull.number(),
+        offer: None.into(),
+        pick: List::new(vec![photos]).unwrap_or_default(),
+        ..story.want_body()
+    };
+    let what = "The phone asks, and has the content of the folder `photos` alone: the named part `photos/` of kind 3.";
+    let picked = sign(book, "handoff", "want-picked", what, &picked, PHONE);
+    book.add(picked.clause("HO-PICK-1").clause("DATA-PART-1"));
     let end: Option<Final> = story.end.open(Rules::ALL).ok();
     if let Some(end) = end {
         let what = "What the phone must hold, root after the inline op.";

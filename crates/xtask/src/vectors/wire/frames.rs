@@ -24,6 +24,7 @@ pub(crate) fn add(book: &mut Book) {
 fn messages(book: &mut Book) {
     let story = story();
     let (session, ext) = (story.session, List::empty());
+    let photos = segue_proto::data::Pick::folder(&session, "photos");
     let announced = story.announced.clone();
     let blob = |content: &[u8]| segue_proto::transfer::equal_list(content).0;
     let photo = photo();
@@ -78,6 +79,18 @@ fn messages(book: &mut Book) {
                 head: story.genesis.id(),
                 data: None.into(),
                 ext: list(vec![Ext { id: 1, bytes: Blob::new(b"\x05notes".to_vec()).unwrap_or_default() }]),
+            }
+            .into(),
+        ),
+        (
+            "have-part",
+            "Announces a manifest of whose content the sender holds that of the folder `photos`: the extension 3.",
+            Have {
+                req: 0,
+                session,
+                head: story.genesis.id(),
+                data: Some(announced.clone()).into(),
+                ext: list(vec![Ext { id: 3, bytes: Blob::new(photos.as_bytes().to_vec()).unwrap_or_default() }]),
             }
             .into(),
         ),

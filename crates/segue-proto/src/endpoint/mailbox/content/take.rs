@@ -153,7 +153,7 @@ impl Endpoint {
         let mut wanted = Vec::new();
         for (id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept()) {
             if self.mailboxes.book.keys.contains_key(id) {
-                let entries = session.holdings.missing().filter(|entry| entry.len <= MAX_MAILED);
+                let entries = session.holdings.wanted(rules).filter(|entry| entry.len <= MAX_MAILED);
                 wanted.extend(entries.map(|entry| ((*id, entry.blob), entry)));
             }
         }

@@ -1,0 +1,126 @@
+//! What the user picked of a session's files: which content is to be here, which is left out, and who learns of it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::{SessionData, Staged};
+use crate::clause::{Clause, Rules};
+use crate::data::{Entry, Part, Pick, State};
+use crate::handoff::keys;
+use crate::journal::Write;
+use crate::wire::{Hash, PartId};
+
+impl SessionData {
+    pub(in crate::endpoint) fn picked(&self) -> &Pick {
+        &self.pick
+    }
+
+    /// From now on this is picked.
+    pub(in crate::endpoint) fn set_pick(&mut self, pick: Pick) {
+        self.pick = pick;
+        self.sort_out();
+    }
+
+    /// What the journal says of picks.
+    pub(in crate::endpoint) fn put_pick(&self) -> Write {
+        self.put_ids(keys::PICK, &self.pick)
+    }
+
+    /// Whether content isn't here because it isn't picked.
+    pub(in crate::endpoint) fn leaves_out(&self, blob: &Hash) -> bool {
+        self.left_out.contains(blob)
+    }
+
+    /// The content that isn't here and is to be.
+    pub(in crate::endpoint) fn wanted(&self, rules: Rules) -> impl Iterator<Item = Entry> {
+        let all = !rules.keeps(Clause::HO_PICK_2);
+        self.missing().filter(move |entry| all || !self.left_out.contains(&entry.blob))
+    }
+
+    /// Content that was left out is wanted after all, until this device is opened again; how much of it there is.
+    pub(in crate::endpoint) fn want_content(&mut self, paths: &BTreeSet<&str>) -> usize {
+        let (state, left_out) = (self.state.iter(), &self.left_out);
+        let files = state.flat_map(State::entries).filter(|(_, entry)| paths.contains(&*entry.path));
+        let blobs: Vec<_> = files.map(|(_, entry)| entry.blob).filter(|blob| left_out.contains(blob)).collect();
+        blobs.iter().filter(|blob| self.left_out.remove(blob)).count()
+    }
+
+    /// Whether content of what `pick` picks isn't here.
+    pub(super) fn lacks_of(&self, pick: &Pick) -> bool {
+        if self.missing.is_empty() {
+            return false;
+        }
+        if pick.is_all() {
+            return self.missing().next().is_some();
+        }
+        self.state.iter().flat_map(State::parts).any(|part| self.missing_of(part, pick).next().is_some())
+    }
+
+    /// What a device holds that left something out.
+    pub(super) fn held_in_part(&self) -> Option<Pick> {
+        let limited = [&self.pick, &self.came].into_iter().find(|pick| !pick.is_all());
+        limited.filter(|_| self.missing().next().is_some()).cloned()
+    }
+
+    /// A part has changed here: what it names in a place that is picked isn't left out.
+    pub(super) fn take_back(&mut self, part: &Part) {
+        if !self.left_out.is_empty() {
+            let wanted: Vec<_> = self.missing_of(part, &self.pick).collect();
+            self.left_out.retain(|blob| !wanted.contains(blob));
+        }
+    }
+
+    /// Finds out anew which of the missing content isn't picked.
+    pub(super) fn sort_out(&mut self) {
+        self.left_out = BTreeSet::new();
+        if self.pick.is_all() || self.missing.is_empty() {
+            return;
+        }
+        let parts = self.state.iter().flat_map(State::parts);
+        let wanted: BTreeSet<_> = parts.flat_map(|part| self.missing_of(part, &self.pick)).collect();
+        self.left_out = self.missing.keys().filter(|blob| !wanted.contains(blob)).copied().collect();
+    }
+
+    /// The content that a fetched manifest names, that wasn't fetched, and that isn't here either: by blob, with a part
+    /// that names it.
+    pub(super) fn unfetched(&self, staged: &Staged) -> BTreeMap<Hash, (PartId, Entry)> {
+        if staged.pick.is_all() {
+            return BTreeMap::new();
+        }
+        let files = |part: &Part| {
+            let id = part.part;
+            part.entries().filter(|entry| entry.len > 0).map(move |entry| (id, entry)).collect::<Vec<_>>()
+        };
+        let (got, rest): (Vec<_>, Vec<_>) = staged
+            .state
+            .parts()
+            .flat_map(files)
+            .partition(|(part, entry)| staged.pick.picks(&self.session, part, &entry.path));
+        let got: BTreeSet<Hash> = got.into_iter().map(|(_, entry)| entry.blob).collect();
+        let here = |blob: &Hash| {
+            got.contains(blob)
+                || !self.lacks(blob) && self.state.as_ref().is_some_and(|state| state.blob_len(blob).is_some())
+        };
+        rest.into_iter().filter(|(_, e)| !here(&e.blob)).map(|(part, e)| (e.blob, (part, e))).collect()
+    }
+
+    /// The data came by a handoff of which this was here.
+    pub(super) fn came_by(&mut self, pick: Pick) -> Option<Write> {
+        let new = (self.came != pick).then_some(pick)?;
+        self.came = new;
+        Some(self.put_ids(keys::CAME, &self.came))
+    }
+
+    /// The missing content of a part's files that are picked.
+    fn missing_of<'a>(&'a self, part: &'a Part, pick: &'a Pick) -> impl Iterator<Item = Hash> + 'a {
+        let missing = part.entries().filter(|entry| self.missing.contains_key(&entry.blob));
+        missing.filter(|entry| pick.picks(&self.session, &part.part, &entry.path)).map(|entry| entry.blob)
+    }
+
+    fn put_ids(&self, letter: u8, pick: &Pick) -> Write {
+        match pick.is_all() {
+            true => keys::delete(self.session, letter, &[]),
+            false => keys::put(self.session, letter, &[], pick.to_bytes()),
+        }
+    }
+}

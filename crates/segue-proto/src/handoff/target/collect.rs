@@ -1,0 +1,39 @@
+//! What a target collects before its WANT.
+
+use super::{State, Step};
+use crate::clause::Clause;
+use crate::data::Pick;
+use crate::generations::Generation;
+use crate::handoff::effects::Ctx;
+use crate::handoff::holdings::Holdings;
+use crate::handoff::session::Session;
+use crate::wire::Announced;
+
+impl<H: Holdings> Session<H> {
+    /// Fetches what was announced, or goes on at once if it is held already.
+    pub(super) fn seek_data(&mut self, ctx: &mut Ctx<'_>, data: Announced) {
+        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
+        let pick = self.picked(ctx);
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        let met = ctx.peer(&seeking.from).is_some() || way == Some(seeking.from);
+        if self.holdings.holds(&data.manifest, &pick) || !met {
+            seeking.lacks = None;
+            return self.want(ctx);
+        }
+        seeking.lacks = Some(data.manifest);
+        seeking.step = Step::Waiting;
+        ctx.fx.fetch = Some((seeking.from, data, pick));
+    }
+
+    /// What this device is to hold before it owns: what its user picked or else what the source holds, on a link that can
+    /// say so (HO-PICK-1, HO-PICK-5).
+    pub(super) fn picked(&self, ctx: &Ctx<'_>) -> Pick {
+        let State::Seeking(seeking) = &self.target.0 else { return Pick::all() };
+        let way = self.way(ctx.rules, seeking.from);
+        if ctx.generation_with(&way).is_none_or(|generation| generation < Generation::V7) {
+            return Pick::all();
+        }
+        let own = self.holdings.pick();
+        if own.is_all() && ctx.rules.keeps(Clause::HO_PICK_5) { seeking.holds.clone() } else { own }
+    }
+}

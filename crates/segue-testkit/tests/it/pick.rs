@@ -1,0 +1,212 @@
+//! Of a session's files, devices get the content of those that their users picked (spec section 7.15), in virtual time.
+
+use segue_proto::wire::hash::blob_id;
+use segue_proto::wire::{Hash, SessionId};
+use segue_proto::{Clause, Code, Event, Generation, SessionRole};
+use segue_testkit::World;
+use segue_testkit::device::{Command, LocalDevice};
+use segue_testkit::flights::{PATIENCE, create};
+use segue_testkit::world::Options;
+
+const MINUTE: u64 = 60_000_000;
+const LETTER: &[u8] = b"Dear all";
+
+#[test]
+fn what_is_picked_comes_and_the_rest_stays_with_its_holder() {
+    let mut scene = Scene::new(2, None);
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    assert_eq!(scene.held(1, "letters/first"), Some(blob_id(LETTER)));
+    assert_eq!(scene.held(1, "photos/beach"), Some(Hash::ZERO));
+    let elsewhere = scene.elsewhere(1);
+    assert_eq!(elsewhere, [("photos/beach".to_owned(), vec![scene.world.id(0)])]);
+    // It stays so while the two are linked, whatever is written meanwhile.
+    scene.write(0, "letters/second", b"Dear you");
+    scene.write(0, "photos/mountain", &photo(3));
+    scene.world.run_for(MINUTE);
+    assert_eq!(scene.held(1, "letters/second"), Some(blob_id(b"Dear you")));
+    assert_eq!(scene.held(1, "photos/mountain"), Some(Hash::ZERO));
+    // The old owner keeps it, and gives it when it is asked for.
+    scene.pick(1, &[]);
+    scene.arrives(1, "photos/beach", &photo(2));
+    scene.arrives(1, "photos/mountain", &photo(3));
+    assert!(scene.elsewhere(1).is_empty());
+}
+
+#[test]
+fn without_the_clause_everything_comes() {
+    let mut scene = Scene::new(2, Some(Clause::HO_PICK_2));
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    scene.arrives(1, "photos/beach", &photo(2));
+}
+
+#[test]
+fn a_pick_outlives_a_loss_of_power() {
+    let mut scene = Scene::new(2, None);
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    scene.world.crash(1);
+    scene.world.run_for(MINUTE);
+    assert_eq!(scene.world.session(1, scene.session).map(|it| it.role), Some(SessionRole::Primary));
+    assert_eq!(scene.held(1, "photos/beach"), Some(Hash::ZERO));
+    assert_eq!(scene.elsewhere(1).len(), 1);
+    scene.pick(1, &["letters", "photos"]);
+    scene.arrives(1, "photos/beach", &photo(2));
+}
+
+#[test]
+fn who_asks_a_partial_owner_for_all_gets_what_that_holds_and_the_rest_from_others() {
+    let mut scene = Scene::new(3, None);
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    // The device with the photos is away.
+    scene.world.unlink(0, 2);
+    scene.world.run_for(MINUTE);
+    scene.pull(2, 1).expect("a handoff of what the owner holds");
+    assert_eq!(scene.held(2, "letters/first"), Some(blob_id(LETTER)));
+    assert_eq!(scene.held(2, "photos/beach"), Some(Hash::ZERO));
+    scene.world.link(2, 0);
+    scene.arrives(2, "photos/beach", &photo(2));
+}
+
+#[test]
+fn who_picks_what_a_partial_owner_lacks_is_told_so() {
+    let mut scene = Scene::new(3, None);
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    scene.world.unlink(0, 2);
+    scene.pick(2, &["photos"]);
+    assert_eq!(scene.pull(2, 1), Err(Code::DATA_UNAVAILABLE));
+    assert_eq!(scene.world.session(1, scene.session).map(|it| it.role), Some(SessionRole::Primary));
+    // What is not picked doesn't stand in the way.
+    scene.pick(2, &["letters"]);
+    scene.pull(2, 1).expect("a handoff");
+    // And who has met the holder takes all.
+    let mut scene = Scene::new(3, None);
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    scene.follow(2, 0);
+    scene.arrives(2, "photos/beach", &photo(2));
+    scene.pull(2, 1).expect("a handoff of all");
+}
+
+#[test]
+fn on_a_link_below_7_all_comes_before_the_handoff() {
+    for generation in [Generation::V1_4, Generation::V1_7, Generation::V2] {
+        let mut scene = Scene::of(2, None, generation);
+        scene.pick(1, &["letters"]);
+        scene.pull(1, 0).expect("a handoff");
+        assert_eq!(scene.held(1, "photos/beach"), Some(blob_id(&photo(2))), "{generation}");
+    }
+}
+
+#[test]
+fn an_offer_is_answered_with_a_pick_and_handed_back_whole() {
+    let mut scene = Scene::new(2, None);
+    scene.pick(1, &["letters"]);
+    scene.push(0, 1);
+    assert_eq!(scene.held(1, "photos/beach"), Some(Hash::ZERO));
+    scene.write(1, "letters/answer", b"Dear me");
+    // Who handed over holds the photos still, so nothing is lacking there.
+    scene.push(1, 0);
+    assert_eq!(scene.held(0, "photos/beach"), Some(blob_id(&photo(2))));
+    assert_eq!(scene.held(0, "letters/answer"), Some(blob_id(b"Dear me")));
+    assert!(scene.elsewhere(0).is_empty());
+}
+
+/// More than a chunk.
+fn photo(seed: u8) -> Vec<u8> {
+    (0..150_000_u32).map(|at| (at % 251) as u8 ^ seed).collect()
+}
+
+struct Scene {
+    world: World<LocalDevice>,
+    session: SessionId,
+}
+
+impl Scene {
+    /// The first of so many devices owns a session with letters and photos; all are linked.
+    fn new(devices: usize, off: Option<Clause>) -> Scene {
+        Scene::of(devices, off, Generation::V7)
+    }
+
+    fn of(devices: usize, off: Option<Clause>, generation: Generation) -> Scene {
+        let mut world = World::local(Options::calm(7, 10_000, 1_000));
+        world.add(devices, |_, setup| {
+            setup.without = off;
+            setup.generation = generation;
+            setup.pulls = segue_proto::Policy::Allow;
+        });
+        let members: Vec<usize> = (1..devices).collect();
+        let session = create(&mut world, 0, &members);
+        world.allow_pulls(session);
+        world.link_all();
+        world.run_for(1_000_000);
+        let mut scene = Scene { world, session };
+        scene.write(0, "letters/first", LETTER);
+        scene.write(0, "photos/beach", &photo(2));
+        scene
+    }
+
+    fn write(&mut self, node: usize, path: &str, content: &[u8]) {
+        let (session, path) = (self.session, path.to_owned());
+        let content = content.to_vec();
+        self.world.command(node, Command::WriteFile { session, path, content }).expect("a file that is written");
+        self.world.run_for(100_000);
+    }
+
+    fn pick(&mut self, node: usize, folders: &[&str]) {
+        let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+        self.world.command(node, Command::Pick { session: self.session, folders }).expect("a pick");
+    }
+
+    fn follow(&mut self, node: usize, from: usize) {
+        let from = self.world.id(from);
+        self.world.command(node, Command::Follow { session: self.session, from }).expect("a session to follow");
+    }
+
+    fn pull(&mut self, node: usize, from: usize) -> Result<Hash, Code> {
+        let (session, from) = (self.session, self.world.id(from));
+        self.world.command(node, Command::Request { session, from, timeout_us: PATIENCE }).expect("a pull");
+        let start = self.world.events(node).len();
+        let resolved = |world: &mut World<LocalDevice>| result(world, node, start).is_some();
+        assert!(self.world.run_until(2 * PATIENCE, resolved), "the end of a pull");
+        result(&self.world, node, start).expect("its result")
+    }
+
+    fn push(&mut self, node: usize, to: usize) {
+        let (session, target) = (self.session, self.world.id(to));
+        self.world.command(node, Command::Initiate { session, to: target, timeout_us: PATIENCE }).expect("a push");
+        let owns = |world: &mut World<LocalDevice>| {
+            world.session(to, session).is_some_and(|it| it.role == SessionRole::Primary)
+        };
+        assert!(self.world.run_until(2 * PATIENCE, owns), "the end of a push");
+        self.world.run_for(1_000_000);
+    }
+
+    fn held(&mut self, node: usize, path: &str) -> Option<Hash> {
+        self.world.session(node, self.session)?.files.get(path).copied()
+    }
+
+    fn arrives(&mut self, node: usize, path: &str, content: &[u8]) {
+        let (session, hash) = (self.session, blob_id(content));
+        let here = |world: &mut World<LocalDevice>| {
+            world.session(node, session).is_some_and(|it| it.files.get(path) == Some(&hash))
+        };
+        assert!(self.world.run_until(PATIENCE, here), "{path}");
+    }
+
+    fn elsewhere(&mut self, node: usize) -> Vec<(String, Vec<segue_proto::wire::DeviceId>)> {
+        let device = self.world.device(node).expect("a device that runs");
+        let found = device.endpoint().held_elsewhere(&self.session);
+        found.into_iter().map(|it| (it.entry.path.to_string(), it.holders)).collect()
+    }
+}
+
+fn result(world: &World<LocalDevice>, node: usize, start: usize) -> Option<Result<Hash, Code>> {
+    world.events(node).iter().skip(start).find_map(|(_, event)| match event {
+        Event::HandoffResolved { result, .. } => Some(*result),
+        _ => None,
+    })
+}
