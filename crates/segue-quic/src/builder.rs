@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use segue_proto::limits::HANDOFF_TIMEOUT;
+use segue_proto::limits::{HANDOFF_TIMEOUT, MAX_PICK};
 use segue_proto::wire::DeviceId;
 use segue_proto::wire::hash::Hasher;
 use segue_proto::{Config, Continuity, Endpoint, Generation, Instant, Lsn, Policy, Rules};
@@ -23,6 +23,7 @@ use crate::event::Queue;
 use crate::keys::{device_id, entropy, load_or_create_key};
 use crate::mailbox::{self, MailboxHost};
 use crate::node::Node;
+use crate::picks::Pick;
 use crate::storage::{BlobSource, Storage};
 use crate::transport::{self, Windows};
 
@@ -40,6 +41,7 @@ pub struct Builder {
     witness: Option<PathBuf>,
     source: Option<Arc<dyn BlobSource>>,
     follow: bool,
+    only: Vec<String>,
     links: usize,
     strategy: Arc<dyn Strategy>,
     host: Option<Box<dyn MailboxHost>>,
@@ -83,6 +85,7 @@ impl Builder {
             witness: None,
             source: None,
             follow: config.follow,
+            only: Vec::new(),
             links: config.links,
             strategy: Arc::new(Ask),
             host: None,
@@ -178,6 +181,13 @@ impl Builder {
         self
     }
 
+    /// Picks this of each session of another device's that comes to be known, unless [`Node::pick`] says otherwise before;
+    /// everything, if nothing is said. At most 64 types count.
+    pub fn only(mut self, pick: &Pick) -> Self {
+        self.only = pick.names().to_vec();
+        self
+    }
+
     /// What becomes of values in conflict, in the sessions of which this device is primary. By default
     /// [`crate::Ask`]: they stay listed by [`Node::conflicts`].
     pub fn conflicts(mut self, strategy: impl Strategy) -> Self {
@@ -230,6 +240,8 @@ impl Builder {
         let origin = Clock::now();
         let mut core = self.core(&key, &store)?;
         self.trusted.iter().for_each(|device| core.trust(*device));
+        core.pick_usually(self.only.iter().take(MAX_PICK).cloned().collect())
+            .map_err(|error| OpenError::store(dir_of(place), error))?;
         let host = host.map(|(host, report)| begin(&mut core, host).map(|host| (host, report))).transpose();
         let host = host.map_err(|text| OpenError::store(dir_of(place), text))?;
         Ok(self.start(core, key, store, endpoint, Life { origin, alive, host }))

@@ -350,7 +350,7 @@ fn said(code: Code, reason: Option<&str>) -> String {
 fn of_data(code: Code) -> &'static str {
     match code {
         Code::DATA_UNAVAILABLE => {
-            "the source no longer has a file of it, or the file changed; write it anew at the source, and try again"
+            "the source hasn't the content of a file of it: another device was left with it, or the file changed; pick less, get it from a device that holds it, or write it anew at the source"
         }
         Code::DATA_HASH => "the data sent didn't match its hashes; check the source's disk, and try again",
         _ => "the data at the source can't be handed over as it is; look at the session's parts there",

@@ -11,6 +11,7 @@ mod links;
 mod mailbox;
 mod meanwhile;
 mod order;
+mod pick;
 mod plan;
 mod primary;
 mod raw;

@@ -1,0 +1,100 @@
+//! Of a session's files, a device gets the content of the types of data that its user picked.
+
+use segue_quic::{Code, Error, Event, HandoffError, Node, Pick, SessionId, SessionRole};
+
+use crate::util::*;
+
+const LETTER: &[u8] = b"Dear all";
+
+#[tokio::test]
+async fn one_type_of_data_comes_and_the_other_is_fetched_when_it_is_wanted() {
+    let (a, b) = (memory(1).open().await.unwrap(), memory(2).open().await.unwrap());
+    link(&a, &b).await;
+    let session = written(&a, &b).await;
+    b.pick(session, Pick::types(["letters"])).await.unwrap();
+    within("the handoff", b.request_handoff(session, a.device())).await.unwrap();
+    assert_eq!(b.read_file(session, "letters/first").await.unwrap(), LETTER);
+    assert!(matches!(b.read_file(session, "photos/beach").await, Err(Error::NoBlob(_))));
+    // It is listed with its length, and with who has it.
+    let listed = b.files(session).await.unwrap().into_iter().map(|file| (file.path, file.len)).collect::<Vec<_>>();
+    assert!(listed.contains(&("photos/beach".into(), photo().len() as u64)), "{listed:?}");
+    let [lacking] = &b.held_elsewhere(session).await.unwrap()[..] else { panic!("one file is held elsewhere") };
+    assert_eq!(
+        (lacking.path.as_str(), &lacking.holders[..], lacking.left_out),
+        ("photos/beach", &[a.device()][..], true)
+    );
+    let types = b.data_types(session).await.unwrap();
+    let types: Vec<_> = types.iter().map(|it| (it.name.as_str(), it.files, it.elsewhere, it.picked)).collect();
+    assert_eq!(types, [("letters", 1, 0, true), ("photos", 1, photo().len() as u64, false)]);
+    // What it received is less than the photo.
+    assert!(b.stats().await.unwrap().bulk_rx < photo().len() as u64);
+    assert_eq!(b.fetch_content(session, vec!["photos/beach".into()]).await.unwrap(), 1);
+    assert_eq!(arrives(&b, session, "photos/beach").await, photo());
+    assert!(b.held_elsewhere(session).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_pick_outlives_both_ends_and_the_old_owner_keeps_what_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = disk(1, dir.path()).open().await.unwrap();
+    let b = disk(2, dir.path()).open().await.unwrap();
+    link(&a, &b).await;
+    let session = written(&a, &b).await;
+    b.pick(session, Pick::types(["letters"])).await.unwrap();
+    within("the handoff", b.request_handoff(session, a.device())).await.unwrap();
+    a.abort().await;
+    b.abort().await;
+    let a = disk(1, dir.path()).open().await.unwrap();
+    let b = disk(2, dir.path()).open().await.unwrap();
+    assert_eq!(b.session(session).await.unwrap().unwrap().role, SessionRole::Primary);
+    assert_eq!(b.held_elsewhere(session).await.unwrap().len(), 1);
+    link(&a, &b).await;
+    b.pick(session, Pick::all()).await.unwrap();
+    assert_eq!(arrives(&b, session, "photos/beach").await, photo());
+}
+
+#[tokio::test]
+async fn whoever_asks_for_what_the_owner_left_out_is_told_so_and_can_do_without() {
+    let (a, b) = (memory(1).open().await.unwrap(), memory(2).open().await.unwrap());
+    let c = memory(3).open().await.unwrap();
+    link(&a, &b).await;
+    let session = written(&a, &b).await;
+    b.pick(session, Pick::types(["letters"])).await.unwrap();
+    within("the handoff", b.request_handoff(session, a.device())).await.unwrap();
+    a.shutdown().await;
+    link(&b, &c).await;
+    c.pick(session, Pick::types(["photos"])).await.unwrap();
+    let refused = within("the end", c.request_handoff(session, b.device())).await.unwrap_err();
+    assert!(matches!(&refused, HandoffError::Failed { code: Code::DATA_UNAVAILABLE, .. }), "{refused:?}");
+    assert_eq!(c.held_elsewhere(session).await.unwrap().len(), 1);
+    c.pick(session, Pick::all()).await.unwrap();
+    within("a handoff of what there is", c.request_handoff(session, b.device())).await.unwrap();
+    assert_eq!(c.read_file(session, "letters/first").await.unwrap(), LETTER);
+    let [lacking] = &c.held_elsewhere(session).await.unwrap()[..] else { panic!("one file is held elsewhere") };
+    assert!(lacking.holders.contains(&a.device()) && !lacking.left_out, "{lacking:?}");
+}
+
+/// A session with a letter and a photo, of which both are members, and devices 3 too.
+async fn written(a: &Node, b: &Node) -> SessionId {
+    let session = a.create_session("holiday", &[b.device(), id(3)]).await.unwrap();
+    a.write_bytes(session, "letters/first", LETTER).await.unwrap();
+    a.write_bytes(session, "photos/beach", photo()).await.unwrap();
+    session
+}
+
+fn photo() -> Vec<u8> {
+    (0..150_000_u32).map(|at| (at % 251) as u8).collect()
+}
+
+/// Waits until a file is here; what it holds.
+async fn arrives(node: &Node, session: SessionId, path: &str) -> Vec<u8> {
+    within(path, async {
+        loop {
+            if let Ok(content) = node.read_file(session, path).await {
+                return content;
+            }
+            event(node, "Data", |event| matches!(event, Event::Data { .. }).then_some(())).await;
+        }
+    })
+    .await
+}
