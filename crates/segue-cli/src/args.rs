@@ -9,8 +9,10 @@ use segue_quic::{DeviceId, Hash, SessionId};
 
 use crate::who::Who;
 
+mod only;
 mod serve;
 
+pub(crate) use only::Only;
 pub(crate) use serve::{LogFormat, Serve};
 
 const EXIT_CODES: &str = "\
@@ -310,6 +312,8 @@ pub(crate) struct Receive {
     /// so on
     #[arg(long, value_name = "ADDR", value_parser = address, requires = "from")]
     pub(crate) to: Vec<String>,
+    #[command(flatten)]
+    pub(crate) only: Only,
     /// Accept whatever is offered or asked for, without a question
     #[arg(long)]
     pub(crate) yes: bool,
@@ -453,6 +457,8 @@ pub(crate) struct Pull {
     /// The owner: its name in the account, or its id
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) device: Who,
+    #[command(flatten)]
+    pub(crate) only: Only,
     #[command(flatten)]
     pub(crate) mailbox: Mailbox,
     /// Write the session into a directory of its name in this one, unless it has one here already

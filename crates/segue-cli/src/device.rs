@@ -84,11 +84,14 @@ impl Device {
             self.applied(view).await?;
             return Ok(None);
         }
-        let files = self.node.files(view.id).await?;
+        let files = directory::files(&self.node, view.id).await?;
         // What the user changed counts as known, so that the next change of it is the user's too.
-        let known = known.with(&Known::of(&files), tree);
+        let known = known.with(&Known::of(&files.here), tree);
         self.index.save_known(&view.id, &known)?;
-        for file in files.iter().filter(|file| !file.is_dir && file.len > 0) {
+        if files.coming {
+            return Ok(None);
+        }
+        for file in files.here.iter().filter(|file| !file.is_dir && file.len > 0) {
             if self.node.blob_path(file.blob).await?.is_none() {
                 return Ok(None);
             }
@@ -105,7 +108,7 @@ impl Device {
         let begun = self.index.place(&view.id).is_some_and(|place| place.applied.is_none());
         match view.role {
             // This device made the session, and was interrupted before it remembered what of the directory it had read.
-            SessionRole::Primary if begun => Ok(Known::of(&self.node.files(view.id).await?)),
+            SessionRole::Primary if begun => Ok(Known::of(&directory::files(&self.node, view.id).await?.here)),
             _ => self.index.known(&view.id),
         }
     }
@@ -146,7 +149,8 @@ impl Device {
 
     /// Remembers that directory and session are one, under this head.
     async fn applied(&mut self, view: &SessionView) -> Result<(), Failure> {
-        let known = Known::of(&self.node.files(view.id).await?);
+        let files = directory::files(&self.node, view.id).await?;
+        let known = Known::of(&files.here).keeping(&self.index.known(&view.id)?, &files.elsewhere);
         self.index.save_known(&view.id, &known)?;
         self.index.change(&view.id, |place| place.applied = Some(view.head))
     }

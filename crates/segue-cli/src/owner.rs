@@ -47,10 +47,23 @@ struct Session {
     directory: Option<PathBuf>,
     /// Labelled copies of files, in the directory.
     copied_files: Vec<String>,
+    /// Files whose content another device holds.
+    #[serde(default)]
+    elsewhere: Vec<Elsewhere>,
     /// Genesis first.
     chain: Vec<Link>,
     /// Of the handoffs that this device gave or took, the oldest first.
     receipts: Vec<Proof>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Elsewhere {
+    path: String,
+    bytes: u64,
+    /// The devices that are known to have had it.
+    holders: Vec<String>,
+    /// Whether it isn't picked here; else it is on its way.
+    left_out: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,7 +115,15 @@ async fn session(device: &Device, view: &SessionView) -> Result<Session, Failure
     for record in device.node.receipts(view.id).await? {
         receipts.extend(device.node.receipt(view.id, record).await?.map(|receipt| Proof::of(receipt.handed())));
     }
+    let elsewhere = device.node.held_elsewhere(view.id).await?;
+    let elsewhere = elsewhere.into_iter().map(|file| Elsewhere {
+        path: file.path,
+        bytes: file.len,
+        holders: file.holders.iter().map(ToString::to_string).collect(),
+        left_out: file.left_out,
+    });
     Ok(Session {
+        elsewhere: elsewhere.collect(),
         session: view.id.to_string(),
         name: view.name.clone(),
         owner: view.owner.map(|owner| owner.to_string()),
@@ -187,6 +208,11 @@ impl Session {
         }
         if let Some(directory) = &self.directory {
             writeln!(out, "  directory {}", directory.display())?;
+        }
+        for file in &self.elsewhere {
+            let holders = if file.holders.is_empty() { "another device".to_owned() } else { file.holders.join(", ") };
+            let way = if file.left_out { "not picked here" } else { "on its way" };
+            writeln!(out, "  elsewhere {:?}, {} bytes, held by {holders}; {way}", file.path, file.bytes)?;
         }
         if self.copies > 0 {
             writeln!(out, "  copies    {} of the view state, written while another device owned", self.copies)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use segue_quic::{DeviceId, SessionId, SessionRole, SessionView};
+use segue_quic::{DeviceId, Node, SessionId, SessionRole, SessionView};
 
 use crate::args::{Pull, Which};
 use crate::commands::receive::place::place_for;
@@ -106,8 +106,10 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
     let (door, address) = linked(device, args).await?;
     let session = which(device, args, door, address).await?;
+    device.node.pick(session, args.only.pick()).await?;
     let known = device.node.session(session).await?;
     if let Some(view) = known.filter(|view| view.role == SessionRole::Primary) {
+        complete(device, args, door, &view).await?;
         finish(device, args, &view, "by an earlier run of this command").await?;
         acknowledge_again(device, args, door).await;
         return Ok(());
@@ -129,6 +131,44 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
     finish(device, args, &view, &moved.throughput).await
 }
 
+/// This device owns the session already: what of it is picked now and was left out before is got from the other device.
+async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &SessionView) -> Result<(), Failure> {
+    let node = device.node.clone();
+    let coming = async |node: &Node| {
+        let files = node.held_elsewhere(view.id).await?;
+        Ok::<usize, Failure>(files.iter().filter(|file| !file.left_out).count())
+    };
+    if coming(&node).await? == 0 {
+        return Ok(());
+    }
+    let come = async {
+        node.linked(door).await?;
+        while coming(&node).await? > 0 {
+            node.next_event().await.ok_or(segue_quic::Error::Stopped)?;
+        }
+        Ok::<(), Failure>(())
+    };
+    match tokio::time::timeout(args.patience.timeout, come).await {
+        Ok(done) => done?,
+        Err(_) => {
+            let left = coming(&node).await?;
+            return Err(Failure::failed(format!(
+                "{left} files of session {} haven't come within {} s; `segue owner` tells who holds them: name that device with --device and --from",
+                view.id,
+                args.patience.timeout.as_secs()
+            )));
+        }
+    }
+    let Some(place) = device.index.place(&view.id).cloned() else { return Ok(()) };
+    let tree = crate::directory::scan(&place.directory, &device.state)?;
+    let written = device.reconcile(view, &tree).await?;
+    written
+        .iter()
+        .flat_map(|written| &written.aside)
+        .for_each(|path| note(format_args!("kept what you had changed as {path}")));
+    Ok(())
+}
+
 /// Writes the session into its directory.
 async fn finish(device: &mut Device, args: &Pull, view: &SessionView, how: &str) -> Result<(), Failure> {
     let directory = place_for(device, view, &args.into)?;
@@ -138,8 +178,24 @@ async fn finish(device: &mut Device, args: &Pull, view: &SessionView, how: &str)
         written.aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
     }
     let (session, name, directory) = (view.id, &view.name, directory.display());
+    tell_elsewhere(device, view).await?;
     say(format_args!("this device owns session {session} {name:?} in {directory}, {how}; record {}", view.head));
     device.index.change(&view.id, |place| place.note = None)
+}
+
+/// Says what of the session another device holds.
+async fn tell_elsewhere(device: &Device, view: &SessionView) -> Result<(), Failure> {
+    let elsewhere = device.node.held_elsewhere(view.id).await?;
+    if let Some(first) = elsewhere.first() {
+        let bytes: u64 = elsewhere.iter().map(|file| file.len).sum();
+        let holder = first.holders.first().map_or_else(|| "another device".to_owned(), |id| format!("device {id}"));
+        note(format_args!(
+            "{} files of {bytes} bytes stay where they are, such as {:?} with {holder}; `segue owner` lists them",
+            elsewhere.len(),
+            first.path
+        ));
+    }
+    Ok(())
 }
 
 /// A run that was killed may have died before the old owner knew. It sends its GRANT again as soon as there is a link,

@@ -19,8 +19,8 @@ use crate::failure::Failure;
 /// taken must be free before. What others changed meanwhile is left alone, and what is the same already costs a read of
 /// the file and nothing else, so it may be done again at any time. True if others changed something.
 pub(crate) async fn collect(node: &Node, session: SessionId, tree: &Tree, known: &Known) -> Result<bool, Failure> {
-    let held = node.files(session).await?;
-    let theirs = Theirs { known: known.clone(), held: Known::of(&held) };
+    let (held, tree, theirs) = sides(node, session, tree, known).await?;
+    let tree = &tree;
     let changed_there = theirs.known != theirs.held;
     let (gone, empty) = (gone(tree, &held, &theirs), new_directories(tree, &held, &theirs));
     for entries in [gone, empty].into_iter().filter(|entries| !entries.is_empty()) {
@@ -62,15 +62,29 @@ pub(crate) struct New {
 
 /// Finds out what [`collect`] would write, by reading alone.
 pub(crate) async fn unsent(node: &Node, session: SessionId, tree: &Tree, known: &Known) -> Result<Unsent, Failure> {
-    let held = node.files(session).await?;
-    let theirs = Theirs { known: known.clone(), held: Known::of(&held) };
-    let gone = gone(tree, &held, &theirs).into_iter().map(|entry| entry.path.to_string()).collect();
+    let (held, tree, theirs) = sides(node, session, tree, known).await?;
+    let gone = gone(&tree, &held, &theirs).into_iter().map(|entry| entry.path.to_string()).collect();
     let files = tree.files.clone();
     let files = blocking(move || {
         let (changed, _) = split(files, held, &theirs)?;
         changed.into_iter().map(|(name, path)| New::read(name, &path)).collect()
     });
     Ok(Unsent { files: files.await?, gone })
+}
+
+/// What the session has and the directory has, without the files whose content another device holds: who wrote a file of
+/// that name meant another one, and it stays here alone until the session's is here.
+async fn sides(
+    node: &Node,
+    session: SessionId,
+    tree: &Tree,
+    known: &Known,
+) -> Result<(Vec<FileInfo>, Tree, Theirs), Failure> {
+    let held = super::files(node, session).await?;
+    let mut tree = tree.clone();
+    tree.files.retain(|(path, _)| !held.elsewhere.contains(path));
+    let theirs = Theirs { known: known.clone().without(&held.elsewhere), held: Known::of(&held.here) };
+    Ok((held.here, tree, theirs))
 }
 
 impl New {

@@ -36,13 +36,16 @@ pub(crate) async fn materialize(
     root: &Path,
     known: &Known,
 ) -> Result<Written, Failure> {
-    let files = node.files(session).await?;
+    let held = super::files(node, session).await?;
+    let files = held.here;
+    // What lies there of a file whose content isn't here stays until that comes.
+    let known = known.clone().without(&held.elsewhere);
     // One for all sessions, and never removed: the store syncs it later, as it moves content there.
     let staging = state.join("staging");
     for dir in [root, &staging] {
         fs::create_dir_all(dir).map_err(Failure::io("make the directory", dir))?;
     }
-    let job = Job { root: root.to_owned(), staging, files, known: known.clone(), device: node.device().to_string() };
+    let job = Job { root: root.to_owned(), staging, files, known, device: node.device().to_string() };
     let (job, steps) = blocking(move || job.plan().map(|steps| (job, steps))).await?;
     for (blob, len) in job.needed(&steps) {
         stage(node, state, &job.staging, blob, len).await?;

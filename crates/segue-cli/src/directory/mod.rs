@@ -6,16 +6,18 @@
 
 mod apply;
 mod collect;
+mod held;
 mod look;
 mod materialize;
 mod scan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use segue_quic::FileInfo;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use collect::{New, Unsent, collect, unsent};
+pub(crate) use held::files;
 pub(crate) use materialize::{Written, materialize};
 pub(crate) use scan::{Tree, copies, scan};
 
@@ -39,6 +41,19 @@ impl Known {
             false => Entry::File { len: file.len, blob: file.blob.to_string() },
         };
         Known(files.iter().map(|file| (file.path.clone(), entry(file))).collect())
+    }
+
+    /// With what was known before of these paths, whose content isn't here.
+    pub(crate) fn keeping(mut self, before: &Known, elsewhere: &BTreeSet<String>) -> Known {
+        let kept = before.0.iter().filter(|(path, _)| elsewhere.contains(*path));
+        self.0.extend(kept.map(|(path, entry)| (path.clone(), entry.clone())));
+        self
+    }
+
+    /// Without these paths.
+    fn without(mut self, elsewhere: &BTreeSet<String>) -> Known {
+        self.0.retain(|path, _| !elsewhere.contains(path));
+        self
     }
 
     /// With what the session holds now and the directory held when it was read.

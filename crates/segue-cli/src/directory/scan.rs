@@ -10,7 +10,7 @@ use super::{ASIDE, DRAFT};
 use crate::failure::Failure;
 
 /// What a directory holds, as far as a session can.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     /// Path in the session and on this machine.
     pub(crate) files: Vec<(String, PathBuf)>,

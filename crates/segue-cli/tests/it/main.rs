@@ -12,6 +12,7 @@ mod kill;
 mod mailbox;
 mod menu;
 mod pending;
+mod pick;
 mod pty;
 mod receipt;
 mod serve;

@@ -30,6 +30,7 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
     let set = |builder: segue_quic::Builder| {
         // What comes by a mailbox is here before it is offered, so that nobody waits for it then.
         let follow = args.together || args.mailbox.mailbox.is_some();
+        let builder = builder.only(&args.only.pick());
         let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty()).follow(follow);
         args.from.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };

@@ -129,11 +129,12 @@ impl Receiver {
     /// A session that another device told of, and that is followed from then on, gets a directory once its files are here.
     pub(super) async fn adopt(&mut self, session: SessionId) -> Result<(), Failure> {
         let Some(view) = self.device.node.session(session).await?.filter(|_| self.args.together) else { return Ok(()) };
-        let files = self.device.node.files(session).await?;
-        if view.role != SessionRole::Secondary || view.closed || files.is_empty() {
+        let files = crate::directory::files(&self.device.node, session).await?;
+        let none = files.here.is_empty() && files.elsewhere.is_empty();
+        if view.role != SessionRole::Secondary || view.closed || none || files.coming {
             return Ok(());
         }
-        for file in files.iter().filter(|file| !file.is_dir && file.len > 0) {
+        for file in files.here.iter().filter(|file| !file.is_dir && file.len > 0) {
             // Its content is on its way, and tells of itself when it is here.
             if self.device.node.blob_path(file.blob).await?.is_none() {
                 return Ok(());
