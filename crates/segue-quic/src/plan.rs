@@ -77,9 +77,16 @@ pub struct PlannedFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stays {
-    /// Content that this device lacks itself: unless it comes from another device, the handoff ends with
-    /// `DATA_UNAVAILABLE`.
+    /// Content that this device lacks itself. A device that picked it and doesn't hold it ends the handoff with
+    /// `DATA_UNAVAILABLE`; one of generation 7 that picked everything goes without.
     Missing {
+        /// The file's path.
+        path: String,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Content that the other device's user didn't pick: it stays here, for when it is asked for.
+    NotPicked {
         /// The file's path.
         path: String,
         /// Its length in bytes.
@@ -185,7 +192,7 @@ impl Node {
         let Some(outlook) = outlook else { return Ok(plan) };
         let storage = self.storage()?;
         let files = spawn_blocking(move || {
-            let files = outlook.parts.iter().flat_map(|part| &part.files);
+            let files = outlook.parts.iter().flat_map(|part| &part.files).filter(|file| !file.left_out);
             let files: Vec<_> = files.map(|file| planned(&storage, file)).collect();
             (outlook, files)
         });
@@ -194,7 +201,7 @@ impl Node {
         plan.parts = tallies(&outlook.parts);
         plan.stays = stays(&outlook, copies);
         for part in &outlook.parts {
-            let files = part.files.iter();
+            let files = part.files.iter().filter(|file| !file.left_out);
             let (there, here): (Vec<_>, Vec<_>) = files.partition(|file| file.held);
             let sum = |files: Vec<&MovingFile>| files.into_iter().map(|file| weight(&file.entry)).sum::<u64>();
             plan.bytes += part.lacking + sum(here);
@@ -295,9 +302,11 @@ fn tallies(parts: &[Moving]) -> Vec<Tally> {
 
 fn stays(outlook: &Outlook, copies: usize) -> Vec<Stays> {
     let missing = outlook.missing.iter().map(|entry| Stays::Missing { path: entry.path.to_string(), len: entry.len });
+    let left_out = outlook.parts.iter().flat_map(|part| &part.files).filter(|file| file.left_out);
+    let left_out = left_out.map(|file| Stays::NotPicked { path: file.entry.path.to_string(), len: file.entry.len });
     let aside = (outlook.aside > 0).then_some(Stays::SetAside { count: outlook.aside });
     let copies = (copies > 0).then_some(Stays::Copies { count: copies });
-    missing.chain(aside).chain(copies).collect()
+    missing.chain(left_out).chain(aside).chain(copies).collect()
 }
 
 #[cfg(test)]

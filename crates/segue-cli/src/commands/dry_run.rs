@@ -293,8 +293,11 @@ fn stays(what: &Stays) -> String {
     match what {
         Stays::Missing { path, len } => {
             format!(
-                "{path}, {len} bytes, isn't on this device either; it comes from the device that wrote it, or the handoff fails"
+                "{path}, {len} bytes, isn't on this device either; it stays with the device that holds it, and a device that needs it can't take the session from here"
             )
+        }
+        Stays::NotPicked { path, len } => {
+            format!("{path}, {len} bytes, wasn't picked by the other device's user; it stays here")
         }
         Stays::SetAside { count } => {
             format!("{count} entries that a revoked device wrote after its cut; `segue aside` lists them")

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::Endpoint;
 use super::session_data::SessionData;
-use crate::data::{Entry, Part, State};
+use crate::data::{Entry, Part, Pick, State};
 use crate::errors::UsageError;
 use crate::generations::Generation;
 use crate::sync::Change;
@@ -23,7 +23,8 @@ pub struct Outlook {
     pub consented: bool,
     /// All parts of the session, ascending by id: FINAL covers all of them.
     pub parts: Vec<Moving>,
-    /// Content that isn't here either. If it doesn't come, the handoff ends with `DATA_UNAVAILABLE`.
+    /// Content that isn't here either. A device that picked it, and doesn't hold it, ends the handoff with
+    /// `DATA_UNAVAILABLE`; one of generation 7 that picked all goes without (HO-PICK-5).
     pub missing: Vec<Entry>,
     /// The ops and values that are set aside (DATA-ASIDE-3). They are no part of the data, and stay.
     pub aside: usize,
@@ -49,6 +50,8 @@ pub struct Moving {
 pub struct MovingFile {
     /// Its entry.
     pub entry: Entry,
+    /// Whether the device's own WANT leaves the content out: it stays here then.
+    pub left_out: bool,
     /// Whether the device is taken to hold the content: it came from there, or was sent there whole since this device was
     /// opened.
     pub held: bool,
@@ -62,7 +65,8 @@ impl Endpoint {
         let own = self.sessions.get(session)?;
         let refused = self.may_hand_over(session, to).err();
         let data = &own.holdings;
-        let parts = data.state().map(|state| self.moving(state, data, to)).unwrap_or_default();
+        let pick = own.picked_by(to);
+        let parts = data.state().map(|state| self.moving(state, data, to, &pick)).unwrap_or_default();
         Some(Outlook {
             refused,
             generation: self.peers.get(to).map(|peer| peer.generation),
@@ -81,13 +85,15 @@ impl Endpoint {
         session.may_initiate(self.config.rules, to)
     }
 
-    fn moving(&self, state: &State, data: &SessionData, to: &DeviceId) -> Vec<Moving> {
+    fn moving(&self, state: &State, data: &SessionData, to: &DeviceId, pick: &Pick) -> Vec<Moving> {
         let lacking = self.lacking(state, data, to);
         let moving = |part: &Part| {
             let files = part.entries().filter(|entry| entry.len > 0);
             let came = data.changes().origin(&part.part) == Some(*to);
             let held = |entry: &Entry| came || self.serving.was_sent(to, &entry.blob, entry.len);
-            let files: Vec<_> = files.map(|entry| MovingFile { held: held(&entry), entry }).collect();
+            let left_out = |entry: &Entry| !pick.picks(&state.session(), &part.part, &entry.path);
+            let file = |entry: Entry| MovingFile { held: held(&entry), left_out: left_out(&entry), entry };
+            let files: Vec<_> = files.map(file).collect();
             let content = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.entry.len));
             let bytes = state.weight(part).saturating_sub(content);
             let lacking = match lacking.get(&part.part) {

@@ -48,8 +48,9 @@ pub trait Holdings {
     /// Checks that the data of a FINAL is held, what is inline included. `have` is what this device's own WANT said that
     /// it holds: what it held then it holds still, though it may hold more by now.
     fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, inline: &Inline) -> Result<(), Violation>;
-    /// Makes the data of a FINAL, which was checked and comes from `from`, this device's own.
-    fn adopt(&mut self, end: &Final, inline: &Inline, from: DeviceId) -> Vec<Write>;
+    /// Makes the data of a FINAL, which was checked and comes from `from`, this device's own. Of its content this device
+    /// said that it holds what `pick` picks.
+    fn adopt(&mut self, end: &Final, inline: &Inline, from: DeviceId, pick: Pick) -> Vec<Write>;
     /// The head changed, and every WANT died with the old one: what they said to be held may go, but for the newest.
     fn forget_claims(&mut self) -> Vec<Write>;
     /// Keeps what was written under `record` as a labelled copy; returns the writes and how many copies they make.

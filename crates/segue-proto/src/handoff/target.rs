@@ -334,7 +334,8 @@ impl<H: Holdings> Session<H> {
             Ok(false) => return self.send_head(ctx, from, &before, None),
             Err(violation) => return ctx.refuse_for(from, grant.req, self.id(), violation),
         }
-        let writes = self.holdings.adopt(grant.end.body(), &grant.inline, source);
+        let picked = Pick::new(grant.want.body().pick.iter().copied()).unwrap_or_default();
+        let writes = self.holdings.adopt(grant.end.body(), &grant.inline, source, picked);
         ctx.fx.writes.extend(writes);
         self.keep_receipt(ctx, id, &grant.want, &grant.end);
         self.own_by(ctx, grant.want);

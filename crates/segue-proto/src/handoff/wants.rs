@@ -6,6 +6,7 @@ use super::reason;
 use super::session::{Session, SessionRole};
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
+use crate::data::Pick;
 use crate::event::{Event, Policy, Token};
 use crate::generations::Generation;
 use crate::limits::{MAX_TTL, MAX_WANTS};
@@ -52,6 +53,12 @@ impl<H: Holdings> Session<H> {
 
 /// Queries.
 impl<H: Holdings> Session<H> {
+    /// What a device's live WANT picks; all, if there is none.
+    pub fn picked_by(&self, of: &DeviceId) -> Pick {
+        let ids = self.wants.get(of).map(|live| live.want.body().pick.iter().copied());
+        Pick::new(ids.into_iter().flatten()).unwrap_or_default()
+    }
+
     /// Whether a device consented in advance to be handed the session.
     pub fn has_consent(&self, of: &DeviceId) -> bool {
         self.wants.get(of).is_some_and(|live| live.want.body().mode == WantMode::Standing.number())

@@ -162,7 +162,7 @@ impl Holdings for Data {
 
     fn name_as(&mut self, _name: &str) {}
 
-    fn adopt(&mut self, end: &Final, inline: &Inline, _from: DeviceId) -> Vec<Write> {
+    fn adopt(&mut self, end: &Final, inline: &Inline, _from: DeviceId, _pick: Pick) -> Vec<Write> {
         let base = list(&end.manifest);
         let held = self.is_held(&base);
         let inline = inline.ops.iter().filter_map(|op| op.body.first().copied());

@@ -1,6 +1,6 @@
 //! Of a session's files, a device gets the content of the types of data that its user picked.
 
-use segue_quic::{Code, Error, Event, HandoffError, Node, Pick, SessionId, SessionRole};
+use segue_quic::{Code, Error, Event, HandoffError, Node, Pick, Policy, SessionId, SessionRole, Stays};
 
 use crate::util::*;
 
@@ -8,7 +8,8 @@ const LETTER: &[u8] = b"Dear all";
 
 #[tokio::test]
 async fn one_type_of_data_comes_and_the_other_is_fetched_when_it_is_wanted() {
-    let (a, b) = (memory(1).open().await.unwrap(), memory(2).open().await.unwrap());
+    let (a, b) =
+        (memory(1).pulls(Policy::Allow).open().await.unwrap(), memory(2).pulls(Policy::Allow).open().await.unwrap());
     link(&a, &b).await;
     let session = written(&a, &b).await;
     b.pick(session, Pick::types(["letters"])).await.unwrap();
@@ -36,16 +37,16 @@ async fn one_type_of_data_comes_and_the_other_is_fetched_when_it_is_wanted() {
 #[tokio::test]
 async fn a_pick_outlives_both_ends_and_the_old_owner_keeps_what_was_left() {
     let dir = tempfile::tempdir().unwrap();
-    let a = disk(1, dir.path()).open().await.unwrap();
-    let b = disk(2, dir.path()).open().await.unwrap();
+    let a = disk(1, dir.path()).pulls(Policy::Allow).open().await.unwrap();
+    let b = disk(2, dir.path()).pulls(Policy::Allow).open().await.unwrap();
     link(&a, &b).await;
     let session = written(&a, &b).await;
     b.pick(session, Pick::types(["letters"])).await.unwrap();
     within("the handoff", b.request_handoff(session, a.device())).await.unwrap();
     a.abort().await;
     b.abort().await;
-    let a = disk(1, dir.path()).open().await.unwrap();
-    let b = disk(2, dir.path()).open().await.unwrap();
+    let a = disk(1, dir.path()).pulls(Policy::Allow).open().await.unwrap();
+    let b = disk(2, dir.path()).pulls(Policy::Allow).open().await.unwrap();
     assert_eq!(b.session(session).await.unwrap().unwrap().role, SessionRole::Primary);
     assert_eq!(b.held_elsewhere(session).await.unwrap().len(), 1);
     link(&a, &b).await;
@@ -55,8 +56,9 @@ async fn a_pick_outlives_both_ends_and_the_old_owner_keeps_what_was_left() {
 
 #[tokio::test]
 async fn whoever_asks_for_what_the_owner_left_out_is_told_so_and_can_do_without() {
-    let (a, b) = (memory(1).open().await.unwrap(), memory(2).open().await.unwrap());
-    let c = memory(3).open().await.unwrap();
+    let (a, b) =
+        (memory(1).pulls(Policy::Allow).open().await.unwrap(), memory(2).pulls(Policy::Allow).open().await.unwrap());
+    let c = memory(3).pulls(Policy::Allow).open().await.unwrap();
     link(&a, &b).await;
     let session = written(&a, &b).await;
     b.pick(session, Pick::types(["letters"])).await.unwrap();
@@ -72,6 +74,31 @@ async fn whoever_asks_for_what_the_owner_left_out_is_told_so_and_can_do_without(
     assert_eq!(c.read_file(session, "letters/first").await.unwrap(), LETTER);
     let [lacking] = &c.held_elsewhere(session).await.unwrap()[..] else { panic!("one file is held elsewhere") };
     assert!(lacking.holders.contains(&a.device()) && !lacking.left_out, "{lacking:?}");
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_what_the_other_user_picked() {
+    let (a, b) =
+        (memory(1).pulls(Policy::Allow).open().await.unwrap(), memory(2).pulls(Policy::Allow).open().await.unwrap());
+    link(&a, &b).await;
+    let session = written(&a, &b).await;
+    within("the session", b.follow(session, a.device())).await.unwrap();
+    b.pick(session, Pick::types(["letters"])).await.unwrap();
+    b.consent(session, a.device(), LIMIT).await.unwrap();
+    let plan = within("the consent", async {
+        loop {
+            let plan = a.plan_handoff(session, b.device()).await.unwrap();
+            if plan.consented {
+                return plan;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let left = Stays::NotPicked { path: "photos/beach".into(), len: photo().len() as u64 };
+    assert!(plan.stays.contains(&left), "{:?}", plan.stays);
+    assert_eq!(plan.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["letters/first"]);
+    assert!(plan.bytes < photo().len() as u64, "{}", plan.bytes);
 }
 
 /// A session with a letter and a photo, of which both are members, and devices 3 too.

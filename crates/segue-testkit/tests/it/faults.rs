@@ -25,7 +25,6 @@ const S2: Suite = Suite::of(Promise::S2, Kind::ROT);
 const S3: Suite = Suite::of(Promise::S3, Kind::TAKEOVERS);
 const PICKED: Suite = Suite::of(Promise::S2, Kind::PICKS);
 const PICKED_ALONE: Suite = Suite::of(Promise::S3, Kind::PICKS);
-const PICKED_DURABLY: Suite = Suite::of(Promise::S4, Kind::PICKS);
 const S4: Suite = Suite::of(Promise::S4, Kind::TAKEOVERS);
 const S5: Suite = Suite { repeat: true, ..Suite::of(Promise::S5, Kind::REPLAYS) };
 const L2: Suite = Suite::of(Promise::L2, Kind::TAKEOVERS);
@@ -55,11 +54,6 @@ fn s2_who_picked_gets_what_was_picked() {
 #[test]
 fn s3_what_nobody_picked_is_held_by_somebody() {
     PICKED_ALONE.holds();
-}
-
-#[test]
-fn s4_what_is_picked_is_here_when_a_want_says_so() {
-    PICKED_DURABLY.holds();
 }
 
 #[test]

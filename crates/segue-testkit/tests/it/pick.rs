@@ -71,6 +71,21 @@ fn who_asks_a_partial_owner_for_all_gets_what_that_holds_and_the_rest_from_other
 }
 
 #[test]
+fn what_a_partial_owner_brought_is_handed_on_as_partial() {
+    let mut scene = Scene::new(4, None);
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    [1, 2, 3].into_iter().for_each(|other| scene.world.unlink(0, other));
+    // One that has followed the owner holds all that it holds, and fetches nothing for the handoff.
+    scene.follow(2, 1);
+    scene.arrives(2, "letters/first", LETTER);
+    scene.pull(2, 1).expect("a handoff of what the owner holds");
+    scene.pull(3, 2).expect("another");
+    assert_eq!(scene.held(3, "letters/first"), Some(blob_id(LETTER)));
+    assert_eq!(scene.held(3, "photos/beach"), Some(Hash::ZERO));
+}
+
+#[test]
 fn who_picks_what_a_partial_owner_lacks_is_told_so() {
     let mut scene = Scene::new(3, None);
     scene.pick(1, &["letters"]);

@@ -137,7 +137,7 @@ impl Holdings for SessionData {
         rules.ensure(Clause::DATA_ROOT_1, root == end.exclusive, Code::DATA_ROOT)
     }
 
-    fn adopt(&mut self, end: &Final, inline: &Inline, from: DeviceId) -> Vec<Write> {
+    fn adopt(&mut self, end: &Final, inline: &Inline, from: DeviceId, pick: Pick) -> Vec<Write> {
         let Inline { ops, parts } = inline;
         let mut writes = Vec::new();
         // The ops behind a part that came whole aren't here.
@@ -147,11 +147,10 @@ impl Holdings for SessionData {
         if let Some(found) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
             let staged = self.staged.remove(found);
             let lacking = self.unfetched(&staged);
-            let Staged { data, state, pick, .. } = staged;
+            let Staged { data, state, .. } = staged;
             mark = Some(Mark { data, roots: state.roots(), at: start, bound: 0 });
             writes.extend(self.rebase(state, end.manifest, &lacking, (at, from)));
             writes.extend(lacking.into_values().filter_map(|(part, entry)| self.miss(part, entry)).collect::<Vec<_>>());
-            writes.extend(self.came_by(pick));
         } else if self.is_at(&end.manifest) {
             mark = self.marks.iter().find(|mark| mark.data.manifest == end.manifest).cloned();
             mark.iter_mut().for_each(|mark| mark.at = start);
@@ -160,6 +159,7 @@ impl Holdings for SessionData {
             mark = self.marks.iter().find(|mark| mark.data.manifest == end.manifest).cloned();
             mark.iter_mut().for_each(|mark| mark.at = None);
         }
+        writes.extend(self.came_by(pick));
         writes.extend(self.unstage(0));
         if let Some(state) = &mut self.state
             && let Ok(advance) = state.stage_with(Rules::ALL, &state.beyond(ops), parts)
