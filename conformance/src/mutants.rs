@@ -289,6 +289,15 @@ pub const TABLE: &[Mutant] = &[
     mutant("SERVICE-SEEN-1", "service/seen/not-of-one-that-named-others"),
     mutant("SERVICE-SEEN-2", "service/seen/when-it-was-there"),
     mutant("SERVICE-SEEN-3", "service/seen/named-anew"),
+    mutant("SERVICE-LOGIN-1", "service/login/demanded"),
+    mutant("SERVICE-LOGIN-2", "service/login/token-that-is-none"),
+    mutant("SERVICE-LOGIN-3", "service/login/kept-over-a-restart"),
+    mutant("SERVICE-LOGIN-4", "service/login/handed-back-without"),
+    mutant("SERVICE-LOGIN-5", "service/login/handoff-off"),
+    mutant("SERVICE-LOGIN-6", "service/login/shared-room"),
+    mutant("SERVICE-LOGIN-7", "service/login/first-of-all"),
+    mutant("SERVICE-LOGIN-8", "service/login/told-to-log-in"),
+    mutant("SERVICE-LOGIN-9", "service/login/token-for-one-service"),
 ];
 
 /// Those of the reference over QUIC, and the case of tier B that must fail.

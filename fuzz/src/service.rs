@@ -10,7 +10,7 @@ use segue_proto::wire::{
     BoxId, DeviceId, Envelopes, Invitation, Letter, List, Message, Piece, Sealed, SessionId, Signed,
 };
 use segue_proto::{Instant, LinkId, Role, Rules};
-use segue_service::{Append, Directory, Journaled, Memory, Quota, Room};
+use segue_service::{Append, Directory, Journaled, Memory, Quota, Room, Share};
 use segue_testkit::device::{Command, Device, Input as Happens, Outputs, Reply, Setup};
 use segue_testkit::{LocalDevice, Rng};
 
@@ -63,7 +63,8 @@ fn boxes(input: &mut Input<'_>) {
         match input.below(4) {
             0 | 1 => {
                 let (by, len) = (DeviceId::new([input.byte() % 3; 32]), usize::from(input.byte()) * 4);
-                let batch = [Append { by, to: at, envelope: vec![input.byte() % 8; len] }];
+                let share = Share { bytes: quota.device_bytes, envelopes: quota.device_envelopes };
+                let batch = [Append { by, share, to: at, envelope: vec![input.byte() % 8; len] }];
                 let put = memory.append(Rules::ALL, &batch, &quota).expect("memory doesn't fail");
                 assert_eq!(journaled.append(Rules::ALL, &batch, &quota).expect("nor does a journal"), put);
                 entries.extend(journaled.take_entries());

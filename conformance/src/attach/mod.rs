@@ -146,7 +146,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 35] = [
+pub const COMMANDS: [&str; 37] = [
     "trust",
     "distrust",
     "create",
@@ -182,4 +182,6 @@ pub const COMMANDS: [&str; 35] = [
     "delegate",
     "reclaim",
     "discover",
+    "demand-accounts",
+    "login",
 ];

@@ -212,7 +212,7 @@ fn link_cells() {
         }),
         ("CANCEL", |_, _, _| cancel(SessionId::new([9; 16]), Hash::new([9; 32])).to_frame()),
         ("BYTES", |_, _, _| scene::stream(1, Hash::new([9; 32]), 0, &[])),
-        ("unknown, even", |_, _, _| vec![0x7e, 0]),
+        ("unknown, even", |_, _, _| vec![0x5e, 0]),
         ("unknown, odd", |_, _, _| vec![0x7f, 0]),
         ("a trailing byte", |_, _, _| vec![0x08, 4, 7, 0, 0, 9]),
     ];

@@ -23,13 +23,13 @@ pub(super) const CASES: &[Case] = &[
         lab.alive(link)
     }),
     refused("wire/frame/unknown-even", &["WIRE-FRAME-2"], E, odd, |lab| {
-        ends(lab, &frame(0x7e, b"later"), Code::WIRE_UNKNOWN_CRITICAL)
+        ends(lab, &frame(0x5e, b"later"), Code::WIRE_UNKNOWN_CRITICAL)
     }),
     refused("wire/frame/unknown-even-before-auth", &["WIRE-FRAME-2"], E, odd, |lab| {
         alone(lab)?;
         let link = lab.link_up(segue_proto::Role::Responder, None);
         lab.prove(link)?;
-        lab.send_raw(link, &frame(0x7e, b""));
+        lab.send_raw(link, &frame(0x5e, b""));
         lab.ends_with(link, Code::WIRE_UNKNOWN_CRITICAL)
     }),
     refused(

@@ -4,11 +4,11 @@
 
 pub mod json;
 
-use segue_proto::wire::{DeviceId, Hash, Presence};
+use segue_proto::wire::{DeviceId, Exts, Hash, LoggedIn, Presence, Text};
 use segue_proto::{Batch, Code, Event, HandoffId, Violation, Write};
 use segue_testkit::device::{
-    AccountState, Blobs, BulkOut, ChunkOut, Command, Contents, Input, Inspect, Outputs, Refusal, Reply, SessionState,
-    Setup, Start,
+    AccountState, AccountTerms, Blobs, BulkOut, ChunkOut, Command, Contents, Input, Inspect, Outputs, Refusal, Reply,
+    SessionState, Setup, Start,
 };
 use serde_json::{Map, Value};
 
@@ -64,6 +64,8 @@ tagged! { Command {
     Delegate = "delegate" { session, service, timeout_us }
     Reclaim = "reclaim" { session, timeout_us }
     Discover = "discover" { service, devices }
+    DemandAccounts = "demand-accounts" { accounts }
+    Login = "login" { service, token }
 } }
 
 tagged! { Event {
@@ -103,6 +105,7 @@ tagged! { Event {
     Exchanged = "exchanged" { mailbox }
     Delegated = "delegated" { session, result }
     Found = "found" { service, req, found }
+    Login = "login" { service, result }
 } }
 
 object! { Setup { identity, generation, floor, pulls, accept_unknown, follow, trusted, wall_offset_ms, without } }
@@ -114,6 +117,7 @@ object! { ChunkOut { blob, offset, bytes } }
 object! { Outputs { control, bulk, closes, chunks, batches, events, timeout } }
 object! { Refusal { code, text } }
 object! { Presence { device, generation, ago_ms } }
+object! { AccountTerms { name, token, ttl_us, devices, no_handoff, bytes } }
 object! { Violation { code, clause } }
 object! { SessionState {
     role, head, parent, term, taker, n, owner, grantor, entitled, root, files, named, conflicts, exclusive, copies, pending,
@@ -128,6 +132,7 @@ impl Listed for BulkOut {}
 impl Listed for ChunkOut {}
 impl Listed for Event {}
 impl Listed for Presence {}
+impl Listed for AccountTerms {}
 impl<A: Json, B: Json> Listed for (A, B) {}
 
 /// How a handoff ended: `{"record": …}` or `{"error": …}`.
@@ -184,6 +189,32 @@ impl Json for Result<Vec<Presence>, Code> {
             Some(code) => Ok(Err(Code::from_json(code)?)),
             None => field(value, "devices").map(Ok),
         }
+    }
+}
+
+/// How a login ended: `{"account": …, "handoff": …, "ttl_ms": …, "free": …}` or `{"error": …}`.
+impl Json for Result<LoggedIn, Code> {
+    fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        match self {
+            Ok(it) => {
+                put(&mut object, "account", &it.account.to_string());
+                put(&mut object, "handoff", &it.handoff);
+                put(&mut object, "ttl_ms", &it.ttl_ms);
+                put(&mut object, "free", &it.free);
+            }
+            Err(code) => put(&mut object, "error", code),
+        }
+        Value::Object(object)
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        if let Some(code) = value.get("error") {
+            return Ok(Err(Code::from_json(code)?));
+        }
+        let account = Text::new(field::<String>(value, "account")?).ok_or("field 'account' is too long")?;
+        let (handoff, ttl_ms, free) = (field(value, "handoff")?, field(value, "ttl_ms")?, field(value, "free")?);
+        Ok(Ok(LoggedIn { req: 0, account, handoff, ttl_ms, free, ext: Exts::empty() }))
     }
 }
 

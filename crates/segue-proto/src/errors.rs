@@ -184,6 +184,12 @@ codes! {
     SVC_NOT_GRANTOR = 0x0a05 Definite,
     /// A service signed two records with one parent, or shows an older head than it did.
     SVC_EQUIVOCATION = 0x0a06 Definite,
+    /// The service demands an account, and the device is under none, or no longer.
+    SVC_LOGIN = 0x0a07 Definite,
+    /// The token isn't valid at this service: it expired, is for another one, of another signer, or of another account than the device is under.
+    SVC_TOKEN = 0x0a08 Definite,
+    /// Handing over by way of the service is switched off for the account.
+    SVC_FEATURE = 0x0a09 Definite,
 }
 
 impl Code {

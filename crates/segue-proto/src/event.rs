@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
 use crate::limits::MAX_LINKS;
-use crate::wire::{DeviceId, Hash, PartId, Presence, SessionId};
+use crate::wire::{DeviceId, Hash, LoggedIn, PartId, Presence, SessionId};
 use crate::{Code, Violation};
 
 /// A link, numbered by the caller.
@@ -219,6 +219,15 @@ pub enum Event {
         req: u32,
         /// Those that it tells of, or why it tells of none: `SERVICE_NONE` by a device that is none, `LINK_LOST`.
         found: Result<Vec<Presence>, Code>,
+    },
+    /// How a login at a service ended (SERVICE-LOGIN-1), or that it ends now: the service lets this device in no longer.
+    Login {
+        /// The service.
+        service: DeviceId,
+        /// Under which account it lets this device in, or why it doesn't: `SVC_TOKEN` for a token that isn't valid there,
+        /// `SVC_LOGIN` without one, `LIMIT_QUOTA` for an account with too many devices, `SERVICE_NONE` by a device that is
+        /// no service, `LINK_LOST`.
+        result: Result<LoggedIn, Code>,
     },
     /// Data arrives.
     Progress {

@@ -227,6 +227,14 @@ limits! {
     DEVICE_ENVELOPES: u64 = 4_194_304, "envelopes", "four full boxes; guess";
     /// The sessions that a device may bring into a service's custody.
     DEVICE_SESSIONS: u64 = 4_096, "sessions", "as many as a device has";
+    /// The token in a LOGIN.
+    MAX_TOKEN: usize = 8_192, "bytes", "twice what web servers take of a header; guess";
+    /// The devices that come to be under one account by a token.
+    ACCOUNT_DEVICES: usize = 64, "devices", "as many as members";
+    /// The bytes that the devices of an account may put into a mailbox together.
+    ACCOUNT_BYTES: u64 = 4_294_967_296, "bytes", "four times DEVICE_BYTES; guess";
+    /// The envelopes that the devices of an account may put into a mailbox together.
+    ACCOUNT_ENVELOPES: u64 = 16_777_216, "envelopes", "four times DEVICE_ENVELOPES";
     /// The chains that a service was told of and doesn't keep yet.
     MAX_TOLD: usize = 64, "chains", "as MAX_HEARSAY";
     /// The bytes in a mailbox, unless its operator says otherwise.

@@ -103,15 +103,23 @@ pub enum Error {
         path: String,
     },
     /// A service doesn't tell who is there.
-    #[error("service {service} doesn't tell who is there: {}; check that it runs `segue serve`, and try again", code.meaning().trim_end_matches('.'))]
+    #[error("service {service} doesn't tell who is there ({}): {}; {}", code.name(), code.meaning().trim_end_matches('.'), presence_help(*code))]
     Discovery {
         /// The service.
         service: DeviceId,
         /// Why.
         code: Code,
     },
+    /// A service doesn't let this device in.
+    #[error("service {service} doesn't let this device in ({}): {}; {}", code.name(), code.meaning().trim_end_matches('.'), login_help(*code))]
+    Login {
+        /// The service.
+        service: DeviceId,
+        /// Why.
+        code: Code,
+    },
     /// The service that is to sign the session's next record, or does, didn't do what it was asked.
-    #[error("device {service} didn't change who signs the next record of session {session}: {}; {}", code.meaning().trim_end_matches('.'), custody_help(*code))]
+    #[error("device {service} didn't change who signs the next record of session {session} ({}): {}; {}", code.name(), code.meaning().trim_end_matches('.'), custody_help(*code))]
     Delegation {
         /// The session.
         session: SessionId,
@@ -159,9 +167,34 @@ impl Error {
     }
 }
 
+/// What to do about a service that doesn't let this device in, or not as far as it asks.
+pub(crate) fn login_help(code: Code) -> &'static str {
+    match code {
+        Code::SVC_LOGIN => {
+            "log in once with a token of its identity provider (`segue login --token FILE`), or have its operator name this device"
+        }
+        Code::SVC_TOKEN => {
+            "get a new token of the identity provider, for this service and the account that this device is under"
+        }
+        Code::SVC_FEATURE => "ask the service's operator to switch it on, or hand over by a link",
+        Code::LIMIT_QUOTA => "ask the service's operator for more room, or to remove devices of the account",
+        Code::SERVICE_NONE => "check that it runs `segue serve`",
+        _ => "check its address and the network, and try again",
+    }
+}
+
+/// What to do about a service that doesn't tell who is there.
+fn presence_help(code: Code) -> &'static str {
+    match code {
+        Code::SVC_LOGIN | Code::SVC_FEATURE => login_help(code),
+        _ => "check that it runs `segue serve`, and try again",
+    }
+}
+
 /// What to do about a service that didn't sign.
 fn custody_help(code: Code) -> &'static str {
     match code {
+        Code::SVC_LOGIN | Code::SVC_FEATURE | Code::LIMIT_QUOTA => login_help(code),
         Code::SERVICE_NONE => "check that it runs `segue serve` without --no-custody, or choose another",
         _ => "check that it runs `segue serve`, and try again",
     }

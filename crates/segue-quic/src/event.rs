@@ -134,6 +134,14 @@ pub enum Event {
         /// The mailbox.
         mailbox: DeviceId,
     },
+    /// How a login at a service ended ([`crate::Node::use_token`]), or that the service lets this device in no longer.
+    Login {
+        /// The service.
+        service: DeviceId,
+        /// Under which account this device is, or why it isn't let in: `SVC_LOGIN`, `SVC_TOKEN`, `LIMIT_QUOTA`,
+        /// `SERVICE_NONE`; `LINK_LOST`, after which it logs in again.
+        result: Result<crate::Login, Code>,
+    },
     /// Data arrives.
     Progress {
         /// The session.

@@ -3,6 +3,8 @@
 use segue_proto::wire::{DeviceId, SessionId};
 use segue_proto::{Code, Outcome, Token, UsageError};
 
+use crate::error::login_help;
+
 /// A handoff didn't begin, or didn't complete. Each text says what, where, and what to do.
 ///
 /// Definite errors changed nothing: whoever owned the session owns it still, and what was asked for won't happen later.
@@ -306,7 +308,9 @@ impl HandoffError {
             | Code::HO_TOKEN_BAD
             | Code::HO_TOKEN_WRONG_PEER
             | Code::LIMIT_OFFERS
-            | Code::LIMIT_ROOM => HandoffError::Refused { session, device, code, reason },
+            | Code::LIMIT_ROOM
+            | Code::SVC_LOGIN
+            | Code::SVC_FEATURE => HandoffError::Refused { session, device, code, reason },
             Code::STORE_IO | Code::STORE_CORRUPT => HandoffError::Storage { code },
             // The codes of data are those from 0x0600 on.
             code if code.number() >> 8 == Code::DATA_HASH.number() >> 8 => HandoffError::Data { session, device, code },
@@ -341,6 +345,11 @@ fn said(code: Code, reason: Option<&str>) -> String {
             "it doesn't share the session with this device; check the session's id and members there"
         }
         Code::LIMIT_OFFERS => "it was offered too much within a minute; wait a minute, and try again",
+        Code::SVC_LOGIN | Code::SVC_FEATURE => {
+            let text =
+                format!("the service that passes it on says no, and nothing changed hands; {}", login_help(code));
+            return text;
+        }
         Code::LIMIT_ROOM => "it has no room for a further session or request; try again later",
         _ => "the request had lapsed there; try again",
     };

@@ -98,14 +98,17 @@ impl Node {
     /// [`crate::Event::Exchanged`] says so, too, and [`crate::Event::Refused`] why it may take longer.
     ///
     /// # Errors
-    /// The node has stopped.
+    /// The mailbox lets this device in under no account. The node has stopped.
     pub async fn exchanged(&self, mailbox: DeviceId) -> Result<(), Error> {
         let told = self.call(move |driver| {
+            if driver.core.is_locked_out(&mailbox) {
+                return Err(Error::Login { service: mailbox, code: driver.waits.locked_out(&mailbox) });
+            }
             let done = driver.core.is_exchanged(&mailbox) && driver.core.last_lsn() == driver.core.durable_lsn();
-            (!done).then(|| driver.waits.exchange(mailbox))
+            Ok((!done).then(|| driver.waits.exchange(mailbox)))
         });
-        match told.await? {
-            Some(told) => told.await.map_err(|_| Error::Stopped),
+        match told.await?? {
+            Some(told) => told.await.map_err(|_| Error::Stopped)?,
             None => Ok(()),
         }
     }

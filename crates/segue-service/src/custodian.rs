@@ -1,9 +1,9 @@
 //! Sessions in custody: what devices say of them, put to the machine of each, and what it does, put to the directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use segue_proto::handoff::{Chain, ProvenAck, ack_message};
-use segue_proto::limits::MAX_TOLD;
+use segue_proto::limits::{MAX_OFFERS, MAX_TOLD, OFFER_WINDOW};
 use segue_proto::service::custody::{Acts, Around, Custody, Set, refusal};
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::{
@@ -12,6 +12,7 @@ use segue_proto::wire::{
 };
 use segue_proto::{Clause, Code, Generation, Instant, Rules, Violation};
 
+use crate::accounts::Standing;
 use crate::directory::{Directory, Failed, Unset};
 use crate::quota::Quota;
 
@@ -36,6 +37,8 @@ pub(crate) struct Custodian {
     /// Chains that devices told of before they bring them.
     told: BTreeMap<SessionId, Chain>,
     linked: BTreeMap<DeviceId, Generation>,
+    /// When each account, or device if there are none, made its last offers.
+    offers: BTreeMap<DeviceId, VecDeque<Instant>>,
     req: u32,
 }
 
@@ -59,7 +62,7 @@ type Step = Box<dyn FnOnce(&mut Custody, &mut Around<'_>)>;
 
 /// Something that happened to sessions in custody.
 pub(crate) enum Said {
-    Message { from: DeviceId, generation: Generation, message: Box<Message> },
+    Message { from: DeviceId, standing: Standing, generation: Generation, message: Box<Message> },
     Signed { session: SessionId, record: Hash, sig: Sig },
     Gone(DeviceId),
     Time,
@@ -73,8 +76,8 @@ impl Custodian {
         now: Instant,
         directory: &impl Directory,
     ) -> Result<Custodian, Failed> {
-        let (sessions, told, linked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut custodian = Custodian { terms, rules, sessions, told, linked, req: 0 };
+        let (sessions, told, linked, offers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut custodian = Custodian { terms, rules, sessions, told, linked, offers, req: 0 };
         for session in directory.waiting()? {
             custodian.load(now, directory, session)?;
         }
@@ -97,9 +100,9 @@ impl Custodian {
         let mut done = Vec::new();
         for said in said {
             match said {
-                Said::Message { from, generation, message } => {
+                Said::Message { from, standing, generation, message } => {
                     self.linked.insert(from, generation);
-                    done.extend(self.on_message(now, directory, from, *message)?);
+                    done.extend(self.on_message(now, directory, from, &standing, *message)?);
                 }
                 Said::Signed { session, record, sig } => {
                     done.extend(self.with(now, directory, session, |it, around| it.on_signed(around, record, sig))?);
@@ -179,12 +182,19 @@ impl Custodian {
         now: Instant,
         directory: &impl Directory,
         from: DeviceId,
+        standing: &Standing,
         message: Message,
     ) -> Result<Option<Done>, Failed> {
         let (session, req) = match named(self.rules, &message) {
             Ok(named) => named,
             Err((req, why)) => return Ok(Some(self.answer(SessionId::ZERO, from, req, why.code))),
         };
+        if let Err(code) = standing.takes(self.rules, &message) {
+            return Ok(Some(self.answer(session, from, req, code)));
+        }
+        if matches!(message, Message::Offer(_)) && !self.count_offer(now, standing.payer) {
+            return Ok(Some(self.answer(session, from, req, Code::LIMIT_OFFERS)));
+        }
         self.load(now, directory, session)?;
         let known = self.sessions.get(&session).is_some_and(|custody| custody.may_know(&from));
         let brings = matches!(&message, Message::Head(_) | Message::Cas(_)) && !self.sessions.contains_key(&session);
@@ -193,12 +203,27 @@ impl Custodian {
         }
         let done = match self.sessions.contains_key(&session) {
             true => self.on_known(now, directory, session, from, message)?,
-            false => self.on_brought(session, from, message)?,
+            // What it tells of it may not bring (SERVICE-LOGIN-1).
+            false if standing.may_hand_over.is_err() => return Ok(None),
+            false => self.on_brought(session, from, standing.payer, message)?,
         };
         match done {
             Ok(done) => Ok(done.map(|done| Done { from: Some(from), req, ..done })),
             Err(why) => Ok(Some(self.answer(session, from, req, why.code))),
         }
+    }
+
+    /// Counts an offer against the allowance of whoever pays; whether there is some left (HO-OFFER-4).
+    fn count_offer(&mut self, now: Instant, by: DeviceId) -> bool {
+        let recent = |at: &Instant| now.since(*at) < OFFER_WINDOW;
+        self.offers.retain(|_, made| made.back().is_some_and(recent));
+        let made = self.offers.entry(by).or_default();
+        made.retain(recent);
+        let may = made.len() < MAX_OFFERS || !self.rules.keeps(Clause::HO_OFFER_4);
+        if may {
+            made.push_back(now);
+        }
+        may
     }
 
     /// A message of a session in custody, its signatures verified.
@@ -255,6 +280,7 @@ impl Custodian {
         &mut self,
         session: SessionId,
         from: DeviceId,
+        by: DeviceId,
         message: Message,
     ) -> Result<Result<Option<Done>, Violation>, Failed> {
         match message {
@@ -272,9 +298,9 @@ impl Custodian {
                     return Ok(Err(Violation::new(Code::HO_NOT_OWNER, Clause::SERVICE_GRANTOR_2)));
                 }
                 let records: Vec<_> = chain.suffix(&Hash::ZERO).iter().map(|it| encode(it.signed())).collect();
-                let (by, head) = (from, record.id());
+                let head = record.id();
                 let set = Set { by, session, expect: Hash::ZERO, head, records, grant: None, lease: None };
-                self.sessions.insert(session, Custody::new(self.terms.me, from, chain));
+                self.sessions.insert(session, Custody::new(self.terms.me, by, chain));
                 let tenure = self.terms.tenure;
                 let answer = Cas { req, record, want: None.into(), tenure, ext: Exts::empty() };
                 let acts = Acts { tells: vec![(from, answer.into())], sets: vec![set], signs: Vec::new() };

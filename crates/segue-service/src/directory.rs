@@ -11,8 +11,10 @@ use crate::quota::Quota;
 /// An envelope that is to be put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
-    /// The device that puts it, which it counts against.
+    /// Whom it counts against: the device that puts it, or what stands for the account that it is under.
     pub by: DeviceId,
+    /// What that may have.
+    pub share: Share,
     /// The box.
     pub to: BoxId,
     /// The envelope.
@@ -26,12 +28,21 @@ impl Append {
     }
 }
 
+/// How much one that puts may have in a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The bytes, with ENVELOPE_COST for each envelope.
+    pub bytes: u64,
+    /// The envelopes.
+    pub envelopes: u64,
+}
+
 /// Why an envelope has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
     /// Its box is full.
     Box,
-    /// Its device's share is used up.
+    /// The share of its device, or of the account, is used up.
     Device,
     /// The mailbox is full.
     Mailbox,
@@ -91,6 +102,22 @@ impl Note {
     }
 }
 
+/// That a device is under an account because it came with a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The account's name.
+    pub account: String,
+    /// When it ends, in milliseconds since 1970; 0 if it doesn't.
+    pub until: u64,
+}
+
+impl Binding {
+    /// Whether it hasn't ended by then.
+    pub fn lasts(&self, unix_ms: u64) -> bool {
+        self.until == 0 || unix_ms < self.until
+    }
+}
+
 /// Why a session stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unset {
@@ -112,8 +139,8 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// Boxes of envelopes with offsets, sessions in custody, and notes of devices. The model test in `tests/it/model.rs` states what every one
-/// must do.
+/// Boxes of envelopes with offsets, sessions in custody, notes of devices, and which are under which account. The model
+/// test in `tests/it/model.rs` states what every one must do.
 pub trait Directory: Send {
     /// Puts envelopes, in order; the offset of each, from 1 in each box without gaps. One that its box holds already has
     /// the offset that it has (SERVICE-HOST-1). What has no room changes nothing (SERVICE-HOST-3). When this returns,
@@ -166,4 +193,29 @@ pub trait Directory: Send {
     /// # Errors
     /// As [`Directory::append`].
     fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed>;
+
+    /// The bytes that were put so far of what counts against one, with ENVELOPE_COST for each envelope.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn used(&self, by: &DeviceId) -> Result<u64, Failed>;
+
+    /// Puts a device under an account, in place of what it was under; false, and nothing changes, if `most` others are
+    /// under it whose bindings last at `unix_ms`. Those that ended make room. When this returns, all of it is durable.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn bind(&mut self, device: &DeviceId, binding: &Binding, most: usize, unix_ms: u64) -> Result<bool, Failed>;
+
+    /// Takes a device from its account, durably.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn unbind(&mut self, device: &DeviceId) -> Result<(), Failed>;
+
+    /// Under which account a device is, though that may have ended.
+    ///
+    /// # Errors
+    /// As [`Directory::append`].
+    fn bound(&self, device: &DeviceId) -> Result<Option<Binding>, Failed>;
 }

@@ -5,7 +5,7 @@ use segue_proto::service::custody::{Kept, Set};
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::{BoxId, DeviceId, SessionId};
 
-use crate::directory::{Append, Directory, Failed, Full, Note, Page, Room, Unset};
+use crate::directory::{Append, Binding, Directory, Failed, Full, Note, Page, Room, Share, Unset};
 use crate::memory::Memory;
 use crate::quota::Quota;
 
@@ -92,29 +92,67 @@ impl Directory for Journaled {
     fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed> {
         self.memory.noted(device)
     }
+
+    fn used(&self, by: &DeviceId) -> Result<u64, Failed> {
+        self.memory.used(by)
+    }
+
+    fn bind(&mut self, device: &DeviceId, binding: &Binding, most: usize, unix_ms: u64) -> Result<bool, Failed> {
+        let (ended, room) = self.memory.room_for(device, binding, most, unix_ms);
+        if room {
+            ended.iter().try_for_each(|device| self.unbind(device))?;
+            let entry = [&binding.until.to_be_bytes(), binding.account.as_bytes()].concat();
+            self.entries.push((binding_key(device), entry));
+            self.memory.keep_binding(device, Some(binding.clone()));
+        }
+        Ok(room)
+    }
+
+    fn unbind(&mut self, device: &DeviceId) -> Result<(), Failed> {
+        self.entries.push((binding_key(device), Vec::new()));
+        self.memory.unbind(device)
+    }
+
+    fn bound(&self, device: &DeviceId) -> Result<Option<Binding>, Failed> {
+        self.memory.bound(device)
+    }
+}
+
+fn binding_key(device: &DeviceId) -> Vec<u8> {
+    [device.as_bytes().as_slice(), b"a"].concat()
 }
 
 /// Takes an entry in. By the length of its key it is
 ///
 /// - 40: an envelope; box ‖ offset, with device ‖ envelope;
 /// - 8: a change of a session; its number, with the change;
-/// - 32: a note of a device; device, with the time ‖ whom it named, or with nothing once it is gone.
+/// - 32: a note of a device; device, with the time ‖ whom it named, or with nothing once it is gone;
+/// - 33: under which account a device is; device ‖ a letter, with the end ‖ the account, or with nothing once it is gone.
 fn load(memory: &mut Memory, key: &[u8], value: &[u8]) -> Option<()> {
     let first = |bytes: &[u8]| bytes.first_chunk::<32>().copied();
     match key.len() {
         40 => {
             let (by, envelope) = value.split_first_chunk::<32>()?;
             let to = BoxId::new(first(key)?);
-            memory.load(Append { by: DeviceId::new(*by), to, envelope: envelope.to_vec() });
+            memory.load(Append { by: DeviceId::new(*by), share: NO_SHARE, to, envelope: envelope.to_vec() });
         }
         8 => memory.change(&decode::<Set>(Rules::ALL, value).ok()?),
-        32 if value.is_empty() => {}
+        32 | 33 if value.is_empty() => {}
         32 => {
             let (seen, named) = value.split_first_chunk()?;
             let note = Note::of(u64::from_be_bytes(*seen), named);
             memory.keep_note(&DeviceId::new(first(key)?), &note, usize::MAX);
         }
+        33 => {
+            let (until, account) = value.split_first_chunk()?;
+            let account = std::str::from_utf8(account).ok()?.to_owned();
+            let binding = Binding { account, until: u64::from_be_bytes(*until) };
+            memory.keep_binding(&DeviceId::new(first(key)?), Some(binding));
+        }
         _ => return None,
     }
     Some(())
 }
+
+/// What is there already needs no room.
+const NO_SHARE: Share = Share { bytes: 0, envelopes: 0 };

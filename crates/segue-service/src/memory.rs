@@ -6,7 +6,7 @@ use segue_proto::service::custody::{Kept, Set};
 use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 use segue_proto::{Clause, Rules};
 
-use crate::directory::{Append, Directory, Failed, Full, Note, Page, Room, Unset};
+use crate::directory::{Append, Binding, Directory, Failed, Full, Note, Page, Room, Unset};
 use crate::quota::{Quota, Used};
 
 /// Keeps everything in memory, and nothing beyond it.
@@ -22,6 +22,7 @@ pub struct Memory {
     notes: BTreeMap<DeviceId, Note>,
     /// When the devices of the notes were seen.
     oldest: BTreeSet<(u64, DeviceId)>,
+    bindings: BTreeMap<DeviceId, Binding>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -70,6 +71,28 @@ impl Directory for Memory {
     fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed> {
         Ok(self.notes.get(device).cloned())
     }
+
+    fn used(&self, by: &DeviceId) -> Result<u64, Failed> {
+        Ok(self.devices.get(by).map_or(0, |used| used.bytes))
+    }
+
+    fn bind(&mut self, device: &DeviceId, binding: &Binding, most: usize, unix_ms: u64) -> Result<bool, Failed> {
+        let (ended, room) = self.room_for(device, binding, most, unix_ms);
+        if room {
+            ended.iter().for_each(|device| self.keep_binding(device, None));
+            self.keep_binding(device, Some(binding.clone()));
+        }
+        Ok(room)
+    }
+
+    fn unbind(&mut self, device: &DeviceId) -> Result<(), Failed> {
+        self.keep_binding(device, None);
+        Ok(())
+    }
+
+    fn bound(&self, device: &DeviceId) -> Result<Option<Binding>, Failed> {
+        Ok(self.bindings.get(device).cloned())
+    }
 }
 
 impl Memory {
@@ -83,7 +106,7 @@ impl Memory {
         let of_box = self.boxes.get(&append.to).map_or(Used::default(), |kept| kept.used).with(len);
         let of_device = self.devices.get(&append.by).copied().unwrap_or_default().with(len);
         let all = self.all.with(len);
-        let room = quota.check(of_box, of_device, all);
+        let room = quota.check(of_box, append.share, of_device, all);
         if rules.keeps(Clause::SERVICE_HOST_3) {
             room?;
         }
@@ -114,6 +137,26 @@ impl Memory {
         let (_, gone) = if self.notes.len() > most { self.oldest.pop_first() } else { None }?;
         self.notes.remove(&gone);
         Some(gone)
+    }
+
+    /// The devices whose bindings to an account ended, and whether there is room for one more.
+    pub(crate) fn room_for(
+        &self,
+        device: &DeviceId,
+        binding: &Binding,
+        most: usize,
+        unix_ms: u64,
+    ) -> (Vec<DeviceId>, bool) {
+        let others = self.bindings.iter().filter(|(of, it)| *of != device && it.account == binding.account);
+        let (last, ended): (Vec<_>, Vec<_>) = others.partition(|(_, it)| it.lasts(unix_ms));
+        (ended.into_iter().map(|(of, _)| *of).collect(), last.len() < most)
+    }
+
+    pub(crate) fn keep_binding(&mut self, device: &DeviceId, binding: Option<Binding>) {
+        match binding {
+            Some(binding) => drop(self.bindings.insert(*device, binding)),
+            None => drop(self.bindings.remove(device)),
+        }
     }
 
     /// Changes a session whatever there is.

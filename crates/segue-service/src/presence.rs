@@ -29,7 +29,8 @@ impl Attendance {
         self.clock = (now, unix_ms);
     }
 
-    fn wall(&self, now: Instant) -> u64 {
+    /// Milliseconds since 1970, as far as is known.
+    pub(crate) fn wall(&self, now: Instant) -> u64 {
         let (at, unix_ms) = self.clock;
         unix_ms.saturating_add(now.since(at) / 1_000)
     }

@@ -9,7 +9,7 @@ use segue_proto::limits::{
 };
 use segue_proto::wire::DeviceId;
 
-use crate::directory::Full;
+use crate::directory::{Full, Share};
 
 /// What a mailbox takes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +62,11 @@ impl Used {
 }
 
 impl Quota {
-    /// Whether a box, a device's share and the whole may come to hold so much.
-    pub(crate) fn check(&self, of_box: Used, of_device: Used, all: Used) -> Result<(), Full> {
+    /// Whether a box, a share and the whole may come to hold so much.
+    pub(crate) fn check(&self, of_box: Used, share: Share, of_share: Used, all: Used) -> Result<(), Full> {
         if of_box.bytes > self.box_bytes || of_box.envelopes > self.box_envelopes {
             Err(Full::Box)
-        } else if of_device.bytes > self.device_bytes || of_device.envelopes > self.device_envelopes {
+        } else if of_share.bytes > share.bytes || of_share.envelopes > share.envelopes {
             Err(Full::Device)
         } else if all.bytes > self.bytes {
             Err(Full::Mailbox)

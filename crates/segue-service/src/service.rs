@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use segue_proto::limits::{ENVELOPE_COST, MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
 use segue_proto::wire::{
-    Blob, BoxId, DeviceId, Discover, Envelopes, Error, Exts, Fetch, Found, Hash, List, Message, Put, PutOk, SessionId,
-    Watch,
+    Blob, BoxId, DeviceId, Discover, Envelopes, Error, Exts, Fetch, Found, Hash, List, LoggedIn, Login, Message, Put,
+    PutOk, SessionId, Text, Watch,
 };
 use segue_proto::{Clause, Code, Hosted, Instant, Outcome, Rules, Ticket};
 
+use crate::accounts::{Gate, Policy, Standing};
 use crate::custodian::{Custodian, Said, Terms};
 use crate::directory::{Append, Directory, Failed, Page, Room};
 use crate::presence::Attendance;
@@ -25,6 +26,7 @@ pub struct Service<D> {
     watching: BTreeMap<DeviceId, usize>,
     custodian: Option<Custodian>,
     attendance: Attendance,
+    gate: Gate,
     counts: Counts,
 }
 
@@ -39,6 +41,8 @@ pub struct Given {
     pub signs: Vec<(SessionId, Hash, Vec<u8>)>,
     /// Requests that have had all the answer that they get.
     pub closes: Vec<Ticket>,
+    /// Which devices came with a token, for the operator's log: the account that it is for, or why it isn't valid.
+    pub logins: Vec<(DeviceId, Result<String, String>)>,
 }
 
 /// What a service did so far.
@@ -50,6 +54,8 @@ pub struct Counts {
     pub refused: u64,
     /// Envelopes that were given out.
     pub given: u64,
+    /// Requests that were refused because the device is under no account.
+    pub locked_out: u64,
 }
 
 /// A WATCH that nothing has answered.
@@ -76,6 +82,7 @@ impl<D: Directory> Service<D> {
             watching: BTreeMap::new(),
             custodian: None,
             attendance: Attendance::default(),
+            gate: Gate::default(),
             counts: Counts::default(),
         }
     }
@@ -99,6 +106,15 @@ impl<D: Directory> Service<D> {
     /// own restarts, when devices were there. Without it that begins with the zeroth instant.
     pub fn set_clock(&mut self, now: Instant, unix_ms: u64) {
         self.attendance.set_clock(now, unix_ms);
+    }
+
+    /// Demands accounts from now on, by this policy, or by another one than before. Without it every device is let in.
+    /// Call [`Service::set_clock`] first: logins end by it.
+    ///
+    /// # Errors
+    /// The directory failed.
+    pub fn set_policy(&mut self, policy: Policy) -> Result<(), Failed> {
+        self.gate.set_policy(policy, &mut self.directory)
     }
 
     /// When to call [`Service::handle`] at the latest, though nothing came.
@@ -132,18 +148,28 @@ impl<D: Directory> Service<D> {
     /// The directory failed: nothing of this is answered, and the service must end.
     pub fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Given, Failed> {
         let (mut puts, mut asks, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut said, mut closes) = (Vec::new(), Vec::new());
+        let (mut said, mut closes, mut logins) = (Vec::new(), Vec::new(), Vec::new());
         for hosted in came {
             match hosted {
-                Hosted::Request { ticket, from, message } => match message {
-                    Message::Put(put) => puts.extend(self.admit(now, ticket, from, put, &mut answers)),
-                    Message::Fetch(fetch) => asks.push((ticket, fetch)),
-                    Message::Watch(watch) => self.watch(ticket, from, &watch, &mut answers)?,
-                    Message::Discover(asked) => answers.push((ticket, self.discover(now, from, &asked)?)),
-                    _ => {}
-                },
+                Hosted::Request { ticket, from, message } => {
+                    let standing = self.standing(now, from)?;
+                    if let Err(code) = standing.takes(self.rules, &message) {
+                        self.turn_away(ticket, from, &message, code, &mut answers);
+                        continue;
+                    }
+                    match message {
+                        Message::Put(put) => puts.extend(self.admit(now, ticket, &standing, put, &mut answers)),
+                        Message::Fetch(fetch) => asks.push((ticket, fetch)),
+                        Message::Watch(watch) => self.watch(ticket, from, &watch, &mut answers)?,
+                        Message::Discover(asked) => answers.push((ticket, self.discover(now, from, &asked)?)),
+                        Message::Login(login) => answers.push((ticket, self.login(now, from, &login, &mut logins)?)),
+                        _ => {}
+                    }
+                }
                 Hosted::Custody { ticket, from, generation, message } => {
-                    said.push(Said::Message { from, generation, message: Box::new(message) });
+                    let standing = self.standing(now, from)?;
+                    self.counts.locked_out += u64::from(standing.takes(self.rules, &message) == Err(Code::SVC_LOGIN));
+                    said.push(Said::Message { from, standing, generation, message: Box::new(message) });
                     closes.push(ticket);
                 }
                 Hosted::Signed { session, record, sig } => said.push(Said::Signed { session, record, sig }),
@@ -151,6 +177,7 @@ impl<D: Directory> Service<D> {
                 // What it put is put all the same: its PUT_OK is lost, and it puts again what is there already.
                 Hosted::Gone(device) => {
                     self.forget(&device);
+                    self.gate.gone(&device);
                     self.attendance.gone(now, &device, &mut self.directory)?;
                     said.push(Said::Gone(device));
                 }
@@ -162,7 +189,7 @@ impl<D: Directory> Service<D> {
             let page = self.directory.fetch(&of, after, FETCH_ROOM)?;
             answers.push((ticket, self.envelopes(req, page)));
         }
-        let mut given = Given { answers, closes, ..Given::default() };
+        let mut given = Given { answers, closes, logins, ..Given::default() };
         if let Some(custodian) = &mut self.custodian {
             if custodian.next_timeout().is_some_and(|at| at <= now) {
                 said.push(Said::Time);
@@ -173,22 +200,76 @@ impl<D: Directory> Service<D> {
         Ok(given)
     }
 
+    fn standing(&mut self, now: Instant, device: DeviceId) -> Result<Standing, Failed> {
+        self.gate.standing(self.rules, self.attendance.wall(now), device, &self.quota, &self.directory)
+    }
+
+    /// A request that begins something which the device may not do. Nothing waits any longer for one that has to log in.
+    fn turn_away(&mut self, ticket: Ticket, from: DeviceId, message: &Message, code: Code, answers: &mut Answers) {
+        let req = match message {
+            Message::Put(it) => it.req,
+            Message::Fetch(it) => it.req,
+            Message::Watch(it) => it.req,
+            Message::Discover(it) => it.req,
+            _ => 0,
+        };
+        answers.push((ticket, error(req, code, 0)));
+        if code == Code::SVC_LOGIN {
+            self.counts.locked_out += 1;
+            let waiting = self.watches.values().flatten().filter(|watch| watch.device == from);
+            answers.extend(waiting.map(|watch| (watch.ticket, error(watch.req, code, 0))));
+            self.forget(&from);
+        }
+    }
+
+    /// A device asks under which account it is let in, and may bring a token for that.
+    fn login(
+        &mut self,
+        now: Instant,
+        from: DeviceId,
+        login: &Login,
+        logins: &mut Vec<(DeviceId, Result<String, String>)>,
+    ) -> Result<Message, Failed> {
+        let wall = self.attendance.wall(now);
+        if let Err((code, why)) = self.gate.bring(self.rules, wall, from, &login.token, &mut self.directory)? {
+            logins.push((from, Err(why)));
+            return Ok(error(login.req, code, 0));
+        }
+        let standing = self.standing(now, from)?;
+        if let Err(code) = standing.may {
+            return Ok(error(login.req, code, 0));
+        }
+        let (account, until) = standing.account.map_or((String::new(), 0), |it| (it.account, it.until));
+        if !login.token.is_empty() && !account.is_empty() {
+            logins.push((from, Ok(account.clone())));
+        }
+        Ok(LoggedIn {
+            req: login.req,
+            account: Text::new(account).unwrap_or_default(),
+            handoff: standing.may_hand_over.is_ok() && self.custodian.is_some(),
+            ttl_ms: if until == 0 { 0 } else { until.saturating_sub(wall).max(1) },
+            free: standing.share.bytes.saturating_sub(self.directory.used(&standing.payer)?),
+            ext: Exts::empty(),
+        }
+        .into())
+    }
+
     /// A PUT that doesn't come too fast, as what is to be appended.
     fn admit(
         &mut self,
         now: Instant,
         ticket: Ticket,
-        by: DeviceId,
+        by: &Standing,
         put: Put,
         answers: &mut Answers,
     ) -> Option<((Ticket, u32), Append)> {
-        let Put { req, to, envelope, .. } = put;
+        let (Put { req, to, envelope, .. }, by, share) = (put, by.payer, by.share);
         if let Err(wait) = self.pace.take(now, &self.quota, by, envelope.len() as u64 + ENVELOPE_COST) {
             self.counts.refused += 1;
             answers.push((ticket, error(req, Code::LIMIT_QUOTA, wait)));
             return None;
         }
-        Some(((ticket, req), Append { by, to, envelope: envelope.into_vec() }))
+        Some(((ticket, req), Append { by, share, to, envelope: envelope.into_vec() }))
     }
 
     fn put(&mut self, puts: Vec<((Ticket, u32), Append)>, answers: &mut Answers) -> Result<(), Failed> {

@@ -1,5 +1,6 @@
 //! The embedded directory: one redb file.
 
+mod accounts;
 mod notes;
 mod sessions;
 
@@ -10,7 +11,7 @@ use segue_proto::service::custody::{Kept, Set};
 use segue_proto::wire::{BoxId, DeviceId, SessionId};
 use segue_proto::{Clause, Rules};
 
-use crate::directory::{Append, Directory, Failed, Full, Note, Page, Room, Unset};
+use crate::directory::{Append, Binding, Directory, Failed, Full, Note, Page, Room, Unset};
 use crate::quota::{Quota, Used};
 
 /// The envelopes: box ‖ offset.
@@ -52,6 +53,7 @@ impl Store {
         tables.open_table(ALL).map_err(failed)?;
         sessions::make(&tables)?;
         notes::make(&tables)?;
+        accounts::make(&tables)?;
         tables.commit().map_err(failed)?;
         Ok(Store { db })
     }
@@ -123,6 +125,28 @@ impl Directory for Store {
     fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed> {
         notes::noted(&self.db.begin_read().map_err(failed)?, device)
     }
+
+    fn used(&self, by: &DeviceId) -> Result<u64, Failed> {
+        let devices = self.db.begin_read().map_err(failed)?.open_table(DEVICES).map_err(failed)?;
+        Ok(used(devices.get(by.as_bytes()).map_err(failed)?.map(|used| used.value())).bytes)
+    }
+
+    fn bind(&mut self, device: &DeviceId, binding: &Binding, most: usize, unix_ms: u64) -> Result<bool, Failed> {
+        let transaction = self.db.begin_write().map_err(failed)?;
+        let room = accounts::bind(&transaction, device, binding, most, unix_ms)?;
+        transaction.commit().map_err(failed)?;
+        Ok(room)
+    }
+
+    fn unbind(&mut self, device: &DeviceId) -> Result<(), Failed> {
+        let transaction = self.db.begin_write().map_err(failed)?;
+        accounts::unbind(&transaction, device)?;
+        transaction.commit().map_err(failed)
+    }
+
+    fn bound(&self, device: &DeviceId) -> Result<Option<Binding>, Failed> {
+        accounts::bound(&self.db.begin_read().map_err(failed)?, device)
+    }
 }
 
 /// The tables of a transaction.
@@ -155,7 +179,7 @@ impl<'t> Tables<'t> {
         let of_box = used(self.boxes.get(to).map_err(failed)?.map(|used| used.value())).with(len);
         let of_device = used(self.devices.get(by).map_err(failed)?.map(|used| used.value())).with(len);
         let all = used(self.all.get(()).map_err(failed)?.map(|used| used.value())).with(len);
-        if let Err(full) = quota.check(of_box, of_device, all)
+        if let Err(full) = quota.check(of_box, append.share, of_device, all)
             && rules.keeps(Clause::SERVICE_HOST_3)
         {
             return Ok(Err(full));

@@ -109,6 +109,10 @@ pub fn describe(message: &Message) -> String {
         Message::Delegate(m) => format!("req {} {:?} behind {:?} to {:?}", m.req, m.session, m.parent, m.grantor),
         Message::Discover(m) => format!("req {} {:?}", m.req, m.devices),
         Message::Found(m) => format!("req {} {:?}", m.req, m.found),
+        Message::Login(m) => format!("req {}, a token of {:?}", m.req, m.token),
+        Message::LoggedIn(m) => {
+            format!("req {} account {:?}, handoff {}, {} ms, {} bytes", m.req, m.account, m.handoff, m.ttl_ms, m.free)
+        }
         Message::Key(m) => format!("{:?} {:?}, number {}", m.session, m.key, m.epoch),
         Message::Offer(m) => opened(&m.offer, |offer| format!("{:?} under {:?}", m.offer.id(), offer.parent)),
         Message::Decline(m) => format!("{:?} {:?}", m.subject, Code::from(m.code)),

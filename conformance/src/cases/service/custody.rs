@@ -264,18 +264,18 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// A session whose owner is linked with the subject, and brought it.
-struct Custody {
-    owner: Peer,
-    link: LinkId,
+pub(super) struct Custody {
+    pub(super) owner: Peer,
+    pub(super) link: LinkId,
     third: Peer,
     members: Vec<Peer>,
-    book: Book,
+    pub(super) book: Book,
     tenure: Hash,
     req: u32,
 }
 
 /// The subject keeps a session of which it isn't the grantor.
-fn brought(lab: &mut Lab) -> Done<Custody> {
+pub(super) fn brought(lab: &mut Lab) -> Done<Custody> {
     let peers: Vec<Peer> = (0..3).map(|_| Peer::new(&mut lab.rng)).collect();
     lab.setup.accept_unknown = true;
     lab.boot()?;
@@ -295,7 +295,7 @@ fn brought(lab: &mut Lab) -> Done<Custody> {
 }
 
 /// The subject is the grantor of a session whose owner is linked.
-fn custody(lab: &mut Lab) -> Done<Custody> {
+pub(super) fn custody(lab: &mut Lab) -> Done<Custody> {
     let mut it = brought(lab)?;
     it.delegate(lab)?;
     Ok(it)
@@ -324,7 +324,7 @@ fn silent(lab: &mut Lab) -> Done {
 }
 
 impl Custody {
-    fn req(&mut self) -> u32 {
+    pub(super) fn req(&mut self) -> u32 {
         self.req += 1;
         self.req
     }
@@ -358,7 +358,7 @@ impl Custody {
     }
 
     /// The owner is given a lease.
-    fn answers(&mut self, lab: &mut Lab) -> Done {
+    pub(super) fn answers(&mut self, lab: &mut Lab) -> Done {
         let req = self.renew(lab, self.link);
         let ttl = lab.take(self.link, &format!("RENEW with req {req}"), |message| match message {
             Message::Renew(renew) if renew.req == req => Some(renew.ttl),
@@ -368,7 +368,7 @@ impl Custody {
     }
 
     /// A member links, at this generation.
-    fn target(&mut self, lab: &mut Lab, generation: Generation) -> Done<(Peer, LinkId)> {
+    pub(super) fn target(&mut self, lab: &mut Lab, generation: Generation) -> Done<(Peer, LinkId)> {
         let mut peer = self.members.pop().ok_or_else(|| Fault::fail("a member", "none left"))?;
         peer.generation = generation.number();
         let link = lab.connect(&peer)?;
@@ -391,12 +391,12 @@ impl Custody {
         end
     }
 
-    fn want(&self, lab: &mut Lab, target: &Peer, have: Option<Held>) -> Want {
+    pub(super) fn want(&self, lab: &mut Lab, target: &Peer, have: Option<Held>) -> Want {
         target.want(&mut lab.rng, self.book.id, self.book.head(), have)
     }
 
     /// The owner asks for a record that names this grantor.
-    fn delegates(&mut self, lab: &mut Lab, grantor: DeviceId) -> Done<Record> {
+    pub(super) fn delegates(&mut self, lab: &mut Lab, grantor: DeviceId) -> Done<Record> {
         let (req, session, parent) = (self.req(), self.book.id, self.book.head());
         lab.send(self.link, DelegateMsg { req, session, parent, grantor, ext: Exts::empty() });
         let record = self.cas(lab, req)?.record;
@@ -419,7 +419,7 @@ fn held(end: &Final) -> Held {
     Held { root: end.root, manifest: end.manifest }
 }
 
-fn send_want(lab: &mut Lab, link: LinkId, req: u32, target: &Peer, want: &Want) {
+pub(super) fn send_want(lab: &mut Lab, link: LinkId, req: u32, target: &Peer, want: &Want) {
     let want: Signed<Want> = target.sign(want);
     lab.send(link, WantMsg { req, want, ext: Exts::empty() });
 }

@@ -5,6 +5,7 @@ mod custody;
 mod delegate;
 mod host;
 mod keys;
+mod login;
 mod put;
 mod scene;
 mod seen;
@@ -15,6 +16,16 @@ use super::{Case, Part};
 /// The subject uses a mailbox, or is one: either way it is one end of a link.
 const E: Part = Part::End;
 
-pub(super) fn chapters() -> [&'static [Case]; 8] {
-    [host::CASES, put::CASES, take::CASES, keys::CASES, content::CASES, custody::CASES, delegate::CASES, seen::CASES]
+pub(super) fn chapters() -> [&'static [Case]; 9] {
+    [
+        host::CASES,
+        put::CASES,
+        take::CASES,
+        keys::CASES,
+        content::CASES,
+        custody::CASES,
+        delegate::CASES,
+        seen::CASES,
+        login::CASES,
+    ]
 }

@@ -44,7 +44,8 @@ impl Mailbox {
         Mailbox::link(lab, peer, BTreeMap::new())
     }
 
-    fn link(lab: &mut Lab, peer: Peer, boxes: BTreeMap<BoxId, Vec<Vec<u8>>>) -> Done<Mailbox> {
+    /// The subject links this mailbox and uses it.
+    pub(super) fn link(lab: &mut Lab, peer: Peer, boxes: BTreeMap<BoxId, Vec<Vec<u8>>>) -> Done<Mailbox> {
         lab.must(Command::UseMailbox { mailbox: peer.id })?;
         let link = lab.connect_as(&peer, Role::Initiator)?;
         Ok(Mailbox { peer, link, boxes, watches: Vec::new(), asked: Vec::new() })

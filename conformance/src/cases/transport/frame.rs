@@ -43,13 +43,13 @@ pub(super) const CASES: &[Case] = &[
     })
     .outside(),
     refused("transport/frame/unknown-even", &["WIRE-FRAME-2"], BOTH, CRITICAL, odd, |lo, code| {
-        ends(lo, &frame(0x7e, b"later"), code)
+        ends(lo, &frame(0x5e, b"later"), code)
     })
     .outside(),
     refused("transport/frame/unknown-even-before-auth", &["WIRE-FRAME-2"], BOTH, CRITICAL, odd, |lo, code| {
         let peer = lo.trusted()?;
         let mut link = lo.connect(&peer)?;
-        link.send_raw(&frame(0x7e, b""));
+        link.send_raw(&frame(0x5e, b""));
         link.says(&peer);
         link.ends_with(code)
     })

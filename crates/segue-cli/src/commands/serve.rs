@@ -136,7 +136,7 @@ impl MailboxHost for Host {
             tracing::warn!(refused = counts.refused - before, "envelopes refused: no room, or too fast");
         }
         tracing::debug!(counts.put, counts.given, "served");
-        let Given { answers, tells, signs, closes } = given;
+        let Given { answers, tells, signs, closes, .. } = given;
         Ok(Said { answers, tells, signs, closes, mark })
     }
 }

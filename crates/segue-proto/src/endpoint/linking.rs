@@ -185,6 +185,7 @@ impl Endpoint {
         let Some(Ready { generation, .. }) = self.links.get(&link).and_then(|link| link.ready()) else { return };
         self.peers.insert(peer, Peer { generation, heard: now, trusted: self.vouches(&peer) });
         self.mailboxes.linked(peer, generation);
+        self.log_in(now, peer);
         self.greet_peer(now, peer);
     }
 

@@ -160,6 +160,7 @@ impl Endpoint {
             self.peers.insert(peer, Peer { generation, heard: now, trusted: self.vouches(&peer) });
             self.mailboxes.linked(peer, generation);
             self.level_peers();
+            self.log_in(now, peer);
             self.greet_account(now, peer);
             self.greet_peer(now, peer);
             self.pump_mailbox(now, peer);

@@ -61,7 +61,12 @@ impl Endpoint {
             Message::Delegate(delegate) => self.no_custody(now, from, delegate.req),
             Message::PutOk(done) => self.on_put_ok(now, from, done.req),
             Message::Found(found) => self.on_found(from, found),
-            request @ (Message::Put(_) | Message::Fetch(_) | Message::Watch(_) | Message::Discover(_)) => {
+            Message::LoggedIn(message) => self.on_logged_in(now, link, from, message),
+            request @ (Message::Put(_)
+            | Message::Fetch(_)
+            | Message::Watch(_)
+            | Message::Discover(_)
+            | Message::Login(_)) => {
                 self.on_request(now, from, request);
             }
             Message::Decline(decline) => {
@@ -126,8 +131,11 @@ impl Endpoint {
         let code: Code = error.code.into();
         let session = error.session.get().copied();
         self.out.event(Event::Refused { peer: from, session, code });
-        if self.discover_refused(from, error.req, code) {
+        if self.discover_refused(from, error.req, code) || self.login_refused(from, error.req, code) {
             return;
+        }
+        if code == Code::SVC_LOGIN {
+            self.lock_out(from);
         }
         if self.mailbox_refused(now, from, error.req, error.retry_after_ms) {
             return;

@@ -6,6 +6,7 @@ use super::codec::{Blob, List, Opt, Text, decode, encode_into};
 use super::custody::{Cas, DelegateMsg, Freeze, Renew};
 use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
+use super::login::{LoggedIn, Login};
 use super::mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
 use super::objects::{Final, Held, Offer, Record, Want};
 use super::presence::{Discover, Found, Presence};
@@ -546,6 +547,8 @@ messages! {
     0x76 DELEGATE Delegate(DelegateMsg) V7 Control "service",
     0x78 DISCOVER Discover(Discover) V7 Control "service",
     0x7a FOUND   Found(Found)     V7   Control "service",
+    0x7c LOGIN   Login(Login)     V7   Control "service",
+    0x7e LOGGED_IN LoggedIn(LoggedIn) V7 Control "service",
 }
 
 /// The structures inside payloads, and the bodies of signed objects, described.

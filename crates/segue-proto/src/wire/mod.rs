@@ -5,6 +5,7 @@ mod custody;
 pub mod frame;
 pub mod hash;
 mod ids;
+mod login;
 mod mailbox;
 mod messages;
 mod objects;
@@ -19,6 +20,7 @@ pub mod text;
 pub use codec::{Blob, List, Opt, Text};
 pub use custody::{Cas, DelegateMsg, Freeze, Renew};
 pub use ids::{ActorId, BoxId, CodeBytes, DeviceId, Fixed, Hash, Hlc, KeyId, Nonce, PartId, SessionId, Sig};
+pub use login::{LoggedIn, Login};
 pub use mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Piece, Put, PutOk, Sealed, Watch};
 pub use messages::{
     Ack, Announced, Auth, BriefDep, BriefOp, Bytes, Cancel, Decline, Error, Ext, Exts, Get, Goaway, Grant, Have, Head,

@@ -273,6 +273,11 @@ impl Driver {
                 Event::Synced { session, peer }
             }
             Said::Found { service, req, found } => return self.waits.found(service, req, found),
+            Said::Login { service, result } => {
+                let result = result.map(crate::login::login);
+                self.waits.logged_in(service, &result);
+                Event::Login { service, result }
+            }
             Said::Exchanged { mailbox } => {
                 self.waits.exchanged(mailbox);
                 Event::Exchanged { mailbox }

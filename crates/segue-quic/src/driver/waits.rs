@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::account::Linked;
 use crate::error::Error;
 use crate::handoff_error::{HandoffError, LinkWas};
+use crate::login::Login;
 use crate::node::Receipt;
 
 /// The answer to a handoff.
@@ -42,7 +43,10 @@ pub(crate) struct Waits {
     reached: Lsn,
     changes: Vec<(Change, SessionId, Tell)>,
     linked: Vec<(DeviceId, oneshot::Sender<()>)>,
-    exchanges: Vec<(DeviceId, oneshot::Sender<()>)>,
+    exchanges: Vec<(DeviceId, Tell)>,
+    logins: Vec<(DeviceId, oneshot::Sender<Result<Login, Code>>)>,
+    /// Why services refused the last token.
+    refused: BTreeMap<DeviceId, Code>,
     paused: Vec<(SessionId, oneshot::Sender<()>)>,
     /// Sessions that are being given to a device that asked for them.
     given: Vec<Given>,
@@ -268,7 +272,7 @@ impl Waits {
     }
 
     /// Waits until all is exchanged with a mailbox.
-    pub(crate) fn exchange(&mut self, mailbox: DeviceId) -> oneshot::Receiver<()> {
+    pub(crate) fn exchange(&mut self, mailbox: DeviceId) -> oneshot::Receiver<Result<(), Error>> {
         let (tell, told) = oneshot::channel();
         self.exchanges.retain(|(_, tell)| !tell.is_closed());
         self.exchanges.push((mailbox, tell));
@@ -293,8 +297,40 @@ impl Waits {
     /// All is exchanged with a mailbox.
     pub(crate) fn exchanged(&mut self, mailbox: DeviceId) {
         for (_, tell) in self.exchanges.extract_if(.., |(wanted, _)| *wanted == mailbox) {
-            let _ = tell.send(());
+            let _ = tell.send(Ok(()));
         }
+    }
+
+    /// Waits for the answer to a login.
+    pub(crate) fn login(&mut self, service: DeviceId) -> oneshot::Receiver<Result<Login, Code>> {
+        let (tell, told) = oneshot::channel();
+        self.logins.retain(|(_, tell)| !tell.is_closed());
+        self.logins.push((service, tell));
+        told
+    }
+
+    /// A login ended. Nothing is exchanged with a service that lets this device in no longer.
+    pub(crate) fn logged_in(&mut self, service: DeviceId, result: &Result<Login, Code>) {
+        match result {
+            // It is said again as the next link begins.
+            Err(Code::LINK_LOST) => return,
+            Err(Code::SVC_LOGIN) => {
+                let code = self.locked_out(&service);
+                for (_, tell) in self.exchanges.extract_if(.., |(wanted, _)| *wanted == service) {
+                    let _ = tell.send(Err(Error::Login { service, code }));
+                }
+            }
+            Err(code) => drop(self.refused.insert(service, *code)),
+            Ok(_) => drop(self.refused.remove(&service)),
+        }
+        for (_, tell) in self.logins.extract_if(.., |(of, _)| *of == service) {
+            let _ = tell.send(result.clone());
+        }
+    }
+
+    /// Why a service doesn't let this device in: what was wrong with its token, if it had one.
+    pub(crate) fn locked_out(&self, service: &DeviceId) -> Code {
+        self.refused.get(service).copied().unwrap_or(Code::SVC_LOGIN)
     }
 
     /// A handoff ended.

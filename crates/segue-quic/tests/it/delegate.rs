@@ -29,7 +29,8 @@ impl MailboxHost for Host {
     }
 
     fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String> {
-        let Given { answers, tells, signs, closes } = self.0.handle(now, came).map_err(|failed| failed.to_string())?;
+        let Given { answers, tells, signs, closes, .. } =
+            self.0.handle(now, came).map_err(|failed| failed.to_string())?;
         Ok(Said { answers, tells, signs, closes, mark: self.0.directory().sets().unwrap() })
     }
 }

@@ -1,8 +1,10 @@
 //! The integration tests: one binary.
 
+mod accounts;
 mod delegate;
 mod exchange;
 mod hostile;
+mod jwt;
 mod model;
 mod presence;
 mod quota;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use segue_proto::service::custody::Set;
 use segue_proto::wire::{BoxId, DeviceId, Hash, SessionId};
 use segue_proto::{Clause, Rules};
-use segue_service::{Append, Directory, Journaled, Memory, Note, Quota, Room, Store};
+use segue_service::{Append, Binding, Directory, Journaled, Memory, Note, Quota, Room, Share, Store};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -12,6 +12,8 @@ enum Step {
     Fetch(u8, u64, usize, usize),
     Set(Vec<(u8, u8, u8, u8, u8)>),
     Note(u8, u64, Vec<u8>),
+    Bind(u8, u8, u64, u64),
+    Unbind(u8),
     Restart,
 }
 
@@ -22,13 +24,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..4u8, 0..8u64, 0..1_000usize, 0..5usize).prop_map(|(of, after, bytes, count)| Step::Fetch(of, after, bytes, count)),
         6 => prop::collection::vec((0..3u8, 0..3u8, 0..3u8, 0..3u8, 0..4u8), 1..4).prop_map(Step::Set),
         3 => (0..4u8, 0..9u64, prop::collection::vec(0..4u8, 0..3)).prop_map(|(device, at, named)| Step::Note(device, at, named)),
+        3 => (0..5u8, 0..2u8, 0..6u64, 0..6u64).prop_map(|(device, account, until, now)| Step::Bind(device, account, until, now)),
+        1 => (0..5u8).prop_map(Step::Unbind),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..30)
 }
 
 fn append((by, to, fill, len): (u8, u8, u8, usize)) -> Append {
-    Append { by: DeviceId::new([by; 32]), to: BoxId::new([to; 32]), envelope: vec![fill; len] }
+    let share = Share { bytes: 3_000 - 1_000 * u64::from(by), envelopes: 9 };
+    Append { by: DeviceId::new([by; 32]), share, to: BoxId::new([to; 32]), envelope: vec![fill; len] }
 }
 
 /// A change of a session: heads are 0 (none), 1 and 2.
@@ -49,14 +54,16 @@ fn set((by, session, expect, head, more): (u8, u8, u8, u8, u8)) -> Set {
 fn whole(directory: &dyn Directory) -> impl PartialEq + std::fmt::Debug + use<> {
     let kept: Vec<_> = (0..3).map(|at| directory.kept(&SessionId::new([at; 16])).unwrap()).collect();
     let noted: Vec<_> = (0..4).map(|at| directory.noted(&DeviceId::new([at; 32])).unwrap()).collect();
-    (kept, directory.waiting().unwrap(), directory.sets().unwrap(), noted)
+    let bound: Vec<_> = (0..5).map(|at| directory.bound(&DeviceId::new([at; 32])).unwrap()).collect();
+    let used: Vec<_> = (0..3).map(|at| directory.used(&DeviceId::new([at; 32])).unwrap()).collect();
+    (kept, directory.waiting().unwrap(), directory.sets().unwrap(), noted, bound, used)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn service_host_1_the_store_does_what_the_model_does(steps in steps()) {
-        let quota = Quota { box_bytes: 1_800, box_envelopes: 5, device_bytes: 3_000, device_sessions: 2, bytes: 5_000, ..Quota::default() };
+        let quota = Quota { box_bytes: 1_800, box_envelopes: 5, device_sessions: 2, bytes: 5_000, ..Quota::default() };
         let dir = tempfile::tempdir().unwrap();
         let (mut model, mut store) = (Memory::default(), Store::open(dir.path()).unwrap());
         let (mut journaled, mut entries) = (Journaled::default(), std::collections::BTreeMap::new());
@@ -87,6 +94,19 @@ proptest! {
                     }
                     let noted = (0..4).filter(|at| model.noted(&DeviceId::new([*at; 32])).unwrap().is_some());
                     prop_assert!(noted.count() <= 2);
+                }
+                Step::Bind(device, account, until, now) => {
+                    let (device, binding) = (DeviceId::new([device; 32]), Binding { account: format!("account {account}"), until });
+                    let expected = model.bind(&device, &binding, 2, now).unwrap();
+                    prop_assert_eq!(store.bind(&device, &binding, 2, now).unwrap(), expected);
+                    prop_assert_eq!(journaled.bind(&device, &binding, 2, now).unwrap(), expected);
+                    let bound = (0..5).filter_map(|at| model.bound(&DeviceId::new([at; 32])).unwrap());
+                    prop_assert!(bound.filter(|it| it.account == binding.account).count() <= 2);
+                }
+                Step::Unbind(device) => {
+                    for directory in [&mut model as &mut dyn Directory, &mut store, &mut journaled] {
+                        directory.unbind(&DeviceId::new([device; 32])).unwrap();
+                    }
                 }
                 Step::Restart => {
                     drop(store);

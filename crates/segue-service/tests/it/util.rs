@@ -9,7 +9,9 @@ use segue_proto::{
     Clause, Code, Config, Continuity, Endpoint, Event, Generation, Hosted, Instant, LinkId, Lsn, Policy, Role, Rules,
     seal,
 };
-use segue_service::{Append, Directory, Failed, Full, Given, Memory, Note, Page, Quota, Room, Service, Terms, Unset};
+use segue_service::{
+    Append, Binding, Directory, Failed, Full, Given, Memory, Note, Page, Quota, Room, Service, Terms, Unset,
+};
 
 pub(crate) const LOG: u16 = 2;
 pub(crate) const REGISTER: u16 = 1;
@@ -64,6 +66,22 @@ impl Directory for Hostile {
     fn noted(&self, device: &DeviceId) -> Result<Option<Note>, Failed> {
         self.memory.noted(device)
     }
+
+    fn used(&self, by: &DeviceId) -> Result<u64, Failed> {
+        self.memory.used(by)
+    }
+
+    fn bind(&mut self, device: &DeviceId, binding: &Binding, most: usize, unix_ms: u64) -> Result<bool, Failed> {
+        self.memory.bind(device, binding, most, unix_ms)
+    }
+
+    fn unbind(&mut self, device: &DeviceId) -> Result<(), Failed> {
+        self.memory.unbind(device)
+    }
+
+    fn bound(&self, device: &DeviceId) -> Result<Option<Binding>, Failed> {
+        self.memory.bound(device)
+    }
 }
 
 pub(crate) struct Device {
@@ -88,6 +106,13 @@ impl Device {
         let start = Instant::from_micros(1_000_000);
         let core = Endpoint::open(config(id, rules), [], Lsn(0), Continuity::Proven, [seed; 32], start).unwrap();
         Device { core, id, key, rules, journal: BTreeMap::new(), lsn: Lsn(0), events: Vec::new(), starts: 0 }
+    }
+}
+
+impl Device {
+    /// Whether its journal holds these bytes.
+    pub(crate) fn journal_holds(&self, what: &[u8]) -> bool {
+        self.journal.values().any(|value| value.windows(what.len()).any(|it| it == what))
     }
 }
 

@@ -246,6 +246,13 @@ impl LocalDevice {
                 // What the journal holds of it was written by this device.
                 self.service.iter_mut().for_each(|service| drop(service.keep_custody(now, terms)));
             }
+            Command::DemandAccounts { accounts } => {
+                // This directory keeps nothing by itself, so that nothing can fail.
+                if let Some(service) = &mut self.service {
+                    let _ = service.set_policy(super::accounts::policy(now, accounts));
+                }
+            }
+            Command::Login { service, token } => core.login(now, service, &token)?,
             Command::Delegate { session, service, timeout_us } => core.delegate(now, session, service, timeout_us)?,
             Command::Discover { service, devices } => drop(core.discover(now, service, &devices)?),
             Command::Reclaim { session, timeout_us } => core.reclaim(now, session, timeout_us)?,
@@ -345,7 +352,7 @@ impl LocalDevice {
     fn serve(&mut self, now: Instant, came: Vec<Hosted>) {
         let Some(service) = &mut self.service else { return };
         // This directory keeps nothing by itself, so that nothing can fail.
-        let Given { answers, tells, signs, closes } = service.handle(now, came).unwrap_or_default();
+        let Given { answers, tells, signs, closes, .. } = service.handle(now, came).unwrap_or_default();
         let core = &mut self.endpoint;
         let after = core.keep_hosted(service.directory_mut().take_entries());
         answers.into_iter().for_each(|(ticket, answer)| core.answer_hosted(now, ticket, after, &answer));

@@ -3,6 +3,7 @@
 //! Nothing here knows how a device is made. [`LocalDevice`] runs the core in this process; the conformance suite puts
 //! a child process behind the same trait.
 
+mod accounts;
 mod blobs;
 mod local;
 
@@ -392,6 +393,11 @@ pub enum Command {
         /// The longest lease of an owner, in microseconds; 0 gives none.
         lease_us: u64,
     },
+    /// Demands accounts of those that use the mailbox which it hosts, until the device stops: these and no others.
+    DemandAccounts {
+        /// The accounts.
+        accounts: Vec<AccountTerms>,
+    },
     /// Has a service sign the session's next record.
     Delegate {
         /// The session.
@@ -415,6 +421,30 @@ pub enum Command {
         /// The devices.
         devices: Vec<DeviceId>,
     },
+    /// Logs in at a service, now and on every later link; [`Event::Login`] tells.
+    Login {
+        /// The service.
+        service: DeviceId,
+        /// The token.
+        token: Vec<u8>,
+    },
+}
+
+/// An account of a service, as a test's operator has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountTerms {
+    /// Its name.
+    pub name: String,
+    /// The token that is valid for it; empty if there is none.
+    pub token: Vec<u8>,
+    /// For how many microseconds from now the token is valid, and lets a device in; none for good.
+    pub ttl_us: Option<u64>,
+    /// The devices that need no token.
+    pub devices: Vec<DeviceId>,
+    /// Whether handing over is switched off.
+    pub no_handoff: bool,
+    /// The bytes that its devices may put; none as the spec has it.
+    pub bytes: Option<u64>,
 }
 
 impl Command {

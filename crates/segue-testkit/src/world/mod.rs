@@ -237,8 +237,14 @@ impl<D: Device> World<D> {
         if let Command::Distrust { device } = &command {
             self.nodes[node].setup.trusted.retain(|trusted| trusted != device);
         }
-        let standing =
-            matches!(command, Command::UseMailbox { .. } | Command::HostMailbox { .. } | Command::HostCustody { .. });
+        let standing = matches!(
+            command,
+            Command::UseMailbox { .. }
+                | Command::HostMailbox { .. }
+                | Command::HostCustody { .. }
+                | Command::DemandAccounts { .. }
+                | Command::Login { .. }
+        );
         if standing && reply.is_ok() && !self.nodes[node].standing.contains(&command) {
             self.nodes[node].standing.push(command.clone());
         }

@@ -6,7 +6,7 @@ use segue_proto::wire::codec::{Blob, encode};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
     BoxId, Cas, DelegateMsg, DeviceId, Discover, Envelopes, Fetch, Found, Freeze, Hash, Invitation, KeyMsg, Letter,
-    List, Message, Piece, Presence, Put, PutOk, Record, Renew, Sealed, Signed, Text, Watch,
+    List, LoggedIn, Login, Message, Piece, Presence, Put, PutOk, Record, Renew, Sealed, Signed, Text, Watch,
 };
 
 use super::byhand;
@@ -254,7 +254,14 @@ fn custody() -> Vec<(&'static str, &'static str, Message)> {
         ("found", "The phone has a link of generation 2; the tablet's ended a minute and a half ago.", {
             let phone = Presence { device: PHONE.id(), generation: 3, ago_ms: 0 };
             let tablet = Presence { device: TABLET.id(), generation: 0, ago_ms: 90_000 };
-            Found { req: 12, found: list(vec![phone, tablet]), ext }.into()
+            Found { req: 12, found: list(vec![phone, tablet]), ext: ext.clone() }.into()
+        }),
+        ("login", "The laptop comes with a token.", {
+            Login { req: 13, token: blob(b"a token".to_vec()), ext: ext.clone() }.into()
+        }),
+        ("logged-in", "It is under an account for an hour, which has a gigabyte left and may hand over.", {
+            let account = Text::new("alice").unwrap_or_default();
+            LoggedIn { req: 13, account, handoff: true, ttl_ms: 3_600_000, free: 1 << 30, ext }.into()
         }),
     ]
 }

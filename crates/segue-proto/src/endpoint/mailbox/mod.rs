@@ -5,6 +5,7 @@ mod discover;
 mod host;
 mod invite;
 pub(super) mod keys;
+mod login;
 mod put;
 mod roster;
 mod take;
@@ -32,6 +33,7 @@ pub use host::{Hosted, Ticket};
 
 use content::{Giving, Taking, Works};
 use keys::{Book, Fetched, PutAt};
+use login::Logins;
 use put::Putting;
 use roster::Telling;
 
@@ -63,6 +65,7 @@ pub(super) struct Mailboxes {
     host: host::Host,
     /// The DISCOVERs that wait for an answer, by service and number.
     discovering: BTreeSet<(DeviceId, u32)>,
+    logins: Logins,
     works: Works,
 }
 
@@ -89,6 +92,8 @@ struct Mailbox {
     rests: Option<Instant>,
     /// The application was told that all is exchanged.
     told: bool,
+    /// It lets this device in under no account: it is asked for nothing (SERVICE-LOGIN-8).
+    locked: bool,
 }
 
 /// A request to a mailbox.
@@ -249,9 +254,13 @@ impl Endpoint {
     pub(super) fn mailbox_may(&self, from: &DeviceId, message: &Message) -> Result<(), Violation> {
         let member = || self.sessions.values().any(|s| s.is_kept() && s.chain().is_member(from));
         let answer =
-            matches!(message, Message::PutOk(_) | Message::Envelopes(_) | Message::Found(_) | Message::Error(_));
-        let fine =
-            answer || !self.is_mailbox(from) || self.vouches(from) || self.grantor_may(from, message) || member();
+            matches!(message, Message::PutOk(_) | Message::Envelopes(_) | Message::Found(_) | Message::LoggedIn(_));
+        let fine = answer
+            || matches!(message, Message::Error(_))
+            || !self.is_mailbox(from)
+            || self.vouches(from)
+            || self.grantor_may(from, message)
+            || member();
         self.config.rules.ensure(Clause::SERVICE_PEER_1, fine, Code::WIRE_STATE)
     }
 
@@ -259,11 +268,17 @@ impl Endpoint {
         self.mailboxes.sent_keys.retain(|(peer, ..)| peer != device);
         self.mailboxes.host.gone(device);
         self.discover_down(device);
-        if let Some(mailbox) = self.mailboxes.used.get_mut(device) {
+        self.login_down(device);
+        self.begin_anew(device);
+    }
+
+    /// Nothing is under way with a mailbox: what was begun is begun again.
+    fn begin_anew(&mut self, service: &DeviceId) {
+        if let Some(mailbox) = self.mailboxes.used.get_mut(service) {
             *mailbox = Mailbox::default();
-            self.mailboxes.signing.retain(|_, signing| signing.service() != device);
-            self.mailboxes.unwrapping.retain(|_, (service, _)| service != device);
-            self.mailboxes.works.gone(device);
+            self.mailboxes.signing.retain(|_, signing| signing.service() != service);
+            self.mailboxes.unwrapping.retain(|_, (of, _)| of != service);
+            self.mailboxes.works.gone(service);
         }
     }
 
@@ -389,7 +404,7 @@ impl Endpoint {
 
     fn fetch(&mut self, now: Instant, service: DeviceId, of: BoxId) {
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
-        if mailbox.boxes.contains_key(&of) || mailbox.is_full() || mailbox.rests.is_some() {
+        if mailbox.boxes.contains_key(&of) || mailbox.is_full() || mailbox.rests.is_some() || mailbox.locked {
             return;
         }
         mailbox.boxes.insert(of, false);

@@ -1,0 +1,66 @@
+//! Accounts with a service: under which one it lets this device in.
+
+use std::time::Duration;
+
+use segue_proto::Code;
+use segue_proto::wire::{DeviceId, LoggedIn};
+
+use crate::error::Error;
+use crate::node::Node;
+
+/// Under which account a service lets this device in, and what holds there. It is the service's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The account; none if the service demands none.
+    pub account: Option<String>,
+    /// Whether sessions may be handed over by way of the service.
+    pub handoff: bool,
+    /// After which time the device has to come with a token again; none if it need not.
+    pub ends_in: Option<Duration>,
+    /// The bytes that may still be put there.
+    pub free: u64,
+}
+
+impl Node {
+    /// Has the node log in at a service as each of its links begins, with a token of the service's identity provider
+    /// (SERVICE-LOGIN-7). A service needs to see one once: it knows the device by its key from then on. The token goes to
+    /// no other device, isn't written down, and stands in no log; tell it at every open. [`crate::Event::Login`] says how
+    /// each login ended.
+    ///
+    /// # Errors
+    /// The token has more than 8 KiB, the service is this device, or the node has stopped.
+    pub async fn use_token(&self, service: DeviceId, token: impl AsRef<[u8]>) -> Result<(), Error> {
+        let token = token.as_ref().to_vec();
+        self.command("log in", move |driver| {
+            let now = driver.now();
+            driver.core.login(now, service, &token)
+        })
+        .await
+    }
+
+    /// As [`Node::use_token`], and waits for the service's answer, over the link that [`Node::use_mailbox`] makes, as long
+    /// as for a handoff. With an empty token it asks under which account the service knows this device.
+    ///
+    /// # Errors
+    /// As [`Node::use_token`]; the service doesn't let this device in, or doesn't answer.
+    pub async fn login(&self, service: DeviceId, token: impl AsRef<[u8]>) -> Result<Login, Error> {
+        let failed = |code| Error::Login { service, code };
+        let token = token.as_ref().to_vec();
+        let told = self.command("log in", move |driver| {
+            let now = driver.now();
+            driver.core.login(now, service, &token)?;
+            Ok(driver.waits.login(service))
+        });
+        let told = tokio::time::timeout(self.handoff_timeout(), told.await?).await;
+        told.map_err(|_| failed(Code::LINK_LOST))?.map_err(|_| Error::Stopped)?.map_err(failed)
+    }
+}
+
+pub(crate) fn login(told: LoggedIn) -> Login {
+    Login {
+        account: Some(told.account.to_string()).filter(|name| !name.is_empty()),
+        handoff: told.handoff,
+        ends_in: (told.ttl_ms > 0).then(|| Duration::from_millis(told.ttl_ms)),
+        free: told.free,
+    }
+}
