@@ -11,9 +11,11 @@ use crate::who::Who;
 
 mod only;
 mod serve;
+mod service;
 
 pub(crate) use only::Only;
 pub(crate) use serve::{LogFormat, Serve};
+pub(crate) use service::{Delegate, Login, Mailbox};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -126,6 +128,12 @@ pub(crate) enum Command {
     ///
     /// Every option may stand in the file --config, too, under its name without dashes before it: listen =
     /// "0.0.0.0:4433", lease = 60, only = ["ID"]. The command line goes before the environment, and that before the file.
+    ///
+    /// With --accounts or --keys it lets devices in under accounts alone: those that the file --accounts names, and those
+    /// that come once with a token of the identity provider whose keys are in --keys. In the file stand [default], which
+    /// holds for every account, and [accounts.NAME]: devices = ["ID"], handoff = false to switch handing over off, space
+    /// in bytes, most-devices; before these removed = ["ID"], devices that are let in no longer. Both files are read
+    /// again when they change.
     #[command(after_help = EXIT_CODES)]
     Serve(Serve),
     /// Exchange everything with a mailbox, and end: what this device changed, its files, and what others left there
@@ -133,6 +141,13 @@ pub(crate) enum Command {
     /// Takes sessions that devices of the account, or those named with --from, invite this one to.
     #[command(after_help = EXIT_CODES)]
     Sync(Sync),
+    /// Log in at a service that demands accounts, or ask under which account it knows this device
+    ///
+    /// With a token of the service's identity provider (--token FILE, or SEGUE_TOKEN in the environment) this device comes
+    /// under the account that the token is for. The service knows it by its key from then on, so that no other command
+    /// needs the token, until the login ends. Every command that takes --mailbox takes --token as well.
+    #[command(after_help = EXIT_CODES)]
+    Login(Login),
     /// Have a service sign who owns a session next, so that it can be handed over while this device is away
     ///
     /// This device stays the owner and writes. The service learns who owns, and nothing of what is in the session. Until
@@ -326,49 +341,6 @@ pub(crate) struct Receive {
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) mailbox: Mailbox,
-}
-
-/// A mailbox to use.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Mailbox {
-    /// Use the mailbox at this address: host or address, and port
-    #[arg(long, value_name = "ADDR", value_parser = address, requires = "mailbox_device")]
-    pub(crate) mailbox: Option<String>,
-    /// The mailbox's device id, as its `segue serve` prints it
-    #[arg(long, value_name = "ID", requires = "mailbox")]
-    pub(crate) mailbox_device: Option<Who>,
-}
-
-impl Mailbox {
-    /// Its address and device, if one is named, and looked up.
-    pub(crate) fn named(&self) -> Option<(&str, DeviceId)> {
-        Some((self.mailbox.as_deref()?, self.mailbox_device.as_ref()?.known()?))
-    }
-
-    /// Finds the device, if it is given by its name.
-    pub(crate) async fn look_up(&mut self, node: &segue_quic::Node) -> Result<(), crate::failure::Failure> {
-        match &mut self.mailbox_device {
-            Some(who) => who.look_up(node).await,
-            None => Ok(()),
-        }
-    }
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Delegate {
-    #[command(flatten)]
-    pub(crate) state: State,
-    /// The session's id, as `segue owner` prints it
-    #[arg(value_parser = session)]
-    pub(crate) session: SessionId,
-    /// Where the service listens: host or address, and port
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub(crate) mailbox: String,
-    /// The service's device id, as its `segue serve` prints it
-    #[arg(long, value_name = "ID")]
-    pub(crate) mailbox_device: Who,
-    #[command(flatten)]
-    pub(crate) patience: Patience,
 }
 
 #[derive(Debug, clap::Args)]

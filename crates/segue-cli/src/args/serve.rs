@@ -25,6 +25,22 @@ pub(crate) struct Serve {
     /// Serve this device alone, by its id; may be repeated. Without it any device may use the mailbox
     #[arg(long, value_name = "NAME|ID", env = "SEGUE_SERVE_ONLY", value_delimiter = ',')]
     pub(crate) only: Vec<Who>,
+    /// Demand accounts: let in the devices that this file names, in TOML, with what holds for each account
+    #[arg(long, value_name = "FILE", env = "SEGUE_SERVE_ACCOUNTS")]
+    pub(crate) accounts: Option<PathBuf>,
+    /// Demand accounts: let in devices that come with a token signed with a key of this file, a JSON Web Key Set. Tokens
+    /// are JSON Web Tokens signed by EdDSA, ES256 or RS256; their `sub` is the account
+    #[arg(long, value_name = "FILE", env = "SEGUE_SERVE_KEYS")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Who issues the tokens: their `iss`
+    #[arg(long, value_name = "URL", env = "SEGUE_SERVE_ISSUER")]
+    pub(crate) issuer: Option<String>,
+    /// For whom the tokens are issued that count here: their `aud`
+    #[arg(long, value_name = "NAME", env = "SEGUE_SERVE_AUDIENCE")]
+    pub(crate) audience: Option<String>,
+    /// Let a device in only until its token ends: it has to come with a new one then. Without this it is known for good
+    #[arg(long, env = "SEGUE_SERVE_LOGIN_ENDS")]
+    pub(crate) login_ends: bool,
     /// Keep at most so many bytes in all [default: 64 GiB]
     #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_SPACE")]
     pub(crate) space: Option<u64>,

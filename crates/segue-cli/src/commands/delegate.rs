@@ -26,6 +26,7 @@ async fn change(mut args: Delegate, away: bool) -> Result<Exit, Failure> {
 async fn ask(device: &Device, args: &mut Delegate, away: bool) -> Result<(), Failure> {
     args.mailbox_device.look_up(&device.node).await?;
     let (service, session) = (args.mailbox_device.id(), args.session);
+    args.token.give(&device.node, service).await?;
     let view = device.session(session).await?;
     let addr = resolve(&args.mailbox).await?;
     if away {

@@ -10,6 +10,7 @@ mod edit;
 mod handoff;
 pub(crate) mod id;
 mod link;
+mod login;
 mod presence;
 mod pull;
 pub(crate) mod receipt;
@@ -39,6 +40,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Revoke(args) => devices::revoke(&args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Sync(args) => sync::run(args).await,
+        Command::Login(args) => login::run(args).await,
         Command::Delegate(args) => delegate::delegate(args).await,
         Command::Reclaim(args) => delegate::reclaim(args).await,
         Command::Owner(args) => match &args.receipt {

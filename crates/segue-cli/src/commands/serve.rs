@@ -13,8 +13,10 @@ use crate::terminal::{Interrupt, say};
 use crate::who::Who;
 
 mod monitor;
+mod policy;
 
 use monitor::{Did, Monitor};
+use policy::Files;
 
 /// Runs until it is interrupted.
 pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
@@ -24,6 +26,8 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
             "--no-custody has the service sign for no session, and --lease is for those that it signs for; leave one out",
         ));
     }
+    let mut files = Files::named(&args)?;
+    let policy = files.as_mut().map(Files::read).transpose()?;
     let mut interrupt = Interrupt::open()?;
     let dir = device::make(&args.state.state)?;
     let store = Store::open(&dir).map_err(|failed| {
@@ -38,8 +42,11 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
         ..Quota::default()
     };
     let did = Arc::default();
-    let service = Service::new(store, quota);
-    let host = Host { service, grants: !args.no_custody, lease: args.lease, did: Arc::clone(&did) };
+    let mut service = Service::new(store, quota);
+    if let Some(policy) = policy {
+        service.set_policy(policy).map_err(|failed| Failure::failed(failed.to_string()))?;
+    }
+    let host = Host { service, grants: !args.no_custody, lease: args.lease, files, did: Arc::clone(&did) };
     let set = |builder: segue_quic::Builder| {
         let builder =
             builder.listen(args.listen).links(args.links).accept_unknown(args.only.is_empty()).host_mailbox(host);
@@ -103,7 +110,26 @@ struct Host {
     grants: bool,
     /// The longest lease of an owner.
     lease: Duration,
+    /// What its operator says of accounts, if it demands some.
+    files: Option<Files>,
     did: Arc<Did>,
+}
+
+impl Host {
+    /// Another policy, if the operator's files say something else. What can't be read leaves it as it is.
+    fn look(&mut self) -> Result<(), String> {
+        match self.files.as_mut().and_then(Files::changed) {
+            Some(Ok(policy)) => {
+                tracing::info!(accounts = policy.accounts.len(), devices = policy.devices.len(), "accounts read again");
+                self.service.set_policy(policy).map_err(|failed| failed.to_string())
+            }
+            Some(Err(failure)) => {
+                tracing::warn!("accounts stay as they were: {failure}");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl MailboxHost for Host {
@@ -127,6 +153,7 @@ impl MailboxHost for Host {
 
     fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String> {
         self.service.set_clock(now, unix_ms());
+        self.look()?;
         let before = self.service.counts().refused;
         let given = self.service.handle(now, came).map_err(|failed| failed.to_string())?;
         let mark = if self.grants { self.service.directory().sets().map_err(|failed| failed.to_string())? } else { 0 };
@@ -136,7 +163,13 @@ impl MailboxHost for Host {
             tracing::warn!(refused = counts.refused - before, "envelopes refused: no room, or too fast");
         }
         tracing::debug!(counts.put, counts.given, "served");
-        let Given { answers, tells, signs, closes, .. } = given;
+        let Given { answers, tells, signs, closes, logins } = given;
+        for (device, login) in logins {
+            match login {
+                Ok(account) => tracing::info!(?device, account, "logged in"),
+                Err(why) => tracing::warn!(?device, why, "a token was refused"),
+            }
+        }
         Ok(Said { answers, tells, signs, closes, mark })
     }
 }

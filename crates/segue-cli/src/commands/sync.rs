@@ -8,7 +8,7 @@ use crate::who::Who;
 
 use std::time::Duration;
 
-use segue_quic::{DeviceId, Event, Node};
+use segue_quic::{Code, DeviceId, Event, Node};
 
 /// Runs until everything is exchanged.
 pub(crate) async fn run(mut args: Sync) -> Result<Exit, Failure> {
@@ -54,10 +54,10 @@ async fn exchange(device: &Device, args: &mut Sync) -> Result<(), Failure> {
 
 /// Uses the mailbox that the command line names, if it names one.
 pub(crate) async fn start(node: &Node, mailbox: &mut Mailbox) -> Result<Option<DeviceId>, Failure> {
-    let (Some(address), Some(who)) = (&mailbox.mailbox, &mut mailbox.mailbox_device) else { return Ok(None) };
-    who.look_up(node).await?;
-    node.use_mailbox(resolve(address).await?, who.id()).await?;
-    Ok(Some(who.id()))
+    mailbox.look_up(node).await?;
+    let Some((address, service)) = mailbox.named() else { return Ok(None) };
+    node.use_mailbox(resolve(address).await?, service).await?;
+    Ok(Some(service))
 }
 
 /// Waits until everything is exchanged with a mailbox; false if nothing of it moved for as long as `patience`.
@@ -82,6 +82,11 @@ pub(crate) async fn settled(node: &Node, mailbox: DeviceId, patience: Duration) 
 pub(crate) async fn trouble(node: &Node) -> Failure {
     loop {
         match node.next_event().await {
+            // How the login ended says more.
+            Some(Event::Refused { code: Code::SVC_LOGIN, .. }) => {}
+            Some(Event::Login { service, result: Err(code) }) if code != Code::LINK_LOST => {
+                note(format_args!("service {service}: {}", code.meaning()));
+            }
             Some(Event::Refused { peer, code, clause, .. }) => {
                 let clause = clause.map(|clause| format!(" ({clause})")).unwrap_or_default();
                 note(format_args!("device {peer}: {}{clause}", code.meaning()));

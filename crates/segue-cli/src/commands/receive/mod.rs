@@ -212,6 +212,10 @@ impl Receiver {
                 }
                 self.refresh().await
             }
+            Event::Login { service, result: Err(code) } if code != Code::LINK_LOST => {
+                note(format_args!("{}", segue_quic::Error::Login { service, code }));
+                Ok(())
+            }
             // Sessions came, and with them devices that may learn that this one is there.
             Event::Exchanged { mailbox } => self.show_up(mailbox).await,
             Event::Unlinked { peer: Some(peer), code: Code::LINK_SHUTDOWN, remote: true, .. } => {

@@ -19,6 +19,7 @@ pub(super) struct Did {
     put: AtomicU64,
     refused: AtomicU64,
     given: AtomicU64,
+    locked_out: AtomicU64,
     sets: AtomicU64,
     signed: AtomicU64,
 }
@@ -29,6 +30,7 @@ impl Did {
         self.put.store(counts.put, Ordering::Relaxed);
         self.refused.store(counts.refused, Ordering::Relaxed);
         self.given.store(counts.given, Ordering::Relaxed);
+        self.locked_out.store(counts.locked_out, Ordering::Relaxed);
         self.sets.store(sets, Ordering::Relaxed);
         self.signed.fetch_add(signed as u64, Ordering::Relaxed);
     }
@@ -95,6 +97,7 @@ fn metrics(stats: &segue_quic::Stats, linked: u64, did: &Did) -> String {
         ("segue_envelopes_put_total", "counter", "Envelopes that were put.", of(&did.put)),
         ("segue_envelopes_refused_total", "counter", "Envelopes refused: no room, or too fast.", of(&did.refused)),
         ("segue_envelopes_given_total", "counter", "Envelopes that were given out.", of(&did.given)),
+        ("segue_requests_locked_out_total", "counter", "Requests of devices under no account.", of(&did.locked_out)),
         ("segue_session_changes", "gauge", "Changes of sessions in custody, of all time.", of(&did.sets)),
         ("segue_records_signed_total", "counter", "Records signed for owners that delegated.", of(&did.signed)),
         ("segue_udp_received_bytes_total", "counter", "UDP payload received by links that ended.", stats.udp_rx),

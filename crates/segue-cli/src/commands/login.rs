@@ -1,0 +1,33 @@
+//! `segue login`: logs in at a service, or asks under which account it knows this device.
+
+use crate::args::Login;
+use crate::device::{Device, resolve};
+use crate::failure::{Exit, Failure};
+use crate::terminal::say;
+
+/// Runs until the service has answered.
+pub(crate) async fn run(mut args: Login) -> Result<Exit, Failure> {
+    let timeout = args.patience.timeout;
+    let device = Device::open(&args.state, |builder| builder.handoff_timeout(timeout)).await?;
+    let done = ask(&device, &mut args).await;
+    device.close().await;
+    done.map(|()| Exit::Resolved)
+}
+
+async fn ask(device: &Device, args: &mut Login) -> Result<(), Failure> {
+    args.mailbox_device.look_up(&device.node).await?;
+    let service = args.mailbox_device.id();
+    let token = args.token.read()?.unwrap_or_default();
+    device.node.use_mailbox(resolve(&args.mailbox).await?, service).await?;
+    let login = device.node.login(service, token).await?;
+    match &login.account {
+        Some(account) => say(format_args!("service {service} lets this device in under account {account:?}")),
+        None => say(format_args!("service {service} demands no account")),
+    }
+    say(format_args!("handing over by way of it is {}", if login.handoff { "on" } else { "off" }));
+    say(format_args!("room for {} more bytes", login.free));
+    if let Some(left) = login.ends_in {
+        say(format_args!("log in with a new token within {} s", left.as_secs()));
+    }
+    Ok(())
+}
