@@ -232,7 +232,8 @@ impl<D: Directory> Service<D> {
     ) -> Result<Message, Failed> {
         let wall = self.attendance.wall(now);
         if let Err((code, why)) = self.gate.bring(self.rules, wall, from, &login.token, &mut self.directory)? {
-            logins.push((from, Err(why)));
+            // Whoever comes with a token chooses what its parts are called.
+            logins.push((from, Err(why.chars().take(MAX_WHY).collect())));
             return Ok(error(login.req, code, 0));
         }
         let standing = self.standing(now, from)?;
@@ -364,6 +365,9 @@ impl<D: Directory> Service<D> {
 const FETCH_ROOM: Room = Room { bytes: MAX_FRAME - 64, envelopes: MAX_ENVELOPES };
 /// What answers a WATCH.
 const WATCH_ROOM: Room = Room { bytes: WATCH_BYTES, envelopes: MAX_ENVELOPES };
+
+/// The characters of the reason why a token is refused that the operator's log gets. From: a line.
+const MAX_WHY: usize = 200;
 
 fn error(req: u32, code: Code, retry_after_ms: u32) -> Message {
     let definite = code.outcome() == Outcome::Definite;

@@ -233,6 +233,27 @@ fn service_login_6_the_devices_of_an_account_share_its_room() {
     assert!(!puts(Rules::without(Clause::SERVICE_LOGIN_6)));
 }
 
+#[test]
+fn service_login_6_the_devices_of_an_account_put_as_fast_as_one() {
+    let waits = |rules| {
+        let mut it = World::with_rules(2, Quota { rate: 100, burst: 12_000, ..Quota::default() }, rules);
+        it.service.set_policy(policy()).unwrap();
+        let session = it.session(&[2]);
+        it.link(1, 2);
+        it.unlink(1);
+        for at in [1, 2] {
+            it.holds(at, "alice 900");
+            it.link(at, 0);
+            it.write(at, session, 2, LOG, &[at as u8; 7_000]);
+            it.unlink(at);
+        }
+        assert!(!it.refused(1).contains(&Code::LIMIT_QUOTA));
+        it.refused(2).contains(&Code::LIMIT_QUOTA)
+    };
+    assert!(waits(Rules::ALL));
+    assert!(!waits(Rules::without(Clause::SERVICE_LOGIN_6)));
+}
+
 /// Device 1 delegated a session to the service under the account of alice; 2 is of the same account, and holds it.
 fn delegated(rules: Rules) -> (World, SessionId) {
     let mut it = world(2, rules, policy());
