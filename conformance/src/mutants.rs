@@ -298,6 +298,17 @@ pub const TABLE: &[Mutant] = &[
     mutant("SERVICE-LOGIN-7", "service/login/first-of-all"),
     mutant("SERVICE-LOGIN-8", "service/login/told-to-log-in"),
     mutant("SERVICE-LOGIN-9", "service/login/token-for-one-service"),
+    mutant("SERVICE-MEET-1", "service/meet/passed-on"),
+    mutant("SERVICE-MEET-2", "service/meet/one-that-named-nobody"),
+    mutant("SERVICE-MEET-3", "service/meet/so-often-a-minute"),
+    mutant("SERVICE-MEET-4", "service/meet/introduces-itself"),
+    mutant("SERVICE-MEET-5", "service/meet/of-a-stranger"),
+    mutant("SERVICE-MEET-6", "service/meet/another-for-the-one-that-is-named"),
+    mutant("SERVICE-MEET-7", "service/meet/twice"),
+    mutant("SERVICE-MEET-8", "service/meet/is-introduced"),
+    mutant("SERVICE-MEET-9", "service/meet/addresses-of-nobody"),
+    mutant("SERVICE-MEET-10", "service/meet/a-thousand"),
+    mutant("SERVICE-MEET-11", "service/meet/another-at-its-address"),
 ];
 
 /// Those of the reference over QUIC, and the case of tier B that must fail.

@@ -146,7 +146,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 37] = [
+pub const COMMANDS: [&str; 39] = [
     "trust",
     "distrust",
     "create",
@@ -184,4 +184,6 @@ pub const COMMANDS: [&str; 37] = [
     "discover",
     "demand-accounts",
     "login",
+    "meet-at",
+    "introduce",
 ];

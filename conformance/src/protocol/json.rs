@@ -1,6 +1,7 @@
 //! How values stand in JSON: one trait, and two macros that make it for enums and structures from one table each.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use segue_proto::wire::{ActorId, DeviceId, Hash, PartId, SessionId};
 use segue_proto::{Clause, Code, Continuity, Generation, HandoffId, Instant, LinkId, Lsn, Policy, Role, SessionRole};
@@ -209,6 +210,18 @@ impl Json for String {
 
     fn from_json(value: &Value) -> Result<Self, String> {
         value.as_str().map(Into::into).ok_or_else(|| "a string is expected".into())
+    }
+}
+
+/// As text: `192.0.2.7:4433`, `[2001:db8::7]:4433`.
+impl Json for SocketAddr {
+    fn to_json(&self) -> Value {
+        self.to_string().into()
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        let address = value.as_str().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| "an address and a port are expected".into())
     }
 }
 

@@ -4,6 +4,8 @@
 
 pub mod json;
 
+use std::net::SocketAddr;
+
 use segue_proto::wire::{DeviceId, Exts, Hash, LoggedIn, Presence, Text};
 use segue_proto::{Batch, Code, Event, HandoffId, Violation, Write};
 use segue_testkit::device::{
@@ -66,6 +68,8 @@ tagged! { Command {
     Discover = "discover" { service, devices }
     DemandAccounts = "demand-accounts" { accounts }
     Login = "login" { service, token }
+    MeetAt = "meet-at" { addresses }
+    Introduce = "introduce" { service, to }
 } }
 
 tagged! { Event {
@@ -106,6 +110,8 @@ tagged! { Event {
     Delegated = "delegated" { session, result }
     Found = "found" { service, req, found }
     Login = "login" { service, result }
+    Introduced = "introduced" { service, peer, addresses }
+    NotIntroduced = "not-introduced" { service, peer, code }
 } }
 
 object! { Setup { identity, generation, floor, pulls, accept_unknown, follow, trusted, wall_offset_ms, without } }
@@ -133,6 +139,7 @@ impl Listed for ChunkOut {}
 impl Listed for Event {}
 impl Listed for Presence {}
 impl Listed for AccountTerms {}
+impl Listed for SocketAddr {}
 impl<A: Json, B: Json> Listed for (A, B) {}
 
 /// How a handoff ended: `{"record": …}` or `{"error": …}`.

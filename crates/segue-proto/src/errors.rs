@@ -190,6 +190,10 @@ codes! {
     SVC_TOKEN = 0x0a08 Definite,
     /// Handing over by way of the service is switched off for the account.
     SVC_FEATURE = 0x0a09 Definite,
+    /// Another device than the one that was introduced is there, or signed. Before authentication the peer is told AUTH_FAILED.
+    SVC_TARGET_MISMATCH = 0x0a0a Definite,
+    /// The device isn't at the service, didn't name the sender there, or doesn't answer.
+    SERVICE_AWAY = 0x0a0b Definite,
 }
 
 impl Code {

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
@@ -228,6 +229,26 @@ pub enum Event {
         /// `SVC_LOGIN` without one, `LIMIT_QUOTA` for an account with too many devices, `SERVICE_NONE` by a device that is
         /// no service, `LINK_LOST`.
         result: Result<LoggedIn, Code>,
+    },
+    /// A device was introduced by a service, or answers [`Endpoint::introduce`](crate::Endpoint::introduce): this one may
+    /// dial it, and no other, at any of these addresses. Nothing but the device's own key proves that it is there, so
+    /// name it to [`Endpoint::handle_link_up`](crate::Endpoint::handle_link_up).
+    Introduced {
+        /// The service.
+        service: DeviceId,
+        /// The device.
+        peer: DeviceId,
+        /// Where it can be dialled, the likeliest first; none if it takes no calls, and dials itself.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Nothing came of [`Endpoint::introduce`](crate::Endpoint::introduce).
+    NotIntroduced {
+        /// The service.
+        service: DeviceId,
+        /// The device that was to be met.
+        peer: DeviceId,
+        /// Why: `SERVICE_AWAY` if it isn't there, didn't name this device or doesn't answer.
+        code: Code,
     },
     /// Data arrives.
     Progress {

@@ -211,6 +211,18 @@ limits! {
     MAX_DISCOVER: usize = 256, "devices", "the members of a few large sessions; FOUND stays below a quarter of a frame";
     /// The devices of which a service knows, though they have no link, when it was there and whom they named.
     SEEN_DEVICES: usize = 16_384, "devices", "128 MiB if each names MAX_DISCOVER; guess";
+    /// An introduction, sealed.
+    MAX_INTRODUCTION: usize = 512, "bytes", "one with all its addresses is 372";
+    /// The addresses in an introduction.
+    MAX_ADDRESSES: usize = 8, "addresses", "both families on a few networks";
+    /// The introductions of a device that a service passes on, and those of a service that a device opens.
+    MAX_INTRODUCTIONS: usize = 30, "introductions a minute", "a user's devices, each of them a few times";
+    /// Over how long introductions are counted.
+    INTRODUCTION_WINDOW: u64 = 60_000_000, "µs", "a minute";
+    /// How long a device that was introduced is waited for, and content isn't put for it meanwhile.
+    MEET_WAIT: u64 = 3_000_000, "µs", "a few round trips by way of the service, and a handshake";
+    /// The introductions of a device that are remembered, so that none counts twice.
+    MAX_MET: usize = 64, "introductions", "two minutes of them";
     /// The content keys of a session that a device keeps.
     MAX_KEYS: usize = 64, "keys", "one a member, at a revocation that all learn of apart";
     /// The revoked devices that a content key names.

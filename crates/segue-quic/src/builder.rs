@@ -46,6 +46,7 @@ pub struct Builder {
     strategy: Arc<dyn Strategy>,
     host: Option<Box<dyn MailboxHost>>,
     timeout: std::time::Duration,
+    introductions: bool,
     rules: Rules,
 }
 
@@ -90,6 +91,7 @@ impl Builder {
             strategy: Arc::new(Ask),
             host: None,
             timeout: std::time::Duration::from_micros(HANDOFF_TIMEOUT),
+            introductions: true,
             rules: Rules::ALL,
         }
     }
@@ -207,6 +209,15 @@ impl Builder {
         self
     }
 
+    /// Whether mailboxes that are used introduce this node and others to one another, so that what they hand over goes
+    /// over a link of their own, if one can dial the other. Only devices that this one trusts, those of its account and
+    /// members of its sessions are told where it listens, and dialled; the mailbox tells them that it is there, and reads
+    /// none of the addresses. By default they do.
+    pub fn introductions(mut self, take_part: bool) -> Self {
+        self.introductions = take_part;
+        self
+    }
+
     /// Breaks a clause on purpose: a mutant of the conformance suite.
     #[cfg(feature = "testing")]
     pub fn without(mut self, clause: segue_proto::Clause) -> Self {
@@ -287,6 +298,7 @@ impl Builder {
         let host = host.map(|(host, report)| mailbox::host(host, origin, inbox_in, report));
         let node = Node::new(&core, &shared, &endpoint, events.clone(), stop_in, done, self.timeout);
         let (strategy, listens, most_links) = (self.strategy.clone(), self.listen.is_some(), self.links);
+        let introductions = self.introductions;
         let log = store.log;
         let parts = Parts {
             core,
@@ -301,6 +313,7 @@ impl Builder {
             events,
             strategy,
             listens,
+            introductions,
             most_links,
         };
         let driver = Driver::new(parts);

@@ -118,6 +118,14 @@ pub enum Error {
         /// Why.
         code: Code,
     },
+    /// No link of their own came of an introduction. What is handed over goes by way of the mailbox all the same.
+    #[error("no direct link with device {device}: {}; {}", code.meaning().trim_end_matches('.'), meeting_help(*code))]
+    Introduction {
+        /// The device.
+        device: DeviceId,
+        /// Why.
+        code: Code,
+    },
     /// The service that is to sign the session's next record, or does, didn't do what it was asked.
     #[error("device {service} didn't change who signs the next record of session {session} ({}): {}; {}", code.name(), code.meaning().trim_end_matches('.'), custody_help(*code))]
     Delegation {
@@ -188,6 +196,17 @@ fn presence_help(code: Code) -> &'static str {
     match code {
         Code::SVC_LOGIN | Code::SVC_FEATURE => login_help(code),
         _ => "check that it runs `segue serve`, and try again",
+    }
+}
+
+/// What to do about a device that wasn't met.
+fn meeting_help(code: Code) -> &'static str {
+    match code {
+        Code::SVC_LOGIN | Code::SVC_FEATURE => login_help(code),
+        Code::SERVICE_NONE => "use a mailbox that runs `segue serve`",
+        Code::SERVICE_AWAY => "check that it runs, uses the same mailbox and knows this device",
+        Code::SVC_TARGET_MISMATCH => "its address may have gone to another device; start it again, and try again",
+        _ => "check that one of the two can be dialled by the other",
     }
 }
 

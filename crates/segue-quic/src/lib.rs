@@ -55,6 +55,7 @@ mod handoff_error;
 mod keys;
 mod login;
 mod mailbox;
+mod meet;
 mod menu;
 mod node;
 mod parts;

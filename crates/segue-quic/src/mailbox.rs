@@ -52,7 +52,7 @@ pub trait MailboxHost: Send + 'static {
 pub struct Said {
     /// Answers, each with the request that it is for.
     pub answers: Vec<(Ticket, Message)>,
-    /// Messages of sessions in custody, each for a device.
+    /// Messages of sessions in custody, and introductions, each for a device.
     pub tells: Vec<(DeviceId, Message)>,
     /// Records that are to be signed with the node's key: session, record, bytes.
     pub signs: Vec<(SessionId, Hash, Vec<u8>)>,
@@ -79,6 +79,7 @@ impl Node {
         self.command("use the mailbox", move |driver| {
             let now = driver.now();
             driver.core.use_mailbox(now, mailbox)?;
+            driver.meets.uses(mailbox);
             driver.keep(mailbox, addr);
             Ok(())
         })
@@ -90,7 +91,11 @@ impl Node {
     /// # Errors
     /// The node has stopped.
     pub async fn leave_mailbox(&self, mailbox: DeviceId) -> Result<(), Error> {
-        self.call(move |driver| driver.core.leave_mailbox(&mailbox)).await?;
+        let left = self.call(move |driver| {
+            driver.core.leave_mailbox(&mailbox);
+            driver.meets.leaves(&mailbox);
+        });
+        left.await?;
         self.forget(mailbox).await
     }
 

@@ -486,8 +486,15 @@ impl Node {
             let linked = driver.is_linked(&peer);
             Ok(driver.waits.handoff(id, peer, linked))
         });
-        let told = started.await.map_err(|_| HandoffError::Stopped)??;
+        let mut told = started.await.map_err(|_| HandoffError::Stopped)??;
         tracing::debug!(%session, %peer, "a handoff runs");
+        let mailed = self.call(move |driver| driver.meets.may_meet() && !driver.is_linked(&peer)).await;
+        if mailed.is_ok_and(|mailed| mailed) {
+            tokio::select! {
+                ended = &mut told => return ended.unwrap_or(Err(HandoffError::Stopped)),
+                () = self.keep_introduced(peer) => {}
+            }
+        }
         told.await.unwrap_or(Err(HandoffError::Stopped))
     }
 

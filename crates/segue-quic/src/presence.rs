@@ -39,6 +39,7 @@ impl Node {
             let told = self.command("ask who is there", move |driver| {
                 let now = driver.now();
                 let req = driver.core.discover(now, service, &devices)?;
+                driver.meets.named(service, &devices);
                 Ok(driver.waits.find(service, req))
             });
             told.await?.await.map_err(|_| Error::Stopped)?.map_err(failed)

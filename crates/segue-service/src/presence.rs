@@ -1,10 +1,10 @@
-//! Which devices have a link, and which of them may be told of it (spec section 9.13).
+//! Which devices have a link, which of them may be told of it (spec section 9.13), and which are introduced (9.15).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use segue_proto::limits::SEEN_DEVICES;
+use segue_proto::limits::{INTRODUCTION_WINDOW, MAX_INTRODUCTIONS, SEEN_DEVICES};
 use segue_proto::wire::{DeviceId, Presence};
-use segue_proto::{Clause, Generation, Instant, Rules};
+use segue_proto::{Clause, Code, Generation, Instant, Rules};
 
 use crate::directory::{Directory, Failed, Note};
 
@@ -14,6 +14,8 @@ pub(crate) struct Attendance {
     here: BTreeMap<DeviceId, Here>,
     /// An instant, and the milliseconds since 1970 that the wall clock showed then.
     clock: (Instant, u64),
+    /// When the introductions of each device of the last minute were passed on.
+    introduced: BTreeMap<DeviceId, VecDeque<Instant>>,
 }
 
 /// A device that has a link.
@@ -91,5 +93,35 @@ impl Attendance {
             found.extend(presence.filter(|it| it.generation > 0 || rules.keeps(Clause::SERVICE_SEEN_2)));
         }
         Ok(found)
+    }
+
+    /// A device asks to be introduced to another: whether that may be, and if not, how many milliseconds may pass until
+    /// it may be (0 if that doesn't help).
+    pub(crate) fn introduce(
+        &mut self,
+        rules: Rules,
+        now: Instant,
+        by: DeviceId,
+        to: &DeviceId,
+    ) -> Result<(), (Code, u32)> {
+        let names = |device: &DeviceId, other: &DeviceId| {
+            self.here.get(device).and_then(|here| here.named.as_ref()).is_some_and(|named| named.contains(other))
+        };
+        let mutual = names(&by, to) && names(to, &by) || !rules.keeps(Clause::SERVICE_MEET_2);
+        let speaks = self.here.get(to).is_some_and(|here| here.generation >= Generation::V7);
+        if !mutual || !speaks {
+            return Err((Code::SERVICE_AWAY, 0));
+        }
+        self.introduced.retain(|_, at| at.back().is_some_and(|at| now.since(*at) < INTRODUCTION_WINDOW));
+        let made = self.introduced.entry(by).or_default();
+        while made.front().is_some_and(|at| now.since(*at) >= INTRODUCTION_WINDOW) {
+            made.pop_front();
+        }
+        if made.len() >= MAX_INTRODUCTIONS && rules.keeps(Clause::SERVICE_MEET_3) {
+            let wait = made.front().map_or(0, |at| INTRODUCTION_WINDOW.saturating_sub(now.since(*at)));
+            return Err((Code::LIMIT_OFFERS, u32::try_from(wait.div_ceil(1_000)).unwrap_or(u32::MAX)));
+        }
+        made.push_back(now);
+        Ok(())
     }
 }

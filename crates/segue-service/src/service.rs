@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use segue_proto::limits::{ENVELOPE_COST, MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
 use segue_proto::wire::{
-    Blob, BoxId, DeviceId, Discover, Envelopes, Error, Exts, Fetch, Found, Hash, List, LoggedIn, Login, Message, Put,
-    PutOk, SessionId, Text, Watch,
+    Blob, BoxId, DeviceId, Discover, Envelopes, Error, Exts, Fetch, Found, Hash, Introduce, IntroduceOk, Introduced,
+    List, LoggedIn, Login, Message, Put, PutOk, SessionId, Text, Watch,
 };
 use segue_proto::{Clause, Code, Hosted, Instant, Outcome, Rules, Ticket};
 
@@ -35,7 +35,7 @@ pub struct Service<D> {
 pub struct Given {
     /// Answers, each with the request that it is for.
     pub answers: Vec<(Ticket, Message)>,
-    /// Messages of sessions in custody, each for a device.
+    /// Messages of sessions in custody, and introductions, each for a device.
     pub tells: Vec<(DeviceId, Message)>,
     /// Records of such sessions that are to be signed with the service's key: session, record, bytes.
     pub signs: Vec<(SessionId, Hash, Vec<u8>)>,
@@ -148,7 +148,7 @@ impl<D: Directory> Service<D> {
     /// The directory failed: nothing of this is answered, and the service must end.
     pub fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Given, Failed> {
         let (mut puts, mut asks, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut said, mut closes, mut logins) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut said, mut closes, mut logins, mut passed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for hosted in came {
             match hosted {
                 Hosted::Request { ticket, from, message } => {
@@ -162,6 +162,9 @@ impl<D: Directory> Service<D> {
                         Message::Fetch(fetch) => asks.push((ticket, fetch)),
                         Message::Watch(watch) => self.watch(ticket, from, &watch, &mut answers)?,
                         Message::Discover(asked) => answers.push((ticket, self.discover(now, from, &asked)?)),
+                        Message::Introduce(asked) => {
+                            answers.push((ticket, self.introduce(now, from, asked, &mut passed)));
+                        }
                         Message::Login(login) => answers.push((ticket, self.login(now, from, &login, &mut logins)?)),
                         _ => {}
                     }
@@ -189,13 +192,14 @@ impl<D: Directory> Service<D> {
             let page = self.directory.fetch(&of, after, FETCH_ROOM)?;
             answers.push((ticket, self.envelopes(req, page)));
         }
-        let mut given = Given { answers, closes, logins, ..Given::default() };
+        let mut given = Given { answers, closes, logins, tells: passed, ..Given::default() };
         if let Some(custodian) = &mut self.custodian {
             if custodian.next_timeout().is_some_and(|at| at <= now) {
                 said.push(Said::Time);
             }
             let outcome = custodian.handle(now, &mut self.directory, &self.quota, said)?;
-            (given.tells, given.signs) = (outcome.tells, outcome.signs);
+            given.tells.extend(outcome.tells);
+            given.signs = outcome.signs;
         }
         Ok(given)
     }
@@ -211,6 +215,7 @@ impl<D: Directory> Service<D> {
             Message::Fetch(it) => it.req,
             Message::Watch(it) => it.req,
             Message::Discover(it) => it.req,
+            Message::Introduce(it) => it.req,
             _ => 0,
         };
         answers.push((ticket, error(req, code, 0)));
@@ -351,6 +356,24 @@ impl<D: Directory> Service<D> {
     fn discover(&mut self, now: Instant, by: DeviceId, asked: &Discover) -> Result<Message, Failed> {
         let found = self.attendance.discover(self.rules, now, by, &asked.devices, &mut self.directory)?;
         Ok(Found { req: asked.req, found: List::new(found).unwrap_or_default(), ext: Exts::empty() }.into())
+    }
+
+    /// The answer to a device that introduces itself to another; what is passed on to that one is added to `passed`.
+    fn introduce(
+        &mut self,
+        now: Instant,
+        from: DeviceId,
+        asked: Introduce,
+        passed: &mut Vec<(DeviceId, Message)>,
+    ) -> Message {
+        let Introduce { req, to, sealed, .. } = asked;
+        if let Err((code, wait)) = self.attendance.introduce(self.rules, now, from, &to) {
+            return error(req, code, wait);
+        }
+        if self.rules.keeps(Clause::SERVICE_MEET_1) {
+            passed.push((to, Introduced { from, sealed, ext: Exts::empty() }.into()));
+        }
+        IntroduceOk { req, ext: Exts::empty() }.into()
     }
 
     fn envelopes(&mut self, req: u32, page: Page) -> Message {

@@ -6,6 +6,7 @@ mod delegate;
 mod host;
 mod keys;
 mod login;
+mod meet;
 mod put;
 mod scene;
 mod seen;
@@ -27,5 +28,6 @@ pub(super) fn chapters() -> [&'static [Case]; 9] {
         delegate::CASES,
         seen::CASES,
         login::CASES,
+        meet::CASES,
     ]
 }

@@ -125,7 +125,7 @@ fn mutual(lab: &mut Lab) -> Done {
 
 impl Asker {
     /// Asks which devices are there; the number of the request.
-    fn discover(&mut self, lab: &mut Lab, devices: &[DeviceId]) -> u32 {
+    pub(super) fn discover(&mut self, lab: &mut Lab, devices: &[DeviceId]) -> u32 {
         let req = self.req();
         let devices = List::new(devices.to_vec()).unwrap_or_default();
         lab.send(self.link, Discover { req, devices, ext: Exts::empty() });
@@ -133,7 +133,7 @@ impl Asker {
     }
 
     /// Takes the FOUND that answers a request.
-    fn found(&self, lab: &mut Lab, req: u32) -> Done<Vec<Presence>> {
+    pub(super) fn found(&self, lab: &mut Lab, req: u32) -> Done<Vec<Presence>> {
         lab.take(self.link, &format!("FOUND with req {req}"), |message| match message {
             Message::Found(it) if it.req == req => Some(it.found.to_vec()),
             _ => None,

@@ -456,6 +456,7 @@ impl Endpoint {
             let root = session.holdings.state().map_or(Hash::ZERO, crate::data::State::root);
             ctx.event_when_durable(Event::Data { session: session.id(), root });
         });
+        self.tell_whole(now, session);
     }
 
     /// Fetches what was announced while content was fetched, unless sync brought all of it.
@@ -488,6 +489,7 @@ impl Endpoint {
             ctx.fx.after_chunks = true;
             session.on_data(ctx, hash, root);
         });
+        self.tell_whole(now, session);
     }
 }
 

@@ -59,7 +59,11 @@ impl Endpoint {
                 Ok(Some(Received::Authenticated(ready))) => self.on_authenticated(now, link, ready),
                 Ok(Some(Received::Message(ready, message))) => self.on_message(now, link, ready.peer, message),
                 Ok(Some(Received::Goaway(code))) => return self.on_goaway(now, link, code),
-                Err(violation) => return self.end_link(now, link, violation.code, Some(violation.clause)),
+                Err(violation) => {
+                    let expect = self.links.get(&link).and_then(|link| link.expect);
+                    let Violation { code, clause } = self.mismatch(expect, violation);
+                    return self.end_link(now, link, code, Some(clause));
+                }
             }
         }
     }
@@ -103,7 +107,7 @@ impl Endpoint {
         }
         let said = match code {
             code if !self.config.rules.keeps(Clause::LINK_AUTH_6) => code,
-            Code::AUTH_BINDING | Code::AUTH_UNKNOWN_DEVICE => Code::AUTH_FAILED,
+            Code::AUTH_BINDING | Code::AUTH_UNKNOWN_DEVICE | Code::SVC_TARGET_MISMATCH => Code::AUTH_FAILED,
             Code::AUTH_REVOKED if !self.routes.values().any(|route| *route == id) => Code::AUTH_FAILED,
             other => other,
         };
@@ -159,6 +163,7 @@ impl Endpoint {
         if accepted {
             self.peers.insert(peer, Peer { generation, heard: now, trusted: self.vouches(&peer) });
             self.mailboxes.linked(peer, generation);
+            self.meeting_linked(&peer);
             self.level_peers();
             self.log_in(now, peer);
             self.greet_account(now, peer);
@@ -232,6 +237,7 @@ impl Endpoint {
             self.mailbox_down(&peer);
             self.account.told.remove(&peer);
             self.pause_fetches(now, peer);
+            self.put_content_again(now);
             self.resume_writes(now);
         }
         peer

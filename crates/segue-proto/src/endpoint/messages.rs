@@ -62,13 +62,14 @@ impl Endpoint {
             Message::PutOk(done) => self.on_put_ok(now, from, done.req),
             Message::Found(found) => self.on_found(from, found),
             Message::LoggedIn(message) => self.on_logged_in(now, link, from, message),
+            Message::Introduced(it) => self.on_introduced(now, from, it),
+            Message::IntroduceOk(it) => self.on_introduce_ok(from, it.req),
             request @ (Message::Put(_)
             | Message::Fetch(_)
             | Message::Watch(_)
             | Message::Discover(_)
-            | Message::Login(_)) => {
-                self.on_request(now, from, request);
-            }
+            | Message::Login(_)
+            | Message::Introduce(_)) => self.on_request(now, from, request),
             Message::Decline(decline) => {
                 let no = Declined::open(self.config.rules, &decline);
                 self.step(now, decline.session, |session, ctx| session.on_decline(ctx, from, no));
@@ -136,6 +137,9 @@ impl Endpoint {
         }
         if code == Code::SVC_LOGIN {
             self.lock_out(from);
+        }
+        if self.introduce_refused(now, from, error.req, code) {
+            return;
         }
         if self.mailbox_refused(now, from, error.req, error.retry_after_ms) {
             return;

@@ -11,7 +11,7 @@ use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
 use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SNAPSHOT_PAUSE, SYNC_WINDOW};
-use crate::sync::{FedOp, Feed, Inbound, Outbound, named};
+use crate::sync::{FedOp, Feed, Inbound, Outbound, is_whole, named, whole};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
 use crate::{Code, Rules, Violation};
@@ -35,6 +35,8 @@ struct PeerSync {
     owns: BTreeMap<SessionId, Nonce>,
     /// How this device called its own log when it began to feed the peer.
     logs: BTreeMap<SessionId, Nonce>,
+    /// The positions of this device's log with which the peer last said to hold all content, too.
+    whole: BTreeMap<SessionId, u64>,
 }
 
 /// What a peer feeds this device.
@@ -58,6 +60,16 @@ impl Syncing {
 
     pub(super) fn link_gone(&mut self, peer: &DeviceId) {
         self.peers.remove(peer);
+    }
+
+    /// Whether a peer takes a session in from this device.
+    pub(super) fn feeds(&self, peer: &DeviceId, session: &SessionId) -> bool {
+        self.peers.get(peer).is_some_and(|sync| sync.feeds.contains_key(session))
+    }
+
+    /// Whether a peer said to hold everything up to a position, content as well.
+    pub(super) fn is_whole(&self, peer: &DeviceId, session: &SessionId, last: u64) -> bool {
+        self.peers.get(peer).and_then(|sync| sync.whole.get(session)) == Some(&last)
     }
 
     fn in_flight(&self, peer: &DeviceId) -> usize {
@@ -126,11 +138,12 @@ impl Endpoint {
 
     /// Asks a peer for what changed since.
     fn ask_since(&mut self, now: Instant, peer: DeviceId, session: SessionId) {
+        let mailed = self.uses_mailboxes();
         let told = self.step(now, session, |session, ctx| {
             if !session.is_kept() || !session.may_read(ctx, &peer) && ctx.rules.keeps(Clause::SYNC_READ_1) {
                 return false;
             }
-            let message = since(session, peer);
+            let message = since(session, peer, ctx.rules, mailed);
             ctx.promise(peer, Hold::Durable, message);
             true
         });
@@ -147,6 +160,7 @@ impl Endpoint {
         let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
         let own = since.log == data.changes().name() && since.at <= data.changes().last();
         let at = if own { since.at } else { 0 };
+        let is_whole = own && is_whole(&since.ext);
         let keeps = data.cursor(&from).is_some_and(|(log, _)| log == since.own);
         let sync = self.syncing.peers.entry(from).or_default();
         sync.owns.insert(session, since.own);
@@ -168,6 +182,30 @@ impl Endpoint {
             }
         }
         self.pump_sync(now, from);
+        if is_whole && let Some(sync) = self.syncing.peers.get_mut(&from) {
+            sync.whole.insert(session, at);
+            self.spare_content(now, session);
+        }
+    }
+
+    /// All content that the data of a session names is here: the devices that this one takes it in from are told, if
+    /// mailboxes are used, for they needn't put it there then (SYNC-WHOLE-1).
+    pub(super) fn tell_whole(&mut self, now: Instant, session: SessionId) {
+        let lacks = |it: &Session<SessionData>| it.holdings.missing().next().is_some();
+        if !self.uses_mailboxes() || self.sessions.get(&session).is_none_or(lacks) {
+            return;
+        }
+        let follows = |sync: &PeerSync| sync.follows.get(&session).is_some_and(|it| it.answered && !it.broken);
+        let peers: Vec<_> = self.syncing.peers.iter().filter(|(_, s)| follows(s)).map(|(peer, _)| *peer).collect();
+        for peer in peers {
+            if !self.reads(&peer, &session) {
+                continue;
+            }
+            self.step(now, session, |session, ctx| {
+                let message = since(session, peer, ctx.rules, true);
+                ctx.promise(peer, Hold::Durable, message);
+            });
+        }
     }
 
     pub(super) fn on_strand(&mut self, now: Instant, from: DeviceId, strand: &Strand) {
@@ -271,11 +309,12 @@ impl Endpoint {
         if let Some(feed) = self.syncing.peers.get_mut(&from).and_then(|sync| sync.feeds.get_mut(&session)) {
             feed.keeps(keeps);
         }
+        let mailed = self.uses_mailboxes();
         self.step(now, session, |session, ctx| {
             session.name_as(&mark.name, ctx.fx);
             let write = session.holdings.hold(from, mark.log, mark.at);
             ctx.fx.writes.extend(write);
-            let message = since(session, from);
+            let message = since(session, from, ctx.rules, mailed);
             ctx.promise(from, Hold::by(ctx.rules.keeps(Clause::SYNC_MARK_1)), message);
             if first {
                 ctx.event_when_durable(Event::Synced { session: session.id(), peer: from });
@@ -425,10 +464,12 @@ fn sync_keeps(sync: Option<&PeerSync>, session: &SessionId, log: &Nonce) -> bool
     sync.and_then(|sync| sync.owns.get(session)) == Some(log)
 }
 
-/// What this device holds of a peer's changes.
-fn since(session: &Session<SessionData>, peer: DeviceId) -> Since {
+/// What this device holds of a peer's changes, and, if it uses mailboxes, whether it holds the content as well.
+fn since(session: &Session<SessionData>, peer: DeviceId, rules: Rules, mailed: bool) -> Since {
     let (log, at) = session.holdings.cursor(&peer).unwrap_or((Nonce::ZERO, 0));
-    Since { session: session.id(), log, at, own: session.holdings.changes().name(), ext: Exts::empty() }
+    let holds = session.holdings.missing().next().is_none() || !rules.keeps(Clause::SYNC_WHOLE_1);
+    let ext = if mailed && holds { whole() } else { Exts::empty() };
+    Since { session: session.id(), log, at, own: session.holdings.changes().name(), ext }
 }
 
 /// Writes down what was taken in, and tells the application.

@@ -31,7 +31,8 @@ use crate::{Code, Violation};
 pub(crate) struct Link {
     pub(crate) role: Role,
     binding: [u8; 32],
-    expect: Option<DeviceId>,
+    /// The device that was dialled.
+    pub(crate) expect: Option<DeviceId>,
     state: State,
     framer: Framer,
     /// What is to leave, in order, with the LSN that it waits for.

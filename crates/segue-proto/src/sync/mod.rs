@@ -9,10 +9,12 @@ mod feed;
 mod follow;
 pub mod kept;
 mod known;
+mod whole;
 mod writers;
 
 pub use changes::{Change, Changes};
 pub use feed::{Feed, Outbound};
 pub use follow::{FedOp, Inbound};
 pub use known::{knowing, known};
+pub use whole::{is_whole, whole};
 pub use writers::{named, naming};

@@ -124,6 +124,8 @@ ids! {
     Sig: 64,
     /// Sixteen random bytes.
     Nonce: 16,
+    /// An IPv6 address, in the order of the network.
+    Ip: 16,
     /// A content key's id: the first 16 bytes of a hash of it.
     KeyId: 16,
     /// A box of a mailbox: a hash of a content key, or of a device.

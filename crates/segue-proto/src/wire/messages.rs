@@ -8,6 +8,7 @@ use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 use super::login::{LoggedIn, Login};
 use super::mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
+use super::meeting::{Address, Introduce, IntroduceOk, Introduced, Introduction};
 use super::objects::{Final, Held, Offer, Record, Want};
 use super::presence::{Discover, Found, Presence};
 use super::receipt::{Receipt, Statement, Tally};
@@ -549,6 +550,9 @@ messages! {
     0x7a FOUND   Found(Found)     V7   Control "service",
     0x7c LOGIN   Login(Login)     V7   Control "service",
     0x7e LOGGED_IN LoggedIn(LoggedIn) V7 Control "service",
+    0x80 INTRODUCE Introduce(Introduce) V7 Control "service",
+    0x82 INTRODUCED Introduced(Introduced) V7 Control "service",
+    0x84 INTRODUCE_OK IntroduceOk(IntroduceOk) V7 Control "service",
 }
 
 /// The structures inside payloads, and the bodies of signed objects, described.
@@ -586,6 +590,8 @@ pub fn parts() -> Vec<Struct> {
         Sealed::describe(),
         Invitation::describe(),
         Presence::describe(),
+        Introduction::describe(),
+        Address::describe(),
     ]
 }
 

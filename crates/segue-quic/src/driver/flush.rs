@@ -199,6 +199,9 @@ impl Driver {
                 // The close code of the transport says more than that it ended.
                 let end = ended.and_then(|ended| ended.end).filter(|_| code == Code::LINK_LOST);
                 let (code, remote) = end.unwrap_or((code, remote));
+                if let (None, Some(device)) = (peer, dialled) {
+                    self.not_there(device, code);
+                }
                 if let Some(peer) = peer.filter(|peer| !self.has_other_link(peer, link)) {
                     self.waits.unlinked(peer);
                 }
@@ -278,7 +281,11 @@ impl Driver {
                 self.waits.logged_in(service, &result);
                 Event::Login { service, result }
             }
+            Said::Introduced { peer, addresses, .. } => return self.introduced(peer, addresses),
+            Said::NotIntroduced { peer, code, .. } => return self.not_introduced(peer, code),
             Said::Exchanged { mailbox } => {
+                // Sessions came, and with them devices that may learn that this one is there.
+                self.show_up(mailbox, None);
                 self.waits.exchanged(mailbox);
                 Event::Exchanged { mailbox }
             }
@@ -329,6 +336,8 @@ impl Driver {
             link.acceptor = Some(self.tasks.spawn(accept));
             self.keepers.linked(&peer);
             self.waits.is_linked(peer);
+            self.is_met(peer);
+            self.greet_service(peer);
             self.admit(id);
         }
         Event::Linked { peer, generation }

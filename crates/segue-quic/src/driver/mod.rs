@@ -29,6 +29,7 @@ use crate::bulk::Shared;
 use crate::conflicts::Strategy;
 use crate::event::{Event, Queue};
 use crate::mailbox::ToHost;
+use crate::meet::Meets;
 use crate::node::Request;
 use crate::plan::LinkInfo;
 use crate::stats::Stats;
@@ -58,6 +59,8 @@ pub(crate) enum Input {
     Incoming(NewLink),
     /// An attempt to dial ended.
     Dialled { device: DeviceId, result: Result<NewLink, Code> },
+    /// An attempt to dial a device that was introduced ended.
+    Met { device: DeviceId, result: Result<NewLink, Code> },
     /// A bulk stream says what it brings.
     Bulk { link: LinkId, header: Header, reply: oneshot::Sender<Result<Incoming, Violation>> },
     /// Chunks were received, verified and stored, and after them bulk streams ended that answered these requests.
@@ -92,6 +95,8 @@ pub(crate) struct Driver {
     pub(crate) shared: Shared,
     pub(crate) keepers: Keepers,
     pub(crate) waits: Waits,
+    /// Who is being met.
+    pub(crate) meets: Meets,
     /// What waits for the application, by token.
     pub(crate) requests: BTreeMap<Token, Request>,
     pub(crate) strategy: Arc<dyn Strategy>,
@@ -108,9 +113,9 @@ pub(crate) struct Driver {
     /// The mailbox that this node hosts.
     host: Option<ToHost>,
     origin: Clock,
-    endpoint: quinn::Endpoint,
+    pub(crate) endpoint: quinn::Endpoint,
     log: Log,
-    links: BTreeMap<LinkId, Link>,
+    pub(crate) links: BTreeMap<LinkId, Link>,
     next_link: u64,
     /// How links ended that the core hasn't told of yet.
     ended: BTreeMap<LinkId, Ended>,
@@ -148,6 +153,8 @@ pub(crate) struct Parts {
     pub(crate) events: Arc<Queue>,
     pub(crate) strategy: Arc<dyn Strategy>,
     pub(crate) listens: bool,
+    /// Whether the node takes part in introductions.
+    pub(crate) introductions: bool,
     /// The links that they may have at a time.
     pub(crate) most_links: usize,
 }
@@ -166,6 +173,7 @@ impl Driver {
             shared: parts.shared,
             keepers: Keepers::default(),
             waits: Waits::default(),
+            meets: Meets::new(parts.introductions),
             requests: BTreeMap::new(),
             strategy: parts.strategy,
             too_long: BTreeMap::new(),
@@ -425,6 +433,7 @@ impl Driver {
                 self.keepers.failed(&device);
                 self.events.push(Event::Unlinked { peer: Some(device), code, clause: None, remote: true });
             }
+            Input::Met { device, result } => self.met(device, result),
             Input::Bulk { link, header, reply } => {
                 let _ = reply.send(self.core.handle_bulk(now, link, &header));
             }
@@ -445,7 +454,7 @@ impl Driver {
         }
     }
 
-    fn link_up(&mut self, new: NewLink) {
+    pub(crate) fn link_up(&mut self, new: NewLink) {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let (role, binding, expect) = (new.role, new.binding, new.expect);

@@ -36,7 +36,7 @@ impl MailboxHost for Host {
 }
 
 /// A service on a directory, with leases.
-async fn serve(dir: &Path, lease: Duration) -> Node {
+pub(crate) async fn serve(dir: &Path, lease: Duration) -> Node {
     let store = Store::open(&dir.join("box")).unwrap();
     let host = Host(Service::new(store, Quota::default()), lease);
     let builder =
@@ -46,7 +46,9 @@ async fn serve(dir: &Path, lease: Duration) -> Node {
 
 /// A device that uses the service, and lets members have its sessions.
 async fn open(builder: Builder, host: &Node) -> Node {
-    let node = builder.follow(true).pulls(segue_quic::Policy::Allow).open().await.unwrap();
+    // Without introductions they never meet, though they are at the service at the same time.
+    let builder = builder.follow(true).pulls(segue_quic::Policy::Allow).introductions(false);
+    let node = builder.open().await.unwrap();
     node.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
     within("the exchange", node.exchanged(host.device())).await.unwrap();
     node

@@ -10,6 +10,7 @@ mod large;
 mod links;
 mod mailbox;
 mod meanwhile;
+mod meet;
 mod order;
 mod pick;
 mod plan;

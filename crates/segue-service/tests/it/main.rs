@@ -5,6 +5,7 @@ mod delegate;
 mod exchange;
 mod hostile;
 mod jwt;
+mod meet;
 mod model;
 mod presence;
 mod quota;

@@ -255,6 +255,8 @@ impl LocalDevice {
             Command::Login { service, token } => core.login(now, service, &token)?,
             Command::Delegate { session, service, timeout_us } => core.delegate(now, session, service, timeout_us)?,
             Command::Discover { service, devices } => drop(core.discover(now, service, &devices)?),
+            Command::MeetAt { addresses } => core.meet_at(Some(&addresses)),
+            Command::Introduce { service, to } => core.introduce(now, service, to)?,
             Command::Reclaim { session, timeout_us } => core.reclaim(now, session, timeout_us)?,
         }
         Ok(Reply::Done)

@@ -8,6 +8,7 @@ mod blobs;
 mod local;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use ed25519_dalek::SigningKey;
 use segue_proto::wire::{ActorId, DeviceId, Hash, PartId, SessionId};
@@ -427,6 +428,18 @@ pub enum Command {
         service: DeviceId,
         /// The token.
         token: Vec<u8>,
+    },
+    /// Takes part in introductions: devices that may know it are told where it can be dialled.
+    MeetAt {
+        /// The addresses.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Has a service introduce this device to another; [`Event::Introduced`] and [`Event::NotIntroduced`] tell.
+    Introduce {
+        /// The service.
+        service: DeviceId,
+        /// The other device.
+        to: DeviceId,
     },
 }
 

@@ -1,7 +1,9 @@
 //! `spec/schema.json`: every structure on the wire, every signed object, every hash and signature.
 
 use segue_proto::wire::schema::Struct;
-use segue_proto::wire::{self, Final, Invitation, Letter, Offer, Record, RosterEntry, SignedBody, Statement, Want};
+use segue_proto::wire::{
+    self, Final, Introduction, Invitation, Letter, Offer, Record, RosterEntry, SignedBody, Statement, Want,
+};
 use segue_proto::{data, transfer};
 
 use super::contexts;
@@ -48,6 +50,7 @@ pub(crate) fn signed() -> Vec<SignedRow> {
         row::<RosterEntry>("RosterEntry", "signer"),
         row::<Letter>("Letter", "from"),
         row::<Invitation>("Invitation", "from"),
+        row::<Introduction>("Introduction", "from"),
     ]
 }
 

@@ -5,8 +5,9 @@ use segue_proto::seal::{self, ContentKey, Wrapped};
 use segue_proto::wire::codec::{Blob, encode};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
-    BoxId, Cas, DelegateMsg, DeviceId, Discover, Envelopes, Fetch, Found, Freeze, Hash, Invitation, KeyMsg, Letter,
-    List, LoggedIn, Login, Message, Piece, Presence, Put, PutOk, Record, Renew, Sealed, Signed, Text, Watch,
+    Address, BoxId, Cas, DelegateMsg, DeviceId, Discover, Envelopes, Fetch, Found, Freeze, Hash, Introduce,
+    IntroduceOk, Introduced, Introduction, Invitation, KeyMsg, Letter, List, LoggedIn, Login, Message, Nonce, Piece,
+    Presence, Put, PutOk, Record, Renew, Sealed, Signed, Text, Watch,
 };
 
 use super::byhand;
@@ -20,6 +21,7 @@ pub(crate) fn add(book: &mut Book) {
     keys(book);
     letters(book);
     wraps(book);
+    introductions(book);
 }
 
 const KEY: ContentKey = ContentKey::new([0x81; 32]);
@@ -188,6 +190,44 @@ fn wraps(book: &mut Book) {
     book.add(vector.shown());
 }
 
+/// The laptop tells the phone that it can be dialled at two addresses.
+fn introduction() -> Introduction {
+    let v4 = std::net::SocketAddr::from(([192, 0, 2, 7], 4433));
+    let v6 = std::net::SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7], 4433));
+    Introduction {
+        from: LAPTOP.id(),
+        to: PHONE.id(),
+        nonce: Nonce::new([0x85; 16]),
+        answers: None.into(),
+        addresses: list(vec![Address::from(v4), Address::from(v6)]),
+    }
+}
+
+fn introduced() -> Vec<u8> {
+    let plain = encode(&Signed::sign(&introduction(), &LAPTOP.key()));
+    seal::wrap_introduction(Rules::ALL, &PHONE.id(), EPHEMERAL, &plain).unwrap_or_default()
+}
+
+fn introductions(book: &mut Book) {
+    let what = "The laptop tells the phone where it can be dialled.";
+    let vector = sign(book, "service", "introduction", what, &introduction(), LAPTOP);
+    book.add(vector.clause("SERVICE-MEET-6").shown());
+    let plain = encode(&Signed::sign(&introduction(), &LAPTOP.key()));
+    let (device, envelope) = (PHONE.id(), introduced());
+    let vector = Vector::valid("service", "wrap", "wrap-introduction", "The introduction, sealed for the phone.")
+        .clause("SERVICE-MEET-4")
+        .input("device", bytes(device.as_bytes()))
+        .input("secret", bytes(PHONE.secret))
+        .input("ikm", bytes(EPHEMERAL))
+        .input("plain", bytes(&plain))
+        .step("info", bytes(b"segue/1 introduction"))
+        .step("aad", bytes(seal::inbox(&device).as_bytes()))
+        .expect("envelope", bytes(&envelope));
+    let opened = seal::unwrap(&PHONE.key(), &Wrapped { device, envelope });
+    book.same(&vector, "what is opened", opened, Some(plain));
+    book.add(vector.shown());
+}
+
 /// The messages of the chapter.
 pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
     let (to, ext) = (KEY.session_box(&story().session), List::empty());
@@ -221,7 +261,7 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
     .collect()
 }
 
-/// The messages of delegation, and of presence.
+/// The messages of delegation, of presence, and of introductions.
 fn custody() -> Vec<(&'static str, &'static str, Message)> {
     let (story, ext, tenure) = (story(), List::empty(), Hash::new([0x84; 32]));
     let (session, parent) = (story.session, story.genesis.id());
@@ -261,8 +301,15 @@ fn custody() -> Vec<(&'static str, &'static str, Message)> {
         }),
         ("logged-in", "It is under an account for an hour, which has a gigabyte left and may hand over.", {
             let account = Text::new("alice").unwrap_or_default();
-            LoggedIn { req: 13, account, handoff: true, ttl_ms: 3_600_000, free: 1 << 30, ext }.into()
+            LoggedIn { req: 13, account, handoff: true, ttl_ms: 3_600_000, free: 1 << 30, ext: ext.clone() }.into()
         }),
+        ("introduce", "The laptop asks to be introduced to the phone.", {
+            Introduce { req: 14, to: PHONE.id(), sealed: blob(introduced()), ext: ext.clone() }.into()
+        }),
+        ("introduced", "The service passes that on.", {
+            Introduced { from: LAPTOP.id(), sealed: blob(introduced()), ext: ext.clone() }.into()
+        }),
+        ("introduce-ok", "It was passed on.", IntroduceOk { req: 14, ext }.into()),
     ]
 }
 

@@ -29,7 +29,7 @@ pub enum Hosted {
         ticket: Ticket,
         /// The device.
         from: DeviceId,
-        /// PUT, FETCH, WATCH, DISCOVER or LOGIN.
+        /// PUT, FETCH, WATCH, DISCOVER, LOGIN or INTRODUCE.
         message: Message,
     },
     /// A device says or asks something of a session in custody. It is to be closed, or answered, when all is said.
@@ -166,8 +166,9 @@ impl Endpoint {
         core::mem::take(&mut self.mailboxes.book.hosted)
     }
 
-    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES, FOUND, LOGGED_IN or ERROR. It leaves once `after` is durable
-    /// (SERVICE-HOST-2): the last LSN of [`Endpoint::keep_hosted`], or the zeroth if the host made it durable itself. It
+    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES, FOUND, LOGGED_IN, INTRODUCE_OK or ERROR. It
+    /// leaves once `after` is durable (SERVICE-HOST-2): the last LSN of [`Endpoint::keep_hosted`], or the zeroth if the
+    /// host made it durable itself. It
     /// is dropped if the device has no longer the link on which it asked.
     pub fn answer_hosted(&mut self, now: Instant, ticket: Ticket, after: Lsn, answer: &Message) {
         let after = if self.config.rules.keeps(Clause::SERVICE_HOST_2) { after } else { Lsn::default() };
@@ -210,6 +211,7 @@ impl Endpoint {
             Message::Watch(it) => (it.req, false),
             Message::Discover(it) => (it.req, true),
             Message::Login(it) => (it.req, true),
+            Message::Introduce(it) => (it.req, true),
             _ => return,
         };
         if !self.mailboxes.host.on {

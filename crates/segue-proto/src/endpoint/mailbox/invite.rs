@@ -7,7 +7,9 @@ use super::{Ask, Signing, UnwrapId, UnwrapRequest};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::endpoint::Endpoint;
+use crate::endpoint::session_data::SessionData;
 use crate::event::Event;
+use crate::handoff::Session;
 use crate::limits::MAX_KEYS;
 use crate::seal::{self, Wrapped};
 use crate::wire::codec::{Blob, decode, encode};
@@ -23,21 +25,27 @@ impl Endpoint {
         for (id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept()) {
             let Some(held) = self.best_key(id).filter(|held| self.is_good(held)) else { continue };
             let key = held.key.id();
-            let roster = self.own_roster().ok().into_iter().flat_map(|roster| roster.standing().members.keys());
-            let mut devices: Vec<_> = session.chain().members().to_vec();
-            devices.extend(roster.chain(&self.trusted).copied().chain(session.chosen()));
-            devices.sort_unstable();
-            devices.dedup();
+            let mut devices = self.others(service, session);
             let told = |device: &DeviceId| self.mailboxes.book.told.contains(&(*service, *id, key, *device));
             let open = !self.config.rules.keeps(Clause::SERVICE_KEY_1);
-            devices.retain(|device| *device != self.config.device && device != service || self.vouches(device));
-            devices.retain(|device| *device != self.config.device && !told(device));
+            devices.retain(|device| !told(device));
             // Whoever made the key may know of a revocation that isn't known here.
             let out_of_it = |device: &DeviceId| self.is_revoked(device) || held.without.contains(device);
             devices.retain(|device| open || !out_of_it(device));
             out.extend(devices.into_iter().map(|device| (*id, key, device)));
         }
         out
+    }
+
+    /// The other devices that may read a session, revoked ones among them; and the mailbox only if it is vouched for.
+    pub(super) fn others(&self, service: &DeviceId, session: &Session<SessionData>) -> Vec<DeviceId> {
+        let roster = self.own_roster().ok().into_iter().flat_map(|roster| roster.standing().members.keys());
+        let mut devices: Vec<_> = session.chain().members().to_vec();
+        devices.extend(roster.chain(&self.trusted).copied().chain(session.chosen()));
+        devices.sort_unstable();
+        devices.dedup();
+        devices.retain(|device| *device != self.config.device && (device != service || self.vouches(device)));
+        devices
     }
 
     pub(super) fn pump_invitations(&mut self, service: DeviceId) {

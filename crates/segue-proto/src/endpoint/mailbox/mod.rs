@@ -6,6 +6,7 @@ mod host;
 mod invite;
 pub(super) mod keys;
 mod login;
+mod meet;
 mod put;
 mod roster;
 mod take;
@@ -24,16 +25,17 @@ use crate::journal::Lsn;
 use crate::limits::{MAILBOX_WINDOW, QUOTA_DELAY};
 use crate::seal::{self, Wrapped};
 use crate::wire::{
-    BoxId, DeviceId, Envelopes, Exts, Fetch, Hash, Invitation, KeyId, Letter, Message, SessionId, Watch,
+    BoxId, DeviceId, Envelopes, Exts, Fetch, Hash, Introduction, Invitation, KeyId, Letter, Message, SessionId, Watch,
 };
 use crate::{Code, Violation};
 
 pub use content::{ContentId, ContentRead, ContentWrite};
 pub use host::{Hosted, Ticket};
 
-use content::{Giving, Taking, Works};
+use content::{Giving, Spare, Taking, Works};
 use keys::{Book, Fetched, PutAt};
 use login::Logins;
+use meet::Meetings;
 use put::Putting;
 use roster::Telling;
 
@@ -66,6 +68,7 @@ pub(super) struct Mailboxes {
     /// The DISCOVERs that wait for an answer, by service and number.
     discovering: BTreeSet<(DeviceId, u32)>,
     logins: Logins,
+    meetings: Meetings,
     works: Works,
 }
 
@@ -85,6 +88,7 @@ struct Mailbox {
     /// Devices that entries of the roster are being put for.
     telling: BTreeMap<DeviceId, Telling>,
     giving: Giving,
+    spare: Spare,
     taking: Taking,
     /// All that was in the inbox is here: a revocation is known before anything else is taken in, or put.
     greeted: bool,
@@ -139,6 +143,7 @@ impl Use {
 enum Signing {
     Letter { service: DeviceId, letter: Letter, frames: Vec<u8>, next: PutAt },
     Invitation { service: DeviceId, invitation: Invitation },
+    Introduction { service: DeviceId, introduction: Introduction },
     Roster { service: DeviceId, to: DeviceId, letter: Letter, frames: Vec<u8> },
 }
 
@@ -175,7 +180,8 @@ impl Mailboxes {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.used.values().filter_map(|mailbox| mailbox.rests).min()
+        let rests = self.used.values().filter_map(|mailbox| mailbox.rests);
+        rests.chain(self.meetings.next_timeout()).min()
     }
 }
 
@@ -204,6 +210,9 @@ impl Endpoint {
 
     /// An envelope that [`Endpoint::poll_unwrap`] asked to be opened: what it holds, or nothing if it doesn't open.
     pub fn handle_unwrapped(&mut self, now: Instant, id: UnwrapId, plain: Option<Vec<u8>>) {
+        if self.introduction_opened(now, id, plain.as_ref()) {
+            return;
+        }
         let Some((service, notice)) = self.mailboxes.unwrapping.remove(&id) else { return };
         match notice {
             true => self.on_notice(now, service, plain),
@@ -253,9 +262,11 @@ impl Endpoint {
     /// (SERVICE-PEER-1).
     pub(super) fn mailbox_may(&self, from: &DeviceId, message: &Message) -> Result<(), Violation> {
         let member = || self.sessions.values().any(|s| s.is_kept() && s.chain().is_member(from));
+        let met = matches!(message, Message::Introduced(_) | Message::IntroduceOk(_));
         let answer =
             matches!(message, Message::PutOk(_) | Message::Envelopes(_) | Message::Found(_) | Message::LoggedIn(_));
         let fine = answer
+            || met
             || matches!(message, Message::Error(_))
             || !self.is_mailbox(from)
             || self.vouches(from)
@@ -269,6 +280,7 @@ impl Endpoint {
         self.mailboxes.host.gone(device);
         self.discover_down(device);
         self.login_down(device);
+        self.meetings_down(device);
         self.begin_anew(device);
     }
 
@@ -337,6 +349,9 @@ impl Endpoint {
             }
         }
         due.into_iter().for_each(|service| self.pump_mailbox(now, service));
+        if self.time_meetings(now) {
+            self.put_content_again(now);
+        }
     }
 
     /// A signature was made for a mailbox; false if it wasn't one of these.
@@ -347,6 +362,9 @@ impl Endpoint {
             }
             Some(Signing::Invitation { service, invitation }) => {
                 self.invitation_signed(now, service, invitation, sig);
+            }
+            Some(Signing::Introduction { service, introduction }) => {
+                self.introduction_signed(now, service, introduction, sig);
             }
             Some(Signing::Roster { service, to, letter, frames }) => {
                 self.notice_signed(now, service, to, letter, frames, sig);
@@ -483,9 +501,10 @@ impl Endpoint {
 impl Signing {
     fn service(&self) -> &DeviceId {
         match self {
-            Signing::Letter { service, .. } | Signing::Invitation { service, .. } | Signing::Roster { service, .. } => {
-                service
-            }
+            Signing::Letter { service, .. }
+            | Signing::Invitation { service, .. }
+            | Signing::Introduction { service, .. }
+            | Signing::Roster { service, .. } => service,
         }
     }
 }

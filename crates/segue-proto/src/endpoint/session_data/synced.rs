@@ -106,7 +106,12 @@ impl SessionData {
     pub(in crate::endpoint) fn held_blobs(&self) -> impl Iterator<Item = (Hash, u64)> {
         let lacks = |entry: &Entry| [Some(entry.blob), entry.chunks.get().map(|list| list.hash)];
         let lacking: BTreeSet<Hash> = self.missing.values().flat_map(lacks).flatten().collect();
-        self.state.iter().flat_map(State::named_blobs).filter(move |(blob, _)| !lacking.contains(blob))
+        self.named_blobs().filter(move |(blob, _)| !lacking.contains(blob))
+    }
+
+    /// The content that the data names, with its chunk lists and the lengths of all.
+    pub(in crate::endpoint) fn named_blobs(&self) -> impl Iterator<Item = (Hash, u64)> {
+        self.state.iter().flat_map(State::named_blobs)
     }
 
     /// Content that was missing is here, with its chunk lists.

@@ -19,7 +19,7 @@ use crate::wire::schema::Shape;
 use crate::wire::{BoxId, DeviceId, Fixed, Hash, KeyId, SessionId};
 use crate::{Code, Violation};
 
-pub use wrap::{Wrapped, unwrap, wrap, wrap_notice};
+pub use wrap::{Wrapped, unwrap, wrap, wrap_introduction, wrap_notice};
 
 /// The key under which what a session's devices put into a mailbox is sealed. Whoever has it reads all of that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -156,6 +156,8 @@ const INVITATION: u8 = 2;
 const PIECE: u8 = 3;
 /// An envelope that holds entries of the roster.
 const NOTICE: u8 = 4;
+/// An introduction, which a service passes on and doesn't keep.
+const INTRODUCTION: u8 = 5;
 /// The length of an authentication tag.
 const TAG: usize = 16;
 

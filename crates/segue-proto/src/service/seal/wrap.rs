@@ -10,7 +10,8 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 
-use super::{INVITATION, NOTICE, inbox};
+use super::{INTRODUCTION, INVITATION, NOTICE, inbox};
+use crate::clause::{Clause, Rules};
 use crate::wire::DeviceId;
 
 type Suite = X25519HkdfSha256;
@@ -30,6 +31,11 @@ impl Wrapped {
     pub fn is_notice(&self) -> bool {
         self.envelope.first() == Some(&NOTICE)
     }
+
+    /// Whether it says to be an introduction.
+    pub fn is_introduction(&self) -> bool {
+        self.envelope.first() == Some(&INTRODUCTION)
+    }
 }
 
 /// Wraps an invitation for a device; none if its id is no key of the curve. `seed` is fresh and used once.
@@ -40,6 +46,14 @@ pub fn wrap(device: &DeviceId, seed: [u8; 32], plain: &[u8]) -> Option<Vec<u8>> 
 /// Wraps entries of the roster for a device, as [`wrap`] does an invitation.
 pub fn wrap_notice(device: &DeviceId, seed: [u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
     wrap_as(NOTICE, device, seed, plain)
+}
+
+/// Wraps an introduction for a device, as [`wrap`] does an invitation.
+pub fn wrap_introduction(rules: Rules, device: &DeviceId, seed: [u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
+    match rules.keeps(Clause::SERVICE_MEET_4) {
+        true => wrap_as(INTRODUCTION, device, seed, plain),
+        false => Some([&[INTRODUCTION], plain].concat()),
+    }
 }
 
 fn wrap_as(form: u8, device: &DeviceId, seed: [u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
@@ -82,6 +96,7 @@ fn info(form: u8) -> Option<&'static [u8]> {
     match form {
         INVITATION => Some(b"segue/1 wrap"),
         NOTICE => Some(b"segue/1 wrap roster"),
+        INTRODUCTION => Some(b"segue/1 introduction"),
         _ => None,
     }
 }

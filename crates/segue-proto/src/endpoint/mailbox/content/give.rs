@@ -25,6 +25,10 @@ pub(in crate::endpoint::mailbox) struct Giving {
     step: Step,
     /// What was refused for want of room, or can't be read: not tried again while the link lasts.
     left: Vec<BoxId>,
+    /// Something isn't put yet, for those who might need it are getting it over their links.
+    waits: bool,
+    /// What is being put waits so, with this piece.
+    paused: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +66,7 @@ impl Gift {
 
 impl Giving {
     pub(in crate::endpoint::mailbox) fn is_done(&self) -> bool {
-        self.swept && self.queue.is_empty() && self.now.is_none()
+        self.swept && self.queue.is_empty() && self.now.is_none() && !self.waits
     }
 
     /// What is held may be another: it is looked through again.
@@ -70,8 +74,14 @@ impl Giving {
         self.swept = false;
     }
 
+    /// Whether something is put off.
+    pub(super) fn waits(&self) -> bool {
+        self.waits || self.paused
+    }
+
     /// What is being put is put together anew later, or left if there is no room for it.
     pub(in crate::endpoint::mailbox) fn refused(&mut self, for_now: bool) {
+        self.paused = false;
         if let Some(gift) = self.now.take() {
             match for_now {
                 true => self.queue.push_front(gift),
@@ -105,17 +115,50 @@ impl Endpoint {
             return;
         }
         self.sweep_gifts(service);
-        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        self.resume_gift(service);
+        let Some(mailbox) = self.mailboxes.used.get(&service) else { return };
         if mailbox.giving.now.is_some() || mailbox.is_full() || mailbox.rests.is_some() {
             return;
         }
-        let Some(gift) = mailbox.giving.queue.pop_front() else { return };
+        let Some(gift) = self.next_gift(service) else { return };
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         mailbox.giving.now = Some(gift);
         // A content of one piece is put at once: if it is there, it has an offset.
         let one = gift.last() == 0;
         mailbox.giving.step = if one { Step::At(0) } else { Step::Last };
         mailbox.told = false;
         self.read_gift(service, gift, if one { 0 } else { gift.last() });
+    }
+
+    /// The next content that isn't put off.
+    fn next_gift(&mut self, service: DeviceId) -> Option<Gift> {
+        loop {
+            let gift = self.mailboxes.used.get_mut(&service)?.giving.queue.pop_front()?;
+            if self.is_spare(&service, &gift.session, &gift.blob) {
+                continue;
+            }
+            if !self.is_put_off(&service, &gift.session) {
+                return Some(gift);
+            }
+            self.mailboxes.used.get_mut(&service)?.giving.waits = true;
+        }
+    }
+
+    /// Goes on with a content of which some pieces are there, if it is put off no longer; or lets go of it.
+    fn resume_gift(&mut self, service: DeviceId) {
+        let giving = self.mailboxes.used.get(&service).map(|mailbox| &mailbox.giving).filter(|giving| giving.paused);
+        let Some((gift, Step::At(at))) = giving.and_then(|giving| Some((giving.now?, giving.step.clone()))) else {
+            return;
+        };
+        let (spare, off) =
+            (self.is_spare(&service, &gift.session, &gift.blob), self.is_put_off(&service, &gift.session));
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        if spare {
+            (mailbox.giving.now, mailbox.giving.paused) = (None, false);
+        } else if !off {
+            mailbox.giving.paused = false;
+            self.read_gift(service, gift, at);
+        }
     }
 
     fn sweep_gifts(&mut self, service: DeviceId) {
@@ -143,7 +186,7 @@ impl Endpoint {
         queue.retain(|gift| {
             !shared.contains(&(service, gift.to)) && !giving.left.contains(&gift.to) && under_way != Some(gift.to)
         });
-        (giving.queue, giving.swept) = (queue, true);
+        (giving.queue, giving.swept, giving.waits) = (queue, true, false);
     }
 
     fn read_gift(&mut self, service: DeviceId, gift: Gift, offset: u64) {
@@ -199,7 +242,8 @@ impl Endpoint {
             return self.gave(now, service);
         }
         mailbox.giving.step = Step::At(end);
-        self.read_gift(service, gift, end);
+        mailbox.giving.paused = true;
+        self.resume_gift(service);
     }
 
     fn gave(&mut self, now: Instant, service: DeviceId) {

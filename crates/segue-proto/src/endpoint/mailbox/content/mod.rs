@@ -1,6 +1,7 @@
 //! Content of files by way of a mailbox: sealed pieces in a box of its own, and what the adapter is asked for.
 
 mod give;
+mod spare;
 mod take;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -11,6 +12,7 @@ use crate::transfer::{Plan, Verified};
 use crate::wire::{DeviceId, Hash, SessionId};
 
 pub(super) use give::Giving;
+pub(super) use spare::Spare;
 pub(super) use take::Taking;
 
 /// Names a piece of work with content that the adapter is asked for.

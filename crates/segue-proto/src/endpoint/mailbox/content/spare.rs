@@ -1,0 +1,72 @@
+//! Content that needn't go into a mailbox: all devices that may read it hold it already, or are getting it over their links.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::clock::Instant;
+use crate::endpoint::Endpoint;
+use crate::endpoint::session_data::SessionData;
+use crate::handoff::Session;
+use crate::wire::{DeviceId, Hash, SessionId};
+
+/// By session: the devices that might need content, and what each of them said to hold.
+pub(in crate::endpoint::mailbox) type Spare = BTreeMap<SessionId, (Vec<DeviceId>, BTreeSet<Hash>)>;
+
+impl Endpoint {
+    pub(in crate::endpoint) fn uses_mailboxes(&self) -> bool {
+        !self.mailboxes.used.is_empty()
+    }
+
+    /// The devices that might look in a mailbox for a session's content.
+    fn needing(&self, service: &DeviceId, session: &Session<SessionData>) -> Vec<DeviceId> {
+        let mut devices = self.others(service, session);
+        devices.retain(|device| !self.is_revoked(device));
+        devices
+    }
+
+    /// Whether a content is held by each device that might need it.
+    pub(super) fn is_spare(&self, service: &DeviceId, id: &SessionId, blob: &Hash) -> bool {
+        let (Some(mailbox), Some(session)) = (self.mailboxes.used.get(service), self.sessions.get(id)) else {
+            return false;
+        };
+        let held = mailbox.spare.get(id).filter(|(_, held)| held.contains(blob));
+        held.is_some_and(|(by, _)| self.needing(service, session).iter().all(|device| by.contains(device)))
+    }
+
+    /// Whether a session's content waits, for each device that might need it takes it in over a link, or has one in a
+    /// moment.
+    pub(super) fn is_put_off(&self, service: &DeviceId, id: &SessionId) -> bool {
+        let Some(session) = self.sessions.get(id) else { return false };
+        let needing = self.needing(service, session);
+        let direct = |device: &DeviceId| self.syncing.feeds(device, id) || self.mailboxes.meetings.awaits(device);
+        !needing.is_empty() && needing.iter().all(direct)
+    }
+
+    /// A device says that it holds all content of a session. If all others do, none of it need be put.
+    pub(in crate::endpoint) fn spare_content(&mut self, now: Instant, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let (last, used) = (session.holdings.changes().last(), self.mailboxes.used.keys().copied().collect::<Vec<_>>());
+        for service in used {
+            let Some(session) = self.sessions.get(&id) else { return };
+            let needing = self.needing(&service, session);
+            if needing.iter().all(|device| self.syncing.is_whole(device, &id, last)) {
+                let named = session.holdings.named_blobs().map(|(blob, _)| blob).collect();
+                if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
+                    mailbox.spare.insert(id, (needing, named));
+                    mailbox.giving.sweep();
+                }
+                self.pump_mailbox(now, service);
+            }
+        }
+    }
+
+    /// What was put off may have to be put after all: a link is gone, or didn't come.
+    pub(in crate::endpoint) fn put_content_again(&mut self, now: Instant) {
+        let waits = self.mailboxes.used.iter().filter(|(_, mailbox)| mailbox.giving.waits());
+        let waiting: Vec<_> = waits.map(|(service, _)| *service).collect();
+        for service in waiting {
+            self.mailboxes.used.get_mut(&service).into_iter().for_each(|mailbox| mailbox.giving.sweep());
+            self.pump_mailbox(now, service);
+        }
+    }
+}
