@@ -166,6 +166,7 @@ pub const TABLE: &[Mutant] = &[
     mutant("DATA-SNAPSHOT-3", "sync/snapshot/entry-missing"),
     mutant("DATA-SNAPSHOT-4", "sync/snapshot/goes-on-from-it"),
     mutant("DATA-SNAPSHOT-5", "sync/snapshot/read-below-without-hashes"),
+    mutant("SYNC-WHOLE-1", "sync/content/not-said-to-be-whole-before"),
     mutant("SYNC-HOLDING-1", "sync/snapshot/holding-is-said"),
     mutant("TRANSFER-CHUNK-1", "transfer/fetch/a-bit-is-wrong"),
     mutant("TRANSFER-LIST-1", "transfer/list/too-short"),

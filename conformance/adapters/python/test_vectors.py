@@ -184,13 +184,16 @@ class Kinds:
         assert service.open_envelope(1, key, box, envelope) == plain
         return {"envelope": envelope.hex(), "id": crypto.blob_id(envelope).hex()}
 
-    def wrap(self, i):
+    def wrap(self, i, form=b"\x02", info=b"segue/1 wrap"):
         device, secret, ikm, plain = unhex(i, "device", "secret", "ikm", "plain")
         aad = service.inbox_of(device)
-        envelope = b"\x02" + crypto.wrap(device, ikm, b"segue/1 wrap", aad, plain)
+        envelope = form + crypto.wrap(device, ikm, info, aad, plain)
         identity = crypto.Identity(secret)
-        assert crypto.unwrap(identity, b"segue/1 wrap", aad, envelope[1:]) == plain
+        assert crypto.unwrap(identity, info, aad, envelope[1:]) == plain
         return {"envelope": envelope.hex()}
+
+    def introduce(self, i):
+        return self.wrap(i, b"\x05", b"segue/1 introduction")
 
     def pick(self, i):
         return {"generation": generations.pick(i["generation"], i["floor"], i["peer_generation"], i["peer_floor"])}

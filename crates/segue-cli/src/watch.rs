@@ -131,7 +131,10 @@ impl Watch<'_> {
                         pulse.moves(sent, bytes.max(sent));
                     }
                     // What a link brings comes with events.
-                    Way::In if self.door != self.peer => pulse.moves(stats.mailed_rx, stats.mailed_rx),
+                    Way::In if self.door != self.peer => {
+                        let came = stats.mailed_rx + stats.bulk_rx;
+                        pulse.moves(came, came);
+                    }
                     Way::In => {}
                 }
                 Ok((pulse.last.elapsed() >= self.patience).then_some(Stop::Silence))
@@ -145,6 +148,13 @@ impl Watch<'_> {
             Event::Linked { peer, .. } if peer == self.door => {
                 pulse.last = Instant::now();
                 pulse.warned = None;
+            }
+            Event::Linked { peer, .. } if peer == self.peer => {
+                pulse.last = Instant::now();
+                pulse.bar.note(format_args!("linked with {peer}: content goes directly"));
+            }
+            Event::Unlinked { peer: Some(peer), code: Code::SVC_TARGET_MISMATCH, .. } if peer == self.peer => {
+                pulse.bar.note(format_args!("another device is where {peer} should be; content goes by the service"));
             }
             Event::Progress { session, done, total } if session == self.session => pulse.moves(done, total),
             Event::Unlinked { peer: Some(peer), code, .. } if peer == self.door => {
@@ -187,6 +197,13 @@ impl Watch<'_> {
                 Way::Out { .. } => stats.bulk_tx + stats.mailed_tx,
             };
             pulse.bar.set(done, done);
+            let direct = if self.way == Way::In { stats.bulk_rx } else { stats.bulk_tx };
+            let way = match self.door == self.peer {
+                true => "",
+                false if direct > 0 => ", directly",
+                false => ", by way of the service",
+            };
+            return Moved { record, throughput: format!("{}{way}", pulse.bar.finish()) };
         }
         Moved { record, throughput: pulse.bar.finish() }
     }

@@ -1,5 +1,6 @@
 //! What the subject says that it holds, the content that it gets, and handoffs while sync goes on.
 
+use segue_proto::sync::is_whole;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Message, PartId};
 use segue_testkit::device::Command;
@@ -9,7 +10,7 @@ use super::scene::{Fed, LOG, PATIENCE, fed, followed, following, take_since};
 use super::{S, T};
 use crate::cases::scene::{introduce, serve_all, serve_until_want, take_grant, take_want, wanting};
 use crate::cases::{Case, Level, refused, works};
-use crate::lab::ensure;
+use crate::lab::{Done, Lab, ensure};
 
 pub(super) const CASES: &[Case] = &[
     works("sync/mark/answered-when-durable", &["SYNC-MARK-1"], S, |lab| {
@@ -119,6 +120,22 @@ pub(super) const CASES: &[Case] = &[
             ensure(held, "the file, whole", format!("{files:?}"))
         })
     },
+    works("sync/content/not-said-to-be-whole-before", &["SYNC-WHOLE-1"], S, |lab| lacking(lab).map(drop))
+        .needs(&["use-mailbox"]),
+    Case {
+        level: Level::Should,
+        ..works("sync/content/said-to-be-whole", &["SYNC-WHOLE-1"], S, |lab| {
+            let fed = lacking(lab)?;
+            serve_all(lab, fed.link, &fed.book)?;
+            let said = take_since(lab, fed.link, fed.session())?;
+            ensure(
+                said.at == 9 && is_whole(&said.ext),
+                "a SINCE that says that no content is missing",
+                format!("{said:?}"),
+            )
+        })
+        .needs(&["use-mailbox"])
+    },
     works("sync/content/not-said-to-be-held-before", &["SYNC-CONTENT-1", "TRANSFER-HAVE-1"], T, |lab| {
         let mut fed = followed(lab)?;
         let all: Vec<PartId> = fed.book.state.parts().map(|part| part.part).collect();
@@ -187,6 +204,21 @@ pub(super) const CASES: &[Case] = &[
     })
     .needs(&["write"]),
 ];
+
+/// The subject uses a mailbox, and has taken in a file without its content. It doesn't say that it has all.
+fn lacking(lab: &mut Lab) -> Done<Fed> {
+    let mut fed = fed(lab)?;
+    let mailbox = crate::peer::Peer::new(&mut lab.rng).id;
+    lab.must(Command::UseMailbox { mailbox })?;
+    fed.book.write_file("more.txt", b"written there");
+    let all: Vec<PartId> = fed.book.state.parts().map(|part| part.part).collect();
+    fed.send_parts(lab, &all);
+    fed.mark(lab, 9);
+    let early = take_since(lab, fed.link, fed.session())?;
+    let right = early.at == 9 && !is_whole(&early.ext);
+    ensure(right, "a SINCE that doesn't say that all content is held", format!("{early:?}"))?;
+    Ok(fed)
+}
 
 fn empty(part: PartId) -> segue_proto::data::Part {
     segue_proto::data::Part::new(part, segue_proto::data::PartKind::Log)

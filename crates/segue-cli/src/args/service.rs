@@ -17,6 +17,10 @@ pub(crate) struct Mailbox {
     /// The mailbox's device id, as its `segue serve` prints it
     #[arg(long, value_name = "ID", requires = "mailbox")]
     pub(crate) mailbox_device: Option<Who>,
+    /// Don't let the mailbox introduce this device and others to one another: all content goes by way of the mailbox.
+    /// Without this it goes directly wherever one can reach the other
+    #[arg(long, requires = "mailbox")]
+    pub(crate) no_direct: bool,
     #[command(flatten)]
     pub(crate) token: Token,
 }

@@ -18,7 +18,10 @@ use crate::watch::{Watch, Way};
 pub(crate) async fn run(mut args: Pull) -> Result<Exit, Failure> {
     // It only dials, so nobody links whom the user didn't name.
     let by_service = args.from.is_none();
-    let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true).follow(by_service)).await?;
+    let direct = !args.mailbox.no_direct;
+    let mut device =
+        Device::open(&args.state, |builder| builder.accept_unknown(true).follow(by_service).introductions(direct))
+            .await?;
     let done = match look_up(&device, &mut args).await {
         Ok(()) => pull(&mut device, &args).await,
         Err(failure) => Err(failure),

@@ -27,7 +27,9 @@ pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
         return super::dry_run::run(args, &root).await;
     }
     // It only dials, so nobody links whom the user didn't name.
-    let mut device = Device::open(&args.state, |builder| builder.accept_unknown(true)).await?;
+    let direct = !args.mailbox.no_direct;
+    let set = |builder: segue_quic::Builder| builder.accept_unknown(true).introductions(direct);
+    let mut device = Device::open(&args.state, set).await?;
     let done = match look_up(&device, &mut args).await {
         Ok(()) => send(&mut device, &args, &root).await,
         Err(failure) => Err(failure),
@@ -159,8 +161,8 @@ async fn door(device: &Device, args: &Send, view: &SessionView) -> Result<Device
     }
 }
 
-/// If the session goes by way of a service: has that sign for it, and puts there all that the other device lacks, so that
-/// this device goes on as the owner meanwhile.
+/// If the session goes by way of a service: has that sign for it, and puts there all that the other device lacks and can't
+/// take in directly, so that this device goes on as the owner meanwhile.
 async fn by_service(device: &Device, args: &Send, view: &SessionView, door: DeviceId) -> Result<SessionView, Failure> {
     let Some((address, service)) = args.mailbox.named().filter(|(_, service)| *service == door) else {
         return device.session(view.id).await;
@@ -181,6 +183,8 @@ async fn by_service(device: &Device, args: &Send, view: &SessionView, door: Devi
     let settled = tokio::select! {
         settled = sync::settled(&device.node, service, patience) => settled?,
         failure = sync::trouble(&device.node) => return Err(failure),
+        // What the other device takes in over a link of its own needn't be put there.
+        () = device.node.keep_introduced(args.device.id()) => return Err(segue_quic::Error::Stopped.into()),
     };
     if !settled {
         return Err(silent("didn't take all of the content"));

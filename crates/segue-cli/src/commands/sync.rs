@@ -69,7 +69,8 @@ pub(crate) async fn settled(node: &Node, mailbox: DeviceId, patience: Duration) 
             Ok(done) => return done.map(|()| true).map_err(Failure::from),
             Err(_) => {
                 let stats = node.stats().await?;
-                let now = (stats.mailed_tx, stats.mailed_rx, stats.control_rx);
+                let content = (stats.mailed_tx, stats.mailed_rx, stats.bulk_tx, stats.bulk_rx);
+                let now = (content, stats.control_rx);
                 if before.replace(now) == Some(now) {
                     return Ok(false);
                 }

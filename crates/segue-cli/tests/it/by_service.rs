@@ -36,9 +36,10 @@ fn content_goes_by_the_service_and_comes_back_by_a_pull() {
     let (a, b) = (lab.id("a"), lab.id("b"));
     lab.tree("notes", 12, 600_000);
     let (service, id) = serve(&lab, "127.0.0.1:0");
-    let by = format!("--mailbox {} --mailbox-device {id}", service.addr);
+    let by = format!("--mailbox {} --mailbox-device {id} --no-direct", service.addr);
     let receiver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
-    lab.run(&format!("send --state a notes --device {b} --view here {by}")).exits(0).says("handed over session");
+    let send = format!("send --state a notes --device {b} --view here {by}");
+    lab.run(&send).exits(0).says("handed over session").says("by way of the service");
     receiver.end().exits(0).says("received session");
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
     assert_eq!(lab.session("a")["role"], "secondary");
@@ -52,6 +53,33 @@ fn content_goes_by_the_service_and_comes_back_by_a_pull() {
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
     assert_eq!(lab.session("a")["role"], "primary");
     assert_eq!(lab.session("b")["role"], "secondary");
+}
+
+#[test]
+fn content_goes_directly_between_devices_that_are_introduced_and_the_service_stores_none_of_it() {
+    let (grown, said) = grown_by("");
+    assert!(said.contains("directly") && grown < LEN / 2, "the service's store grew by {grown} bytes: {said}");
+    let (grown, said) = grown_by(" --no-direct");
+    assert!(said.contains("by way of the service") && grown > LEN, "by {grown} bytes: {said}");
+}
+
+const LEN: usize = 2_000_000;
+
+/// By how much the store of a service grows with a handoff, and what the source says of that.
+fn grown_by(option: &str) -> (usize, String) {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 12, LEN);
+    let (service, id) = serve(&lab, "127.0.0.1:0");
+    let by = format!("--mailbox {} --mailbox-device {id}{option}", service.addr);
+    let stored = || read_tree(&lab.path("box")).into_values().flatten().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    let before = stored();
+    let receiver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
+    let sent = lab.run(&format!("send --state a notes --device {b} {by}")).exits(0).says("handed over session");
+    receiver.end().exits(0).says("received session");
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+    assert_eq!(lab.session("b")["grantor"], id.as_str());
+    (stored().saturating_sub(before), sent.out)
 }
 
 #[test]
@@ -101,7 +129,9 @@ fn run(victim: Victim, size: &Size, moment: Duration) {
     lab.tree("notes", size.files, size.bytes);
     let (mut service, id) = serve(&lab, "127.0.0.1:0");
     let addr = service.addr.clone();
-    let by = format!("--mailbox {addr} --mailbox-device {id}");
+    // The killed service's devices have nobody else; those of the others are introduced, and go back to it.
+    let direct = if victim == Victim::Service { " --no-direct" } else { "" };
+    let by = format!("--mailbox {addr} --mailbox-device {id}{direct}");
     let receive = format!("--into out --from {a} --yes --once {by}");
     let mut receiver = lab.receive("b", &receive);
     let send = format!("send --state a notes --device {b} {by}");

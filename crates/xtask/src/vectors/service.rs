@@ -214,7 +214,7 @@ fn introductions(book: &mut Book) {
     book.add(vector.clause("SERVICE-MEET-6").shown());
     let plain = encode(&Signed::sign(&introduction(), &LAPTOP.key()));
     let (device, envelope) = (PHONE.id(), introduced());
-    let vector = Vector::valid("service", "wrap", "wrap-introduction", "The introduction, sealed for the phone.")
+    let vector = Vector::valid("service", "introduce", "wrap-introduction", "The introduction, sealed for the phone.")
         .clause("SERVICE-MEET-4")
         .input("device", bytes(device.as_bytes()))
         .input("secret", bytes(PHONE.secret))

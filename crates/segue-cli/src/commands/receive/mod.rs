@@ -32,6 +32,7 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
         let follow = args.together || args.mailbox.mailbox.is_some();
         let builder = builder.only(&args.only.pick());
         let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty()).follow(follow);
+        let builder = builder.introductions(!args.mailbox.no_direct);
         args.from.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;
