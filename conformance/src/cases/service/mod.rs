@@ -17,7 +17,7 @@ use super::{Case, Part};
 /// The subject uses a mailbox, or is one: either way it is one end of a link.
 const E: Part = Part::End;
 
-pub(super) fn chapters() -> [&'static [Case]; 9] {
+pub(super) fn chapters() -> [&'static [Case]; 10] {
     [
         host::CASES,
         put::CASES,

@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::cell::Cell;
 
 use super::hashes::{actor_id, root};
 use super::manifest::{Manifest, placed};
@@ -30,8 +29,6 @@ pub struct State {
     blobs: BTreeMap<Hash, Named>,
     /// The bytes that all parts take in a manifest.
     encoded: usize,
-    /// The root, once somebody asked for it.
-    root: Known,
     /// Who the writers are, as far as they were named. No op and no root depends on it.
     writers: BTreeMap<ActorId, Writer>,
     /// The snapshots that parts don't stand on yet.
@@ -48,34 +45,6 @@ pub(super) struct PartState {
     root: Hash,
     encoded: usize,
     weight: u64,
-}
-
-/// What follows from the parts, kept until one of them changes. It isn't part of what a state is.
-#[derive(Clone, Debug, Default)]
-struct Known(Cell<Option<Hash>>);
-
-impl Known {
-    fn or_from(&self, compute: impl FnOnce() -> Hash) -> Hash {
-        let known = self.0.get().unwrap_or_else(compute);
-        self.0.set(Some(known));
-        known
-    }
-
-    fn forget(&mut self) {
-        self.0.set(None);
-    }
-}
-
-impl PartialEq for Known {
-    fn eq(&self, _: &Known) -> bool {
-        true
-    }
-}
-
-impl Eq for Known {}
-
-impl core::hash::Hash for Known {
-    fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
 }
 
 /// A blob that entries name: how long it is, and by how many.
@@ -111,7 +80,6 @@ impl State {
             tree: Tree::default(),
             blobs,
             encoded: 0,
-            root: Known::default(),
             writers: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             holdings: BTreeMap::new(),
@@ -157,7 +125,7 @@ impl State {
 
     /// The root: which ops this device holds.
     pub fn root(&self) -> Hash {
-        self.root.or_from(|| root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root))))
+        root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root)))
     }
 
     /// The root of the exclusive parts alone.
@@ -325,7 +293,6 @@ impl State {
 
     /// Forgets a part.
     pub(crate) fn remove(&mut self, id: &PartId) {
-        self.root.forget();
         if let Some(old) = self.parts.remove(id) {
             self.detach(&old.part);
             self.encoded -= old.encoded;
@@ -571,7 +538,6 @@ impl State {
     }
 
     pub(super) fn put(&mut self, held: PartState) {
-        self.root.forget();
         if let Some(old) = self.parts.remove(&held.part.part) {
             self.detach(&old.part);
             self.encoded -= old.encoded;

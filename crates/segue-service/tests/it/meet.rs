@@ -43,7 +43,7 @@ impl World {
     }
 
     /// Why nothing came of the introductions that a device asked for.
-    fn refused(&self, at: usize) -> Vec<Code> {
+    fn not_introduced(&self, at: usize) -> Vec<Code> {
         let of = |event: &Event| match event {
             Event::NotIntroduced { code, .. } => Some(*code),
             _ => None,
@@ -59,10 +59,10 @@ fn service_meet_1_two_devices_learn_where_each_can_be_dialled_and_nothing_is_kep
     it.meets(1, 2);
     assert_eq!(it.introduced(2), [(1, vec![address(1)])]);
     assert_eq!(it.introduced(1), [(2, vec![address(2)])], "the answer");
-    assert_eq!((it.refused(1), it.refused(2)), (vec![], vec![]));
+    assert_eq!((it.not_introduced(1), it.not_introduced(2)), (vec![], vec![]));
     assert_eq!(it.directory().seen.len(), before);
     it.wait(60);
-    assert_eq!((it.refused(1), it.broken(1), it.broken(2)), (vec![], vec![], vec![]));
+    assert_eq!((it.not_introduced(1), it.broken(1), it.broken(2)), (vec![], vec![], vec![]));
 }
 
 #[test]
@@ -71,14 +71,14 @@ fn service_meet_2_who_is_away_and_who_named_nobody_look_alike() {
     it.meets(1, 3);
     it.discover(3, &[1, 2]).unwrap();
     it.meets(1, 3);
-    assert_eq!(it.refused(1), [Code::SERVICE_AWAY; 2], "one that named nobody, and one that wasn't named");
+    assert_eq!(it.not_introduced(1), [Code::SERVICE_AWAY; 2], "one that named nobody, and one that wasn't named");
     it.unlink(2);
     it.meets(1, 2);
     it.limit(2, Generation::V2);
     it.link(2, 0);
     it.meets(1, 2);
     assert_eq!(
-        it.refused(1),
+        it.not_introduced(1),
         [Code::SERVICE_AWAY; 4],
         "one without a link, and one of a generation that has none of this"
     );
@@ -94,7 +94,7 @@ fn service_meet_3_a_device_is_introduced_so_often_a_minute() {
     for _ in 0..=MAX_INTRODUCTIONS {
         it.meets(1, 2);
     }
-    assert_eq!(it.refused(1), [Code::LIMIT_OFFERS]);
+    assert_eq!(it.not_introduced(1), [Code::LIMIT_OFFERS]);
     assert_eq!(it.introduced(2).len(), MAX_INTRODUCTIONS);
     it.wait(30);
     it.wait(31);
@@ -107,9 +107,9 @@ fn one_that_takes_no_part_isnt_waited_for_long() {
     let mut it = world(Rules::ALL);
     it.devices[2].core.meet_at(None);
     it.meets(1, 2);
-    assert_eq!((it.refused(1), it.introduced(2)), (vec![], vec![]));
+    assert_eq!((it.not_introduced(1), it.introduced(2)), (vec![], vec![]));
     it.wait(3);
-    assert_eq!(it.refused(1), [Code::SERVICE_AWAY]);
+    assert_eq!(it.not_introduced(1), [Code::SERVICE_AWAY]);
 }
 
 #[test]
