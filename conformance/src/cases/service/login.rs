@@ -303,12 +303,9 @@ fn logging_in(lab: &mut Lab) -> Done<(Mailbox, u32)> {
     Ok((it, req))
 }
 
-/// The first request on a link is LOGIN with the token; its number.
+/// The first message after AUTH on a link is LOGIN with the token; its number.
 fn first_is_login(lab: &mut Lab, link: LinkId) -> Done<u32> {
-    let first = lab.take(link, "a request", |message| match message {
-        Message::Login(_) | Message::Put(_) | Message::Fetch(_) | Message::Watch(_) => Some(message.clone()),
-        _ => None,
-    })?;
+    let first = lab.take(link, "LOGIN with the token", |message| Some(message.clone()))?;
     match first {
         Message::Login(Login { req, token, .. }) if *token == *TOKEN => Ok(req),
         other => Err(crate::verdict::Fault::fail("LOGIN with the token", format!("{other:?}"))),
