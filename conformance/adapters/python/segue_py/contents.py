@@ -52,6 +52,7 @@ class Contents:
                 self.tried.pop(key, None)
                 self.dev.store.after_chunks()
                 self.dev.handoff.data_changed(session)
+                self.dev.sync.tell_whole(session)
             self.want(session)
 
         fetch = self.flying[key] = self.dev.transfer.fetch(session.id, peer, lambda: over(False), lambda code: over(True))

@@ -8,6 +8,8 @@ from .chain import TAKEOVER
 from .registry import LIMIT, Refused
 from .wire import ZERO16, Struct
 
+WHOLE_EXT = 1
+
 
 def origin_of(peer, log):
     """A label for what came from a peer while its log had this name; under another name it may have lost it."""
@@ -215,9 +217,22 @@ class Sync:
 
         def send():
             if link.ready:
-                link.send("SINCE", session=session.id, log=log, at=at, own=session.log)
+                link.send("SINCE", session=session.id, log=log, at=at, own=session.log, ext=whole)
 
+        whole = self.whole(session)
         self.dev.store.when_durable(send)
+
+    def whole(self, session):
+        """SYNC-WHOLE-1: who uses a mailbox says that no content is lacking."""
+        says = self.dev.mailbox.used and not self.contents.lacking(session)
+        return [Struct(id=WHOLE_EXT, bytes=b"")] if says else []
+
+    def tell_whole(self, session):
+        """The last content that was lacking came."""
+        if self.whole(session):
+            for link in self.dev.ready_links():
+                if self.shares(link, session) and self.feed(link, session.id).mark_came:
+                    self.ask(link, session)
 
     def on_since(self, link, m):
         session = self.dev.sessions.get(m.session)
@@ -394,9 +409,10 @@ class Sync:
 
         def durable():
             if link.ready:
-                link.send("SINCE", session=session.id, log=m.log, at=m.at, own=session.log)
+                link.send("SINCE", session=session.id, log=m.log, at=m.at, own=session.log, ext=whole)
             self.dev.event("synced", session=session.id.hex(), peer=link.peer.hex())
 
+        whole = self.whole(session)
         self.dev.store.when_durable(durable)
 
 
