@@ -7,7 +7,8 @@ use segue_proto::seal::{self, ContentKey, Wrapped};
 use segue_proto::wire::codec::{Blob, decode};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::{
-    BoxId, DeviceId, Envelopes, Invitation, Letter, List, Message, Piece, Sealed, SessionId, Signed,
+    Address, BoxId, DeviceId, Envelopes, Introduction, Invitation, Letter, List, Message, Piece, Sealed, SessionId,
+    Signed,
 };
 use segue_proto::{Instant, LinkId, Role, Rules};
 use segue_service::{Append, Directory, Journaled, Memory, Quota, Room, Share};
@@ -44,12 +45,25 @@ fn envelope(bytes: &[u8]) {
     let wrapped = Wrapped { device: device(1), envelope: bytes.to_vec() };
     if let Some(plain) = seal::unwrap(&key(1), &wrapped) {
         let _ = decode::<Signed<Invitation>>(Rules::ALL, &plain);
+        introduction(&plain);
     }
+    introduction(bytes);
     if let Ok(sealed) = decode::<Sealed>(Rules::ALL, bytes) {
         assert_eq!(segue_proto::wire::codec::encode(&sealed), bytes);
         let _ = sealed.letter.prove(Rules::ALL, |letter: &Letter| letter.from);
     }
     let _ = decode::<Signed<Invitation>>(Rules::ALL, bytes).map(|it| it.prove(Rules::ALL, |body| body.from));
+}
+
+fn introduction(bytes: &[u8]) {
+    let Ok(proven) =
+        decode::<Signed<Introduction>>(Rules::ALL, bytes).and_then(|it| it.prove(Rules::ALL, |it| it.from))
+    else {
+        return;
+    };
+    for at in proven.body().addresses.iter().filter_map(Address::to_socket) {
+        assert!(at.port() > 0 && !at.ip().is_unspecified() && !at.ip().is_multicast(), "somebody may be at {at}");
+    }
 }
 
 fn boxes(input: &mut Input<'_>) {

@@ -4,7 +4,7 @@ use segue_proto::Rules;
 use segue_proto::seal;
 use segue_proto::wire::codec::{Blob, encode};
 use segue_proto::wire::hash::blob_id;
-use segue_proto::wire::{Invitation, Letter, List, Piece, Sealed, Signed, Text};
+use segue_proto::wire::{Address, Introduction, Invitation, Letter, List, Nonce, Piece, Sealed, Signed, Text};
 
 use super::{device, key, named};
 use crate::service::{KEY, SESSION};
@@ -19,6 +19,12 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     let (name, without) = (Text::new("notes").unwrap_or_default(), List::empty());
     let body = Invitation { from: device(2), to: device(1), session: SESSION, name, epoch: 0, key: KEY, without };
     let invitation = encode(&Signed::sign(&body, &key(2)));
+    let there = ["192.0.2.7:4433", "[2001:db8::7]:4433", "224.0.0.251:1"]
+        .map(|at| at.parse::<std::net::SocketAddr>().map(Address::from));
+    let addresses = List::new(there.into_iter().flatten().collect::<Vec<_>>()).unwrap_or_default();
+    let (nonce, answers) = (Nonce::new([6; 16]), None.into());
+    let body = Introduction { from: device(2), to: device(1), nonce, answers, addresses };
+    let introduction = encode(&Signed::sign(&body, &key(2)));
     let objects = [
         seal::seal(Rules::ALL, &KEY, &to, &[7; 24], &sealed),
         seal::seal_piece(Rules::ALL, &KEY, &to, &piece),
@@ -26,6 +32,8 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         seal::wrap_notice(&device(1), [9; 32], &sealed).unwrap_or_default(),
         sealed,
         invitation,
+        seal::wrap_introduction(Rules::ALL, &device(1), [10; 32], &introduction).unwrap_or_default(),
+        introduction,
     ];
     let scripts: [&[u8]; 6] = [
         &[1, 0, 0, 1, 9, 3, 0, 1, 1, 9, 3, 1, 0, 2, 60, 4, 0, 2, 0, 2, 0, 0, 3, 0, 2, 1, 4, 0],
