@@ -1,17 +1,18 @@
 //! Many devices that hand sessions over through one service at once: `cargo bench -p segue-benches --bench crowd`.
 //!
 //! ```text
-//! cargo bench -p segue-benches --bench crowd -- [--devices N] [--others N] [--rounds N]
+//! cargo bench -p segue-benches --bench crowd -- [--devices N] [--others N] [--rounds N] [--times N]
 //! ```
 //!
 //! A process of its own runs a service with a store on disk. So many devices use it, in pairs that have no other path to
-//! each other; each has a session that the service signs for. In a round all of them write their view and hand their
-//! session to their partner at the same moment, who accepts it. Rounds in which nobody else is there alternate with
-//! rounds beside `others` slow clients, which say HELLO a byte a second, and as many hostile ones: see [`others`].
+//! each other; each has a session that the service signs for. All of them write their view and hand their session to
+//! their partner at the same moment, who accepts it, and once all have ended they do so again, to and fro; so many times
+//! are a round. Rounds in which nobody else is there alternate with rounds beside `others` slow clients, which say HELLO
+//! a byte a second, and as many hostile ones: see [`others`].
 //!
 //! Printed are, for either kind of round, the handoffs a second and how long they took, from the call to the receipt;
-//! and the medians of each pair of rounds over one another. After each round every session has one owner, its new one,
-//! at the expected record, with the view that was written last; else the bench fails.
+//! and the medians of each pair of rounds over one another. Each time every session has one owner, its new one, with the
+//! same head at both devices, and the view that was written last; else the bench fails.
 
 mod others;
 mod server;
@@ -35,22 +36,24 @@ fn main() {
         return runtime.block_on(server::serve());
     }
     let devices = number("--devices").unwrap_or(100).next_multiple_of(2);
-    runtime.block_on(run(devices, number("--others").unwrap_or(64), number("--rounds").unwrap_or(3)));
+    let (others, rounds) = (number("--others").unwrap_or(64), number("--rounds").unwrap_or(3));
+    runtime.block_on(run(devices, others, rounds, number("--times").unwrap_or(10)));
 }
 
-async fn run(devices: usize, others: usize, rounds: usize) {
-    println!("{devices} devices hand over at once, through one service; {others} slow and {others} hostile clients");
+async fn run(devices: usize, others: usize, rounds: usize, times: usize) {
+    println!("{devices} devices hand over at once, through one service, {times} times a round");
+    println!("beset by {others} slow and {others} hostile clients");
     let server = Server::start();
     let mut crowd = Crowd::open(devices, server.addr, server.device).await;
-    // What is done once only: the first round isn't counted.
-    crowd.round().await;
+    // What is done once only isn't counted.
+    crowd.round(1).await;
     println!("{:<10}{:>12}{:>12}{:>12}{:>12}", "", "a second", "p50", "p99", "most");
     let mut ratios = Vec::new();
     for _ in 0..rounds {
-        let calm = crowd.round().await;
+        let calm = crowd.round(times).await;
         calm.print("calm");
         let others = Others::start(server.addr, others).await;
-        let beset = crowd.round().await;
+        let beset = crowd.round(times).await;
         let did = others.stop().await;
         beset.print("beset");
         println!("{:<10}{did}", "");
@@ -66,7 +69,7 @@ async fn run(devices: usize, others: usize, rounds: usize) {
 struct Crowd {
     nodes: Vec<Node>,
     held: Vec<Held>,
-    round: u64,
+    time: u64,
 }
 
 /// A session, and the one of its two devices that owns it.
@@ -103,17 +106,29 @@ impl Crowd {
         for (at, held) in held.iter().enumerate() {
             known(&nodes[at ^ 1], held.session).await;
         }
-        Crowd { nodes, held, round: 0 }
+        Crowd { nodes, held, time: 0 }
     }
 
-    /// Hands every session to the other device of its pair.
-    async fn round(&mut self) -> Round {
-        self.round += 1;
-        let text = format!("round {}", self.round);
-        let (start, mut handoffs) = (Instant::now(), JoinSet::new());
+    /// Hands every session to the other device of its pair, so many times.
+    async fn round(&mut self, times: usize) -> Round {
+        let mut round = Round { all: Duration::ZERO, took: Vec::new() };
+        for _ in 0..times {
+            self.time += 1;
+            let text = format!("time {}", self.time);
+            let start = Instant::now();
+            round.took.extend(self.hand_over(&text).await);
+            round.all += start.elapsed();
+            self.check(&text).await;
+        }
+        round.took.sort();
+        round
+    }
+
+    async fn hand_over(&self, text: &str) -> Vec<Duration> {
+        let mut handoffs = JoinSet::new();
         for held in &self.held {
             let (source, target) = (self.nodes[held.owner].clone(), self.nodes[held.owner ^ 1].device());
-            let (session, text) = (held.session, text.clone());
+            let (session, text) = (held.session, text.to_owned());
             handoffs.spawn(async move {
                 source.write_view(session, text).await.expect("a write");
                 let start = Instant::now();
@@ -121,23 +136,20 @@ impl Crowd {
                 start.elapsed()
             });
         }
-        let mut took = Vec::new();
-        while let Some(one) = handoffs.join_next().await {
-            took.push(one.expect("no panic"));
-        }
-        let all = start.elapsed();
-        took.sort();
+        handoffs.join_all().await
+    }
+
+    async fn check(&mut self, text: &str) {
         for held in &mut self.held {
             let (old, new) = (&self.nodes[held.owner], &self.nodes[held.owner ^ 1]);
             let views = (old.session(held.session).await, new.session(held.session).await);
-            let (Ok(Some(old)), Ok(Some(now))) = views else { panic!("both know the session") };
-            assert_eq!((old.role, now.role), (SessionRole::Secondary, SessionRole::Primary), "one owner");
+            let (Ok(Some(was)), Ok(Some(is))) = views else { panic!("both know the session") };
+            assert_eq!((was.role, is.role), (SessionRole::Secondary, SessionRole::Primary), "one owner");
             let view = new.view(held.session).await.expect("a node");
             assert_eq!(view.as_deref(), Some(text.as_bytes()), "the last view");
-            assert!(now.n > held.n && now.head == old.head, "the same head at both");
-            (held.owner, held.n) = (held.owner ^ 1, now.n);
+            assert!(is.n > held.n && is.head == was.head, "the same head at both");
+            (held.owner, held.n) = (held.owner ^ 1, is.n);
         }
-        Round { all, took }
     }
 }
 
