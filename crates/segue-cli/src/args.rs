@@ -130,8 +130,8 @@ pub(crate) enum Command {
     /// "0.0.0.0:4433", lease = 60, only = ["ID"]. The command line goes before the environment, and that before the file.
     ///
     /// With --accounts or --keys it lets devices in under accounts alone: those that the file --accounts names, and those
-    /// that come once with a token of the identity provider whose keys are in --keys. In the file stand [default], which
-    /// holds for every account, and [accounts.NAME]: devices = ["ID"], handoff = false to switch handing over off, space
+    /// that come once with a token of the identity provider whose keys are in --keys. In the file stand `[default]`, which
+    /// holds for every account, and `[accounts.NAME]`: devices = ["ID"], handoff = false to switch handing over off, space
     /// in bytes, most-devices; before these removed = ["ID"], devices that are let in no longer. Both files are read
     /// again when they change.
     #[command(after_help = EXIT_CODES)]

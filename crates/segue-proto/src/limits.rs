@@ -201,8 +201,10 @@ limits! {
     WATCH_BYTES: usize = 4_096, "bytes", "a key typed, many times; a thousand watches at once stay below MAX_QUEUE a second";
     /// What a device may have said of sessions in custody and the mailbox hasn't answered.
     MAX_ASKS: usize = 512, "messages", "a HAVE for each of many sessions, as a link begins; guess";
-    /// The requests of all devices but WATCHes that a mailbox hasn't answered.
-    MAX_OPEN: usize = 1_024, "requests", "with full envelopes 64 MiB";
+    /// The requests of all devices but WATCHes that a mailbox hasn't answered, and what they said of sessions in custody.
+    MAX_OPEN: usize = 67_108_864, "bytes", "a thousand full envelopes, or what ten thousand devices say as they hand over at once; a quarter of what peers take in all";
+    /// What one of them counts at least.
+    OPEN_COST: usize = 1_024, "bytes", "more than what is kept of an empty one; guess";
     /// The WATCHes that a device may have outstanding on a link.
     MAX_WATCHES: usize = 8_192, "watches", "two boxes a session, for MAX_SESSIONS";
     /// The PUTs and FETCHes that a device has outstanding at a mailbox, and as many DISCOVERs besides.

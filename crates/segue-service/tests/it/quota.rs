@@ -1,6 +1,8 @@
 //! Mailboxes that are full.
 
-use segue_proto::{Code, Event};
+use segue_proto::limits::MAX_ENVELOPE;
+use segue_proto::wire::{Blob, BoxId, Exts, Hash, Put, Renew, SessionId};
+use segue_proto::{Clause, Code, Event};
 use segue_service::Quota;
 
 use crate::util::{LOG, World};
@@ -61,4 +63,27 @@ fn a_device_that_uses_its_share_up_takes_nothing_from_others() {
     world.write(2, session, 2, LOG, b"mine");
     world.link(2, 0);
     assert!(!refused(&world, 2));
+}
+
+#[test]
+fn service_host_4_thousands_of_short_messages_are_heard_at_once_and_fewer_long_ones() {
+    let mut world = World::new(72, Quota::default());
+    world.keep_custody(0, false);
+    (1..=72).for_each(|at| world.link(at, 0));
+    let turned_away = |world: &World| world.broken(0).contains(&Clause::SERVICE_HOST_4);
+    let renew = |req| Renew { req, session: SessionId::new([9; 16]), head: Hash::ZERO, ttl: 0, ext: Exts::empty() };
+    for at in 1..=72 {
+        (1..=100).for_each(|req| world.says(at, &renew(req).into()));
+    }
+    world.settle();
+    assert!(!turned_away(&world), "7,200 messages of two dozen bytes each");
+    let put = |at: usize, req| {
+        let envelope = Blob::new(vec![at as u8; MAX_ENVELOPE]).unwrap();
+        Put { req, to: BoxId::new([req as u8; 32]), envelope, ext: Exts::empty() }
+    };
+    for at in 1..=72 {
+        (1..=16).for_each(|req| world.says(at, &put(at, req).into()));
+    }
+    world.settle();
+    assert!(turned_away(&world), "72 times 16 envelopes are more than MAX_OPEN");
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ed25519_dalek::SigningKey;
 use segue_proto::service::custody::{Kept, Set};
-use segue_proto::wire::{DeviceId, PartId, Presence, SessionId, sign_message};
+use segue_proto::wire::{DeviceId, Message, PartId, Presence, SessionId, sign_message};
 use segue_proto::{
     Clause, Code, Config, Continuity, Endpoint, Event, Generation, Hosted, Instant, LinkId, Lsn, Policy, Role, Rules,
     seal,
@@ -220,6 +220,12 @@ impl World {
             self.devices[b].core.handle_link_down(self.now, link);
         }
         self.settle();
+    }
+
+    /// A device that is linked says something, whatever its core would say. Nobody gets to it before [`World::settle`].
+    pub(crate) fn says(&mut self, at: usize, message: &Message) {
+        let link = self.links.iter().find(|(_, ends)| **ends == (at, 0)).map(|(link, _)| *link);
+        self.devices[0].core.handle_bytes(self.now, link.expect("a link"), &message.to_frame());
     }
 
     /// A device that is linked asks the mailbox about others; what it is told.

@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::generations::Generation;
 use crate::journal::Lsn;
-use crate::limits::{MAILBOX_WINDOW, MAX_ASKS, MAX_OPEN, MAX_WATCHES};
+use crate::limits::{MAILBOX_WINDOW, MAX_ASKS, MAX_OPEN, MAX_WATCHES, OPEN_COST};
 use crate::wire::{DeviceId, Hash, Message, SessionId, Sig};
 use crate::{Code, Violation};
 
@@ -73,8 +73,8 @@ pub(super) struct Host {
     leaving: VecDeque<(Lsn, Ticket)>,
     /// How many of them are each device's: PUTs and FETCHes, and WATCHes.
     counts: BTreeMap<DeviceId, [usize; 2]>,
-    /// How many of them are PUTs and FETCHes.
-    at_once: usize,
+    /// What those count that are answered at once, in bytes.
+    bytes: usize,
     tickets: u64,
 }
 
@@ -82,9 +82,18 @@ pub(super) struct Host {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     from: DeviceId,
-    /// Whether it is answered at once, and not when something comes.
-    at_once: bool,
+    /// What it counts, in bytes, if it is answered at once, and not when something comes.
+    at_once: Option<usize>,
     answered: bool,
+}
+
+/// What a request or message counts, in bytes (SERVICE-HOST-4).
+fn cost(message: &Message) -> usize {
+    let len = match message {
+        Message::Put(put) => put.envelope.len(),
+        other => other.to_frame().len(),
+    };
+    len.max(OPEN_COST)
 }
 
 impl Host {
@@ -96,9 +105,10 @@ impl Host {
 
     pub(super) fn gone(&mut self, device: &DeviceId) {
         if self.on {
-            let [at_once, _] = self.counts.remove(device).unwrap_or_default();
-            self.at_once = self.at_once.saturating_sub(at_once);
-            self.open.retain(|_, open| open.from != *device);
+            self.counts.remove(device);
+            let theirs = self.open.extract_if(.., |_, open| open.from == *device);
+            let bytes: usize = theirs.filter_map(|(_, open)| open.at_once).sum();
+            self.bytes = self.bytes.saturating_sub(bytes);
             self.queue.push_back(Hosted::Gone(*device));
         }
     }
@@ -117,10 +127,12 @@ impl Host {
     /// The answer to a request is on its way.
     pub(super) fn close(&mut self, ticket: Ticket) {
         let Some(Open { from, at_once, .. }) = self.open.remove(&ticket) else { return };
-        if let Some(count) = self.counts.get_mut(&from).and_then(|counts| counts.get_mut(usize::from(!at_once))) {
+        if let Some(count) =
+            self.counts.get_mut(&from).and_then(|counts| counts.get_mut(usize::from(at_once.is_none())))
+        {
             *count = count.saturating_sub(1);
         }
-        self.at_once = self.at_once.saturating_sub(usize::from(at_once));
+        self.bytes = self.bytes.saturating_sub(at_once.unwrap_or_default());
     }
 }
 
@@ -189,7 +201,8 @@ impl Endpoint {
         let Some(generation) = self.peers.get(&from).map(|peer| peer.generation) else { return };
         let host = &self.mailboxes.host;
         let [asks, _] = host.counts.get(&from).copied().unwrap_or_default();
-        if asks >= MAX_ASKS || host.at_once >= MAX_OPEN {
+        let cost = cost(&message);
+        if asks >= MAX_ASKS || host.bytes + cost > MAX_OPEN {
             let violation = Violation::new(Code::LIMIT_REQUESTS, Clause::SERVICE_HOST_4);
             let session = self.session_in_custody(&message);
             self.out.event(Event::Violation { peer: from, session, violation });
@@ -197,10 +210,10 @@ impl Endpoint {
         }
         let host = &mut self.mailboxes.host;
         host.counts.entry(from).or_default()[0] += 1;
-        host.at_once += 1;
+        host.bytes += cost;
         host.tickets += 1;
         let ticket = Ticket(host.tickets);
-        host.open.insert(ticket, Open { from, at_once: true, answered: false });
+        host.open.insert(ticket, Open { from, at_once: Some(cost), answered: false });
         host.queue.push_back(Hosted::Custody { ticket, from, generation, message });
     }
 
@@ -223,9 +236,10 @@ impl Endpoint {
         let host = &self.mailboxes.host;
         let [asks, watches] = host.counts.get(&from).copied().unwrap_or_default();
         // Twice the window that devices keep to, whose answers may be on their way.
-        let room = match waits {
-            true => asks < 2 * MAILBOX_WINDOW && host.at_once < MAX_OPEN,
-            false => watches < MAX_WATCHES,
+        let cost = waits.then(|| cost(&message));
+        let room = match cost {
+            Some(cost) => asks < 2 * MAILBOX_WINDOW && host.bytes + cost <= MAX_OPEN,
+            None => watches < MAX_WATCHES,
         };
         if let Err(why) = self.config.rules.ensure(Clause::SERVICE_HOST_4, room, Code::LIMIT_REQUESTS) {
             return self.refuse_for(now, from, req, None, why);
@@ -233,10 +247,10 @@ impl Endpoint {
         let host = &mut self.mailboxes.host;
         let [asks, watches] = host.counts.entry(from).or_default();
         *if waits { asks } else { watches } += 1;
-        host.at_once += usize::from(waits);
+        host.bytes += cost.unwrap_or_default();
         host.tickets += 1;
         let ticket = Ticket(host.tickets);
-        host.open.insert(ticket, Open { from, at_once: waits, answered: false });
+        host.open.insert(ticket, Open { from, at_once: cost, answered: false });
         host.queue.push_back(Hosted::Request { ticket, from, message });
     }
 }
