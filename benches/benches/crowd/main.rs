@@ -8,7 +8,8 @@
 //! each other; each has a session that the service signs for. All of them write their view and hand their session to
 //! their partner at the same moment, who accepts it, and once all have ended they do so again, to and fro; so many times
 //! are a round. Rounds in which nobody else is there alternate with rounds beside `others` slow clients, which say HELLO
-//! a byte a second, and as many hostile ones: see [`others`].
+//! a byte a second, and as many hostile ones: see [`others`]. As a device may make [`MAX_OFFERS`] offers a minute
+//! (HO-OFFER-4), a minute lies between the pairs of rounds.
 //!
 //! Printed are, for either kind of round, the handoffs a second and how long they took, from the call to the receipt;
 //! and the medians of each pair of rounds over one another. Each time every session has one owner, its new one, with the
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use others::Others;
+use segue_proto::limits::{MAX_OFFERS, OFFER_WINDOW};
 use segue_quic::{DeviceId, Event, Node, Policy, SessionId, SessionRole};
 use server::Server;
 use tokio::runtime::Builder;
@@ -37,7 +39,9 @@ fn main() {
     }
     let devices = number("--devices").unwrap_or(100).next_multiple_of(2);
     let (others, rounds) = (number("--others").unwrap_or(64), number("--rounds").unwrap_or(3));
-    runtime.block_on(run(devices, others, rounds, number("--times").unwrap_or(10)));
+    let times = number("--times").unwrap_or(MOST);
+    assert!(times <= MOST, "two rounds of {MOST} times at most stay below what a device may offer in a minute");
+    runtime.block_on(run(devices, others, rounds, times));
 }
 
 async fn run(devices: usize, others: usize, rounds: usize, times: usize) {
@@ -50,6 +54,7 @@ async fn run(devices: usize, others: usize, rounds: usize, times: usize) {
     println!("{:<10}{:>12}{:>12}{:>12}{:>12}", "", "a second", "p50", "p99", "most");
     let mut ratios = Vec::new();
     for _ in 0..rounds {
+        tokio::time::sleep(MINUTE).await;
         let calm = crowd.round(times).await;
         calm.print("calm");
         let others = Others::start(server.addr, others).await;
@@ -198,6 +203,9 @@ impl Round {
     }
 }
 
+/// The most times in a round: a device offers once each time.
+const MOST: usize = MAX_OFFERS / 2;
+const MINUTE: Duration = Duration::from_micros(OFFER_WINDOW);
 /// Devices that open at a time: fewer than from which on a node asks for a proof of address.
 const AT_ONCE: usize = 16;
 /// Longer than a round of thousands takes.
