@@ -54,12 +54,14 @@ impl Pick {
     /// Whether the content of a part's file with this path is picked.
     pub fn picks(&self, session: &SessionId, part: &PartId, path: &str) -> bool {
         let holds = |id: &PartId| self.0.binary_search(id).is_ok();
-        if self.is_all() || holds(part) {
-            return true;
-        }
-        let mut folders = path.match_indices('/').filter_map(|(end, _)| path.get(..end)).peekable();
+        self.is_all() || holds(part) || Self::folders(session, path).any(|folder| holds(&folder))
+    }
+
+    /// The ids of the folders in which a file with this path lies.
+    pub(crate) fn folders<'a>(session: &'a SessionId, path: &'a str) -> impl Iterator<Item = PartId> + 'a {
+        let mut folders = path.match_indices('/').filter_map(move |(end, _)| path.get(..end)).peekable();
         let loose = folders.peek().is_none().then_some("");
-        folders.chain(loose).any(|folder| holds(&Self::folder(session, folder)))
+        folders.chain(loose).map(move |folder| Self::folder(session, folder))
     }
 
     /// Whether a part has content, and none of it is picked.

@@ -86,6 +86,31 @@ fn what_a_partial_owner_brought_is_handed_on_as_partial() {
 }
 
 #[test]
+fn what_an_owner_picked_meanwhile_and_didnt_get_yet_stands_in_nobodys_way() {
+    let mut scene = Scene::new(3, None);
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    [1, 2].into_iter().for_each(|other| scene.world.unlink(0, other));
+    scene.pick(1, &["letters", "photos"]);
+    scene.pull(2, 1).expect("a handoff of what the owner holds");
+    assert_eq!(scene.held(2, "letters/first"), Some(blob_id(LETTER)));
+    assert_eq!(scene.held(2, "photos/beach"), Some(Hash::ZERO));
+}
+
+#[test]
+fn what_an_owner_wrote_in_a_folder_that_it_didnt_pick_is_handed_over() {
+    let mut scene = Scene::new(3, None);
+    scene.pick(1, &["letters"]);
+    scene.pull(1, 0).expect("a handoff");
+    [1, 2].into_iter().for_each(|other| scene.world.unlink(0, other));
+    scene.write(1, "photos/own", &photo(4));
+    scene.pull(2, 1).expect("a handoff of what the owner holds");
+    // Though the two don't meet again.
+    scene.world.unlink(1, 2);
+    assert_eq!(scene.held(2, "photos/own"), Some(blob_id(&photo(4))));
+}
+
+#[test]
 fn who_picks_what_a_partial_owner_lacks_is_told_so() {
     let mut scene = Scene::new(3, None);
     scene.pick(1, &["letters"]);

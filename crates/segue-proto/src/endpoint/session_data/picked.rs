@@ -8,6 +8,7 @@ use crate::clause::{Clause, Rules};
 use crate::data::{Entry, Part, Pick, State};
 use crate::handoff::keys;
 use crate::journal::Write;
+use crate::limits::MAX_PICK;
 use crate::wire::{Hash, PartId};
 
 impl SessionData {
@@ -56,10 +57,31 @@ impl SessionData {
         self.state.iter().flat_map(State::parts).any(|part| self.missing_of(part, pick).next().is_some())
     }
 
-    /// What a device holds that left something out.
+    /// What a device holds that left something out: of what was picked, and of what came, that of which nothing is
+    /// missing; and, as far as there is room, the parts that are here beside that, as those that were written here.
     pub(super) fn held_in_part(&self) -> Option<Pick> {
-        let limited = [&self.pick, &self.came].into_iter().find(|pick| !pick.is_all());
-        limited.filter(|_| self.missing().next().is_some()).cloned()
+        if self.pick.is_all() && self.came.is_all() || self.missing().next().is_none() {
+            return None;
+        }
+        let parts = || self.state.iter().flat_map(State::parts);
+        let mut lacking = BTreeSet::new();
+        for part in parts() {
+            for entry in part.entries().filter(|entry| self.missing.contains_key(&entry.blob)) {
+                lacking.insert(part.part);
+                lacking.extend(Pick::folders(&self.session, &entry.path));
+            }
+        }
+        let said = self.pick.ids().iter().chain(self.came.ids().iter()).copied();
+        let mut ids: BTreeSet<PartId> = said.filter(|id| !lacking.contains(id)).take(MAX_PICK).collect();
+        let held = Pick::new(ids.iter().copied())?;
+        let content = |part: &Part| part.entries().any(|entry| entry.len > 0) && !lacking.contains(&part.part);
+        let beside = |part: &&Part| content(part) && (held.is_all() || held.leaves_out(&self.session, part));
+        ids.extend(parts().filter(beside).map(|part| part.part).take(MAX_PICK - ids.len()));
+        if ids.is_empty() {
+            // Nothing is here: no part has this id.
+            ids.insert(PartId::new([0; 16]));
+        }
+        Pick::new(ids)
     }
 
     /// A part has changed here: what it names in a place that is picked isn't left out.
