@@ -35,7 +35,10 @@ impl SessionData {
     /// The content that isn't here and is to be.
     pub(in crate::endpoint) fn wanted(&self, rules: Rules) -> impl Iterator<Item = Entry> {
         let all = !rules.keeps(Clause::HO_PICK_2);
-        self.missing().filter(move |entry| all || !self.left_out.contains(&entry.blob))
+        // All that is left out is missing.
+        let some = all || self.missing.len() > self.left_out.len();
+        let missing = some.then(|| self.missing()).into_iter().flatten();
+        missing.filter(move |entry| all || !self.left_out.contains(&entry.blob))
     }
 
     /// Content that was left out is wanted after all, until this device is opened again; how much of it there is.
@@ -88,7 +91,9 @@ impl SessionData {
     pub(super) fn take_back(&mut self, part: &Part) {
         if !self.left_out.is_empty() {
             let wanted: Vec<_> = self.missing_of(part, &self.pick).collect();
-            self.left_out.retain(|blob| !wanted.contains(blob));
+            for blob in wanted {
+                self.left_out.remove(&blob);
+            }
         }
     }
 

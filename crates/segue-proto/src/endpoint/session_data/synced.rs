@@ -117,7 +117,9 @@ impl SessionData {
     /// Content that was missing is here, with its chunk lists.
     pub(in crate::endpoint) fn got(&mut self, blobs: &BTreeSet<Hash>) -> Vec<Write> {
         let got: Vec<_> = blobs.iter().filter(|blob| self.missing.remove(blob).is_some()).collect();
-        self.left_out.retain(|blob| !blobs.contains(blob));
+        for blob in blobs {
+            self.left_out.remove(blob);
+        }
         let mut writes: Vec<_> =
             got.into_iter().map(|blob| keys::delete(self.session, keys::MISSING, blob.as_bytes())).collect();
         if !self.replaced.is_empty() {
@@ -171,8 +173,10 @@ impl SessionData {
     /// Content that the data names was lost.
     pub(in crate::endpoint) fn lost(&mut self, blob: &Hash) -> Option<Write> {
         let names = |part: &Part| part.entries().find(|entry| entry.blob == *blob && entry.len > 0);
-        let named = |part: &Part| Some((part.part, names(part)?));
-        let (part, entry) = self.state.as_ref()?.parts().find_map(named)?;
+        let named: Vec<_> = self.state.as_ref()?.parts().filter_map(|part| Some((part.part, names(part)?))).collect();
+        // It is picked if one of those that name it is.
+        let picked = |(part, entry): &&(PartId, Entry)| self.pick.picks(&self.session, part, &entry.path);
+        let (part, entry) = named.iter().find(picked).or(named.first())?.clone();
         self.miss(part, entry)
     }
 
