@@ -51,6 +51,7 @@ impl Endpoint {
         if self.config.rules.keeps(Clause::HO_PICK_6) {
             self.fetch_wanted(now, session);
         }
+        self.tell_whole(now, session);
         Ok(self.last)
     }
 

@@ -188,10 +188,11 @@ impl Endpoint {
         }
     }
 
-    /// All content that the data of a session names is here: the devices that this one takes it in from are told, if
+    /// All content of a session that is picked is here: the devices that this one takes it in from are told, if
     /// mailboxes are used, for they needn't put it there then (SYNC-WHOLE-1).
     pub(super) fn tell_whole(&mut self, now: Instant, session: SessionId) {
-        let lacks = |it: &Session<SessionData>| it.holdings.missing().next().is_some();
+        let rules = self.config.rules;
+        let lacks = |it: &Session<SessionData>| it.holdings.wanted(rules).next().is_some();
         if !self.uses_mailboxes() || self.sessions.get(&session).is_none_or(lacks) {
             return;
         }
@@ -464,10 +465,10 @@ fn sync_keeps(sync: Option<&PeerSync>, session: &SessionId, log: &Nonce) -> bool
     sync.and_then(|sync| sync.owns.get(session)) == Some(log)
 }
 
-/// What this device holds of a peer's changes, and, if it uses mailboxes, whether it holds the content as well.
+/// What this device holds of a peer's changes, and, if it uses mailboxes, whether it holds the content that is picked as well.
 fn since(session: &Session<SessionData>, peer: DeviceId, rules: Rules, mailed: bool) -> Since {
     let (log, at) = session.holdings.cursor(&peer).unwrap_or((Nonce::ZERO, 0));
-    let holds = session.holdings.missing().next().is_none() || !rules.keeps(Clause::SYNC_WHOLE_1);
+    let holds = session.holdings.wanted(rules).next().is_none() || !rules.keeps(Clause::SYNC_WHOLE_1);
     let ext = if mailed && holds { whole() } else { Exts::empty() };
     Since { session: session.id(), log, at, own: session.holdings.changes().name(), ext }
 }
