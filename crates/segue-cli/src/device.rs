@@ -65,8 +65,9 @@ impl Device {
             return Ok(None);
         };
         let known = self.index.known(&view.id)?;
-        let written = directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
-        self.applied(view).await?;
+        let (written, shown) =
+            directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
+        self.applied(view, &shown)?;
         Ok(Some(written))
     }
 
@@ -79,9 +80,11 @@ impl Device {
         tree: &directory::Tree,
     ) -> Result<Option<directory::Written>, Failure> {
         let known = self.known(view).await?;
-        let theirs = directory::collect(&self.node, view.id, tree, &known).await?;
+        let (theirs, wrote) = directory::collect(&self.node, view.id, tree, &known).await?;
         if !theirs {
-            self.applied(view).await?;
+            let files = directory::files(&self.node, view.id).await?;
+            let shown = known.followed_by(&Known::of(&files.here), &wrote, tree).keeping(&known, &files.elsewhere);
+            self.applied(view, &shown)?;
             return Ok(None);
         }
         let files = directory::files(&self.node, view.id).await?;
@@ -98,8 +101,9 @@ impl Device {
         }
         let Some(place) = self.index.place(&view.id).cloned() else { return Ok(None) };
         self.keep_versions(view.id).await?;
-        let written = directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
-        self.applied(view).await?;
+        let (written, shown) =
+            directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
+        self.applied(view, &shown)?;
         Ok(Some(written))
     }
 
@@ -148,10 +152,8 @@ impl Device {
     }
 
     /// Remembers that directory and session are one, under this head.
-    async fn applied(&mut self, view: &SessionView) -> Result<(), Failure> {
-        let files = directory::files(&self.node, view.id).await?;
-        let known = Known::of(&files.here).keeping(&self.index.known(&view.id)?, &files.elsewhere);
-        self.index.save_known(&view.id, &known)?;
+    fn applied(&mut self, view: &SessionView, shown: &Known) -> Result<(), Failure> {
+        self.index.save_known(&view.id, shown)?;
         self.index.change(&view.id, |place| place.applied = Some(view.head))
     }
 

@@ -17,8 +17,14 @@ use crate::failure::Failure;
 
 /// Writes what the user changed since directory and session had `known` in common: removals first, as a path that is
 /// taken must be free before. What others changed meanwhile is left alone, and what is the same already costs a read of
-/// the file and nothing else, so it may be done again at any time. True if others changed something.
-pub(crate) async fn collect(node: &Node, session: SessionId, tree: &Tree, known: &Known) -> Result<bool, Failure> {
+/// the file and nothing else, so it may be done again at any time. True if others changed something; and the files that
+/// were written.
+pub(crate) async fn collect(
+    node: &Node,
+    session: SessionId,
+    tree: &Tree,
+    known: &Known,
+) -> Result<(bool, BTreeSet<String>), Failure> {
     let (held, tree, theirs) = sides(node, session, tree, known).await?;
     let tree = &tree;
     let changed_there = theirs.known != theirs.held;
@@ -28,6 +34,7 @@ pub(crate) async fn collect(node: &Node, session: SessionId, tree: &Tree, known:
     }
     let files = tree.files.clone();
     let (changed, same) = blocking(move || split(files, held, &theirs)).await?;
+    let wrote = changed.iter().map(|(path, _)| path.clone()).collect();
     if !changed.is_empty() {
         node.write_files(session, changed).await.map_err(refused)?;
     }
@@ -37,7 +44,7 @@ pub(crate) async fn collect(node: &Node, session: SessionId, tree: &Tree, known:
             node.link_blob(blob, &path).await?;
         }
     }
-    Ok(changed_there)
+    Ok((changed_there, wrote))
 }
 
 /// What [`collect`] would write.

@@ -24,7 +24,8 @@ pub(crate) struct Written {
     pub(crate) aside: Vec<String>,
 }
 
-/// Writes what the session holds into `root`.
+/// Writes what the session holds into `root`; returns what the two have in common then. What comes to the session
+/// meanwhile isn't written, and isn't in it.
 ///
 /// Three steps, each of which finds what a killed run of it left: look which files aren't what they should be; *stage*
 /// their content, verified, in the state directory; then change the directory, a rename a file. So no file is touched
@@ -35,9 +36,10 @@ pub(crate) async fn materialize(
     session: SessionId,
     root: &Path,
     known: &Known,
-) -> Result<Written, Failure> {
+) -> Result<(Written, Known), Failure> {
     let held = super::files(node, session).await?;
     let files = held.here;
+    let shown = Known::of(&files).keeping(known, &held.elsewhere);
     // What lies there of a file whose content isn't here stays until that comes.
     let known = known.clone().without(&held.elsewhere);
     // One for all sessions, and never removed: the store syncs it later, as it moves content there.
@@ -58,7 +60,7 @@ pub(crate) async fn materialize(
     // What was copied, not moved, by this run or by one that was killed.
     job.files.iter().for_each(|file| drop(fs::remove_file(job.staging.join(file.blob.to_string()))));
     let files = job.files.iter().filter(|file| !file.is_dir);
-    Ok(Written { files: files.clone().count(), bytes: files.map(|file| file.len).sum(), aside })
+    Ok((Written { files: files.clone().count(), bytes: files.map(|file| file.len).sum(), aside }, shown))
 }
 
 /// Gets a blob's content into the staging directory.

@@ -56,6 +56,22 @@ impl Known {
         self
     }
 
+    /// What directory and session have in common once the user's changes, these files among them, are in the session. What
+    /// others changed meanwhile isn't in the directory, and so isn't known: else the user would seem to have removed it.
+    pub(crate) fn followed_by(&self, held: &Known, wrote: &BTreeSet<String>, tree: &Tree) -> Known {
+        let present = tree.files.iter().map(|(path, _)| path).chain(&tree.empty).collect::<BTreeSet<_>>();
+        let is_own = |path: &String, now: &Entry| match now {
+            Entry::Directory => tree.empty.contains(path),
+            Entry::File { .. } => wrote.contains(path),
+        };
+        let shown = |path: &String, now: &Entry| self.0.get(path) == Some(now) || is_own(path, now);
+        let new = held.0.iter().filter(|(path, now)| shown(path, now));
+        // What is neither there as it was nor removed by the user, others changed.
+        let theirs = |path: &String| held.0.get(path).map_or(present.contains(path), |now| !shown(path, now));
+        let old = self.0.iter().filter(|(path, _)| theirs(path));
+        Known(new.chain(old).map(|(path, entry)| (path.clone(), entry.clone())).collect())
+    }
+
     /// With what the session holds now and the directory held when it was read.
     pub(crate) fn with(mut self, held: &Known, tree: &Tree) -> Known {
         for (name, path) in &tree.files {
@@ -75,3 +91,25 @@ const DRAFT: &str = ".segue-draft-";
 
 /// What is hashed at once: BLAKE3 is at full speed, and the processor's cache holds it.
 const BUFFER: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(files: &[(&str, &str)]) -> Known {
+        let entry = |blob: &str| Entry::File { len: 1, blob: blob.to_owned() };
+        Known(files.iter().map(|(path, blob)| ((*path).to_owned(), entry(blob))).collect())
+    }
+
+    #[test]
+    fn what_others_change_while_a_directory_is_read_isnt_taken_for_known() {
+        let before = known(&[("changed", "1"), ("edited", "1"), ("kept", "1"), ("removed", "1"), ("taken", "1")]);
+        // The user edited one, made one, and removed one; others changed, made and removed one each meanwhile.
+        let files = ["changed", "edited", "kept", "made", "taken"].map(|path| (path.to_owned(), path.into()));
+        let tree = Tree { files: files.into(), ..Tree::default() };
+        let wrote = ["edited", "made"].map(str::to_owned).into();
+        let held = known(&[("changed", "2"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("theirs", "1")]);
+        let after = known(&[("changed", "1"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("taken", "1")]);
+        assert_eq!(before.followed_by(&held, &wrote, &tree), after);
+    }
+}
