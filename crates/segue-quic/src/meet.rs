@@ -178,9 +178,10 @@ impl Driver {
         }
         let known = self.core.acquaintances();
         let named = self.meets.services.get_mut(&service)?;
-        let by_itself = known.into_iter().filter(|device| !named.chosen && *device != service);
-        let all: BTreeSet<_> =
-            chosen.into_iter().chain(named.devices.iter().copied()).chain(by_itself).take(MAX_DISCOVER).collect();
+        // Whom the user named stays, and of the others who is known still: none that was revoked since.
+        let before = named.devices.iter().copied().filter(|device| named.chosen || known.contains(device));
+        let by_itself = known.iter().copied().filter(|device| !named.chosen && *device != service);
+        let all: BTreeSet<_> = chosen.into_iter().chain(before).chain(by_itself).take(MAX_DISCOVER).collect();
         if all == named.devices {
             return None;
         }

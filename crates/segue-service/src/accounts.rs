@@ -201,7 +201,8 @@ impl Accounts {
         if self.policy.removed.contains(&device) {
             return invalid("the device was removed");
         }
-        if self.binding(&device, directory)?.is_some_and(|before| before.account != claim.account) {
+        let before = self.binding(&device, directory)?;
+        if before.as_ref().is_some_and(|before| before.account != claim.account) {
             return invalid("the device is under another account");
         }
         if self.policy.devices.contains_key(&device) {
@@ -209,6 +210,9 @@ impl Accounts {
         }
         let until = if self.policy.ends_with_token { claim.until } else { 0 };
         let binding = Binding { account: claim.account, until };
+        if before.as_ref() == Some(&binding) {
+            return Ok(Ok(()));
+        }
         let most = self.allowance(&binding.account).devices;
         if rules.keeps(Clause::SERVICE_LOGIN_3) && !directory.bind(&device, &binding, most, wall)? {
             return Ok(Err((Code::LIMIT_QUOTA, "the account has as many devices as it may".to_owned())));

@@ -221,9 +221,11 @@ impl<D: Directory> Service<D> {
         answers.push((ticket, error(req, code, 0)));
         if code == Code::SVC_LOGIN {
             self.counts.locked_out += 1;
-            let waiting = self.watches.values().flatten().filter(|watch| watch.device == from);
-            answers.extend(waiting.map(|watch| (watch.ticket, error(watch.req, code, 0))));
-            self.forget(&from);
+            if self.watching.contains_key(&from) {
+                let waiting = self.watches.values().flatten().filter(|watch| watch.device == from);
+                answers.extend(waiting.map(|watch| (watch.ticket, error(watch.req, code, 0))));
+                self.forget(&from);
+            }
         }
     }
 
