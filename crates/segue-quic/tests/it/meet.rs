@@ -151,3 +151,33 @@ async fn content_goes_on_by_the_direct_link_when_it_comes_up() {
     assert!(two_did.bulk_rx > 0 && one_did.mailed_tx < LEN as u64, "{one_did:?} {two_did:?}");
     end([it.one, it.two, it.host]).await;
 }
+
+/// Two devices that are linked hold the same content, none of which the service has.
+async fn held_by_two(host: &Node, one: &Node, two: &Node) -> (SessionId, Vec<u8>) {
+    within("the introduction", one.introduce(two.device())).await.unwrap();
+    within("the link", two.linked(one.device())).await.unwrap();
+    let session = one.create_session("notes", &[two.device()]).await.unwrap();
+    let content = noise(300_000, 4);
+    one.write_bytes(session, "film", content.clone()).await.unwrap();
+    holds(two, session, "film", &content).await;
+    within("the exchange", one.exchanged(host.device())).await.unwrap();
+    within("the exchange", two.exchanged(host.device())).await.unwrap();
+    assert_eq!((stats(one).await.mailed_tx, stats(two).await.mailed_tx), (0, 0));
+    (session, content)
+}
+
+#[tokio::test]
+async fn who_comes_later_finds_content_in_the_mailbox_that_all_others_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = serve(dir.path(), Duration::ZERO).await;
+    let (one, two) = (open(of_two(1), &host).await, open(of_two(2), &host).await);
+    let (session, content) = held_by_two(&host, &one, &two).await;
+    let three = open(Node::builder().in_memory().key(key(3)).trust(id(1)).introductions(false), &host).await;
+    one.trust(three.device()).await.unwrap();
+    // It looks again whom to invite, and nothing of the session changes.
+    one.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
+    holds(&three, session, "film", &content).await;
+    assert_eq!(stats(&three).await.bulk_rx, 0, "nobody links it");
+    three.shutdown().await;
+    end([one, two, host]).await;
+}

@@ -75,6 +75,8 @@ impl Endpoint {
         if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
             mailbox.inviting.insert((id, to));
             mailbox.told = false;
+            // It may need content that all others hold.
+            mailbox.giving.sweep();
         }
     }
 
