@@ -192,8 +192,12 @@ pub fn all() -> Vec<Case> {
         .collect()
 }
 
-/// Whether a name matches a pattern in which `*` stands for anything.
+/// Whether a name matches a pattern in which `*` stands for anything, and a comma parts alternatives.
 pub fn matches(pattern: &str, name: &str) -> bool {
+    pattern.split(',').any(|one| matches_one(one.trim(), name))
+}
+
+fn matches_one(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
     let parts: Vec<&str> = parts.collect();
@@ -217,5 +221,13 @@ mod tests {
         assert!(!matches("handoff/grant", "handoff/grant/resent"));
         assert!(!matches("handoff/*/x", "handoff/grant/resent"));
         assert!(matches("*", "x"));
+    }
+
+    #[test]
+    fn a_comma_parts_alternatives() {
+        assert!(matches("wire/*,data/*", "data/op/seq"));
+        assert!(matches("wire/*, data/*", "data/op/seq"));
+        assert!(!matches("wire/*,data/*", "handoff/grant/resent"));
+        assert!(!matches("", "x"));
     }
 }

@@ -306,7 +306,13 @@ impl<T: Listed> Json for Vec<T> {
 
     fn from_json(value: &Value) -> Result<Self, String> {
         let items = value.as_array().ok_or("a list is expected")?;
-        items.iter().map(T::from_json).collect()
+        let item = |(at, item): (usize, &Value)| {
+            T::from_json(item).map_err(|why| match item.get("type").and_then(Value::as_str) {
+                Some(of) => format!("item {at}, of type '{of}': {why}"),
+                None => format!("item {at}: {why}"),
+            })
+        };
+        items.iter().enumerate().map(item).collect()
     }
 
     fn absent() -> Option<Self> {

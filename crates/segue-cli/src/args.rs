@@ -225,7 +225,7 @@ pub(crate) struct Certify {
     /// The device at --connect hosts a mailbox
     #[arg(long, requires = "connect")]
     pub(crate) service: bool,
-    /// Run only the cases whose names match, as in 'handoff/grant/*'
+    /// Run only the cases whose names match, as in 'handoff/grant/*'; commas part several
     #[arg(long, value_name = "GLOB")]
     pub(crate) case: Option<String>,
     /// Print the names of the cases, one a line, and run none

@@ -118,6 +118,17 @@ pub(super) const CASES: &[Case] = &[
         nothing_granted(lab, &own, token)
     })
     .since(V2),
+    works("handoff/want/without-a-limit", &["HO-WANT-8"], S, |lab| {
+        lab.setup.pulls = Policy::Ask;
+        let own = owning(lab)?;
+        let want = Want { ttl: 0, ..own.want(lab) };
+        own.send_want(lab, 42, &want);
+        let token = request(lab, own.session)?;
+        own.wait(lab, 61_000_000)?;
+        lab.must(Command::Accept { token })?;
+        take_grant(lab, own.link).map(|_| ())
+    })
+    .needs(&["accept"]),
     refused("handoff/want/trusted-no-more", &["HO-WANT-4"], S, trusted, |lab| {
         let (session, other, link, token) = asked_by_trusted(lab)?;
         lab.must(Command::Distrust { device: other.id })?;

@@ -497,7 +497,7 @@ impl<H: Holdings> Session<H> {
         let able = ctx.generation_with(&grantor).is_some_and(|generation| generation >= Generation::V7);
         if able && self.is_entitled(ctx.rules, self.head()) {
             let (session, head) = (self.id(), self.head().id());
-            let (req, ttl) = (ctx.fresh.request(), super::source::millis(LEASE));
+            let (req, ttl) = (ctx.fresh.request(), super::ttl::millis(LEASE));
             ctx.promise(grantor, Hold::Durable, Renew { req, session, head, ttl, ext: Exts::empty() });
         }
     }

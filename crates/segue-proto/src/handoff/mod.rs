@@ -19,6 +19,7 @@ mod session;
 mod source;
 mod stored;
 mod target;
+pub(crate) mod ttl;
 mod wants;
 
 pub use crate::fresh::Fresh;

@@ -490,7 +490,7 @@ impl<H: Holdings> Session<H> {
                     manifest: data.manifest,
                     manifest_len: data.manifest_len,
                     name,
-                    ttl: millis(offering.deadline.since(ctx.now)),
+                    ttl: super::ttl::millis(offering.deadline.since(ctx.now)),
                 };
                 ctx.sign(SignFor::Offer, &offer);
                 offering.offer = Some(OfferState::Asked(offer));
@@ -673,11 +673,6 @@ impl<H: Holdings> Session<H> {
             genesis: None.into(),
         }
     }
-}
-
-/// Milliseconds, rounded up, as a `ttl` has them.
-pub(super) fn millis(micros: u64) -> u32 {
-    u32::try_from(micros.div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 /// A peer may name any code as its reason; one that isn't definite would say too much.

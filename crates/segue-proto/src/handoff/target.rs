@@ -23,7 +23,7 @@ use super::lapsed::{Sent, note_sent};
 use super::proven::{ProvenGrant, ack_message};
 use super::reason;
 use super::session::Session;
-use super::source::{Declined, declined, millis};
+use super::source::{Declined, declined};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{IN_HAVE, Pick};
@@ -216,7 +216,7 @@ impl<H: Holdings> Session<H> {
             State::Seeking(_) => self.give_up(ctx, Code::HO_SUPERSEDED),
             State::Resting => {}
         }
-        let expires = ctx.now.after((u64::from(offer.body().ttl) * 1000).min(MAX_TTL));
+        let expires = ctx.now.after(super::ttl::honoured(offer.body().ttl));
         let name = offer.body().name.to_string();
         self.name_as(&name, ctx.fx);
         self.target.0 = State::Invited(Box::new(Invited { offer, expires, holds }));
@@ -585,7 +585,7 @@ impl<H: Holdings> Session<H> {
             have: have.into(),
             need: List::empty(),
             pick,
-            ttl: millis(seeking.deadline.since(ctx.now)),
+            ttl: super::ttl::millis(seeking.deadline.since(ctx.now)),
         };
         ctx.sign(SignFor::Want, &body);
         seeking.step = Step::Signing(Box::new(body));

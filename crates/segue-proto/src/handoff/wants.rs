@@ -159,7 +159,7 @@ impl<H: Holdings> Session<H> {
             }
             self.wants.pop_first();
         }
-        let ttl = (u64::from(want.body().ttl) * 1000).min(MAX_TTL);
+        let ttl = super::ttl::honoured(want.body().ttl);
         let expires = ctx.now.after(if ctx.rules.keeps(Clause::HO_WANT_8) { ttl } else { MAX_TTL });
         let token = want.id();
         let known = self.wants.get(&from).is_some_and(|live| live.want.id() == token);

@@ -105,5 +105,5 @@ const PRIMITIVES: [(&str, &str); 9] = [
     ("string ≤ N", "the length in bytes as a varint, then that many bytes of UTF-8"),
     ("list ≤ N of X", "the number of elements as a varint, then the elements"),
     ("optional X", "a list of at most one X"),
-    ("Signed NAME", "the body as bytes ≤ 4096, then the signature as 64 bytes"),
+    ("Signed NAME", "the body as bytes ≤ MAX_SIGNED_BODY, then the signature as 64 bytes"),
 ];

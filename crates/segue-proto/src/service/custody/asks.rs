@@ -7,7 +7,8 @@ use crate::Code;
 use crate::clause::Clause;
 use crate::generations::Generation;
 use crate::handoff::ProvenAck;
-use crate::limits::{MAX_TTL, MAX_WANTS};
+use crate::handoff::ttl::honoured;
+use crate::limits::MAX_WANTS;
 use crate::wire::codec::encode;
 use crate::wire::{Cancel, Cas, Decline, DeviceId, Exts, Final, Hash, Have, Kind, Offer, Proven, Record, Renew, Want};
 
@@ -69,7 +70,7 @@ impl Custody {
             return self.refuse_with_head(around, from, req, &parent, code);
         }
         self.delivered(around);
-        let expires = around.now.after((u64::from(offer.body().ttl) * 1_000).min(MAX_TTL));
+        let expires = around.now.after(honoured(offer.body().ttl));
         self.offer = Some(Offered { offer, req, expires, shown: None });
         self.show_offer(around);
     }
@@ -102,7 +103,7 @@ impl Custody {
         if let Err(code) = self.judge_want(around, from, want.body()) {
             return self.refuse_with_head(around, from, req, &want.body().parent, code);
         }
-        let expires = around.now.after((u64::from(want.body().ttl) * 1_000).min(MAX_TTL));
+        let expires = around.now.after(honoured(want.body().ttl));
         let generation = around.generation(&from);
         self.wants.insert(from, Waiting { want, req, expires, generation, shown: None });
         self.consider(around);
