@@ -1,6 +1,6 @@
 //! What the user sees: a progress bar, and then tables in plain text.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,9 +39,9 @@ impl Terminal {
         Terminal { bar }
     }
 
-    /// Prints a line.
+    /// Prints a line. If nobody reads any more, the work goes on without.
     pub fn line(&mut self, text: &str) {
-        println!("{text}");
+        let _ = writeln!(std::io::stdout(), "{text}");
     }
 
     /// A run of so many pieces begins.
@@ -66,12 +66,16 @@ impl Terminal {
         self.pairs(report);
         self.failures(report);
         self.coverage(report);
-        let last = match outcome {
-            Outcome::Certified => "certified: everything that was run passed",
-            Outcome::Failed => "NOT certified",
-            Outcome::Usage | Outcome::Suite => "the suite itself is at fault: no verdict",
-        };
-        self.line(last);
+        let lacks = report.lacks();
+        match outcome {
+            Outcome::Certified if lacks.is_empty() => self.line("certified: all of tier A passed"),
+            Outcome::Certified => {
+                self.line("passed in part: everything that was run passed, and less was run than there is");
+                lacks.iter().for_each(|why| self.line(&format!("  {why}")));
+            }
+            Outcome::Failed => self.line("NOT certified"),
+            Outcome::Usage | Outcome::Suite => self.line("the suite itself is at fault: no verdict"),
+        }
     }
 
     /// Names the pieces that took longest by the wall clock, and says what all took.

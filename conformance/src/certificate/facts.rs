@@ -32,7 +32,7 @@ pub(super) fn body(report: &Report, evidence: &Evidence, files: &[File]) -> Body
         peer: asked.peer.as_deref().map(adapter),
         seed: asked.seed,
         selection: Selection {
-            whole: asked.is_whole(),
+            whole: report.is_whole(),
             generations: names(&asked.generations),
             case: asked.case.clone(),
             requirements: asked.requirements.clone(),
@@ -67,16 +67,45 @@ pub(super) fn spec() -> Spec {
     Spec { protocol: "segue/1".into(), requirements, hash: spec::hash().to_hex().to_string() }
 }
 
-/// An adapter, with the hashes of the files that its command names.
+/// An adapter, with the hashes of the files that its command names, and of those in the folders that it names.
 fn adapter(command: &str) -> Adapter {
     let words = split(command);
     let mut files = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let read = place(word, at == 0).and_then(|path| std::fs::read(path).ok());
         files.extend(read.map(|bytes| Named { name: word.clone(), hash: hash(&bytes) }));
+        if at > 0 && Path::new(word).is_dir() {
+            files.extend(within(Path::new(word)));
+        }
     }
     Adapter { command: command.into(), files }
 }
+
+/// The files of a folder, at any depth, by name; none if there are more than belong to a program.
+fn within(folder: &Path) -> Vec<Named> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => files.push(entry.path()),
+                _ => {}
+            }
+        }
+        if files.len() + folders.len() > MAX_FILES {
+            return Vec::new();
+        }
+    }
+    files.sort();
+    let named = |path: &PathBuf| {
+        let bytes = std::fs::read(path).ok()?;
+        Some(Named { name: path.display().to_string(), hash: hash(&bytes) })
+    };
+    files.iter().filter_map(named).collect()
+}
+
+/// Files of a folder that an adapter's command names. From: guess; a program of one's own has fewer.
+const MAX_FILES: usize = 1_000;
 
 /// The file that a word of a command names; a program without a directory is looked for where the system would.
 fn place(word: &str, program: bool) -> Option<PathBuf> {

@@ -92,10 +92,21 @@ impl From<&CertifyOptions> for Asked {
 }
 
 impl Asked {
-    /// Whether everything of tier A was asked for that the suite has for the subject's generations.
-    pub fn is_whole(&self) -> bool {
-        let all = self.in_a && self.generations.is_empty() && self.case.is_none() && self.requirements.is_none();
-        all && self.sequences >= properties::SEQUENCES
+    /// What of tier A wasn't asked for, of all that the suite has for a subject of these generations: a line each.
+    fn left_out(&self, generations: &[Generation]) -> Vec<String> {
+        let names = |all: &[Generation]| all.iter().map(|one| one.name()).collect::<Vec<_>>().join(", ");
+        let some = !self.generations.is_empty() && !generations.iter().all(|one| self.generations.contains(one));
+        let few = self.sequences < properties::SEQUENCES;
+        [
+            (!self.in_a).then(|| "tier A wasn't asked for".into()),
+            some.then(|| format!("--generation {} of {}", names(&self.generations), names(generations))),
+            self.case.as_ref().map(|case| format!("--case '{case}'")),
+            self.requirements.as_ref().map(|version| format!("--requirements {version}")),
+            few.then(|| format!("--sequences {} of {}", self.sequences, properties::SEQUENCES)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
@@ -190,11 +201,27 @@ impl Report {
         self.cases.iter().filter(|result| tier(result.case) == Tier::B)
     }
 
-    /// Whether everything was examined that there is: tier A is the whole, and a subject without it shows a part. So does
-    /// one that offers too little to own a session and to take one over.
+    /// Whether everything of tier A was asked for that the suite has for the subject's generations.
     pub fn is_whole(&self) -> bool {
-        let able = |hello: &Hello| hello.tiers.contains(&Tier::A) && LEAST.iter().all(|command| hello.offers(command));
-        self.asked.is_whole() && self.hello.as_ref().is_ok_and(able)
+        self.left_out().is_empty()
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        self.asked.left_out(self.hello.as_ref().map_or(&Generation::ALL, |hello| &hello.generations))
+    }
+
+    /// Why a run in which all passed shows a part only, a line each; none if it shows the whole. Tier A is the whole: a
+    /// subject without it shows a part, and so does one that offers too little to own a session and to take one over.
+    pub fn lacks(&self) -> Vec<String> {
+        let mut lacks = self.left_out();
+        if let Ok(hello) = &self.hello {
+            lacks.extend(
+                (self.asked.in_a && !hello.tiers.contains(&Tier::A)).then(|| "the adapter doesn't offer tier A".into()),
+            );
+            let missing: Vec<_> = LEAST.iter().copied().filter(|command| !hello.offers(command)).collect();
+            lacks.extend((!missing.is_empty()).then(|| format!("the adapter doesn't offer {}", missing.join(", "))));
+        }
+        lacks
     }
 
     /// Notes how the run ended, and why if there is more to say than the cases do.
@@ -215,7 +242,7 @@ impl Report {
 
     /// The outcome in words, as certificate and badge have it.
     pub fn verdict(&self) -> &'static str {
-        match (self.outcome, self.is_whole()) {
+        match (self.outcome, self.lacks().is_empty() && self.hello.is_ok()) {
             (Outcome::Certified, true) => "certified",
             (Outcome::Certified, false) => "passed in part",
             (Outcome::Failed | Outcome::Usage, _) => "not certified",
