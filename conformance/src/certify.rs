@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use segue_proto::Generation;
 
 use crate::attach::{
-    ChildWire, Exchange, Failure, GUARD, Hello, Host, LineHost, Place, Recorder, Tape, Tier, WaitWire, Wire,
+    ChildWire, Exchange, Failure, GUARD, Hello, Host, LineHost, Place, Recorder, Tape, Tier, WaitWire, Wire, missing,
 };
 use crate::cases::{self, Case, matches};
 use crate::certificate::{self, Evidence, Key, Member};
@@ -56,6 +56,12 @@ pub struct CertifyOptions {
 }
 
 impl CertifyOptions {
+    /// Why an adapter can't be started, if that can be seen beforehand.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let started = self.adapter.iter().filter(|_| self.attach.is_none()).chain(&self.peer);
+        started.filter_map(|command| missing(command)).next()
+    }
+
     fn has(&self, tier: Tier) -> bool {
         self.tiers.as_ref().is_none_or(|tiers| tiers.contains(&tier))
     }
@@ -151,6 +157,10 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             return Outcome::Usage;
         }
     };
+    if let Some(why) = options.missing() {
+        terminal.line(&why);
+        return Outcome::Usage;
+    }
     let subject = match Subject::new(options) {
         Ok(subject) => subject,
         Err(why) => {

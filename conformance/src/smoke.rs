@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use segue_proto::wire::{Message, SessionId};
-use segue_proto::{Event, LinkId, Role, SessionRole};
+use segue_proto::{Event, Generation, LinkId, Role, SessionRole};
 use segue_testkit::device::{Command, Reply};
 
-use crate::attach::{Failure, Hello, Host, LineHost, Wire};
+use crate::attach::{COMMANDS, Failure, Hello, Host, LineHost, Wire};
 use crate::certify::{CertifyOptions, Outcome, Subject};
 use crate::lab::{Done, Lab, ensure};
 use crate::peer::Peer;
@@ -20,8 +20,12 @@ use crate::verdict::Fault;
 /// Walks the first steps with the subject. [`Outcome::Certified`] if all are as they should be.
 pub fn smoke(options: &CertifyOptions) -> Outcome {
     let mut terminal = Terminal::new();
+    if let Some(why) = options.missing() {
+        terminal.line(&why);
+        return Outcome::Usage;
+    }
     match Subject::new(options) {
-        Ok(subject) => walk(subject.wire(), &subject.words(), &mut terminal),
+        Ok(subject) => walk(subject.wire(), &subject.words(), options.generations.first().copied(), &mut terminal),
         Err(why) => {
             terminal.line(&why);
             Outcome::Suite
@@ -29,7 +33,7 @@ pub fn smoke(options: &CertifyOptions) -> Outcome {
     }
 }
 
-fn walk(wire: Box<dyn Wire>, command: &str, terminal: &mut Terminal) -> Outcome {
+fn walk(wire: Box<dyn Wire>, command: &str, asked: Option<Generation>, terminal: &mut Terminal) -> Outcome {
     let log: Log = Rc::default();
     let mut host = LineHost::new(Box::new(Listener { wire, log: log.clone() }));
     let hello = match host.hello() {
@@ -37,7 +41,14 @@ fn walk(wire: Box<dyn Wire>, command: &str, terminal: &mut Terminal) -> Outcome 
         Err(why) => return off(terminal, "hello", &Blame::Adapter(why), &log, command),
     };
     terminal.line(&format!("ok   hello: {}, {}", hello.subject, counted(&hello)));
-    let generation = hello.generations.iter().copied().max().unwrap_or(segue_proto::Generation::V1_4);
+    let unknown = hello.commands.iter().filter(|command| !COMMANDS.contains(&command.as_str()) && *command != "dial");
+    unknown.for_each(|name| terminal.line(&format!("     'commands' names '{name}', which no case asks for")));
+    let highest = hello.generations.iter().copied().max().unwrap_or(Generation::V1_4);
+    let generation = asked.unwrap_or(highest);
+    if !hello.generations.contains(&generation) {
+        terminal.line(&format!("the subject doesn't speak {}", generation.name()));
+        return Outcome::Usage;
+    }
     let mut lab = Lab::new(&mut host, generation, 1, "smoke");
     let peer = Peer::new(&mut lab.rng);
     lab.setup.trusted.push(peer.id);

@@ -1,6 +1,7 @@
 //! An adapter in a child process.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -109,6 +110,23 @@ impl Running {
             _ => "the adapter closed its output".into(),
         }
     }
+}
+
+/// Why the program of an adapter's command can't be started, as far as that can be seen without starting it.
+pub(crate) fn missing(command: &str) -> Option<String> {
+    let words = split(command);
+    let Some(program) = words.first() else { return Some("the adapter's command is empty".into()) };
+    place(program, true).is_none().then(|| format!("the adapter can't be started: there is no program '{program}'"))
+}
+
+/// The file that a word of a command names; a program without a directory is looked for where the system would.
+pub(crate) fn place(word: &str, program: bool) -> Option<PathBuf> {
+    let path = Path::new(word);
+    if !program || word.contains('/') {
+        return path.is_file().then(|| path.into());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(word)).find(|path| path.is_file())
 }
 
 fn read_lines(stdout: impl std::io::Read, sender: &SyncSender<String>) {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use segue_proto::{Clause, Code, Continuity, Instant};
+use segue_proto::{Clause, Code, Continuity, Instant, Lsn};
 use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Setup, Start};
 use serde_json::{Map, Value, json};
 
@@ -72,9 +72,10 @@ impl Host for LineHost {
         let answer = link.ask(json!({ "cmd": cmd, "dev": dev, "now": now.to_json(), "start": start.to_json() }));
         match answer {
             Some(Ok(answer)) => {
-                let outputs = link.outputs(&answer);
+                let mut last = start.disk.last;
+                let outputs = link.outputs_after(&answer, &mut last);
                 drop(link);
-                Ok((Slot(Box::new(LineDevice { link: self.link.clone(), dev })), outputs))
+                Ok((Slot(Box::new(LineDevice { link: self.link.clone(), dev, last })), outputs))
             }
             Some(Err(refusal)) => Err(refusal),
             None => Err(Refusal { code: Code::LINK_LOST, text: words(link.failure.as_ref()) }),
@@ -103,6 +104,8 @@ impl Host for LineHost {
 struct LineDevice {
     link: Rc<RefCell<Link>>,
     dev: u64,
+    /// The LSN of its last batch.
+    last: Lsn,
 }
 
 impl LineDevice {
@@ -119,7 +122,7 @@ impl LineDevice {
 impl Device for LineDevice {
     fn input(&mut self, now: Instant, input: Input) -> Outputs {
         match self.ask(now, "input", &[("input", input.to_json())]) {
-            Some(Ok(answer)) => self.link.borrow_mut().outputs(&answer),
+            Some(Ok(answer)) => self.link.borrow_mut().outputs_after(&answer, &mut self.last),
             Some(Err(refusal)) => {
                 self.link.borrow_mut().breaks::<()>(format!("the adapter refuses an input: {}", refusal.text));
                 Outputs::default()
@@ -133,7 +136,7 @@ impl Device for LineDevice {
         match self.ask(now, "do", &[("do", command.to_json())]) {
             Some(Ok(answer)) => {
                 let mut link = self.link.borrow_mut();
-                let outputs = link.outputs(&answer);
+                let outputs = link.outputs_after(&answer, &mut self.last);
                 let reply = match answer.get("refused") {
                     Some(refused) => link.read(Refusal::from_json(refused)).map(Err),
                     None => link.read(Reply::from_json(answer.get("reply").unwrap_or(&Value::Null))).map(Ok),
@@ -184,7 +187,7 @@ impl Link {
         request["id"] = self.asked.into();
         let answer = match self.wire.ask(&request.to_string()) {
             Ok(line) => line,
-            Err(why) => return self.breaks(why),
+            Err(why) => return self.breaks(format!("{why}; it was asked {}", named(&request))),
         };
         let Ok(answer) = serde_json::from_str::<Value>(&answer) else {
             return self.breaks(format!("the adapter answered what is no JSON: {}", shorten(&answer)));
@@ -216,6 +219,20 @@ impl Link {
         self.read(Outputs::from_json(&out)).unwrap_or_default()
     }
 
+    /// The same, of a device whose last batch so far has this LSN.
+    fn outputs_after(&mut self, answer: &Value, last: &mut Lsn) -> Outputs {
+        let outputs = self.outputs(answer);
+        for batch in &outputs.batches {
+            if batch.lsn.0 != last.0 + 1 {
+                let (lsn, last) = (batch.lsn.0, last.0);
+                let why = format!("in the adapter's answer, LSN {lsn} of a batch comes after {last}: LSNs rise by one");
+                return self.breaks(why).unwrap_or_default();
+            }
+            *last = batch.lsn;
+        }
+        outputs
+    }
+
     /// What was read of an answer; an adapter that answers malformed is broken.
     pub(super) fn read<T>(&mut self, found: Result<T, String>) -> Option<T> {
         match found {
@@ -244,6 +261,13 @@ fn known_clauses(event: &mut Value) {
     }
 }
 
+/// A request in words: its number, what it is, and of which kind.
+fn named(request: &Value) -> String {
+    let text = |at: &str| request.pointer(at).and_then(Value::as_str);
+    let kind = text("/input/type").or_else(|| text("/do/type")).map(|kind| format!(" of type '{kind}'"));
+    format!("request {}, '{}'{}", request["id"], text("/cmd").unwrap_or_default(), kind.unwrap_or_default())
+}
+
 fn words(failure: Option<&Failure>) -> String {
     match failure {
         Some(Failure::Broken(why)) => why.clone(),
@@ -258,4 +282,50 @@ fn shorten(text: &str) -> String {
         short.push('…');
     }
     format!("{short:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An adapter that answers every request by the same value.
+    struct Same(Value);
+
+    impl Wire for Same {
+        fn ask(&mut self, line: &str) -> Result<String, String> {
+            let request: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+            Ok(json!({ "id": request["id"], "ok": self.0 }).to_string())
+        }
+
+        fn restart(&mut self) {}
+    }
+
+    fn failure(answer: Value, last: u64) -> Option<Failure> {
+        let mut host = LineHost::new(Box::new(Same(answer)));
+        let link = host.link.clone();
+        let answer = link.borrow_mut().ask(json!({ "cmd": "input" })).and_then(Result::ok).unwrap_or_default();
+        link.borrow_mut().outputs_after(&answer, &mut Lsn(last));
+        host.failure()
+    }
+
+    #[test]
+    fn lsns_rise_by_one() {
+        let batch = |lsn: u64| json!({ "lsn": lsn, "writes": [], "after_chunks": false });
+        assert_eq!(failure(json!({ "out": { "batches": [batch(4), batch(5)] } }), 3), None);
+        for (lsns, last) in [([4, 6], 3), ([4, 4], 3), ([5, 6], 3), ([1, 2], 3)] {
+            let Some(Failure::Broken(why)) = failure(json!({ "out": { "batches": lsns.map(batch) } }), last) else {
+                panic!("{lsns:?} after {last} was taken");
+            };
+            assert!(why.contains("LSNs rise by one"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_event_is_named() {
+        let events = json!([{ "type": "halted" }, { "type": "link-ready", "link": 1, "peer": "8a" }]);
+        let Some(Failure::Broken(why)) = failure(json!({ "out": { "events": events } }), 0) else {
+            panic!("it was taken");
+        };
+        assert!(why.contains("field 'events': item 1, of type 'link-ready': field 'peer'"), "{why}");
+    }
 }

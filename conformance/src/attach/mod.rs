@@ -20,8 +20,8 @@ use segue_proto::{Generation, Instant};
 use segue_testkit::device::{Command, Device, Input, Inspect, Outputs, Refusal, Reply, Setup, Start};
 
 use crate::choices::Chosen;
-pub(crate) use child::split;
 pub use child::{ChildWire, GUARD};
+pub(crate) use child::{missing, place, split};
 pub use client::LineHost;
 pub use hollow::Hollow;
 pub use local::LocalHost;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use segue_proto::Generation;
 
 use super::{Adapter, Body, Evidence, Named, Requirements, Selection, Spec, Subject, Suite, TRANSCRIPTS, Told, hash};
-use crate::attach::split;
+use crate::attach::{place, split};
 use crate::exemptions;
 use crate::protocol::VERSION;
 use crate::report::{File, Report};
@@ -106,13 +106,3 @@ fn within(folder: &Path) -> Vec<Named> {
 
 /// Files of a folder that an adapter's command names. From: guess; a program of one's own has fewer.
 const MAX_FILES: usize = 1_000;
-
-/// The file that a word of a command names; a program without a directory is looked for where the system would.
-fn place(word: &str, program: bool) -> Option<PathBuf> {
-    let path = Path::new(word);
-    if !program || word.contains('/') {
-        return path.is_file().then(|| path.into());
-    }
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(word)).find(|path| path.is_file())
-}

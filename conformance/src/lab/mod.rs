@@ -245,7 +245,11 @@ impl<'h> Lab<'h> {
         self.say(By::Bench, line.to_string(), None);
     }
 
+    /// What happens once the adapter is broken reaches it no more.
     fn say(&mut self, by: By, text: String, message: Option<Message>) {
+        if matches!(self.failure(), Some(Failure::Broken(_))) {
+            return;
+        }
         self.lines.push(Line { at: self.now, by, text, message: message.map(Box::new) });
     }
 

@@ -38,6 +38,9 @@ fn cases_are_listed_one_a_line_and_one_can_be_run_alone() {
     let report = std::fs::read(lab.path("out/report.json")).unwrap();
     assert!(serde_json::from_slice::<serde_json::Value>(&report).is_ok());
     lab.run("certify --case none/such").exits(2);
+    for how in ["--adapter no-such-program", "--adapter no-such-program --smoke", "--adapter ./no/such"] {
+        lab.run(&format!("certify {how}")).exits(2).says("there is no program");
+    }
 }
 
 #[test]
