@@ -132,6 +132,18 @@ pub(super) const CASES: &[Case] = &[
         let state = lab.known(own.session)?;
         ensure(state.head == next.id(), "the next record as the head", format!("{:?}", state.head))
     }),
+    works("handoff/grant/taken-back", &["HO-GRANT-8", "HO-TAKE-1"], S, |lab| {
+        let (own, _) = granted(lab)?;
+        lab.must(Command::Takeover { session: own.session })?;
+        lab.is(own.session, SessionRole::Primary)?;
+        lab.skip(own.link);
+        lab.pass(4 * RESEND_MIN);
+        lab.none(own.link, "GRANT that was taken back", is_grant)?;
+        let link = lab.connect(&own.peer)?;
+        lab.pass(RESEND_MIN);
+        lab.none(link, "GRANT that was taken back", is_grant)
+    })
+    .needs(&["takeover"]),
     works("handoff/grant/decline-comes-too-late", &["HO-DECLINE-1", "HO-GRANT-2"], S, |lab| {
         let (own, grant) = granted(lab)?;
         for subject in [grant.want.id(), grant.record.id()] {
