@@ -62,7 +62,8 @@ pub(super) const CASES: &[Case] = &[
 /// The chunk list of a long file: by content, of equal chunks, or cut in another way, as the subject declared.
 fn chunks_as_declared(lab: &mut Lab) -> Done {
     let own = owning(lab)?;
-    let content = lab.rng.bytes(6 * CHUNK + 1000);
+    // One chunk in five ends before the middle length, and of these half would if one zero bit more were asked for.
+    let content = lab.rng.bytes(40 * CHUNK + 1000);
     let blob = blob_id(&content);
     lab.must(Command::WriteFile { session: own.session, path: "film".into(), content: content.clone() })?;
     let (_, _, manifest) = learn(lab, own.link, own.session)?;
