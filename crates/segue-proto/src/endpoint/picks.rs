@@ -116,7 +116,7 @@ impl Endpoint {
     }
 
     /// Asks for what is wanted and isn't here: one device at once, and the others in turn while it is lacking.
-    fn fetch_wanted(&mut self, now: Instant, session: SessionId) {
+    pub(super) fn fetch_wanted(&mut self, now: Instant, session: SessionId) {
         self.retry_later(now);
         if let Some(peer) = self.heard_from(&session).first().copied() {
             self.fetch_missing(now, session, peer);

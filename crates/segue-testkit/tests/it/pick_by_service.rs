@@ -1,0 +1,131 @@
+//! Devices that never meet, and of which some picked what they want: what one says to hold is here, and what it wants comes
+//! by the service (spec sections 7.15 and 9.5), in virtual time.
+
+use segue_proto::wire::SessionId;
+use segue_proto::wire::hash::blob_id;
+use segue_proto::{Event, Generation, SessionRole};
+use segue_testkit::device::{Command, LocalDevice, Setup};
+use segue_testkit::flights::{PATIENCE, create};
+use segue_testkit::{Options, World};
+
+const SERVICE: usize = 0;
+const SECOND: u64 = 1_000_000;
+const LETTER: &[u8] = b"Dear all";
+const PHOTO: &[u8] = b"The beach";
+
+#[test]
+fn below_7_a_device_owns_by_a_service_once_all_content_is_here_whatever_it_picked() {
+    let mut scene = Scene::new(3, |at, setup| {
+        if at == 2 {
+            setup.generation = Generation::V2;
+        }
+    });
+    scene.pick(2, &["letters"]);
+    scene.link([1, 2]);
+    scene.delegate(1);
+    scene.runs(10 * SECOND);
+    // What isn't picked doesn't come before it is needed.
+    assert!(!scene.holds(2, "photos/beach", PHOTO));
+    let (session, from) = (scene.session, scene.world.id(1));
+    scene.world.command(2, Command::Request { session, from, timeout_us: PATIENCE }).expect("a pull");
+    let active = |world: &mut World<LocalDevice>| {
+        world.events(2).iter().any(|(_, event)| matches!(event, Event::Activated { .. }))
+    };
+    assert!(scene.world.run_until(2 * PATIENCE, active), "an owner");
+    assert!(scene.holds(2, "letters/first", LETTER));
+    assert!(scene.holds(2, "photos/beach", PHOTO), "it said so in its WANT");
+    // From then on it goes by what is picked again.
+    scene.write(2, "letters/second", b"Dear you");
+    scene.runs(10 * SECOND);
+    scene.write(1, "photos/mountain", b"The mountain");
+    scene.runs(60 * SECOND);
+    assert!(!scene.holds(2, "photos/mountain", b"The mountain"));
+}
+
+#[test]
+fn at_7_a_device_owns_by_a_service_what_it_picked() {
+    let mut scene = Scene::new(3, |_, _| {});
+    scene.pick(2, &["letters"]);
+    scene.link([1, 2]);
+    scene.delegate(1);
+    let (session, from) = (scene.session, scene.world.id(1));
+    scene.world.command(2, Command::Request { session, from, timeout_us: PATIENCE }).expect("a pull");
+    let owns =
+        |world: &mut World<LocalDevice>| world.session(2, session).is_some_and(|it| it.role == SessionRole::Primary);
+    assert!(scene.world.run_until(2 * PATIENCE, owns), "an owner");
+    assert!(scene.holds(2, "letters/first", LETTER));
+    assert!(!scene.holds(2, "photos/beach", PHOTO));
+}
+
+struct Scene {
+    world: World<LocalDevice>,
+    session: SessionId,
+}
+
+impl Scene {
+    /// A service, and devices that vouch for one another, and meet nobody but it. The first of them owns a
+    /// session with letters and photos. None is linked yet.
+    fn new(devices: usize, set: impl FnMut(usize, &mut Setup)) -> Scene {
+        let mailed: Vec<usize> = (1..devices).collect();
+        Scene::of(devices, &mailed, set)
+    }
+
+    /// Of which these use the service as a mailbox.
+    fn of(devices: usize, mailed: &[usize], mut set: impl FnMut(usize, &mut Setup)) -> Scene {
+        let mut world = World::local(Options::calm(7, 10_000, 1_000));
+        world.add(devices, |at, setup| {
+            setup.follow = true;
+            setup.accept_unknown = at == SERVICE;
+            setup.pulls = segue_proto::Policy::Allow;
+            set(at, setup);
+        });
+        let service = world.id(SERVICE);
+        world.command(SERVICE, Command::HostCustody { lease_us: 0 }).expect("a service");
+        for at in 1..devices {
+            world.command(at, Command::Distrust { device: service }).expect("a stranger");
+            if mailed.contains(&at) {
+                world.command(at, Command::UseMailbox { mailbox: service }).expect("a mailbox");
+            }
+            let device = world.id(at);
+            world.command(SERVICE, Command::Distrust { device }).expect("a stranger");
+        }
+        let members: Vec<usize> = (2..devices).collect();
+        let session = create(&mut world, 1, &members);
+        world.allow_pulls(session);
+        let mut scene = Scene { world, session };
+        scene.write(1, "letters/first", LETTER);
+        scene.write(1, "photos/beach", PHOTO);
+        scene
+    }
+
+    fn link(&mut self, nodes: impl IntoIterator<Item = usize>) {
+        nodes.into_iter().for_each(|at| self.world.link(at, SERVICE));
+        self.runs(5 * SECOND);
+    }
+
+    fn delegate(&mut self, owner: usize) {
+        let (session, service) = (self.session, self.world.id(SERVICE));
+        self.world.command(owner, Command::Delegate { session, service, timeout_us: PATIENCE }).expect("a delegate");
+        self.runs(5 * SECOND);
+    }
+
+    fn write(&mut self, node: usize, path: &str, content: &[u8]) {
+        let (session, path, content) = (self.session, path.to_owned(), content.to_vec());
+        self.world.command(node, Command::WriteFile { session, path, content }).expect("a file that is written");
+        self.runs(100_000);
+    }
+
+    fn pick(&mut self, node: usize, folders: &[&str]) {
+        let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+        self.world.command(node, Command::Pick { session: self.session, folders }).expect("a pick");
+    }
+
+    fn runs(&mut self, micros: u64) {
+        self.world.run_for(micros);
+    }
+
+    fn holds(&mut self, node: usize, path: &str, content: &[u8]) -> bool {
+        let state = self.world.session(node, self.session);
+        state.is_some_and(|state| state.files.get(path) == Some(&blob_id(content)))
+    }
+}
