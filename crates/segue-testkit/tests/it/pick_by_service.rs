@@ -57,6 +57,31 @@ fn at_7_a_device_owns_by_a_service_what_it_picked() {
     assert!(!scene.holds(2, "photos/beach", PHOTO));
 }
 
+#[test]
+fn content_that_all_come_to_hold_while_a_piece_is_on_its_way_holds_nothing_up() {
+    // The piece is in flight most of the time: at one of these moments it is.
+    for pause in (0..20_000).step_by(5_000) {
+        let mut scene = Scene::new(3, |_, _| {});
+        scene.write(1, "film", &vec![7; 6_000_000]);
+        scene.meet();
+        assert!(scene.holds(2, "film", &vec![7; 6_000_000]));
+        // On a new link with the mailbox nothing is known of who holds what.
+        scene.link([1]);
+        scene.world.unlink(1, 2);
+        scene.world.unlink(1, SERVICE);
+        scene.runs(SECOND);
+        scene.link_for(1, 300_000 + pause);
+        let before = scene.puts();
+        scene.world.partition(1, SERVICE);
+        scene.world.link(1, 2);
+        scene.runs(5 * SECOND);
+        scene.world.heal(1, SERVICE);
+        scene.runs(60 * SECOND);
+        assert!((1..50).contains(&(scene.puts() - before)), "{pause}");
+        assert!(scene.is_exchanged(1), "{pause}");
+    }
+}
+
 struct Scene {
     world: World<LocalDevice>,
     session: SessionId,
@@ -101,6 +126,29 @@ impl Scene {
     fn link(&mut self, nodes: impl IntoIterator<Item = usize>) {
         nodes.into_iter().for_each(|at| self.world.link(at, SERVICE));
         self.runs(5 * SECOND);
+    }
+
+    /// Links the two devices with each other, so that all that is wanted goes that way.
+    fn meet(&mut self) {
+        self.world.link(1, 2);
+        self.runs(20 * SECOND);
+    }
+
+    /// Links a device with the service, and lets some time pass.
+    fn link_for(&mut self, node: usize, micros: u64) {
+        self.world.link(node, SERVICE);
+        self.runs(micros);
+    }
+
+    /// Whether a device takes all that it has for put.
+    fn is_exchanged(&mut self, node: usize) -> bool {
+        let service = self.world.id(SERVICE);
+        self.world.device(node).is_some_and(|device| device.endpoint().is_exchanged(&service))
+    }
+
+    /// How many envelopes the service was sent.
+    fn puts(&self) -> usize {
+        self.world.trace().iter().filter(|line| line.contains(" PUT_OK")).count()
     }
 
     fn delegate(&mut self, owner: usize) {

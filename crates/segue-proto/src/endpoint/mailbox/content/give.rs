@@ -243,7 +243,9 @@ impl Endpoint {
         }
         mailbox.giving.step = Step::At(end);
         mailbox.giving.paused = true;
-        self.resume_gift(service);
+        // It may be spare by now: then the next one's turn has come.
+        self.pump_gifts(service);
+        self.tell_exchanged(&service);
     }
 
     fn gave(&mut self, now: Instant, service: DeviceId) {
