@@ -160,7 +160,8 @@ impl Endpoint {
         let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
         let own = since.log == data.changes().name() && since.at <= data.changes().last();
         let at = if own { since.at } else { 0 };
-        let is_whole = own && is_whole(&since.ext);
+        let says_so = is_whole(&since.ext);
+        let is_whole = own && says_so;
         let keeps = data.cursor(&from).is_some_and(|(log, _)| log == since.own);
         let sync = self.syncing.peers.entry(from).or_default();
         sync.owns.insert(session, since.own);
@@ -182,9 +183,14 @@ impl Endpoint {
             }
         }
         self.pump_sync(now, from);
-        if is_whole && let Some(sync) = self.syncing.peers.get_mut(&from) {
+        let Some(sync) = self.syncing.peers.get_mut(&from) else { return };
+        if is_whole {
             sync.whole.insert(session, at);
-            self.spare_content(now, session);
+            return self.spare_content(now, session);
+        }
+        sync.whole.remove(&session);
+        if !says_so {
+            self.lacks_content(now, from, session);
         }
     }
 

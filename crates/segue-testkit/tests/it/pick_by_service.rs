@@ -82,6 +82,53 @@ fn content_that_all_come_to_hold_while_a_piece_is_on_its_way_holds_nothing_up() 
     }
 }
 
+#[test]
+fn who_lacks_content_after_all_gets_it_by_the_service() {
+    let mut scene = Scene::new(3, |_, _| {});
+    scene.pick(2, &["letters"]);
+    scene.meet();
+    scene.link([1, 2]);
+    assert!(scene.is_exchanged(1) && scene.holds(2, "letters/first", LETTER));
+    scene.world.unlink(1, 2);
+    scene.world.unlink(2, SERVICE);
+    scene.runs(SECOND);
+    scene.pick(2, &[]);
+    // They meet for long enough to say what is here, and for no more.
+    let (session, other) = (scene.session, scene.world.id(2));
+    scene.world.link(1, 2);
+    let follows = |world: &mut World<LocalDevice>| {
+        let device = world.device(1).expect("a device");
+        device.endpoint().followers(&session).iter().any(|(device, _)| *device == other)
+    };
+    assert!(scene.world.run_until(PATIENCE, follows), "a follower");
+    scene.world.unlink(1, 2);
+    assert!(!scene.holds(2, "photos/beach", PHOTO));
+    scene.link([2]);
+    scene.runs(60 * SECOND);
+    assert!(scene.holds(2, "photos/beach", PHOTO));
+}
+
+#[test]
+fn content_that_is_named_anew_is_put_anew() {
+    let film = vec![7; 300_000];
+    let mut scene = Scene::new(3, |_, _| {});
+    scene.write(1, "film", &film);
+    scene.meet();
+    scene.link([1, 2]);
+    assert!(scene.is_exchanged(1) && scene.holds(2, "film", &film));
+    scene.world.unlink(1, 2);
+    scene.world.unlink(2, SERVICE);
+    scene.runs(SECOND);
+    let session = scene.session;
+    scene.world.command(1, Command::Remove { session, path: "film".to_owned() }).expect("a file that is removed");
+    scene.runs(10 * SECOND);
+    let before = scene.puts();
+    scene.write(1, "the film", &film);
+    scene.runs(10 * SECOND);
+    // A letter, a chunk list and five pieces: nobody said to hold it since nothing named it.
+    assert_eq!(scene.puts() - before, 7);
+}
+
 struct Scene {
     world: World<LocalDevice>,
     session: SessionId,

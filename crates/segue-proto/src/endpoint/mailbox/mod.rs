@@ -327,6 +327,7 @@ impl Endpoint {
         let used: Vec<_> = self.mailboxes.used.keys().copied().collect();
         for service in used {
             self.pump_put(now, service, session);
+            self.forget_spare(&service, &session);
             if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
                 mailbox.giving.sweep();
             }

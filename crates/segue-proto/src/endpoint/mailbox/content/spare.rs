@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::clock::Instant;
 use crate::endpoint::Endpoint;
+use crate::endpoint::mailbox::Mailbox;
 use crate::endpoint::session_data::SessionData;
 use crate::handoff::Session;
 use crate::wire::{DeviceId, Hash, SessionId};
@@ -57,6 +58,29 @@ impl Endpoint {
                 }
                 self.pump_mailbox(now, service);
             }
+        }
+    }
+
+    /// A device says that it doesn't hold all content of a session: what it said before counts no more (SYNC-WHOLE-1).
+    pub(in crate::endpoint) fn lacks_content(&mut self, now: Instant, from: DeviceId, id: SessionId) {
+        let said = |mailbox: &Mailbox| mailbox.spare.get(&id).is_some_and(|(by, _)| by.contains(&from));
+        let used = self.mailboxes.used.iter_mut().filter(|(_, mailbox)| said(mailbox));
+        let told: Vec<_> = used
+            .map(|(service, mailbox)| {
+                mailbox.spare.remove(&id);
+                mailbox.giving.sweep();
+                *service
+            })
+            .collect();
+        told.into_iter().for_each(|service| self.pump_mailbox(now, service));
+    }
+
+    /// A session changed: nobody said to hold what comes to be named anew later.
+    pub(in crate::endpoint::mailbox) fn forget_spare(&mut self, service: &DeviceId, id: &SessionId) {
+        let state = self.sessions.get(id).and_then(|session| session.holdings.state());
+        let spare = self.mailboxes.used.get_mut(service).and_then(|mailbox| mailbox.spare.get_mut(id));
+        if let Some((_, held)) = spare {
+            held.retain(|blob| state.is_some_and(|state| state.blob_len(blob).is_some()));
         }
     }
 
