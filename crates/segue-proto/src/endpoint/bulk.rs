@@ -299,6 +299,23 @@ impl Endpoint {
         self.pump(now, session);
     }
 
+    /// Something else is picked than before: what is left out now is asked for no more (HO-PICK-2). What of it is on its
+    /// way is refused, or comes and may be used.
+    pub(super) fn stop_unwanted(&mut self, now: Instant, session: SessionId) {
+        self.leave_contents(session);
+        let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
+        let wanted: BTreeSet<_> = data.wanted(self.config.rules).map(|entry| entry.blob).collect();
+        let Some(running) = self.bulk.downloads.get(&session).filter(|running| !running.idle) else { return };
+        let sought = running.data.clone().or(running.next.as_ref().map(|(data, _)| data.clone()));
+        let over = running.standby && running.pick != *data.picked();
+        if over || running.data.is_none() && running.fetch.wants_beside(&wanted) {
+            self.bulk.downloads.remove(&session);
+        }
+        if let Some(sought) = sought.filter(|_| !over) {
+            self.step(now, session, |session, ctx| session.picks_anew(ctx, sought));
+        }
+    }
+
     /// The link with a device is gone: what was asked there is asked again later.
     pub(super) fn pause_fetches(&mut self, _now: Instant, peer: DeviceId) {
         self.bulk.downloads.retain(|_, download| download.from != peer || !download.idle);

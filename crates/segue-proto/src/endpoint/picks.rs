@@ -48,6 +48,7 @@ impl Endpoint {
             }
             Ok(())
         })?;
+        self.stop_unwanted(now, session);
         if self.config.rules.keeps(Clause::HO_PICK_6) {
             self.fetch_wanted(now, session);
         }

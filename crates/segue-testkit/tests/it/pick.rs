@@ -155,6 +155,26 @@ fn an_offer_is_answered_with_a_pick_and_handed_back_whole() {
     assert!(scene.elsewhere(0).is_empty());
 }
 
+#[test]
+fn who_picks_less_while_content_comes_gets_no_more_of_it() {
+    let mut scene = Scene::new(2, None);
+    let photos: Vec<String> = (0..90).map(|at| format!("photos/{at}")).collect();
+    photos.iter().zip(10..).for_each(|(path, seed)| scene.write(0, path, &photo(seed)));
+    scene.follow(1, 0);
+    scene.arrives(1, "photos/0", &photo(10));
+    let session = scene.session;
+    let here = |scene: &mut Scene| {
+        let state = scene.world.session(1, session).expect("a session");
+        state.files.values().filter(|blob| **blob != Hash::ZERO).count()
+    };
+    scene.pick(1, &["letters"]);
+    let then = here(&mut scene);
+    scene.world.run_for(MINUTE);
+    // What was asked for comes, and may be used.
+    assert!(then < 60 && here(&mut scene) <= then + 20, "{then}, then {}", here(&mut scene));
+    assert_eq!(scene.held(1, "letters/first"), Some(blob_id(LETTER)));
+}
+
 /// More than a chunk.
 fn photo(seed: u8) -> Vec<u8> {
     (0..150_000_u32).map(|at| (at % 251) as u8 ^ seed).collect()
