@@ -255,13 +255,24 @@ impl Endpoint {
         Ok(Download { pick, ..Download::new(now, from, Some(data), fetch) })
     }
 
-    /// Gets what an owner announced to stand by, unless something is being fetched already.
-    pub(super) fn fetch_standing_by(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
+    /// Gets what an owner announced to stand by, and of its content what is picked, or else what the owner holds; unless
+    /// something is being fetched already.
+    pub(super) fn fetch_standing_by(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        from: DeviceId,
+        data: Announced,
+        holds: Pick,
+    ) {
         if self.bulk.downloads.contains_key(&session) {
             return;
         }
-        let pick = self.sessions.get(&session).map(|session| session.holdings.picked().clone()).unwrap_or_default();
+        let own = self.sessions.get(&session).map(|session| session.holdings.picked().clone());
+        let pick = own.filter(|own| !own.is_all()).unwrap_or_else(|| holds.clone());
+        let manifest = data.manifest;
         if let Ok(download) = self.open_fetch(now, session, from, data, pick) {
+            self.standby_tries(session, manifest, holds);
             self.bulk.downloads.insert(session, Download { standby: true, ..download });
             self.pump(now, session);
         }
@@ -310,6 +321,7 @@ impl Endpoint {
         let over = running.standby && running.pick != *data.picked();
         if over || running.data.is_none() && running.fetch.wants_beside(&wanted) {
             self.bulk.downloads.remove(&session);
+            self.standby_tries_anew(session);
         }
         if let Some(sought) = sought.filter(|_| !over) {
             self.step(now, session, |session, ctx| session.picks_anew(ctx, sought));
@@ -451,7 +463,7 @@ impl Endpoint {
             return;
         };
         if download.standby {
-            return self.standby_got(now, session, hash, download.from);
+            return self.standby_got(now, session, download.from);
         }
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
         let held = self
