@@ -129,6 +129,17 @@ fn content_that_is_named_anew_is_put_anew() {
     assert_eq!(scene.puts() - before, 7);
 }
 
+#[test]
+fn a_follower_that_gets_nothing_holds_no_mailbox_up_for_ever() {
+    let mut scene = Scene::of(3, &[1], |_, _| {});
+    scene.pick(2, &["letters"]);
+    scene.meet();
+    scene.link([1]);
+    assert!(!scene.is_exchanged(1), "it may still fetch it");
+    scene.runs(300 * SECOND);
+    assert!(scene.is_exchanged(1));
+}
+
 struct Scene {
     world: World<LocalDevice>,
     session: SessionId,

@@ -313,7 +313,7 @@ impl Endpoint {
             self.pump_put(now, service, id);
         }
         self.pump_invitations(service);
-        self.pump_gifts(service);
+        self.pump_gifts(now, service);
         self.tell_exchanged(&service);
     }
 
@@ -335,7 +335,7 @@ impl Endpoint {
             let greeted = self.mailboxes.used.get(&service).is_some_and(|mailbox| mailbox.greeted);
             if greeted && self.peers.contains_key(&service) {
                 self.pump_gets(now, service);
-                self.pump_gifts(service);
+                self.pump_gifts(now, service);
                 self.tell_exchanged(&service);
             }
         }

@@ -35,12 +35,16 @@ impl Endpoint {
     }
 
     /// Whether a session's content waits, for each device that might need it takes it in over a link, or has one in a
-    /// moment.
-    pub(super) fn is_put_off(&self, service: &DeviceId, id: &SessionId) -> bool {
+    /// moment. For none it waits for ever.
+    pub(super) fn puts_off(&mut self, now: Instant, service: &DeviceId, id: &SessionId) -> bool {
         let Some(session) = self.sessions.get(id) else { return false };
         let needing = self.needing(service, session);
         let direct = |device: &DeviceId| self.syncing.feeds(device, id) || self.mailboxes.meetings.awaits(device);
-        !needing.is_empty() && needing.iter().all(direct)
+        let waits = !needing.is_empty() && needing.iter().all(direct);
+        if waits {
+            needing.iter().for_each(|device| self.syncing.awaits(now, device, *id));
+        }
+        waits
     }
 
     /// A device says that it holds all content of a session. If all others do, none of it need be put.
