@@ -178,6 +178,7 @@ impl Endpoint {
     /// keeps content where users change it looks again before a handoff to this device (TRANSFER-HAVE-1).
     pub fn handle_lost(&mut self, now: Instant, session: SessionId, blob: Hash) {
         self.step(now, session, |session, ctx| ctx.fx.writes.extend(session.holdings.lost(&blob)));
+        self.mail_lack(now, session);
         self.retry_later(now);
     }
 

@@ -52,6 +52,7 @@ impl Endpoint {
         if self.config.rules.keeps(Clause::HO_PICK_6) {
             self.fetch_wanted(now, session);
         }
+        self.mail_lack(now, session);
         self.tell_whole(now, session);
         Ok(self.last)
     }
@@ -82,6 +83,7 @@ impl Endpoint {
         let paths: BTreeSet<_> = paths.iter().copied().collect();
         let asked = self.command(now, session, |session, _| Ok(session.holdings.want_content(&paths)))?;
         self.fetch_wanted(now, session);
+        self.mail_lack(now, session);
         Ok(asked)
     }
 

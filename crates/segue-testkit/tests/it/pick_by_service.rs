@@ -130,6 +130,22 @@ fn content_that_is_named_anew_is_put_anew() {
 }
 
 #[test]
+fn who_picks_more_and_reaches_the_others_by_the_service_alone_gets_it() {
+    let mut scene = Scene::new(3, |_, _| {});
+    scene.pick(2, &["letters"]);
+    scene.meet();
+    scene.link([1, 2]);
+    assert!(scene.is_exchanged(1) && scene.holds(2, "letters/first", LETTER));
+    let before = scene.puts();
+    scene.world.unlink(1, 2);
+    scene.runs(10 * SECOND);
+    assert_eq!(scene.puts(), before, "nobody wants it yet");
+    scene.pick(2, &[]);
+    scene.runs(60 * SECOND);
+    assert!(scene.holds(2, "photos/beach", PHOTO));
+}
+
+#[test]
 fn a_follower_that_gets_nothing_holds_no_mailbox_up_for_ever() {
     let mut scene = Scene::of(3, &[1], |_, _| {});
     scene.pick(2, &["letters"]);
