@@ -205,6 +205,62 @@ fn an_account_has_so_many_devices() {
 }
 
 #[test]
+fn service_login_2_a_login_that_ended_stands_in_the_way_of_no_other_account() {
+    let mut it = world(1, Rules::ALL, Policy { ends_with_token: true, ..policy() });
+    it.holds(1, "alice 100");
+    assert!(it.exchanges(1));
+    // While it lasts, the device is alice's.
+    it.holds(1, "bob 900");
+    it.exchanges(1);
+    assert_eq!(it.account(1), Err(Code::SVC_TOKEN));
+    it.wait(120);
+    assert!(it.exchanges(1));
+    assert_eq!(it.account(1).as_deref(), Ok("bob"));
+}
+
+#[test]
+fn service_login_2_an_account_with_fewer_places_than_before_keeps_its_devices() {
+    let with =
+        |devices| Policy { usual: Allowance { devices, ..Allowance::default() }, ends_with_token: true, ..policy() };
+    let mut it = world(4, Rules::ALL, with(3));
+    for at in 1..=3 {
+        it.holds(at, "alice 300");
+        assert!(it.exchanges(at));
+    }
+    it.service.set_policy(with(1)).unwrap();
+    for at in 1..=3 {
+        it.holds(at, "alice 900");
+        assert!(it.exchanges(at));
+        assert_eq!(it.account(at).as_deref(), Ok("alice"), "it asks for no further place");
+    }
+    it.wait(300);
+    assert!((1..=3).all(|at| it.exchanges(at)));
+    it.holds(4, "alice 900");
+    assert!(!it.exchanges(4));
+}
+
+#[test]
+fn a_stranger_with_bad_tokens_doesnt_fill_the_operators_log() {
+    let mut it = world(40, Rules::ALL, policy());
+    for at in 1..=40 {
+        it.holds(at, "nonsense");
+        it.link(at, 0);
+    }
+    assert!((2..=10).contains(&it.logged.len()), "{:?}", it.logged);
+    it.wait(120);
+    it.holds(1, "more nonsense");
+    it.link(1, 0);
+    let last = it.logged.last().and_then(|(_, told)| told.clone().err()).expect("a refusal");
+    assert!(last.contains("30 more"), "{last}");
+    // Who is let in is always told.
+    for at in 1..=40 {
+        it.holds(at, "alice 900");
+        it.link(at, 0);
+    }
+    assert!(it.logged.iter().filter(|(_, told)| told.is_ok()).count() >= 40);
+}
+
+#[test]
 fn service_login_6_the_devices_of_an_account_share_its_room() {
     let puts = |rules| {
         let usual = Allowance { bytes: 20_000, ..Allowance::default() };
