@@ -27,6 +27,8 @@ pub(crate) struct Hostile {
     pub(crate) meddler: Option<Meddler>,
     /// Everything that was ever put.
     pub(crate) seen: Vec<Append>,
+    /// How often a device was brought under an account, durably.
+    pub(crate) bound: usize,
 }
 
 impl Directory for Hostile {
@@ -72,6 +74,7 @@ impl Directory for Hostile {
     }
 
     fn bind(&mut self, device: &DeviceId, binding: &Binding, most: usize, unix_ms: u64) -> Result<bool, Failed> {
+        self.bound += 1;
         self.memory.bind(device, binding, most, unix_ms)
     }
 
