@@ -63,6 +63,8 @@ limits! {
     SYNC_WINDOW: usize = 262_144, "bytes", "a quarter of MAX_QUEUE: 100 ms at 2.6 MB/s";
     /// The longest time until a MARK follows what was sent.
     MARK_DELAY: u64 = 1_000_000, "µs", "what is sent twice after a lost link is at most a second old";
+    /// How long content isn't put into a mailbox because a linked device may ask for it.
+    FOLLOWER_WAIT: u64 = 30_000_000, "µs", "a follower that can asks within CONTENT_DELAY, or when another has had its turn; guess";
     /// The pause before content that no peer had is asked for again.
     CONTENT_DELAY: u64 = 2_000_000, "µs", "a peer that is being fed itself has it by then; guess";
     /// The strands that an op names as read.

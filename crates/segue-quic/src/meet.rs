@@ -42,6 +42,16 @@ struct Named {
     chosen: bool,
 }
 
+impl Named {
+    /// Whom a service may tell now: whom the user named stays, and of the others who is known still, none that was revoked
+    /// since.
+    fn with(&self, chosen: Option<DeviceId>, known: &[DeviceId], service: DeviceId) -> BTreeSet<DeviceId> {
+        let before = self.devices.iter().copied().filter(|device| self.chosen || known.contains(device));
+        let by_itself = known.iter().copied().filter(|device| !self.chosen && *device != service);
+        chosen.into_iter().chain(before).chain(by_itself).take(MAX_DISCOVER).collect()
+    }
+}
+
 #[derive(Default)]
 struct Dials {
     attempts: usize,
@@ -178,10 +188,7 @@ impl Driver {
         }
         let known = self.core.acquaintances();
         let named = self.meets.services.get_mut(&service)?;
-        // Whom the user named stays, and of the others who is known still: none that was revoked since.
-        let before = named.devices.iter().copied().filter(|device| named.chosen || known.contains(device));
-        let by_itself = known.iter().copied().filter(|device| !named.chosen && *device != service);
-        let all: BTreeSet<_> = chosen.into_iter().chain(before).chain(by_itself).take(MAX_DISCOVER).collect();
+        let all = named.with(chosen, &known, service);
         if all == named.devices {
             return None;
         }
@@ -300,6 +307,19 @@ fn addresses(bound: SocketAddr, near: Option<IpAddr>) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_is_told_no_more_of_a_device_that_was_revoked() {
+        let device = |of: u8| DeviceId::new([of; 32]);
+        let devices = |of: &[u8]| of.iter().map(|of| device(*of)).collect::<Vec<_>>();
+        let told = |named: &Named| named.devices.iter().copied().collect::<Vec<_>>();
+        let (service, mut named) = (device(9), Named::default());
+        named.devices = named.with(None, &devices(&[1, 2, 9]), service);
+        assert_eq!(told(&named), devices(&[1, 2]));
+        // The second was revoked, so it isn't known any more; and a third is.
+        named.devices = named.with(None, &devices(&[1, 3, 9]), service);
+        assert_eq!(told(&named), devices(&[1, 3]));
+    }
 
     #[test]
     fn a_socket_that_is_bound_to_an_address_is_there_and_nowhere_else() {

@@ -201,7 +201,8 @@ impl Accounts {
         if self.policy.removed.contains(&device) {
             return invalid("the device was removed");
         }
-        let before = self.binding(&device, directory)?;
+        // A login that ended stands in no other's way.
+        let before = self.binding(&device, directory)?.filter(|it| it.lasts(wall));
         if before.as_ref().is_some_and(|before| before.account != claim.account) {
             return invalid("the device is under another account");
         }

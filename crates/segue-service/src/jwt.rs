@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 
@@ -54,28 +56,48 @@ impl fmt::Debug for KeySet {
 
 impl KeySet {
     /// Reads a JSON Web Key Set (RFC 7517): those of its keys that are for signatures by EdDSA with Ed25519, by ES256 or
-    /// by RS256, each with a `kid` of its own. Other keys are left out, symmetric ones above all. Tokens count that
-    /// `issuer` issued for `audience`.
+    /// by RS256, each with a `kid` of its own. Other keys are left out, symmetric ones above all, and those whose `use` or
+    /// `key_ops` says that they aren't for verifying signatures. Tokens count that `issuer` issued for `audience`.
     ///
     /// # Errors
-    /// It isn't a set of keys, names one `kid` twice, or holds no key of these.
+    /// It isn't a set of keys, names one `kid` twice, has a key whose `use` and `key_ops` contradict each other, or holds no
+    /// key of these.
     pub fn read(json: &str, issuer: &str, audience: &str) -> Result<KeySet, KeySetError> {
         let wrong = |why: &str| KeySetError(why.to_owned());
         let set: serde_json::Value =
             serde_json::from_str(json).map_err(|why| KeySetError(format!("it isn't JSON: {why}")))?;
         let listed = set.get("keys").and_then(serde_json::Value::as_array);
         let listed = listed.ok_or_else(|| wrong("it isn't a key set: it has no list \"keys\""))?;
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut others) = (BTreeMap::new(), Vec::new());
         for jwk in listed {
             // A provider's set may hold keys of any kind: those that aren't understood are none of these.
             let Ok(jwk) = serde_json::from_value::<Jwk>(jwk.clone()) else { continue };
             let Some((kid, key)) = usable(&jwk) else { continue };
+            let signs = jwk.common.public_key_use.as_ref().map(|it| *it == PublicKeyUse::Signature);
+            let verifies = jwk.common.key_operations.as_ref().map(|ops| ops.contains(&KeyOperations::Verify));
+            match (signs, verifies) {
+                (Some(true), Some(false)) => {
+                    let why =
+                        format!("its key {kid:?} is for signatures by its use, but its key_ops don't have verify");
+                    return Err(KeySetError(why));
+                }
+                (Some(false), _) | (_, Some(false)) => {
+                    others.push(format!("{kid:?}"));
+                    continue;
+                }
+                _ => {}
+            }
             if keys.insert(kid.clone(), key).is_some() {
                 return Err(KeySetError(format!("two of its keys have the kid {kid:?}")));
             }
         }
         if keys.is_empty() {
-            return Err(wrong("it holds no key for EdDSA, ES256 or RS256 with a kid"));
+            let why = "it holds no key for EdDSA, ES256 or RS256 with a kid";
+            let beside = match &others[..] {
+                [] => String::new(),
+                others => format!(": by use or key_ops, {} isn't for verifying signatures", others.join(", ")),
+            };
+            return Err(KeySetError(format!("{why}{beside}")));
         }
         Ok(KeySet { keys, issuer: issuer.to_owned(), audience: audience.to_owned() })
     }
@@ -95,6 +117,9 @@ impl Tokens for KeySet {
     fn judge(&self, token: &[u8], unix_ms: u64) -> Result<Claim, String> {
         let token = std::str::from_utf8(token).map_err(|_| "it isn't text")?;
         let header = decode_header(token).map_err(|why| format!("it isn't a signed token: {why}"))?;
+        if demands(token) {
+            return Err("its header demands what isn't understood here (crit)".to_owned());
+        }
         let kid = header.kid.ok_or("it names no key (kid)")?;
         let key = self.keys.get(&kid).ok_or_else(|| format!("the key set has no key {kid:?}"))?;
         let mut validation = Validation::new(key.algorithm);
@@ -127,10 +152,18 @@ fn usable(jwk: &Jwk) -> Option<(String, Key)> {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         _ => return None,
     };
-    let signs = jwk.common.public_key_use.as_ref().is_none_or(|it| *it == PublicKeyUse::Signature);
     let fits = jwk.common.key_algorithm.is_none_or(|it| it == named);
-    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| signs && fits)?;
+    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| fits)?;
     Some((jwk.common.key_id.clone()?, Key { algorithm, key }))
+}
+
+/// Whether a token's header names extensions that have to be understood (RFC 7515, section 4.1.11): none is here. One that
+/// can't be read demands anything.
+fn demands(token: &str) -> bool {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).ok();
+    let header = header.and_then(|json| serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(&json).ok());
+    header.is_none_or(|header| header.contains_key("crit"))
 }
 
 /// A NumericDate in milliseconds; what doesn't fit is the nearest that does.

@@ -17,6 +17,7 @@ mod jwt;
 mod memory;
 mod presence;
 mod quota;
+mod refusals;
 mod service;
 #[cfg(feature = "redb")]
 mod store;

@@ -147,9 +147,12 @@ impl Memory {
         most: usize,
         unix_ms: u64,
     ) -> (Vec<DeviceId>, bool) {
-        let others = self.bindings.iter().filter(|(of, it)| *of != device && it.account == binding.account);
-        let (last, ended): (Vec<_>, Vec<_>) = others.partition(|(_, it)| it.lasts(unix_ms));
-        (ended.into_iter().map(|(of, _)| *of).collect(), last.len() < most)
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.bindings.iter().filter(|(_, it)| it.account == binding.account).partition(|(of, _)| *of == device);
+        let (last, ended): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, it)| it.lasts(unix_ms));
+        // Who has a place keeps it.
+        let room = last.len() < most || own.iter().any(|(_, it)| it.lasts(unix_ms));
+        (ended.into_iter().map(|(of, _)| *of).collect(), room)
     }
 
     pub(crate) fn keep_binding(&mut self, device: &DeviceId, binding: Option<Binding>) {

@@ -14,6 +14,7 @@ use crate::custodian::{Custodian, Said, Terms};
 use crate::directory::{Append, Directory, Failed, Page, Room};
 use crate::presence::Attendance;
 use crate::quota::{Pace, Quota};
+use crate::refusals::Refusals;
 
 /// A mailbox. It reads no clock and has no links: an endpoint that hosts it brings the requests and takes the answers.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Service<D> {
     custodian: Option<Custodian>,
     attendance: Attendance,
     gate: Gate,
+    refusals: Refusals,
     counts: Counts,
 }
 
@@ -41,7 +43,8 @@ pub struct Given {
     pub signs: Vec<(SessionId, Hash, Vec<u8>)>,
     /// Requests that have had all the answer that they get.
     pub closes: Vec<Ticket>,
-    /// Which devices came with a token, for the operator's log: the account that it is for, or why it isn't valid.
+    /// Which devices came with a token, for the operator's log: the account that it is for, or why it isn't valid. Of the
+    /// latter a few a minute; each says how many were left out before it.
     pub logins: Vec<(DeviceId, Result<String, String>)>,
 }
 
@@ -83,6 +86,7 @@ impl<D: Directory> Service<D> {
             custodian: None,
             attendance: Attendance::default(),
             gate: Gate::default(),
+            refusals: Refusals::default(),
             counts: Counts::default(),
         }
     }
@@ -239,8 +243,7 @@ impl<D: Directory> Service<D> {
     ) -> Result<Message, Failed> {
         let wall = self.attendance.wall(now);
         if let Err((code, why)) = self.gate.bring(self.rules, wall, from, &login.token, &mut self.directory)? {
-            // Whoever comes with a token chooses what its parts are called.
-            logins.push((from, Err(why.chars().take(MAX_WHY).collect())));
+            logins.extend(self.refusals.tell(now, &why).map(|why| (from, Err(why))));
             return Ok(error(login.req, code, 0));
         }
         let standing = self.standing(now, from)?;
@@ -390,9 +393,6 @@ impl<D: Directory> Service<D> {
 const FETCH_ROOM: Room = Room { bytes: MAX_FRAME - 64, envelopes: MAX_ENVELOPES };
 /// What answers a WATCH.
 const WATCH_ROOM: Room = Room { bytes: WATCH_BYTES, envelopes: MAX_ENVELOPES };
-
-/// The characters of the reason why a token is refused that the operator's log gets. From: a line.
-const MAX_WHY: usize = 200;
 
 fn error(req: u32, code: Code, retry_after_ms: u32) -> Message {
     let definite = code.outcome() == Outcome::Definite;

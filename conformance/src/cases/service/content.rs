@@ -11,7 +11,7 @@ use segue_testkit::device::Command;
 
 use super::E;
 use super::keys::{Family, family};
-use super::scene::{Mailbox, Shared, USES, reported, sealed, shared};
+use super::scene::{Mailbox, Shared, USES, open, reported, sealed, shared};
 use crate::cases::account::scene::entry;
 use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, ensure};
@@ -94,6 +94,21 @@ pub(super) const CASES: &[Case] = &[
         holds(lab, &shared, "long", blob_id(&content))
     })
     .needs(USES),
+    works("service/content/lack-told", &["SYNC-WHOLE-1"], E, |lab| {
+        let mut shared = shared(lab)?;
+        let session = shared.session;
+        lab.must(Command::Pick { session, folders: vec!["letters".into()] })?;
+        let (_, letter) = file(lab, &mut shared);
+        shared.brings(lab, letter)?;
+        holds(lab, &shared, "long", Hash::ZERO)?;
+        let before = lacks_told(lab, &shared)?;
+        ensure(before == 0, "nothing that is lacking, for what is left out isn't", before)?;
+        lab.must(Command::Pick { session, folders: Vec::new() })?;
+        shared.mailbox.serve(lab)?;
+        let told = lacks_told(lab, &shared)?;
+        ensure(told == 1, "one letter that says that content is lacking", told)
+    })
+    .needs(&["use-mailbox", "write", "pick"]),
     refused("service/content/out-of-order", &["SERVICE-CONTENT-3"], E, taken, |lab| {
         let mut shared = shared(lab)?;
         let (content, letter) = file(lab, &mut shared);
@@ -236,6 +251,23 @@ fn taken(lab: &mut Lab) -> Done {
     shared.brings(lab, letter)?;
     shared.agrees(lab)?;
     holds(lab, &shared, "long", blob_id(&content))
+}
+
+/// How many of the subject's letters say that it lacks content after all.
+fn lacks_told(lab: &Lab, shared: &Shared) -> Done<usize> {
+    let mut told = 0;
+    for envelope in shared.mailbox.held(&shared.at()) {
+        let (letter, frames) = open(&shared.key, &shared.at(), envelope)?;
+        let broken = |why| Fault::fail("a letter of frames", format!("one that breaks {why:?}"));
+        let mut framer = Framer::default();
+        framer.push(&frames);
+        while let Some(frame) = framer.next(Rules::ALL).map_err(broken)? {
+            let message = Message::decode(Rules::ALL, frame.number, &frame.payload).map_err(broken)?;
+            let says = matches!(&message, Some(Message::Mark(mark)) if mark.ext.iter().any(|ext| ext.id == 1));
+            told += usize::from(says && letter.from == lab.id());
+        }
+    }
+    Ok(told)
 }
 
 /// The entries that letters in a device's inbox hold, by whomever.

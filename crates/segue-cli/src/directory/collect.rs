@@ -11,6 +11,7 @@ use segue_proto::wire::codec::decode;
 use segue_quic::{Error, FileInfo, Hash, Node, SessionId, UsageError};
 
 use super::Known;
+use super::held::Files;
 use super::materialize::blocking;
 use super::scan::Tree;
 use crate::failure::Failure;
@@ -79,19 +80,32 @@ pub(crate) async fn unsent(node: &Node, session: SessionId, tree: &Tree, known: 
     Ok(Unsent { files: files.await?, gone })
 }
 
-/// What the session has and the directory has, without the files whose content another device holds: who wrote a file of
-/// that name meant another one, and it stays here alone until the session's is here.
+/// What the session has and the directory has, as [`apart`] tells it.
 async fn sides(
     node: &Node,
     session: SessionId,
     tree: &Tree,
     known: &Known,
 ) -> Result<(Vec<FileInfo>, Tree, Theirs), Failure> {
-    let held = super::files(node, session).await?;
-    let mut tree = tree.clone();
-    tree.files.retain(|(path, _)| !held.elsewhere.contains(path));
-    let theirs = Theirs { known: known.clone().without(&held.elsewhere), held: Known::of(&held.here) };
-    Ok((held.here, tree, theirs))
+    Ok(apart(super::files(node, session).await?, tree.clone(), known))
+}
+
+/// What the session has and the directory has, without the files whose content another device holds: who wrote a file of
+/// that name meant another one, and it stays here alone until the session's is here. But where the directory had just what
+/// the session has, that was lost by what the user did to it: what lies there now is an edit.
+fn apart(held: Files, mut tree: Tree, known: &Known) -> (Vec<FileInfo>, Tree, Theirs) {
+    let Files { mut here, mut elsewhere, missing, .. } = held;
+    let present: BTreeSet<&String> = tree.files.iter().map(|(path, _)| path).collect();
+    let shown = Known::of(&missing);
+    let edited = |file: &FileInfo| present.contains(&file.path) && known.0.get(&file.path) == shown.0.get(&file.path);
+    let edited: Vec<_> = missing.into_iter().filter(edited).collect();
+    for file in &edited {
+        elsewhere.remove(&file.path);
+    }
+    here.extend(edited);
+    tree.files.retain(|(path, _)| !elsewhere.contains(path));
+    let theirs = Theirs { known: known.clone().without(&elsewhere), held: Known::of(&here) };
+    (here, tree, theirs)
 }
 
 impl New {
@@ -234,5 +248,35 @@ fn refused(error: Error) -> Failure {
             Failure::failed("the directory has more files than a session holds (some 14,000); send a part of it")
         }
         other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_is_collected_though_what_was_edited_is_lost_by_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = |path: &str, content: &[u8]| {
+            let blob = segue_proto::wire::hash::blob_id(content);
+            FileInfo { path: path.to_owned(), is_dir: false, executable: false, len: content.len() as u64, blob }
+        };
+        let lies = |path: &str, content: &[u8]| {
+            let at = dir.path().join(path);
+            std::fs::write(&at, content).expect("a file");
+            (path.to_owned(), at)
+        };
+        // Of none of these the session's content is here: the user changed one that the directory had; of another name the
+        // user has a file of the own; and of the third others have made another one, while the user changed it.
+        let missing = vec![file("edited", b"before"), file("other", b"theirs"), file("both", b"theirs")];
+        let files = vec![lies("edited", b"after"), lies("other", b"own"), lies("both", b"own")];
+        let known = Known::of(&[file("edited", b"before"), file("both", b"before")]);
+        let elsewhere = missing.iter().map(|file| file.path.clone()).collect();
+        let held = Files { here: Vec::new(), elsewhere, missing, coming: true };
+        let (here, tree, theirs) = apart(held, Tree { files, ..Tree::default() }, &known);
+        let (changed, same) = split(tree.files, here, &theirs).expect("files that can be read");
+        assert_eq!(changed.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["edited"]);
+        assert!(same.is_empty());
     }
 }

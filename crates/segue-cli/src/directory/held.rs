@@ -13,17 +13,20 @@ pub(crate) struct Files {
     /// The paths of the files whose content isn't. They belong to the session all the same: that a directory doesn't have
     /// them is no edit.
     pub(crate) elsewhere: BTreeSet<String>,
+    /// These files.
+    pub(crate) missing: Vec<FileInfo>,
     /// Whether some of that is on its way: it isn't left out.
     pub(crate) coming: bool,
 }
 
 /// Tells a session's files apart.
 pub(crate) async fn files(node: &Node, session: SessionId) -> Result<Files, Failure> {
-    let missing: Vec<Elsewhere> = node.held_elsewhere(session).await?;
-    let blobs: BTreeSet<Hash> = missing.iter().map(|file| file.blob).collect();
+    let lacking: Vec<Elsewhere> = node.held_elsewhere(session).await?;
+    let blobs: BTreeSet<Hash> = lacking.iter().map(|file| file.blob).collect();
     let is_here = |file: &FileInfo| file.is_dir || file.len == 0 || !blobs.contains(&file.blob);
-    let (here, elsewhere): (Vec<_>, Vec<_>) = node.files(session).await?.into_iter().partition(is_here);
-    let left_out: BTreeSet<Hash> = missing.iter().filter(|file| file.left_out).map(|file| file.blob).collect();
-    let coming = elsewhere.iter().any(|file| !left_out.contains(&file.blob));
-    Ok(Files { here, elsewhere: elsewhere.into_iter().map(|file| file.path).collect(), coming })
+    let (here, missing): (Vec<_>, Vec<_>) = node.files(session).await?.into_iter().partition(is_here);
+    let left_out: BTreeSet<Hash> = lacking.iter().filter(|file| file.left_out).map(|file| file.blob).collect();
+    let coming = missing.iter().any(|file| !left_out.contains(&file.blob));
+    let elsewhere = missing.iter().map(|file| file.path.clone()).collect();
+    Ok(Files { here, elsewhere, missing, coming })
 }

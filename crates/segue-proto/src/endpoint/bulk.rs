@@ -178,6 +178,7 @@ impl Endpoint {
     /// keeps content where users change it looks again before a handoff to this device (TRANSFER-HAVE-1).
     pub fn handle_lost(&mut self, now: Instant, session: SessionId, blob: Hash) {
         self.step(now, session, |session, ctx| ctx.fx.writes.extend(session.holdings.lost(&blob)));
+        self.mail_lack(now, session);
         self.retry_later(now);
     }
 
@@ -255,13 +256,24 @@ impl Endpoint {
         Ok(Download { pick, ..Download::new(now, from, Some(data), fetch) })
     }
 
-    /// Gets what an owner announced to stand by, unless something is being fetched already.
-    pub(super) fn fetch_standing_by(&mut self, now: Instant, session: SessionId, from: DeviceId, data: Announced) {
+    /// Gets what an owner announced to stand by, and of its content what is picked, or else what the owner holds; unless
+    /// something is being fetched already.
+    pub(super) fn fetch_standing_by(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        from: DeviceId,
+        data: Announced,
+        holds: Pick,
+    ) {
         if self.bulk.downloads.contains_key(&session) {
             return;
         }
-        let pick = self.sessions.get(&session).map(|session| session.holdings.picked().clone()).unwrap_or_default();
+        let own = self.sessions.get(&session).map(|session| session.holdings.picked().clone());
+        let pick = own.filter(|own| !own.is_all()).unwrap_or_else(|| holds.clone());
+        let manifest = data.manifest;
         if let Ok(download) = self.open_fetch(now, session, from, data, pick) {
+            self.standby_tries(session, manifest, holds);
             self.bulk.downloads.insert(session, Download { standby: true, ..download });
             self.pump(now, session);
         }
@@ -297,6 +309,24 @@ impl Endpoint {
         let download = Download::new(now, from, None, fetch);
         self.bulk.downloads.insert(session, download);
         self.pump(now, session);
+    }
+
+    /// Something else is picked than before: what is left out now is asked for no more (HO-PICK-2). What of it is on its
+    /// way is refused, or comes and may be used.
+    pub(super) fn stop_unwanted(&mut self, now: Instant, session: SessionId) {
+        self.leave_contents(session);
+        let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
+        let wanted: BTreeSet<_> = data.wanted(self.config.rules).map(|entry| entry.blob).collect();
+        let Some(running) = self.bulk.downloads.get(&session).filter(|running| !running.idle) else { return };
+        let sought = running.data.clone().or(running.next.as_ref().map(|(data, _)| data.clone()));
+        let over = running.standby && running.pick != *data.picked();
+        if over || running.data.is_none() && running.fetch.wants_beside(&wanted) {
+            self.bulk.downloads.remove(&session);
+            self.standby_tries_anew(session);
+        }
+        if let Some(sought) = sought.filter(|_| !over) {
+            self.step(now, session, |session, ctx| session.picks_anew(ctx, sought));
+        }
     }
 
     /// The link with a device is gone: what was asked there is asked again later.
@@ -434,7 +464,7 @@ impl Endpoint {
             return;
         };
         if download.standby {
-            return self.standby_got(now, session, hash, download.from);
+            return self.standby_got(now, session, download.from);
         }
         let Some(manifest) = download.fetch.manifest().cloned() else { return };
         let held = self

@@ -4,12 +4,13 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::session_data::SessionData;
 use super::{Endpoint, SignId};
 use crate::Code;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::errors::UsageError;
-use crate::handoff::ProvenCas;
+use crate::handoff::{Ctx, ProvenCas, Session};
 use crate::journal::{Lsn, Write};
 use crate::wire::{Cas, DeviceId, Final, Freeze, Hash, Message, Record, Renew, SessionId, Sig, Want};
 
@@ -206,11 +207,24 @@ impl Endpoint {
 
 /// What a target waits for.
 impl Endpoint {
+    /// What isn't picked comes, too, if it is to be here before the session can be wanted.
+    fn fetch_owed(&mut self, now: Instant, id: SessionId) {
+        let began = |session: &mut Session<SessionData>, ctx: &mut Ctx<'_>| {
+            let all = session.owes_all(ctx);
+            session.holdings.want_all(all) && all
+        };
+        if self.step(now, id, began) == Some(true) {
+            self.pump_mailboxes(now);
+            self.fetch_wanted(now, id);
+        }
+    }
+
     /// Something came. Sessions that wait for what their owners left may have it now (SERVICE-HELD-1).
     pub(super) fn pump_owed(&mut self, now: Instant) {
         for id in core::mem::take(&mut self.owed) {
             if self.sessions.get(&id).is_some_and(crate::handoff::Session::awaits_final) {
                 self.owed.insert(id);
+                self.fetch_owed(now, id);
                 if self.is_caught_up(&id) {
                     self.step(now, id, |session, ctx| session.want_owed(ctx));
                 }

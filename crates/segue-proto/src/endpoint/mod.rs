@@ -477,6 +477,9 @@ impl Endpoint {
         // A fetch that goes on for another reason keeps what is on its way.
         if fx.stop_fetch && fx.fetch.is_none() {
             self.bulk.stop(&id);
+            if self.sessions.get_mut(&id).is_some_and(|session| session.holdings.want_all(false)) {
+                self.stop_unwanted(now, id);
+            }
         }
         if let Some((from, data, pick)) = fx.fetch {
             self.start_fetch(now, id, from, data, pick);

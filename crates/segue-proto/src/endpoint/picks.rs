@@ -48,9 +48,11 @@ impl Endpoint {
             }
             Ok(())
         })?;
+        self.stop_unwanted(now, session);
         if self.config.rules.keeps(Clause::HO_PICK_6) {
             self.fetch_wanted(now, session);
         }
+        self.mail_lack(now, session);
         self.tell_whole(now, session);
         Ok(self.last)
     }
@@ -81,6 +83,7 @@ impl Endpoint {
         let paths: BTreeSet<_> = paths.iter().copied().collect();
         let asked = self.command(now, session, |session, _| Ok(session.holdings.want_content(&paths)))?;
         self.fetch_wanted(now, session);
+        self.mail_lack(now, session);
         Ok(asked)
     }
 
@@ -116,7 +119,7 @@ impl Endpoint {
     }
 
     /// Asks for what is wanted and isn't here: one device at once, and the others in turn while it is lacking.
-    fn fetch_wanted(&mut self, now: Instant, session: SessionId) {
+    pub(super) fn fetch_wanted(&mut self, now: Instant, session: SessionId) {
         self.retry_later(now);
         if let Some(peer) = self.heard_from(&session).first().copied() {
             self.fetch_missing(now, session, peer);

@@ -68,6 +68,11 @@ impl Serving {
         self.sent.get(to).and_then(|sent| sent.get(blob)).is_some_and(|sent| *sent >= len)
     }
 
+    /// Whether something that a device asked for is on its way.
+    pub(super) fn serves(&self, to: &DeviceId) -> bool {
+        self.asked.values().any(|(of, ..)| of == to)
+    }
+
     fn has_room(&self, link: LinkId, req: u32) -> bool {
         let outstanding = self.asked.range((link, 0)..=(link, u32::MAX)).count();
         outstanding < MAX_REQUESTS && !self.asked.contains_key(&(link, req))
@@ -133,6 +138,7 @@ impl Endpoint {
             return self.refuse_for(now, from, req, Some(session), why);
         }
         self.serving.begin(from, &serve);
+        self.syncing.asks(now, &from, session);
         self.out.serves.push_back(serve);
     }
 }

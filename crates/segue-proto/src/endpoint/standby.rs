@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use super::Endpoint;
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
+use crate::data::{IN_HAVE, Pick};
 use crate::errors::UsageError;
 use crate::event::Event;
 use crate::generations::Generation;
@@ -24,8 +25,8 @@ struct Standby {
     spent: u64,
     /// When the owner is asked next.
     next: Instant,
-    /// The manifest whose content was got last.
-    got: Option<Hash>,
+    /// The manifest whose content was fetched last, and what its owner said to hold of that: it is here, or can't be had.
+    tried: Option<(Hash, Pick)>,
 }
 
 impl Standbys {
@@ -57,7 +58,7 @@ impl Endpoint {
             self.end_standby(session);
             return Ok(());
         }
-        self.standbys.0.insert(session, Standby { left: limit, spent: 0, next: now, got: None });
+        self.standbys.0.insert(session, Standby { left: limit, spent: 0, next: now, tried: None });
         self.time_standbys(now);
         Ok(())
     }
@@ -91,17 +92,26 @@ impl Endpoint {
         let owner = self.standby_owner(&session) == Some(from);
         let head = self.sessions.get(&session).is_some_and(|session| session.head_id() == have.head);
         let Some(standby) = self.standbys.0.get(&session).filter(|_| owner && head) else { return };
-        if standby.got == Some(data.manifest) {
+        let holds = Pick::heard(IN_HAVE, &have.ext);
+        if standby.tried.as_ref().is_some_and(|(manifest, held)| *manifest == data.manifest && *held == holds) {
             return;
         }
-        self.fetch_standing_by(now, session, from, data.clone());
+        self.fetch_standing_by(now, session, from, data.clone(), holds);
+    }
+
+    /// This is being fetched: it comes, or can't be had, and isn't fetched once more.
+    pub(super) fn standby_tries(&mut self, session: SessionId, manifest: Hash, holds: Pick) {
+        self.standbys.0.entry(session).and_modify(|standby| standby.tried = Some((manifest, holds)));
+    }
+
+    /// What is to be fetched is something else than before.
+    pub(super) fn standby_tries_anew(&mut self, session: SessionId) {
+        self.standbys.0.entry(session).and_modify(|standby| standby.tried = None);
     }
 
     /// All that the owner announced is here.
-    pub(super) fn standby_got(&mut self, now: Instant, session: SessionId, manifest: Hash, from: DeviceId) {
-        let Some(standby) = self.standbys.0.get_mut(&session) else { return };
-        standby.got = Some(manifest);
-        let bytes = standby.spent;
+    pub(super) fn standby_got(&mut self, now: Instant, session: SessionId, from: DeviceId) {
+        let Some(bytes) = self.standbys.0.get(&session).map(|standby| standby.spent) else { return };
         self.out.event(Event::StoodBy { session, bytes, ended: false });
         if !self.config.rules.keeps(Clause::HO_STANDBY_2) {
             self.step(now, session, |session, ctx| {

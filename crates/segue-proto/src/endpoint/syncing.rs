@@ -10,7 +10,7 @@ use crate::clock::Instant;
 use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
-use crate::limits::{CONTENT_DELAY, MAX_QUEUE, SNAPSHOT_PAUSE, SYNC_WINDOW};
+use crate::limits::{CONTENT_DELAY, FOLLOWER_WAIT, MAX_QUEUE, SNAPSHOT_PAUSE, SYNC_WINDOW};
 use crate::sync::{FedOp, Feed, Inbound, Outbound, is_whole, named, whole};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
@@ -37,6 +37,10 @@ struct PeerSync {
     logs: BTreeMap<SessionId, Nonce>,
     /// The positions of this device's log with which the peer last said to hold all content, too.
     whole: BTreeMap<SessionId, u64>,
+    /// Until when it is awaited that the peer asks for content, instead of putting that into a mailbox.
+    awaited: BTreeMap<SessionId, Instant>,
+    /// The sessions of whose content it asked for none until then.
+    idle: BTreeSet<SessionId>,
 }
 
 /// What a peer feeds this device.
@@ -55,16 +59,48 @@ struct Follow {
 impl Syncing {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let marks = self.peers.values().flat_map(|peer| peer.feeds.values()).filter_map(Feed::next_timeout);
-        marks.chain(self.retry.filter(|_| !self.peers.is_empty()).map(|(at, _)| at)).min()
+        let awaited = self.peers.values().flat_map(|peer| peer.awaited.values()).copied();
+        marks.chain(awaited).chain(self.retry.filter(|_| !self.peers.is_empty()).map(|(at, _)| at)).min()
     }
 
     pub(super) fn link_gone(&mut self, peer: &DeviceId) {
         self.peers.remove(peer);
     }
 
-    /// Whether a peer takes a session in from this device.
+    /// Whether a peer takes a session in from this device, content too as far as can be told.
     pub(super) fn feeds(&self, peer: &DeviceId, session: &SessionId) -> bool {
-        self.peers.get(peer).is_some_and(|sync| sync.feeds.contains_key(session))
+        let sync = self.peers.get(peer).filter(|sync| !sync.idle.contains(session));
+        sync.is_some_and(|sync| sync.feeds.contains_key(session))
+    }
+
+    /// Content waits for a peer to ask for it.
+    pub(super) fn awaits(&mut self, now: Instant, peer: &DeviceId, session: SessionId) {
+        if let Some(sync) = self.peers.get_mut(peer).filter(|sync| sync.feeds.contains_key(&session)) {
+            sync.awaited.entry(session).or_insert(now.after(FOLLOWER_WAIT));
+        }
+    }
+
+    /// A peer asks for content: if some waits for it, it is awaited anew.
+    pub(super) fn asks(&mut self, now: Instant, peer: &DeviceId, session: SessionId) {
+        if let Some(sync) = self.peers.get_mut(peer) {
+            sync.awaited.entry(session).and_modify(|at| *at = now.after(FOLLOWER_WAIT));
+            sync.idle.remove(&session);
+        }
+    }
+
+    /// The peers that were awaited for too long, and aren't being served: nothing is held back for them any more.
+    fn run_out(&mut self, now: Instant, is_served: impl Fn(&DeviceId) -> bool) -> bool {
+        let mut any = false;
+        for (peer, sync) in &mut self.peers {
+            let served = is_served(peer);
+            for (session, at) in sync.awaited.extract_if(.., |_, at| *at <= now).collect::<Vec<_>>() {
+                match served {
+                    true => drop(sync.awaited.insert(session, at.after(FOLLOWER_WAIT))),
+                    false => any |= sync.idle.insert(session),
+                }
+            }
+        }
+        any
     }
 
     /// Whether a peer said to hold everything up to a position, content as well.
@@ -160,7 +196,8 @@ impl Endpoint {
         let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
         let own = since.log == data.changes().name() && since.at <= data.changes().last();
         let at = if own { since.at } else { 0 };
-        let is_whole = own && is_whole(&since.ext);
+        let says_so = is_whole(&since.ext);
+        let is_whole = own && says_so;
         let keeps = data.cursor(&from).is_some_and(|(log, _)| log == since.own);
         let sync = self.syncing.peers.entry(from).or_default();
         sync.owns.insert(session, since.own);
@@ -182,9 +219,16 @@ impl Endpoint {
             }
         }
         self.pump_sync(now, from);
-        if is_whole && let Some(sync) = self.syncing.peers.get_mut(&from) {
+        let Some(sync) = self.syncing.peers.get_mut(&from) else { return };
+        if is_whole {
             sync.whole.insert(session, at);
-            self.spare_content(now, session);
+            sync.awaited.remove(&session);
+            sync.idle.remove(&session);
+            return self.spare_content(now, session);
+        }
+        sync.whole.remove(&session);
+        if !says_so {
+            self.lacks_content(now, from, session);
         }
     }
 
@@ -333,6 +377,10 @@ impl Endpoint {
     /// Marks that are due, and content to ask for again.
     pub(super) fn time_sync(&mut self, now: Instant) {
         self.pump_all(now);
+        let serving = &self.serving;
+        if self.syncing.run_out(now, |peer| serving.serves(peer)) {
+            self.put_content_again(now);
+        }
         let Some((_, tries)) = self.syncing.retry.filter(|(at, _)| *at <= now) else { return };
         self.syncing.retry = None;
         let next = tries.wrapping_add(1);

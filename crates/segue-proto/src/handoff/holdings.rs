@@ -39,15 +39,21 @@ pub trait Holdings {
     }
     /// What a FINAL would say of the data as it stands now, without inline ops.
     fn standing(&mut self) -> Option<Release>;
-    /// Whether the exclusive parts are those of a FINAL, and no content is missing of what this device knows of. Of
-    /// whoever can't tell the exclusive parts apart, the whole root.
-    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>) -> bool;
+    /// Whether the exclusive parts are those of a FINAL, and no content is missing of what this device knows of and
+    /// `pick` picks. Of whoever can't tell the exclusive parts apart, the whole root.
+    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>, pick: &Pick) -> bool;
     /// Whether, after a write of `len` bytes into an exclusive part, what a target lacks that holds `manifest` still goes
     /// inline in its GRANT.
     fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool;
-    /// Checks that the data of a FINAL is held, what is inline included. `have` is what this device's own WANT said that
-    /// it holds: what it held then it holds still, though it may hold more by now.
-    fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, inline: &Inline) -> Result<(), Violation>;
+    /// Checks that the data of a FINAL is held, what is inline included. `said` is what this device's own WANT said that it
+    /// holds, and what it picked of that: what it held then it holds still, though it may hold more by now.
+    fn check(
+        &mut self,
+        rules: Rules,
+        said: (Option<&Held>, &Pick),
+        end: &Final,
+        inline: &Inline,
+    ) -> Result<(), Violation>;
     /// Makes the data of a FINAL, which was checked and comes from `from`, this device's own. Of its content this device
     /// said that it holds what `pick` picks.
     fn adopt(&mut self, end: &Final, inline: &Inline, from: DeviceId, pick: Pick) -> Vec<Write>;

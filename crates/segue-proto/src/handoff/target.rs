@@ -558,8 +558,12 @@ impl<H: Holdings> Session<H> {
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let picked = self.picked(ctx);
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        let owed = seeking.end.map(|Owed { root, manifest, .. }| Held { root, manifest });
-        seeking.end.iter_mut().for_each(|owed| owed.wanted = true);
+        let strict = ctx.rules.keeps(Clause::SERVICE_HELD_1);
+        let held = |it: &&mut Owed| !strict || self.holdings.matches(&it.root, it.exclusive.as_ref(), &picked);
+        let owed = seeking.end.as_mut().filter(held).map(|owed| {
+            owed.wanted = true;
+            Held { root: owed.root, manifest: owed.manifest }
+        });
         let have = owed.or_else(|| self.holdings.held(seeking.told.as_ref(), &picked));
         let generation = way.and_then(|way| ctx.generation_with(&way));
         if seeking.mode == WantMode::Standing && generation.is_none_or(|g| g < Generation::V2) {
@@ -646,7 +650,9 @@ impl<H: Holdings> Session<H> {
         }
         let fits = end.parent == record.parent && end.session == self.id();
         rules.ensure(Clause::HO_GRANT_6, fits, Code::HO_FINAL)?;
-        self.holdings.check(rules, want.have.get(), end, &grant.inline)
+        // What of the content was to be here, the own WANT said.
+        let pick = Pick::new(want.pick.iter().copied()).unwrap_or_default();
+        self.holdings.check(rules, (want.have.get(), &pick), end, &grant.inline)
     }
 
     pub(super) fn on_known_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, id: Hash) {

@@ -172,6 +172,11 @@ impl Fetch {
         self.active.get(blob).is_some_and(|item| item.missing > 0)
     }
 
+    /// Whether content is got that isn't among this.
+    pub(crate) fn wants_beside(&self, wanted: &BTreeSet<Hash>) -> bool {
+        self.blobs.iter().any(|blob| !self.got.contains(blob) && !wanted.contains(blob))
+    }
+
     /// Tells, before anything else, which blobs the device holds complete and durable because its own data of the
     /// session names them: chunk lists too. They are neither looked for nor asked for.
     pub fn hold(&mut self, blobs: impl IntoIterator<Item = Hash>) {

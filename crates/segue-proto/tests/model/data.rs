@@ -140,7 +140,7 @@ impl Holdings for Data {
         })
     }
 
-    fn matches(&mut self, root: &Hash, _exclusive: Option<&Hash>) -> bool {
+    fn matches(&mut self, root: &Hash, _exclusive: Option<&Hash>, _pick: &Pick) -> bool {
         self.is_held(&list(root))
     }
 
@@ -148,7 +148,13 @@ impl Holdings for Data {
         true
     }
 
-    fn check(&mut self, rules: Rules, _have: Option<&Held>, end: &Final, inline: &Inline) -> Result<(), Violation> {
+    fn check(
+        &mut self,
+        rules: Rules,
+        _said: (Option<&Held>, &Pick),
+        end: &Final,
+        inline: &Inline,
+    ) -> Result<(), Violation> {
         let base = list(&end.manifest);
         let held = self.is_held(&base);
         rules.ensure(Clause::HO_GRANT_7, held, Code::DATA_INCOMPLETE)?;

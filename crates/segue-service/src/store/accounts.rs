@@ -26,7 +26,7 @@ pub(super) fn bind(
     most: usize,
     unix_ms: u64,
 ) -> Result<bool, Failed> {
-    let (mut last, mut ended) = (0, Vec::new());
+    let (mut last, mut ended, mut has_place) = (0, Vec::new(), false);
     {
         let of = transaction.open_table(OF).map_err(failed)?;
         let all = (binding.account.as_str(), &[0; 32])..=(binding.account.as_str(), &[0xff; 32]);
@@ -35,13 +35,13 @@ pub(super) fn bind(
             let (_, other) = key.value();
             let lasts = Binding { account: String::new(), until: until.value() }.lasts(unix_ms);
             match other == device.as_bytes() {
-                true => {}
+                true => has_place = lasts,
                 false if lasts => last += 1,
                 false => ended.push(DeviceId::new(*other)),
             }
         }
     }
-    if last >= most {
+    if last >= most && !has_place {
         return Ok(false);
     }
     for gone in ended.iter().chain([device]) {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use segue_proto::limits::MAX_OFFERS;
-use segue_proto::wire::{DeviceId, Kind, LoggedIn, SessionId};
-use segue_proto::{Clause, Code, Event, Rules, SessionRole};
-use segue_service::{Allowance, Claim, Directory, Policy, Quota, Tokens};
+use segue_proto::wire::{BoxId, DeviceId, Exts, Kind, LoggedIn, SessionId, Watch};
+use segue_proto::{Clause, Code, Event, Hosted, Instant, Rules, SessionRole, Ticket};
+use segue_service::{Allowance, Claim, Directory, Memory, Policy, Quota, Service, Tokens};
 
 use crate::util::{LOG, World};
 
@@ -202,6 +202,107 @@ fn an_account_has_so_many_devices() {
         it.wait(120);
         assert_eq!(it.exchanges(2), ends, "a login that ended makes room");
     }
+}
+
+#[test]
+fn service_login_2_a_login_that_ended_stands_in_the_way_of_no_other_account() {
+    let mut it = world(1, Rules::ALL, Policy { ends_with_token: true, ..policy() });
+    it.holds(1, "alice 100");
+    assert!(it.exchanges(1));
+    // While it lasts, the device is alice's.
+    it.holds(1, "bob 900");
+    it.exchanges(1);
+    assert_eq!(it.account(1), Err(Code::SVC_TOKEN));
+    it.wait(120);
+    assert!(it.exchanges(1));
+    assert_eq!(it.account(1).as_deref(), Ok("bob"));
+}
+
+#[test]
+fn service_login_2_an_account_with_fewer_places_than_before_keeps_its_devices() {
+    let with =
+        |devices| Policy { usual: Allowance { devices, ..Allowance::default() }, ends_with_token: true, ..policy() };
+    let mut it = world(4, Rules::ALL, with(3));
+    for at in 1..=3 {
+        it.holds(at, "alice 300");
+        assert!(it.exchanges(at));
+    }
+    it.service.set_policy(with(1)).unwrap();
+    for at in 1..=3 {
+        it.holds(at, "alice 900");
+        assert!(it.exchanges(at));
+        assert_eq!(it.account(at).as_deref(), Ok("alice"), "it asks for no further place");
+    }
+    it.wait(300);
+    assert!((1..=3).all(|at| it.exchanges(at)));
+    it.holds(4, "alice 900");
+    assert!(!it.exchanges(4));
+}
+
+#[test]
+fn a_login_that_changes_nothing_costs_the_disk_nothing() {
+    let mut it = world(1, Rules::ALL, policy());
+    it.holds(1, "alice 900");
+    for _ in 0..5 {
+        assert!(it.exchanges(1));
+        assert_eq!(it.account(1).as_deref(), Ok("alice"));
+    }
+    assert_eq!(it.service.directory().bound, 1);
+}
+
+#[test]
+fn who_is_locked_out_costs_no_look_at_what_others_wait_for() {
+    let ask = |from: u16, to: u32| Watch {
+        req: to,
+        of: BoxId::new([&[0; 26][..], &from.to_be_bytes(), &to.to_be_bytes()].concat().try_into().unwrap()),
+        after: 0,
+        ext: Exts::empty(),
+    };
+    let device = |at: u16| DeviceId::new([&[7; 30][..], &at.to_be_bytes()].concat().try_into().unwrap());
+    let mut ticket = 0;
+    let mut request = |from, message| {
+        ticket += 1;
+        Hosted::Request { ticket: Ticket(ticket), from, message }
+    };
+    let now = Instant::from_micros(1_000_000);
+    // How long it takes to turn strangers away, beside so many that wait.
+    let mut lasts = |waiting: u32| {
+        let mut service = Service::new(Memory::default(), Quota::default());
+        let devices = (0..10).map(|at| (device(at), "alice".to_owned())).collect();
+        service.set_policy(Policy { devices, ..policy() }).unwrap();
+        for from in 0..10 {
+            let asked = (0..waiting).map(|to| request(device(from), ask(from, to).into())).collect();
+            assert!(service.handle(now, asked).unwrap().answers.is_empty());
+        }
+        let strangers = (0..2_000).map(|at| request(device(100 + at), ask(100, 0).into())).collect();
+        let start = std::time::Instant::now();
+        assert_eq!(service.handle(now, strangers).unwrap().answers.len(), 2_000);
+        start.elapsed()
+    };
+    let few = (0..3).map(|_| lasts(1)).min().expect("a time");
+    let many = (0..3).map(|_| lasts(2_000)).min().expect("a time");
+    assert!(many < few * 20, "{few:?} beside ten, {many:?} beside 20,000");
+}
+
+#[test]
+fn a_stranger_with_bad_tokens_doesnt_fill_the_operators_log() {
+    let mut it = world(40, Rules::ALL, policy());
+    for at in 1..=40 {
+        it.holds(at, "nonsense");
+        it.link(at, 0);
+    }
+    assert!((2..=10).contains(&it.logged.len()), "{:?}", it.logged);
+    it.wait(120);
+    it.holds(1, "more nonsense");
+    it.link(1, 0);
+    let last = it.logged.last().and_then(|(_, told)| told.clone().err()).expect("a refusal");
+    assert!(last.contains("30 more"), "{last}");
+    // Who is let in is always told.
+    for at in 1..=40 {
+        it.holds(at, "alice 900");
+        it.link(at, 0);
+    }
+    assert!(it.logged.iter().filter(|(_, told)| told.is_ok()).count() >= 40);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Tokens of an identity provider: which ones count.
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use segue_service::{Claim, KeySet, Tokens};
 use serde_json::{Value, json};
@@ -142,6 +142,53 @@ fn no_token_chooses_how_it_is_verified() {
         assert!(judged(&right[..cut]).is_err());
     }
     assert!(judged(&[0xff; 40]).is_err());
+}
+
+#[test]
+fn a_token_that_demands_what_isnt_understood_counts_for_nothing() {
+    // RFC 7515, section 4.1.11: who doesn't understand what a header names as critical refuses the token.
+    let with = |header: Value| {
+        let signed = encode(&self::header(Algorithm::EdDSA, "ed"), &claims(), &ed(1).0).unwrap();
+        let body = signed.split('.').nth(1).unwrap();
+        let start = format!("{}.{body}", base64url(header.to_string().as_bytes()));
+        let signature = SigningKey::from_bytes(&[1; 32]).sign(start.as_bytes()).to_bytes();
+        judged(format!("{start}.{}", base64url(&signature)).as_bytes())
+    };
+    let plain = json!({"alg": "EdDSA", "kid": "ed", "bound": true});
+    assert!(with(plain.clone()).is_ok());
+    for critical in [json!(["bound"]), json!(["exp"]), json!(["b64"]), json!([]), json!(7), Value::Null] {
+        let mut header = plain.clone();
+        header["crit"] = critical;
+        let why = with(header.clone()).expect_err("a token that demands something");
+        assert!(why.contains("crit"), "{header}: {why}");
+    }
+}
+
+#[test]
+fn a_key_that_isnt_for_verifying_signatures_is_named_and_not_used() {
+    let read = |keys: Value| KeySet::read(&json!({ "keys": keys }).to_string(), ISSUER, AUDIENCE);
+    let with = |fields: Value| {
+        let mut key = ed(1).1;
+        fields.as_object().unwrap().iter().for_each(|(name, value)| key[name] = value.clone());
+        key
+    };
+    for fine in [json!({"key_ops": ["verify"]}), json!({"key_ops": ["sign", "verify"], "use": "sig"})] {
+        assert_eq!(read(json!([with(fine.clone())])).unwrap().len(), 1, "{fine}");
+    }
+    for bad in
+        [json!({"key_ops": ["encrypt"]}), json!({"key_ops": ["sign"]}), json!({"key_ops": []}), json!({"use": "enc"})]
+    {
+        let why = read(json!([with(bad.clone())])).unwrap_err().to_string();
+        assert!(why.contains("\"ed\"") && why.contains("verif"), "{bad}: {why}");
+        // Beside one that is.
+        let mut other = ed(2).1;
+        other["kid"] = json!("other");
+        let set = read(json!([with(bad.clone()), other])).unwrap();
+        assert!(set.judge(&signed(&claims()), NOW * 1_000).is_err(), "{bad}");
+    }
+    // What contradicts itself is a mistake of the operator's.
+    let why = read(json!([with(json!({"use": "sig", "key_ops": ["sign"]})), ed(2).1])).unwrap_err().to_string();
+    assert!(why.contains("\"ed\"") && why.contains("key_ops"), "{why}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Mailboxes that are full.
 
-use segue_proto::limits::MAX_ENVELOPE;
+use segue_proto::limits::{MAX_ENVELOPE, MAX_OPEN, OPEN_COST};
 use segue_proto::wire::{Blob, BoxId, Exts, Hash, Put, Renew, SessionId};
 use segue_proto::{Clause, Code, Event};
 use segue_service::Quota;
@@ -86,4 +86,28 @@ fn service_host_4_thousands_of_short_messages_are_heard_at_once_and_fewer_long_o
     }
     world.settle();
     assert!(turned_away(&world), "72 times 16 envelopes are more than MAX_OPEN");
+}
+
+#[test]
+fn service_host_4_however_short_messages_are_so_many_are_heard_at_once_and_no_more() {
+    let devices = MAX_OPEN / OPEN_COST / 500;
+    let mut world = World::new(devices, Quota::default());
+    world.keep_custody(0, false);
+    (1..=devices).for_each(|at| world.link(at, 0));
+    let turned_away = |world: &World| world.broken(0).contains(&Clause::SERVICE_HOST_4);
+    let renew = |req| Renew { req, session: SessionId::new([9; 16]), head: Hash::ZERO, ttl: 0, ext: Exts::empty() };
+    let say = |world: &mut World, reqs: std::ops::RangeInclusive<u32>| {
+        for at in 1..=devices {
+            reqs.clone().for_each(|req| world.says(at, &renew(req).into()));
+        }
+    };
+    // What was answered counts no longer.
+    for _ in 0..2 {
+        say(&mut world, 1..=500);
+        world.settle();
+        assert!(!turned_away(&world), "{devices} times 500 messages are MAX_OPEN");
+    }
+    say(&mut world, 1..=510);
+    world.settle();
+    assert!(turned_away(&world), "ten more of each device are too many");
 }

@@ -27,6 +27,8 @@ pub(crate) struct Hostile {
     pub(crate) meddler: Option<Meddler>,
     /// Everything that was ever put.
     pub(crate) seen: Vec<Append>,
+    /// How often a device was brought under an account, durably.
+    pub(crate) bound: usize,
 }
 
 impl Directory for Hostile {
@@ -72,6 +74,7 @@ impl Directory for Hostile {
     }
 
     fn bind(&mut self, device: &DeviceId, binding: &Binding, most: usize, unix_ms: u64) -> Result<bool, Failed> {
+        self.bound += 1;
         self.memory.bind(device, binding, most, unix_ms)
     }
 
@@ -122,6 +125,8 @@ pub(crate) struct World {
     pub(crate) service: Service<Hostile>,
     links: BTreeMap<LinkId, (usize, usize)>,
     hosted: VecDeque<Hosted>,
+    /// What the operator's log was told of logins.
+    pub(crate) logged: Vec<(DeviceId, Result<String, String>)>,
     next: u64,
     pub(crate) now: Instant,
 }
@@ -142,7 +147,7 @@ impl World {
         devices[0].core.host_mailbox();
         let service = Service::new(Hostile::default(), quota).with_rules(rules);
         let (links, hosted) = (BTreeMap::new(), VecDeque::new());
-        let mut world = World { devices, service, links, hosted, next: 1, now: start };
+        let mut world = World { devices, service, links, hosted, logged: Vec::new(), next: 1, now: start };
         for at in 1..=count {
             world.introduce(at);
         }
@@ -333,6 +338,7 @@ impl World {
         for (to, message) in given.tells {
             host.tell_hosted(now, to, Lsn::default(), &message);
         }
+        self.logged.extend(given.logins);
         given.signs.into_iter().for_each(|(session, record, bytes)| host.sign_hosted(session, record, bytes));
         given.closes.into_iter().for_each(|ticket| host.close_hosted(ticket));
     }

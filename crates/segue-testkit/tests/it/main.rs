@@ -14,6 +14,7 @@ mod order;
 mod outcome;
 mod pairs;
 mod pick;
+mod pick_by_service;
 mod recovery;
 mod smoke;
 mod three;

@@ -6,7 +6,7 @@ use segue_proto::{Clause, Code, Event, Generation, SessionRole};
 use segue_testkit::World;
 use segue_testkit::device::{Command, LocalDevice};
 use segue_testkit::flights::{PATIENCE, create};
-use segue_testkit::world::Options;
+use segue_testkit::world::{Options, Users};
 
 const MINUTE: u64 = 60_000_000;
 const LETTER: &[u8] = b"Dear all";
@@ -153,6 +153,57 @@ fn an_offer_is_answered_with_a_pick_and_handed_back_whole() {
     assert_eq!(scene.held(0, "photos/beach"), Some(blob_id(&photo(2))));
     assert_eq!(scene.held(0, "letters/answer"), Some(blob_id(b"Dear me")));
     assert!(scene.elsewhere(0).is_empty());
+}
+
+#[test]
+fn who_picks_less_while_content_comes_gets_no_more_of_it() {
+    let mut scene = Scene::new(2, None);
+    let photos: Vec<String> = (0..90).map(|at| format!("photos/{at}")).collect();
+    photos.iter().zip(10..).for_each(|(path, seed)| scene.write(0, path, &photo(seed)));
+    scene.follow(1, 0);
+    scene.arrives(1, "photos/0", &photo(10));
+    let session = scene.session;
+    let here = |scene: &mut Scene| {
+        let state = scene.world.session(1, session).expect("a session");
+        state.files.values().filter(|blob| **blob != Hash::ZERO).count()
+    };
+    scene.pick(1, &["letters"]);
+    let then = here(&mut scene);
+    scene.world.run_for(MINUTE);
+    // What was asked for comes, and may be used.
+    assert!(then < 60 && here(&mut scene) <= then + 20, "{then}, then {}", here(&mut scene));
+    assert_eq!(scene.held(1, "letters/first"), Some(blob_id(LETTER)));
+}
+
+#[test]
+fn who_stands_by_for_all_at_an_owner_that_holds_a_part_gets_that_once() {
+    let mut scene = Scene::new(3, None);
+    scene.pick(0, &["letters"]);
+    scene.follow(1, 0);
+    scene.arrives(1, "letters/first", LETTER);
+    // The owner leaves this out. The third device hears of the session, and doesn't meet the writer.
+    scene.write(1, "photos/mountain", &photo(3));
+    scene.world.unlink(1, 2);
+    let (session, third) = (scene.session, scene.world.id(2));
+    scene.world.set_users(Users::ABSENT);
+    scene.world.command(0, Command::Initiate { session, to: third, timeout_us: PATIENCE }).expect("an offer");
+    scene.world.run_for(1_000_000);
+    scene.world.command(0, Command::CancelHandoff { session }).expect("a handoff that is withdrawn");
+    scene.world.run_for(MINUTE);
+    scene.world.command(2, Command::StandBy { session, limit: 10_000_000 }).expect("a session to stand by for");
+    let stood = |world: &World<LocalDevice>| {
+        let bytes = |event: &Event| match event {
+            Event::StoodBy { bytes, .. } => Some(*bytes),
+            _ => None,
+        };
+        world.events(2).iter().filter_map(|(_, event)| bytes(event)).collect::<Vec<_>>()
+    };
+    scene.world.run_for(60 * MINUTE);
+    assert_eq!(stood(&scene.world).len(), 1, "what the owner holds is here");
+    let asked = |world: &World<LocalDevice>| world.trace().iter().filter(|line| line.contains(" GET")).count();
+    let before = asked(&scene.world);
+    scene.world.run_for(60 * MINUTE);
+    assert_eq!(asked(&scene.world), before, "and nothing is asked for again");
 }
 
 /// More than a chunk.

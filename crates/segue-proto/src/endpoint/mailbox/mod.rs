@@ -62,6 +62,8 @@ pub(super) struct Mailboxes {
     /// The mailboxes whose envelopes are being opened, and whether they say to hold entries of the roster.
     unwrapping: BTreeMap<UnwrapId, (DeviceId, bool)>,
     unwrapped: u64,
+    /// The sessions of which a mailbox isn't told yet that content is missing here after all.
+    lacking: BTreeSet<(DeviceId, SessionId)>,
     /// The keys that linked devices were sent.
     sent_keys: BTreeSet<(DeviceId, SessionId, KeyId)>,
     host: host::Host,
@@ -199,6 +201,9 @@ impl Endpoint {
         }
         self.not_revoked(&service)?;
         self.mailboxes.used.entry(service).or_default();
+        // What was to be told may not have been before this device stopped.
+        let kept: Vec<_> = self.sessions.iter().filter(|(_, s)| s.is_kept()).map(|(id, _)| *id).collect();
+        kept.into_iter().for_each(|id| self.mail_lack(now, id));
         self.pump_mailbox(now, service);
         Ok(())
     }
@@ -206,6 +211,7 @@ impl Endpoint {
     /// Uses a device as mailbox no longer. What is in it stays there.
     pub fn leave_mailbox(&mut self, service: &DeviceId) {
         self.mailboxes.used.remove(service);
+        self.mailboxes.lacking.retain(|(of, _)| of != service);
     }
 
     /// An envelope that [`Endpoint::poll_unwrap`] asked to be opened: what it holds, or nothing if it doesn't open.
@@ -313,7 +319,7 @@ impl Endpoint {
             self.pump_put(now, service, id);
         }
         self.pump_invitations(service);
-        self.pump_gifts(service);
+        self.pump_gifts(now, service);
         self.tell_exchanged(&service);
     }
 
@@ -327,6 +333,7 @@ impl Endpoint {
         let used: Vec<_> = self.mailboxes.used.keys().copied().collect();
         for service in used {
             self.pump_put(now, service, session);
+            self.forget_spare(&service, &session);
             if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
                 mailbox.giving.sweep();
             }
@@ -334,7 +341,7 @@ impl Endpoint {
             let greeted = self.mailboxes.used.get(&service).is_some_and(|mailbox| mailbox.greeted);
             if greeted && self.peers.contains_key(&service) {
                 self.pump_gets(now, service);
-                self.pump_gifts(service);
+                self.pump_gifts(now, service);
                 self.tell_exchanged(&service);
             }
         }
@@ -390,7 +397,9 @@ impl Endpoint {
         }
         match ask {
             Ask::Letter(session, to, next) if !self.config.rules.keeps(Clause::SERVICE_PUT_3) => {
-                mailbox.puts.get_mut(&session).into_iter().for_each(|putting| putting.is_put(next));
+                if let Some(putting) = mailbox.puts.get_mut(&session) {
+                    putting.is_put(next);
+                }
                 let write = self.mailboxes.book.keep_put(from, to, next);
                 self.commit(alloc::vec![write], false);
             }
@@ -569,8 +578,9 @@ impl Endpoint {
         let Some(mailbox) = self.mailboxes.used.get_mut(&from) else { return };
         let write = match mailbox.asks.get(&req) {
             Some(Ask::Letter(session, to, next)) => {
-                if let Some(putting) = mailbox.puts.get_mut(session) {
-                    putting.is_put(*next);
+                let putting = mailbox.puts.get_mut(session);
+                if putting.is_some_and(|putting| putting.is_put(*next)) {
+                    self.mailboxes.lacking.remove(&(from, *session));
                 }
                 self.mailboxes.book.keep_put(from, *to, *next)
             }

@@ -13,7 +13,7 @@ use crate::handoff::{Session, SessionRole};
 use crate::journal::Lsn;
 use crate::limits::{ENVELOPE_ROOM, MAX_ENVELOPE, MAX_KEYS, MAX_WITHOUT};
 use crate::seal::{self, ContentKey};
-use crate::sync::{Feed, Outbound};
+use crate::sync::{Feed, Outbound, lacks};
 use crate::wire::codec::{Blob, encode};
 use crate::wire::hash::blob_id;
 use crate::wire::{
@@ -34,20 +34,25 @@ pub(super) struct Putting {
     at: PutAt,
     pub(super) signing: bool,
     busy: bool,
+    /// The letter says that content is missing after all.
+    told_lack: bool,
 }
 
 impl Putting {
     fn new(service: DeviceId, to: BoxId, at: PutAt) -> Putting {
         let feed = Feed::new(source(&service, &to), at.at, true);
-        Putting { to, feed, carried: VecDeque::new(), head: at.head, at, signing: false, busy: false }
+        Putting { to, feed, carried: VecDeque::new(), head: at.head, at, signing: false, busy: false, told_lack: false }
     }
 
-    pub(super) fn is_put(&mut self, next: PutAt) {
+    /// The letter is in the box; true if it told that content is missing after all.
+    pub(super) fn is_put(&mut self, next: PutAt) -> bool {
         (self.at, self.busy) = (next, false);
+        core::mem::take(&mut self.told_lack)
     }
 
-    /// The frames of the next letter, and what is in the box once it is. No frames: nothing is to be put.
-    fn letter(&mut self, session: &Session<SessionData>) -> Option<(Vec<u8>, PutAt)> {
+    /// The frames of the next letter, and what is in the box once it is. No frames: nothing is to be put. `lacking`: it is to
+    /// be said that content is missing after all.
+    fn letter(&mut self, session: &Session<SessionData>, lacking: bool) -> Option<(Vec<u8>, PutAt)> {
         let (changes, state) = (session.holdings.changes(), session.holdings.state()?);
         let head = session.head().id();
         if self.head != Some(head) {
@@ -80,10 +85,11 @@ impl Putting {
             true => PutAt { log: Some(changes.name()), at, head: self.head, count: self.at.count },
             false => self.at,
         };
-        if !frames.is_empty() && whole {
+        if (lacking || !frames.is_empty()) && whole {
             let name = Text::new(session.name()).unwrap_or_default();
-            Message::from(Mark { session: session.id(), name, log: changes.name(), at, ext: Exts::empty() })
-                .encode(&mut frames);
+            self.told_lack = lacking;
+            let ext = if lacking { lacks() } else { Exts::empty() };
+            Message::from(Mark { session: session.id(), name, log: changes.name(), at, ext }).encode(&mut frames);
         }
         let count = next.count.saturating_add(u64::from(!frames.is_empty()));
         Some((frames, PutAt { count, ..next }))
@@ -134,7 +140,7 @@ impl Endpoint {
             return true;
         }
         let Some(key) = self.best_key(id) else { return !self.needs_key(id) };
-        !self.lacks(service, id, key, session)
+        !self.lacks(service, id, key, session) && !self.mailboxes.lacking.contains(&(*service, *id))
     }
 
     fn lacks(&self, service: &DeviceId, id: &SessionId, key: &HeldKey, session: &Session<SessionData>) -> bool {
@@ -190,6 +196,22 @@ impl Endpoint {
         Some(key)
     }
 
+    /// Content of a session is missing that wasn't before: who reads the mailboxes learns of it, so that it is put there
+    /// (SYNC-WHOLE-1).
+    pub(in crate::endpoint) fn mail_lack(&mut self, now: Instant, id: SessionId) {
+        let rules = self.config.rules;
+        let lacks = |it: &Session<SessionData>| it.is_kept() && it.holdings.wanted(rules).next().is_some();
+        let lacks = self.sessions.get(&id).is_some_and(lacks) && rules.keeps(Clause::SYNC_WHOLE_1);
+        self.mailboxes.lacking.retain(|(_, of)| *of != id || lacks);
+        if lacks {
+            let used: Vec<_> = self.mailboxes.used.keys().copied().collect();
+            for service in used {
+                self.mailboxes.lacking.insert((service, id));
+                self.pump_put(now, service, id);
+            }
+        }
+    }
+
     /// Puts the next letter of a session.
     pub(super) fn pump_put(&mut self, now: Instant, service: DeviceId, id: SessionId) {
         let kept = self.sessions.get(&id).is_some_and(Session::is_kept);
@@ -217,7 +239,8 @@ impl Endpoint {
         if putting.busy || putting.to != to {
             return;
         }
-        let Some((frames, next)) = putting.letter(session) else { return };
+        let lacking = self.mailboxes.lacking.contains(&(service, id));
+        let Some((frames, next)) = putting.letter(session, lacking) else { return };
         if frames.is_empty() {
             if next != putting.at {
                 putting.at = next;

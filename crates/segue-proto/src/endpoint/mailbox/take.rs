@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::handoff::Session;
 use crate::limits::{HANDOFF_TIMEOUT, MAX_ENVELOPE};
 use crate::seal;
-use crate::sync::Inbound;
+use crate::sync::{Inbound, says_lacks};
 use crate::wire::codec::{Blob, decode};
 use crate::wire::frame::Framer;
 use crate::wire::hash::blob_id;
@@ -120,6 +120,9 @@ impl Endpoint {
                 Some(Message::Holding(holding)) if holding.session == id => self.take_holding(now, source, holding)?,
                 Some(Message::Mark(mark)) if mark.session == id => {
                     self.step(now, id, |session, ctx| session.name_as(&mark.name, ctx.fx));
+                    if says_lacks(&mark.ext) {
+                        self.lacks_content(now, from, id);
+                    }
                 }
                 // As on a link: what may be skipped is.
                 None if frame.number % 2 == 1 => {}

@@ -97,8 +97,8 @@ impl Holdings for SessionData {
         Some(Release { root, exclusive, manifest, manifest_len, inline: Inline::default() })
     }
 
-    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>) -> bool {
-        let here = !self.lacks_of(&self.pick);
+    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>, pick: &Pick) -> bool {
+        let here = !self.lacks_of(pick);
         let Some(state) = self.state.as_ref().filter(|_| here) else { return false };
         exclusive.map_or_else(|| state.root() == *root, |exclusive| state.exclusive_root() == *exclusive)
     }
@@ -119,12 +119,15 @@ impl Holdings for SessionData {
         others + then <= MAX_INLINE_BYTES && count < MAX_SYNC_PARTS
     }
 
-    fn check(&mut self, rules: Rules, have: Option<&Held>, end: &Final, inline: &Inline) -> Result<(), Violation> {
+    fn check(
+        &mut self,
+        rules: Rules,
+        (have, pick): (Option<&Held>, &Pick),
+        end: &Final,
+        inline: &Inline,
+    ) -> Result<(), Violation> {
         let Inline { ops, parts } = inline;
-        // What of its content was to be here, the own WANT said.
-        let fetched = self.staged.iter().find(|staged| staged.data.manifest == end.manifest);
-        let pick = fetched.map_or_else(|| self.pick.clone(), |staged| staged.pick.clone());
-        if let Some(state) = self.state_of(&end.manifest, &pick) {
+        if let Some(state) = self.state_of(&end.manifest, pick) {
             let advance = state.stage_with(rules, ops, parts)?;
             let fits = state.root_after(&advance) == end.root && state.exclusive_root_after(&advance) == end.exclusive;
             return rules.ensure(Clause::DATA_ROOT_1, fits, Code::DATA_ROOT);

@@ -56,6 +56,8 @@ pub(super) struct SessionData {
     came: Pick,
     /// The missing content that isn't picked, and that nobody asked for since this device was opened.
     left_out: BTreeSet<Hash>,
+    /// That is wanted, too, for a handoff that can't do without (HO-PICK-1).
+    all: bool,
     /// Content that is here and whose place missing content took, by part and blob (TRANSFER-REUSE-1).
     replaced: BTreeMap<(PartId, Hash), Entry>,
     copies: usize,
@@ -122,6 +124,7 @@ impl SessionData {
             pick: Pick::all(),
             came: Pick::all(),
             left_out: BTreeSet::new(),
+            all: false,
             replaced: BTreeMap::new(),
             copies: 0,
             own: false,

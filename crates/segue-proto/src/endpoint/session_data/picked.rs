@@ -27,6 +27,11 @@ impl SessionData {
         self.put_ids(keys::PICK, &self.pick)
     }
 
+    /// From now on all content is wanted, whatever is picked, or no more; false if that is so already.
+    pub(in crate::endpoint) fn want_all(&mut self, all: bool) -> bool {
+        core::mem::replace(&mut self.all, all) != all
+    }
+
     /// Whether content isn't here because it isn't picked.
     pub(in crate::endpoint) fn leaves_out(&self, blob: &Hash) -> bool {
         self.left_out.contains(blob)
@@ -34,7 +39,7 @@ impl SessionData {
 
     /// The content that isn't here and is to be.
     pub(in crate::endpoint) fn wanted(&self, rules: Rules) -> impl Iterator<Item = Entry> {
-        let all = !rules.keeps(Clause::HO_PICK_2);
+        let all = self.all || !rules.keeps(Clause::HO_PICK_2);
         // All that is left out is missing.
         let some = all || self.missing.len() > self.left_out.len();
         let missing = some.then(|| self.missing()).into_iter().flatten();

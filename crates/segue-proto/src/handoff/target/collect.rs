@@ -25,6 +25,14 @@ impl<H: Holdings> Session<H> {
         ctx.fx.fetch = Some((seeking.from, data, pick));
     }
 
+    /// The user picks something else while this is fetched: what that picks is.
+    pub fn picks_anew(&mut self, ctx: &mut Ctx<'_>, data: Announced) {
+        let State::Seeking(seeking) = &self.target.0 else { return };
+        if seeking.lacks == Some(data.manifest) {
+            self.seek_data(ctx, data);
+        }
+    }
+
     /// What this device is to hold before it owns: what its user picked or else what the source holds, on a link that can
     /// say so (HO-PICK-1, HO-PICK-5).
     pub(super) fn picked(&self, ctx: &Ctx<'_>) -> Pick {

@@ -58,10 +58,17 @@ impl<H: Holdings> Session<H> {
         if matches!(seeking.step, Step::Signing(_)) {
             return;
         }
-        let held = self.holdings.matches(&owed.root, owed.exclusive.as_ref());
+        let picked = self.picked(ctx);
+        let held = self.holdings.matches(&owed.root, owed.exclusive.as_ref(), &picked);
         if held || !ctx.rules.keeps(Clause::SERVICE_HELD_1) {
             self.want(ctx);
         }
+    }
+
+    /// Whether all content is to be here before this device may want what the owner left, whatever its user picked: the
+    /// link with the grantor can't say what is left out (HO-PICK-1).
+    pub fn owes_all(&self, ctx: &Ctx<'_>) -> bool {
+        self.awaits_final() && self.picked(ctx).is_all() && !self.holdings.pick().is_all()
     }
 
     pub(super) fn on_owed(&mut self, ctx: &mut Ctx<'_>, owed: Owed) {

@@ -109,18 +109,18 @@ impl Endpoint {
     }
 
     /// Goes on putting content (SERVICE-CONTENT-1).
-    pub(in crate::endpoint::mailbox) fn pump_gifts(&mut self, service: DeviceId) {
+    pub(in crate::endpoint::mailbox) fn pump_gifts(&mut self, now: Instant, service: DeviceId) {
         if !self.config.rules.keeps(Clause::SERVICE_CONTENT_1) {
             self.mailboxes.used.get_mut(&service).into_iter().for_each(|mailbox| mailbox.giving.swept = true);
             return;
         }
         self.sweep_gifts(service);
-        self.resume_gift(service);
+        self.resume_gift(now, service);
         let Some(mailbox) = self.mailboxes.used.get(&service) else { return };
         if mailbox.giving.now.is_some() || mailbox.is_full() || mailbox.rests.is_some() {
             return;
         }
-        let Some(gift) = self.next_gift(service) else { return };
+        let Some(gift) = self.next_gift(now, service) else { return };
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         mailbox.giving.now = Some(gift);
         // A content of one piece is put at once: if it is there, it has an offset.
@@ -131,13 +131,13 @@ impl Endpoint {
     }
 
     /// The next content that isn't put off.
-    fn next_gift(&mut self, service: DeviceId) -> Option<Gift> {
+    fn next_gift(&mut self, now: Instant, service: DeviceId) -> Option<Gift> {
         loop {
             let gift = self.mailboxes.used.get_mut(&service)?.giving.queue.pop_front()?;
             if self.is_spare(&service, &gift.session, &gift.blob) {
                 continue;
             }
-            if !self.is_put_off(&service, &gift.session) {
+            if !self.puts_off(now, &service, &gift.session) {
                 return Some(gift);
             }
             self.mailboxes.used.get_mut(&service)?.giving.waits = true;
@@ -145,13 +145,13 @@ impl Endpoint {
     }
 
     /// Goes on with a content of which some pieces are there, if it is put off no longer; or lets go of it.
-    fn resume_gift(&mut self, service: DeviceId) {
+    fn resume_gift(&mut self, now: Instant, service: DeviceId) {
         let giving = self.mailboxes.used.get(&service).map(|mailbox| &mailbox.giving).filter(|giving| giving.paused);
         let Some((gift, Step::At(at))) = giving.and_then(|giving| Some((giving.now?, giving.step.clone()))) else {
             return;
         };
         let (spare, off) =
-            (self.is_spare(&service, &gift.session, &gift.blob), self.is_put_off(&service, &gift.session));
+            (self.is_spare(&service, &gift.session, &gift.blob), self.puts_off(now, &service, &gift.session));
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         if spare {
             (mailbox.giving.now, mailbox.giving.paused) = (None, false);
@@ -243,7 +243,9 @@ impl Endpoint {
         }
         mailbox.giving.step = Step::At(end);
         mailbox.giving.paused = true;
-        self.resume_gift(service);
+        // It may be spare by now: then the next one's turn has come.
+        self.pump_gifts(now, service);
+        self.tell_exchanged(&service);
     }
 
     fn gave(&mut self, now: Instant, service: DeviceId) {

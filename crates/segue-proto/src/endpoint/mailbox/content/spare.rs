@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::clock::Instant;
 use crate::endpoint::Endpoint;
+use crate::endpoint::mailbox::Mailbox;
 use crate::endpoint::session_data::SessionData;
 use crate::handoff::Session;
 use crate::wire::{DeviceId, Hash, SessionId};
@@ -34,12 +35,16 @@ impl Endpoint {
     }
 
     /// Whether a session's content waits, for each device that might need it takes it in over a link, or has one in a
-    /// moment.
-    pub(super) fn is_put_off(&self, service: &DeviceId, id: &SessionId) -> bool {
+    /// moment. For none it waits for ever.
+    pub(super) fn puts_off(&mut self, now: Instant, service: &DeviceId, id: &SessionId) -> bool {
         let Some(session) = self.sessions.get(id) else { return false };
         let needing = self.needing(service, session);
         let direct = |device: &DeviceId| self.syncing.feeds(device, id) || self.mailboxes.meetings.awaits(device);
-        !needing.is_empty() && needing.iter().all(direct)
+        let waits = !needing.is_empty() && needing.iter().all(direct);
+        if waits {
+            needing.iter().for_each(|device| self.syncing.awaits(now, device, *id));
+        }
+        waits
     }
 
     /// A device says that it holds all content of a session. If all others do, none of it need be put.
@@ -57,6 +62,29 @@ impl Endpoint {
                 }
                 self.pump_mailbox(now, service);
             }
+        }
+    }
+
+    /// A device says that it doesn't hold all content of a session: what it said before counts no more (SYNC-WHOLE-1).
+    pub(in crate::endpoint) fn lacks_content(&mut self, now: Instant, from: DeviceId, id: SessionId) {
+        let said = |mailbox: &Mailbox| mailbox.spare.get(&id).is_some_and(|(by, _)| by.contains(&from));
+        let used = self.mailboxes.used.iter_mut().filter(|(_, mailbox)| said(mailbox));
+        let told: Vec<_> = used
+            .map(|(service, mailbox)| {
+                mailbox.spare.remove(&id);
+                mailbox.giving.sweep();
+                *service
+            })
+            .collect();
+        told.into_iter().for_each(|service| self.pump_mailbox(now, service));
+    }
+
+    /// A session changed: nobody said to hold what comes to be named anew later.
+    pub(in crate::endpoint::mailbox) fn forget_spare(&mut self, service: &DeviceId, id: &SessionId) {
+        let state = self.sessions.get(id).and_then(|session| session.holdings.state());
+        let spare = self.mailboxes.used.get_mut(service).and_then(|mailbox| mailbox.spare.get_mut(id));
+        if let Some((_, held)) = spare {
+            held.retain(|blob| state.is_some_and(|state| state.blob_len(blob).is_some()));
         }
     }
 

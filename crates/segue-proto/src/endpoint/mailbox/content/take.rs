@@ -1,6 +1,6 @@
 //! What is taken of content: pieces in their order, put together to chunks, which are verified before they are used.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -169,6 +169,18 @@ impl Endpoint {
             }
         }
         new.into_iter().for_each(|id| self.pump_get(now, service, id));
+    }
+
+    /// Content that isn't wanted any more is looked for no more (HO-PICK-2).
+    pub(in crate::endpoint) fn leave_contents(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let wanted: BTreeSet<_> = session.holdings.wanted(self.config.rules).map(|entry| entry.blob).collect();
+        for mailbox in self.mailboxes.used.values_mut() {
+            let left = mailbox.taking.gets.extract_if(.., |(of, blob), _| *of == id && !wanted.contains(blob));
+            for stream in left.filter_map(|(_, get)| get.stream) {
+                mailbox.boxes.remove(&stream.of);
+            }
+        }
     }
 
     /// Searches, asks, and ends what is complete.
