@@ -27,7 +27,8 @@ pub trait Holdings {
     fn pick(&self) -> Pick {
         Pick::all()
     }
-    /// What this device holds of the content that its data names; none if it left nothing out (HO-PICK-4).
+    /// What of the content that its data names this device hands over, for it holds that, and its user leaves nothing of
+    /// it behind; none if that is all (HO-PICK-4).
     fn partial(&self) -> Option<Pick> {
         None
     }
@@ -39,9 +40,9 @@ pub trait Holdings {
     }
     /// What a FINAL would say of the data as it stands now, without inline ops.
     fn standing(&mut self) -> Option<Release>;
-    /// Whether the exclusive parts are those of a FINAL, and no content is missing of what this device knows of. Of
-    /// whoever can't tell the exclusive parts apart, the whole root.
-    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>) -> bool;
+    /// Whether the exclusive parts are those of a FINAL, and no content is missing of what this picks. Of whoever can't
+    /// tell the exclusive parts apart, the whole root.
+    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>, pick: &Pick) -> bool;
     /// Whether, after a write of `len` bytes into an exclusive part, what a target lacks that holds `manifest` still goes
     /// inline in its GRANT.
     fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool;

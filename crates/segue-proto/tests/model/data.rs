@@ -140,7 +140,7 @@ impl Holdings for Data {
         })
     }
 
-    fn matches(&mut self, root: &Hash, _exclusive: Option<&Hash>) -> bool {
+    fn matches(&mut self, root: &Hash, _exclusive: Option<&Hash>, _pick: &Pick) -> bool {
         self.is_held(&list(root))
     }
 

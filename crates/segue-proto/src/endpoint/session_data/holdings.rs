@@ -97,8 +97,8 @@ impl Holdings for SessionData {
         Some(Release { root, exclusive, manifest, manifest_len, inline: Inline::default() })
     }
 
-    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>) -> bool {
-        let here = !self.lacks_of(&self.pick);
+    fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>, pick: &Pick) -> bool {
+        let here = !self.lacks_of(pick);
         let Some(state) = self.state.as_ref().filter(|_| here) else { return false };
         exclusive.map_or_else(|| state.root() == *root, |exclusive| state.exclusive_root() == *exclusive)
     }

@@ -54,6 +54,8 @@ pub(super) struct SessionData {
     pick: Pick,
     /// What of the data came with the last handoff: what the source held, though the user picked all.
     came: Pick,
+    /// What goes along when this device hands the session over. Not journaled.
+    along: Pick,
     /// The missing content that isn't picked, and that nobody asked for since this device was opened.
     left_out: BTreeSet<Hash>,
     /// Content that is here and whose place missing content took, by part and blob (TRANSFER-REUSE-1).
@@ -121,6 +123,7 @@ impl SessionData {
             missing: BTreeMap::new(),
             pick: Pick::all(),
             came: Pick::all(),
+            along: Pick::all(),
             left_out: BTreeSet::new(),
             replaced: BTreeMap::new(),
             copies: 0,

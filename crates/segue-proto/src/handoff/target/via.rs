@@ -58,7 +58,8 @@ impl<H: Holdings> Session<H> {
         if matches!(seeking.step, Step::Signing(_)) {
             return;
         }
-        let held = self.holdings.matches(&owed.root, owed.exclusive.as_ref());
+        let pick = self.picked(ctx);
+        let held = self.holdings.matches(&owed.root, owed.exclusive.as_ref(), &pick);
         if held || !ctx.rules.keeps(Clause::SERVICE_HELD_1) {
             self.want(ctx);
         }
