@@ -42,6 +42,7 @@
 
 mod account;
 mod aside;
+mod backoff;
 mod builder;
 mod bulk;
 mod compaction;

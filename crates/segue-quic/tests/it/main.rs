@@ -1,6 +1,7 @@
 //! Nodes over real QUIC on loopback. No test waits for time to pass: each waits for what it wants, up to [`LIMIT`].
 
 mod account;
+mod busy;
 #[cfg(feature = "testing")]
 mod capture;
 mod changed;
