@@ -271,6 +271,7 @@ pub const TABLE: &[Mutant] = &[
     mutant("SERVICE-FREEZE-2", "service/freeze/leaves-when-durable"),
     mutant("SERVICE-WANT-1", "service/want/goes-to-the-grantor"),
     mutant("SERVICE-SHOW-1", "service/show/linked-before-it-was-known"),
+    mutant("SERVICE-SHOW-2", "service/show/an-offer-with-its-extensions"),
     mutant("SERVICE-HELD-1", "service/held/other-exclusive-parts"),
     mutant("SERVICE-TAKE-1", "service/take/for-another-want"),
     mutant("SERVICE-FORK-1", "service/fork/two-records-of-the-service"),

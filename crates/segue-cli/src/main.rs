@@ -9,6 +9,7 @@ mod device;
 mod directory;
 mod edit;
 mod failure;
+mod flow;
 mod index;
 mod named;
 mod owner;

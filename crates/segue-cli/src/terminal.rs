@@ -29,6 +29,8 @@ pub(crate) struct Bar {
     bar: ProgressBar,
     since: Instant,
     last: Instant,
+    /// When something moved last.
+    until: Instant,
     done: u64,
 }
 
@@ -39,7 +41,8 @@ impl Bar {
         let style = "{msg} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(verb);
-        Bar { bar, since: Instant::now(), last: Instant::now(), done: 0 }
+        let now = Instant::now();
+        Bar { bar, since: now, last: now, until: now, done: 0 }
     }
 
     /// So many bytes are done, of so many.
@@ -49,6 +52,9 @@ impl Bar {
             self.since = self.last;
         }
         self.last = Instant::now();
+        if self.done != done {
+            self.until = self.last;
+        }
         self.done = done;
         self.bar.set_length(total);
         self.bar.set_position(done);
@@ -57,7 +63,7 @@ impl Bar {
     /// Takes the bar away; what moved while it was shown, in words.
     pub(crate) fn finish(&self) -> String {
         self.bar.finish_and_clear();
-        throughput(self.done, self.since.elapsed())
+        throughput(self.done, self.until - self.since)
     }
 
     /// A line above the bar.
@@ -98,6 +104,11 @@ impl Answers {
     pub(crate) async fn choice(&mut self, of: usize) -> Option<usize> {
         let number: usize = self.lines.recv().await?.trim().parse().ok()?;
         (1..=of).contains(&number).then(|| number - 1)
+    }
+
+    /// The next line; none at the end of input.
+    pub(crate) async fn line(&mut self) -> Option<String> {
+        self.lines.recv().await
     }
 
     /// The next answer; at the end of input it is no.

@@ -1,5 +1,6 @@
 //! Waiting for a handoff: the bar, the patience, and the ways out.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use segue_quic::{Code, DeviceId, Event, HandoffError, Hash, Node, Receipt, Sessi
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
-use crate::terminal::{Bar, Interrupt};
+use crate::flow::{Flow, Way};
+use crate::terminal::Interrupt;
 
 /// A handoff that is waited for.
 pub(crate) struct Watch<'a> {
@@ -23,15 +25,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) patience: Duration,
     /// Which way the session goes.
     pub(crate) way: Way,
-}
-
-/// Which way a session goes, seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Out; it has so many bytes.
-    Out { bytes: u64 },
-    /// In.
-    In,
+    /// What moved of it already, by way of the service.
+    pub(crate) flow: Cell<Option<Flow>>,
 }
 
 /// How it ended well.
@@ -72,11 +67,11 @@ impl Watch<'_> {
             };
             let Some(stop) = stop else { continue };
             if self.node.cancel_handoff(self.session).await.is_ok() {
-                pulse.bar.finish();
+                pulse.flow.finish();
                 return Err(self.stopped(&stop));
             }
             if self.pending().await? {
-                pulse.bar.finish();
+                pulse.flow.finish();
                 return Err(self.is_pending());
             }
             // It ended between the two questions, or the GRANT is being written down: the call tells soon.
@@ -91,29 +86,19 @@ impl Watch<'_> {
         let mut pulse = self.pulse()?;
         while self.pending().await? {
             if self.beat(&mut pulse).await?.is_some() {
-                pulse.bar.finish();
+                pulse.flow.finish();
                 return Err(self.is_pending());
             }
         }
-        pulse.bar.finish();
+        pulse.flow.finish();
         Ok(())
     }
 
     fn pulse(&self) -> Result<Pulse, Failure> {
-        let (verb, total) = match self.way {
-            Way::Out { bytes } => ("sending", bytes),
-            Way::In => ("receiving", 0),
-        };
+        let flow = self.flow.take().unwrap_or_else(|| Flow::new(self.node, Some(self.session), self.way));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Pulse {
-            bar: Bar::new(total, verb),
-            ticks,
-            interrupt: Interrupt::open()?,
-            last: Instant::now(),
-            moved: 0,
-            warned: None,
-        })
+        Ok(Pulse { flow, ticks, interrupt: Interrupt::open()?, last: Instant::now(), moved: 0, warned: None })
     }
 
     /// Waits for the next sign of life, or that there is none for too long.
@@ -124,18 +109,10 @@ impl Watch<'_> {
                 None => Err(segue_quic::Error::Stopped.into()),
             },
             _ = pulse.ticks.tick() => {
-                let stats = self.node.stats().await?;
-                match self.way {
-                    Way::Out { bytes } => {
-                        let sent = stats.bulk_tx + stats.mailed_tx;
-                        pulse.moves(sent, bytes.max(sent));
-                    }
-                    // What a link brings comes with events.
-                    Way::In if self.door != self.peer => {
-                        let came = stats.mailed_rx + stats.bulk_rx;
-                        pulse.moves(came, came);
-                    }
-                    Way::In => {}
+                // What a link brings comes with events.
+                if self.way != Way::In || self.door != self.peer {
+                    let done = pulse.flow.look().await?;
+                    pulse.moved(done);
                 }
                 Ok((pulse.last.elapsed() >= self.patience).then_some(Stop::Silence))
             }
@@ -151,12 +128,15 @@ impl Watch<'_> {
             }
             Event::Linked { peer, .. } if peer == self.peer => {
                 pulse.last = Instant::now();
-                pulse.bar.note(format_args!("linked with {peer}: content goes directly"));
+                pulse.flow.note(format_args!("linked with {peer}: content goes directly"));
             }
             Event::Unlinked { peer: Some(peer), code: Code::SVC_TARGET_MISMATCH, .. } if peer == self.peer => {
-                pulse.bar.note(format_args!("another device is where {peer} should be; content goes by the service"));
+                pulse.flow.note(format_args!("another device is where {peer} should be; content goes by the service"));
             }
-            Event::Progress { session, done, total } if session == self.session => pulse.moves(done, total),
+            Event::Progress { session, done, total } if session == self.session && self.door == self.peer => {
+                pulse.flow.set(done, total);
+                pulse.moved(done);
+            }
             Event::Unlinked { peer: Some(peer), code, .. } if peer == self.door => {
                 if matches!(
                     code,
@@ -167,10 +147,10 @@ impl Watch<'_> {
                 if pulse.warned != Some(code) {
                     pulse.warned = Some(code);
                     let (address, secs) = (self.address, self.patience.as_secs());
-                    pulse.bar.note(format_args!("no link to {address} ({}); trying again for {secs} s", code.name()));
+                    pulse.flow.note(format_args!("no link to {address} ({}); trying again for {secs} s", code.name()));
                 }
             }
-            Event::Halted { text } => pulse.bar.note(text),
+            Event::Halted { text } => pulse.flow.note(text),
             _ => {}
         }
         None
@@ -180,7 +160,7 @@ impl Watch<'_> {
         match done {
             Ok(receipt) => Ok(self.moved(pulse, receipt.record).await),
             Err(error) => {
-                pulse.bar.finish();
+                pulse.flow.finish();
                 Err(match error.is_pending() {
                     true => Failure::pending(error.to_string()),
                     false => Failure::failed(error.to_string()),
@@ -196,16 +176,16 @@ impl Watch<'_> {
                 Way::In => stats.bulk_rx + stats.mailed_rx,
                 Way::Out { .. } => stats.bulk_tx + stats.mailed_tx,
             };
-            pulse.bar.set(done, done);
+            pulse.flow.set(done, done);
             let direct = if self.way == Way::In { stats.bulk_rx } else { stats.bulk_tx };
             let way = match self.door == self.peer {
                 true => "",
                 false if direct > 0 => ", directly",
                 false => ", by way of the service",
             };
-            return Moved { record, throughput: format!("{}{way}", pulse.bar.finish()) };
+            return Moved { record, throughput: format!("{}{way}", pulse.flow.finish()) };
         }
-        Moved { record, throughput: pulse.bar.finish() }
+        Moved { record, throughput: pulse.flow.finish() }
     }
 
     async fn pending(&self) -> Result<bool, Failure> {
@@ -260,7 +240,7 @@ impl Watch<'_> {
 const TICK: Duration = Duration::from_millis(100);
 
 struct Pulse {
-    bar: Bar,
+    flow: Flow,
     ticks: tokio::time::Interval,
     interrupt: Interrupt,
     /// When something moved last.
@@ -271,11 +251,10 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn moves(&mut self, done: u64, total: u64) {
+    fn moved(&mut self, done: u64) {
         if done != self.moved {
             self.last = Instant::now();
             self.moved = done;
         }
-        self.bar.set(done, total);
     }
 }

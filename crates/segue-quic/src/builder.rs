@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
+use rustls::{KeyLog, NoKeyLog};
 use segue_proto::limits::{HANDOFF_TIMEOUT, MAX_PICK};
 use segue_proto::wire::DeviceId;
 use segue_proto::wire::hash::Hasher;
@@ -48,6 +49,7 @@ pub struct Builder {
     timeout: std::time::Duration,
     introductions: bool,
     rules: Rules,
+    key_log: Arc<dyn KeyLog>,
 }
 
 enum Place {
@@ -93,6 +95,7 @@ impl Builder {
             timeout: std::time::Duration::from_micros(HANDOFF_TIMEOUT),
             introductions: true,
             rules: Rules::ALL,
+            key_log: Arc::new(NoKeyLog {}),
         }
     }
 
@@ -225,6 +228,14 @@ impl Builder {
         self
     }
 
+    /// Tells the secrets of every link's TLS, so that a test can read a capture of its traffic. In no build but with the
+    /// feature `testing`, and by no variable of the environment: who has them reads all that the links carried.
+    #[cfg(feature = "testing")]
+    pub fn key_log(mut self, key_log: Arc<dyn KeyLog>) -> Self {
+        self.key_log = key_log;
+        self
+    }
+
     /// Opens the node and starts its driver. Must be called inside a tokio runtime with time and I/O enabled.
     ///
     /// # Errors
@@ -247,7 +258,7 @@ impl Builder {
             }
         };
         let reset_secret = Hasher::new("segue/1 stateless reset").bytes(&key.to_bytes());
-        let endpoint = transport::endpoint(self.listen, reset_secret, Windows::NODE, self.rules)?;
+        let endpoint = transport::endpoint(self.listen, reset_secret, Windows::NODE, self.rules, &self.key_log)?;
         let origin = Clock::now();
         let mut core = self.core(&key, &store)?;
         self.trusted.iter().for_each(|device| core.trust(*device));

@@ -42,6 +42,7 @@
 
 mod account;
 mod aside;
+mod backoff;
 mod builder;
 mod bulk;
 mod compaction;
@@ -74,6 +75,7 @@ mod v2;
 #[doc(hidden)]
 pub mod bare {
     use std::net::SocketAddr;
+    use std::sync::Arc;
 
     use segue_proto::Rules;
     use segue_proto::wire::hash::Hasher;
@@ -86,7 +88,8 @@ pub mod bare {
     /// # Errors
     /// As for a node.
     pub fn endpoint(listen: Option<SocketAddr>, windows: Windows) -> Result<quinn::Endpoint, OpenError> {
-        transport::endpoint(listen, Hasher::new("segue/1 bare"), windows, Rules::ALL)
+        let no_log: Arc<dyn rustls::KeyLog> = Arc::new(rustls::NoKeyLog {});
+        transport::endpoint(listen, Hasher::new("segue/1 bare"), windows, Rules::ALL, &no_log)
     }
 
     /// Dials by the name that nodes use.

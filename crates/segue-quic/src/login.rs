@@ -5,6 +5,7 @@ use std::time::Duration;
 use segue_proto::Code;
 use segue_proto::wire::{DeviceId, LoggedIn};
 
+use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::node::Node;
 
@@ -45,14 +46,20 @@ impl Node {
     /// As [`Node::use_token`]; the service doesn't let this device in, or doesn't answer.
     pub async fn login(&self, service: DeviceId, token: impl AsRef<[u8]>) -> Result<Login, Error> {
         let failed = |code| Error::Login { service, code };
-        let token = token.as_ref().to_vec();
-        let told = self.command("log in", move |driver| {
-            let now = driver.now();
-            driver.core.login(now, service, &token)?;
-            Ok(driver.waits.login(service))
-        });
-        let told = tokio::time::timeout(self.handoff_timeout(), told.await?).await;
-        told.map_err(|_| failed(Code::LINK_LOST))?.map_err(|_| Error::Stopped)?.map_err(failed)
+        let mut backoff = Backoff::new(self.handoff_timeout());
+        loop {
+            let token = token.as_ref().to_vec();
+            let told = self.command("log in", move |driver| {
+                let now = driver.now();
+                driver.core.login(now, service, &token)?;
+                Ok(driver.waits.login(service))
+            });
+            let told = tokio::time::timeout(backoff.left(), told.await?).await;
+            match told.map_err(|_| failed(Code::LINK_LOST))?.map_err(|_| Error::Stopped)? {
+                Err(code) if backoff.again(code).await => {}
+                answer => return answer.map_err(failed),
+            }
+        }
     }
 }
 

@@ -117,6 +117,17 @@ impl Node {
             None => Ok(()),
         }
     }
+
+    /// The files of a session that a mailbox isn't given, though this device holds them and they go along: those that are
+    /// too long for it, and those for which it had no room, by path with their bytes. Who lacks them gets them over a link
+    /// alone.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn not_mailed(&self, mailbox: DeviceId, session: SessionId) -> Result<Vec<(String, u64)>, Error> {
+        let left = self.call(move |driver| driver.core.not_mailed(&mailbox, &session)).await?;
+        Ok(left.into_iter().map(|entry| (entry.path.to_string(), entry.len)).collect())
+    }
 }
 
 /// The way to the thread of a host.

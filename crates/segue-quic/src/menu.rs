@@ -8,6 +8,7 @@ use segue_proto::{Generation, SessionRole, SessionView};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::node::Node;
+use crate::picks::DataType;
 use crate::presence::Presence;
 
 /// A session that this device may hand over.
@@ -21,6 +22,8 @@ pub struct Offerable {
     pub files: u64,
     /// The bytes of these.
     pub bytes: u64,
+    /// Its types of data, by name: what a user may choose to take along ([`Node::take_along`]).
+    pub types: Vec<DataType>,
     /// The service that signs its next record, if this device delegated: the handoff goes by way of it.
     pub service: Option<DeviceId>,
     /// The devices that may have it, without this one: those of the account first, then the other members, by their ids.
@@ -71,12 +74,21 @@ impl Node {
                     let devices = may.map(|(device, name)| candidate(driver, members.contains(&device), device, name));
                     let devices = devices.collect();
                     let service = view.grantor.filter(|grantor| Some(*grantor) != view.owner);
-                    Offerable { session: view.id, name: view.name, files: 0, bytes: 0, service, devices }
+                    Offerable {
+                        session: view.id,
+                        name: view.name,
+                        files: 0,
+                        bytes: 0,
+                        types: Vec::new(),
+                        service,
+                        devices,
+                    }
                 })
                 .collect::<Vec<_>>()
         });
         let mut found = found.await?;
         for session in &mut found {
+            session.types = self.data_types(session.session).await?;
             let files = self.files(session.session).await?;
             let files = files.iter().filter(|file| !file.is_dir);
             (session.files, session.bytes) = files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.len));

@@ -9,6 +9,7 @@ use segue_proto::{Accepted, Code, Endpoint, HandoffId, PendingHandoff, SessionRo
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::backoff::{Backoff, Waiting};
 use crate::builder::Builder;
 use crate::bulk::Shared;
 use crate::driver::waits::{Change, Resolved};
@@ -36,6 +37,7 @@ struct Handle {
     stop: Mutex<Option<oneshot::Sender<Stop>>>,
     done: watch::Receiver<bool>,
     timeout: Duration,
+    waiting: Waiting,
 }
 
 /// A handoff that is complete: the new owner's copy of the record is durable, and the old owner knows it.
@@ -100,6 +102,7 @@ impl Node {
             stop: Mutex::new(Some(stop)),
             done,
             timeout,
+            waiting: Waiting::default(),
         };
         Node { inner: Arc::new(inner) }
     }
@@ -115,19 +118,27 @@ impl Node {
     }
 
     /// Hands a session over to `to`, and waits until that device owns it and this one knows. Dropping the future
-    /// doesn't stop the handoff; [`Node::cancel_handoff`] does, before the GRANT.
+    /// doesn't stop the handoff; [`Node::cancel_handoff`] does, before the GRANT. If the other device, or the service in
+    /// between, has had too many requests (`LIMIT_OFFERS`, `LIMIT_REQUESTS`), it is tried again after a while, until the
+    /// time of [`crate::Builder::handoff_timeout`] has passed.
     ///
     /// # Errors
     /// Definite ones changed nothing: this device is still the owner. A pending one may still complete; see
     /// [`Node::pending_handoffs`].
     pub async fn initiate_handoff(&self, session: SessionId, to: DeviceId) -> Result<Receipt, HandoffError> {
-        let limit = self.limit();
-        self.handoff(session, to, move |driver| {
-            driver.may_initiate(session, to)?;
-            let now = driver.now();
-            driver.core.initiate_handoff(now, session, to, limit).map_err(|error| driver.usage(error, session, to))
-        })
-        .await
+        let mut backoff = Backoff::new(self.inner.timeout);
+        loop {
+            let limit = micros(backoff.left());
+            let ended = self.handoff(session, to, move |driver| {
+                driver.may_initiate(session, to)?;
+                let now = driver.now();
+                driver.core.initiate_handoff(now, session, to, limit).map_err(|error| driver.usage(error, session, to))
+            });
+            match ended.await {
+                Err(error) if self.inner.waiting.again(session, &mut backoff, error.code()).await => {}
+                ended => return ended,
+            }
+        }
     }
 
     /// Asks `from` to hand a session over, which need not be known here, and waits until this device owns it.
@@ -136,13 +147,20 @@ impl Node {
     /// As [`Node::initiate_handoff`].
     pub async fn request_handoff(&self, session: SessionId, from: DeviceId) -> Result<Receipt, HandoffError> {
         self.look_again(session).await;
-        let limit = self.limit();
-        self.handoff(session, from, move |driver| {
-            driver.may_meet(session, from)?;
-            let now = driver.now();
-            driver.core.request_handoff(now, session, from, limit).map_err(|error| driver.usage(error, session, from))
-        })
-        .await
+        let mut backoff = Backoff::new(self.inner.timeout);
+        loop {
+            let limit = micros(backoff.left());
+            let ended = self.handoff(session, from, move |driver| {
+                driver.may_meet(session, from)?;
+                let now = driver.now();
+                let asked = driver.core.request_handoff(now, session, from, limit);
+                asked.map_err(|error| driver.usage(error, session, from))
+            });
+            match ended.await {
+                Err(error) if self.inner.waiting.again(session, &mut backoff, error.code()).await => {}
+                ended => return ended,
+            }
+        }
     }
 
     /// Accepts a request and waits for its end: an offered session is owned by this device then, a wanted one by the
@@ -232,6 +250,9 @@ impl Node {
     /// # Errors
     /// None is, or its GRANT is on its way and can't be taken back.
     pub async fn cancel_handoff(&self, session: SessionId) -> Result<(), Error> {
+        if self.inner.waiting.cancel(&session) {
+            return Ok(());
+        }
         self.command("cancel the handoff", move |driver| {
             let now = driver.now();
             driver.core.cancel_handoff(now, session)

@@ -105,6 +105,24 @@ impl Node {
         done.await?.await.unwrap_or(Err(Error::Stopped))
     }
 
+    /// From now on, until it is closed, this device takes along what is picked here of a session's content when it hands
+    /// the session over, and leaves the rest behind: say so before [`Node::initiate_handoff`]. The next owner needs that
+    /// alone before it owns, and a mailbox is given nothing else. It lists what stayed behind with who holds it
+    /// ([`Node::held_elsewhere`]), and gets it when it meets this device, or once this device puts it into a mailbox after
+    /// all: with [`Pick::all`], or when it is opened the next time. If the next owner's user picked, that goes before.
+    ///
+    /// To a device below generation 7 everything goes along, over a link of the two.
+    ///
+    /// # Errors
+    /// More than 64 types, an unknown session, or the node has stopped.
+    pub async fn take_along(&self, session: SessionId, pick: Pick) -> Result<(), Error> {
+        self.command("choice of what goes along", move |driver| {
+            let (now, pick) = (driver.now(), pick.of(&session)?);
+            driver.core.take_along(now, session, pick)
+        })
+        .await
+    }
+
     /// The types of data of a session as this device knows it, by name.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use segue_proto::limits::MAX_DISCOVER;
 use segue_proto::wire::DeviceId;
 use segue_proto::{Code, Generation};
 
+use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::menu::{Offerable, members};
 use crate::node::Node;
@@ -36,13 +37,20 @@ impl Node {
         let devices = devices.to_vec();
         let answer = async {
             self.linked(service).await?;
-            let told = self.command("ask who is there", move |driver| {
-                let now = driver.now();
-                let req = driver.core.discover(now, service, &devices)?;
-                driver.meets.named(service, &devices);
-                Ok(driver.waits.find(service, req))
-            });
-            told.await?.await.map_err(|_| Error::Stopped)?.map_err(failed)
+            let mut backoff = Backoff::new(self.handoff_timeout());
+            loop {
+                let devices = devices.clone();
+                let told = self.command("ask who is there", move |driver| {
+                    let now = driver.now();
+                    let req = driver.core.discover(now, service, &devices)?;
+                    driver.meets.named(service, &devices);
+                    Ok(driver.waits.find(service, req))
+                });
+                match told.await?.await.map_err(|_| Error::Stopped)? {
+                    Err(code) if backoff.again(code).await => {}
+                    answer => return answer.map_err(failed),
+                }
+            }
         };
         let answer = tokio::time::timeout(self.handoff_timeout(), answer).await;
         let found = answer.map_err(|_| failed(Code::LINK_LOST))??;

@@ -14,7 +14,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::{DigitallySignedStruct, KeyLog, SignatureScheme};
 use segue_proto::{Clause, Rules};
 
 use crate::error::OpenError;
@@ -29,7 +29,7 @@ pub(crate) const SERVER_NAME: &str = "segue.invalid";
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-segue-1";
 
 /// The server's side, with a certificate of its own.
-pub(crate) fn server(rules: Rules) -> Result<QuicServerConfig, OpenError> {
+pub(crate) fn server(rules: Rules, key_log: &Arc<dyn KeyLog>) -> Result<QuicServerConfig, OpenError> {
     let certified = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()]).map_err(OpenError::tls)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
     let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -42,6 +42,7 @@ pub(crate) fn server(rules: Rules) -> Result<QuicServerConfig, OpenError> {
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.key_log = key_log.clone();
     if !rules.keeps(Clause::TRANSPORT_ALPN_1) {
         config.alpn_protocols.push(b"h3".to_vec());
     }
@@ -56,7 +57,7 @@ pub(crate) fn server(rules: Rules) -> Result<QuicServerConfig, OpenError> {
 }
 
 /// The client's side.
-pub(crate) fn client(rules: Rules) -> Result<QuicClientConfig, OpenError> {
+pub(crate) fn client(rules: Rules, key_log: &Arc<dyn KeyLog>) -> Result<QuicClientConfig, OpenError> {
     let provider = ring::default_provider();
     let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms, rules));
     let mut config =
@@ -64,6 +65,7 @@ pub(crate) fn client(rules: Rules) -> Result<QuicClientConfig, OpenError> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
+    config.key_log = key_log.clone();
     QuicClientConfig::try_from(config).map_err(OpenError::tls)
 }
 

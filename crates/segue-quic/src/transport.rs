@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustls::KeyLog;
 use segue_proto::limits::{FETCH_WINDOW, IDLE, MAX_LINKS};
 use segue_proto::wire::hash::Hasher;
 use segue_proto::{Clause, Code, Rules};
@@ -81,8 +82,9 @@ pub(crate) fn endpoint(
     reset_secret: Hasher,
     windows: Windows,
     rules: Rules,
+    key_log: &Arc<dyn KeyLog>,
 ) -> Result<Endpoint, OpenError> {
-    let server = listen.is_some().then(|| server_config(windows, rules)).transpose()?;
+    let server = listen.is_some().then(|| server_config(windows, rules, key_log)).transpose()?;
     let socket = match listen {
         Some(addr) => bind(addr),
         // Without IPv6 the other family serves.
@@ -95,7 +97,7 @@ pub(crate) fn endpoint(
     config.cid_generator(|| Box::new(quinn_proto::RandomConnectionIdGenerator::default()));
     let mut endpoint =
         Endpoint::new(config, server, socket, runtime).map_err(|source| OpenError::Socket { addr: listen, source })?;
-    endpoint.set_default_client_config(client_config(windows, rules)?);
+    endpoint.set_default_client_config(client_config(windows, rules, key_log)?);
     Ok(endpoint)
 }
 
@@ -162,8 +164,8 @@ impl quinn::crypto::HmacKey for ResetKey {
     }
 }
 
-fn server_config(windows: Windows, rules: Rules) -> Result<ServerConfig, OpenError> {
-    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(rules)?));
+fn server_config(windows: Windows, rules: Rules, key_log: &Arc<dyn KeyLog>) -> Result<ServerConfig, OpenError> {
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(rules, key_log)?));
     let control = if rules.keeps(Clause::TRANSPORT_STREAM_1) { 1 } else { 100 };
     config.transport_config(Arc::new(transport(control, windows, rules)));
     // quinn's defaults are 65,536 handshakes that nobody accepted yet, with 10 MiB each and 100 MiB in all.
@@ -177,8 +179,8 @@ fn server_config(windows: Windows, rules: Rules) -> Result<ServerConfig, OpenErr
     Ok(config)
 }
 
-fn client_config(windows: Windows, rules: Rules) -> Result<ClientConfig, OpenError> {
-    let mut config = ClientConfig::new(Arc::new(tls::client(rules)?));
+fn client_config(windows: Windows, rules: Rules, key_log: &Arc<dyn KeyLog>) -> Result<ClientConfig, OpenError> {
+    let mut config = ClientConfig::new(Arc::new(tls::client(rules, key_log)?));
     config.transport_config(Arc::new(transport(0, windows, rules)));
     config.token_store(Arc::new(quinn::NoneTokenStore));
     Ok(config)

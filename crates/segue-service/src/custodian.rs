@@ -241,8 +241,8 @@ impl Custodian {
                 Ok(want) => Box::new(move |it, around| it.on_want(around, from, req, want)),
                 Err(why) => return Ok(Err(why)),
             },
-            Message::Offer(OfferMsg { req, offer, .. }) => match offer.prove(rules, |offer: &Offer| offer.source) {
-                Ok(offer) => Box::new(move |it, around| it.on_offer(around, from, req, offer)),
+            Message::Offer(OfferMsg { req, offer, ext }) => match offer.prove(rules, |offer: &Offer| offer.source) {
+                Ok(offer) => Box::new(move |it, around| it.on_offer(around, from, req, offer, ext)),
                 Err(why) => return Ok(Err(why)),
             },
             Message::Freeze(Freeze { req, to, end, .. }) => {

@@ -1,8 +1,9 @@
 //! A subject that keeps sessions in custody, and signs for their owners.
 
+use segue_proto::wire::codec::Blob;
 use segue_proto::wire::{
-    Cas, DelegateMsg, DeviceId, Exts, Final, Freeze, Hash, Have, Held, Kind, Message, Record, Renew, Signed, Want,
-    WantMsg,
+    Cas, DelegateMsg, DeviceId, Ext, Exts, Final, Freeze, Hash, Have, Held, Kind, List, Message, OfferMsg, Record,
+    Renew, Signed, Want, WantMsg,
 };
 use segue_proto::{Code, Generation, LinkId, Rules};
 use segue_testkit::device::Command;
@@ -10,7 +11,7 @@ use segue_testkit::device::Command;
 use super::E;
 use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, ensure};
-use crate::peer::{Book, Peer, head};
+use crate::peer::{Book, Peer, head, offer, offer_msg};
 use crate::verdict::Fault;
 
 /// The command without which a subject keeps no custody.
@@ -236,6 +237,27 @@ pub(super) const CASES: &[Case] = &[
             Message::Decline(no) if no.subject == subject => Some(()),
             _ => None,
         })
+    })
+    .needs(KEEPS)
+    .since(G),
+    works("service/show/an-offer-with-its-extensions", &["SERVICE-SHOW-2"], E, |lab| {
+        let mut it = custody(lab)?;
+        let (target, other) = it.target(lab, G)?;
+        // The service knows whom it can show it.
+        let (session, head) = (it.book.id, it.book.head());
+        lab.send(other, Have { req: 0, session, head, data: None.into(), ext: Exts::empty() });
+        let data = it.book.announce();
+        let body = offer(&it.owner, &it.book, target.id, &data, &mut lab.rng);
+        let said = Ext { id: 1, bytes: Blob::new(vec![7; 16]).unwrap_or_default() };
+        let ext = List::new(vec![said]).unwrap_or_default();
+        let req = it.req();
+        lab.send(it.link, OfferMsg { ext: ext.clone(), ..offer_msg(&it.owner, req, &body) });
+        let shown = lab.take(other, "OFFER", |message| match message {
+            Message::Offer(offer) => Some(offer.clone()),
+            _ => None,
+        })?;
+        ensure(shown.offer.id() == it.owner.sign(&body).id(), "the owner's OFFER", format!("{shown:?}"))?;
+        ensure(shown.ext == ext, "the extension with which it came", format!("{:?}", shown.ext))
     })
     .needs(KEEPS)
     .since(G),

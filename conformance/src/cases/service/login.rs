@@ -74,8 +74,7 @@ pub(super) const CASES: &[Case] = &[
     .needs(DEMANDS)
     .since(G),
     refused("service/login/token-of-another-account", &["SERVICE-LOGIN-2"], E, let_in, |lab| {
-        let bob = AccountTerms { name: "bob".into(), token: b"a token for bob".to_vec(), ..AccountTerms::default() };
-        let mut asker = demanding(lab, vec![alice(), bob])?;
+        let mut asker = demanding(lab, vec![alice(), bob()])?;
         asker.logs_in(lab, TOKEN)?;
         let req = asker.login(lab, b"a token for bob");
         lab.refuses(asker.link, req, Code::SVC_TOKEN)?;
@@ -124,21 +123,15 @@ pub(super) const CASES: &[Case] = &[
         let mut it = custody(lab)?;
         lab.must(Command::DemandAccounts { accounts: vec![alice()] })?;
         it.is_locked_out(lab)?;
-        it.answers(lab)?;
-        let owner = it.owner.id;
-        let record = it.delegates(lab, owner)?;
-        ensure(record.owner == owner && record.grantor == owner, "its owner's again", format!("{record:?}"))
+        hands_back(lab, it)
     })
     .needs(DEMANDS_AND_KEEPS)
     .since(G),
     works("service/login/handed-back-though-off", &["SERVICE-LOGIN-4"], E, |lab| {
-        let mut it = custody(lab)?;
+        let it = custody(lab)?;
         let devices = vec![it.owner.id];
         lab.must(Command::DemandAccounts { accounts: vec![AccountTerms { devices, no_handoff: true, ..alice() }] })?;
-        it.answers(lab)?;
-        let owner = it.owner.id;
-        let record = it.delegates(lab, owner)?;
-        ensure(record.owner == owner && record.grantor == owner, "its owner's again", format!("{record:?}"))
+        hands_back(lab, it)
     })
     .needs(DEMANDS_AND_KEEPS)
     .since(G),
@@ -187,8 +180,7 @@ pub(super) const CASES: &[Case] = &[
     .needs(DEMANDS_AND_KEEPS)
     .since(G),
     refused("service/login/shared-room", &["SERVICE-LOGIN-6"], E, let_in, |lab| {
-        let bob = AccountTerms { name: "bob".into(), token: b"a token for bob".to_vec(), ..AccountTerms::default() };
-        let mut one = demanding(lab, vec![AccountTerms { bytes: Some(4_000), ..alice() }, bob])?;
+        let mut one = demanding(lab, vec![AccountTerms { bytes: Some(4_000), ..alice() }, bob()])?;
         let (mut two, mut third) = (another(lab)?, another(lab)?);
         one.logs_in(lab, TOKEN)?;
         one.puts(lab, BOX, &[1; 3_000])?;
@@ -275,11 +267,23 @@ fn alice() -> AccountTerms {
     AccountTerms { name: "alice".into(), token: TOKEN.to_vec(), ..AccountTerms::default() }
 }
 
+fn bob() -> AccountTerms {
+    AccountTerms { name: "bob".into(), token: b"a token for bob".to_vec(), ..AccountTerms::default() }
+}
+
 /// The subject hosts a mailbox that demands these accounts, and a device is linked.
 fn demanding(lab: &mut Lab, accounts: Vec<AccountTerms>) -> Done<Asker> {
     let asker = hosting(lab, Command::HOST)?;
     lab.must(Command::DemandAccounts { accounts })?;
     Ok(asker)
+}
+
+/// The service goes on answering the owner, and gives it the session back.
+fn hands_back(lab: &mut Lab, mut it: Custody) -> Done {
+    it.answers(lab)?;
+    let owner = it.owner.id;
+    let record = it.delegates(lab, owner)?;
+    ensure(record.owner == owner && record.grantor == owner, "its owner's again", format!("{record:?}"))
 }
 
 /// A token lets a device in, on this link and on later ones.

@@ -6,6 +6,7 @@ use segue_quic::{DeviceId, Node, SessionId};
 
 use super::{Patience, State, address, session};
 use crate::failure::Failure;
+use crate::terminal::note;
 use crate::who::Who;
 
 /// A mailbox to use.
@@ -28,29 +29,44 @@ pub(crate) struct Mailbox {
 /// A token of the identity provider of a mailbox that demands accounts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Token {
-    /// Log in at the mailbox with the token in this file, which its identity provider issued for your account. It is
-    /// needed once: the mailbox knows this device by its key from then on. Without it the environment's SEGUE_TOKEN
-    /// counts, which holds the token itself
+    /// Log in with the token in this file, which the mailbox's identity provider issued for your account. It is needed
+    /// once: the mailbox knows this device by its key from then on. Without it the environment's SEGUE_TOKEN counts, which
+    /// holds the token itself. Either goes to the mailbox that this command names, and to no other; SEGUE_TOKEN_FOR, a
+    /// mailbox's device id, keeps SEGUE_TOKEN from all others
     #[arg(long, value_name = "FILE")]
     pub(crate) token: Option<PathBuf>,
 }
 
 impl Token {
-    /// The token, if there is one.
-    pub(crate) fn read(&self) -> Result<Option<Vec<u8>>, Failure> {
+    /// The token for a mailbox, if there is one.
+    pub(crate) fn read(&self, service: DeviceId) -> Result<Option<Vec<u8>>, Failure> {
         let text = match &self.token {
             Some(file) => Some(std::fs::read_to_string(file).map_err(Failure::io("read", file))?),
-            None => std::env::var("SEGUE_TOKEN").ok(),
+            None => from_environment(service)?,
         };
         Ok(text.map(|text| text.trim().as_bytes().to_vec()).filter(|token| !token.is_empty()))
     }
 
     /// Has the node log in with it.
     pub(crate) async fn give(&self, node: &Node, service: DeviceId) -> Result<(), Failure> {
-        match self.read()? {
+        match self.read(service)? {
             Some(token) => Ok(node.use_token(service, token).await?),
             None => Ok(()),
         }
+    }
+}
+
+/// The token of the environment, if it is for this mailbox.
+fn from_environment(service: DeviceId) -> Result<Option<String>, Failure> {
+    let Ok(token) = std::env::var("SEGUE_TOKEN") else { return Ok(None) };
+    let Ok(only) = std::env::var("SEGUE_TOKEN_FOR") else { return Ok(Some(token)) };
+    match super::device(only.trim()) {
+        Ok(meant) if meant == service => Ok(Some(token)),
+        Ok(meant) => {
+            note(format_args!("mailbox {service} isn't told SEGUE_TOKEN, which is for {meant} (SEGUE_TOKEN_FOR)"));
+            Ok(None)
+        }
+        Err(why) => Err(Failure::usage(format!("SEGUE_TOKEN_FOR names no mailbox: {why}"))),
     }
 }
 
@@ -72,13 +88,9 @@ impl Mailbox {
     }
 }
 
+/// A service that a command is about.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Delegate {
-    #[command(flatten)]
-    pub(crate) state: State,
-    /// The session's id, as `segue owner` prints it
-    #[arg(value_parser = session)]
-    pub(crate) session: SessionId,
+pub(crate) struct Service {
     /// Where the service listens: host or address, and port
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) mailbox: String,
@@ -87,6 +99,25 @@ pub(crate) struct Delegate {
     pub(crate) mailbox_device: Who,
     #[command(flatten)]
     pub(crate) token: Token,
+}
+
+impl Service {
+    /// Its device, looked up if it is given by its name.
+    pub(crate) async fn look_up(&mut self, node: &Node) -> Result<DeviceId, Failure> {
+        self.mailbox_device.look_up(node).await?;
+        Ok(self.mailbox_device.id())
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Delegate {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The session's id, as `segue owner` prints it
+    #[arg(value_parser = session)]
+    pub(crate) session: SessionId,
+    #[command(flatten)]
+    pub(crate) service: Service,
     #[command(flatten)]
     pub(crate) patience: Patience,
 }
@@ -95,14 +126,21 @@ pub(crate) struct Delegate {
 pub(crate) struct Login {
     #[command(flatten)]
     pub(crate) state: State,
-    /// Where the service listens: host or address, and port
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub(crate) mailbox: String,
-    /// The service's device id, as its `segue serve` prints it
-    #[arg(long, value_name = "ID")]
-    pub(crate) mailbox_device: Who,
     #[command(flatten)]
-    pub(crate) token: Token,
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sync {
+    #[command(flatten)]
+    pub(crate) state: State,
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
+    /// Vouch for this device, by its id or its name in the account: take sessions that it invites to; may be repeated
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) from: Vec<Who>,
     #[command(flatten)]
     pub(crate) patience: Patience,
 }

@@ -24,11 +24,10 @@ async fn change(mut args: Delegate, away: bool) -> Result<Exit, Failure> {
 }
 
 async fn ask(device: &Device, args: &mut Delegate, away: bool) -> Result<(), Failure> {
-    args.mailbox_device.look_up(&device.node).await?;
-    let (service, session) = (args.mailbox_device.id(), args.session);
-    args.token.give(&device.node, service).await?;
+    let (service, session) = (args.service.look_up(&device.node).await?, args.session);
+    args.service.token.give(&device.node, service).await?;
     let view = device.session(session).await?;
-    let addr = resolve(&args.mailbox).await?;
+    let addr = resolve(&args.service.mailbox).await?;
     if away {
         device.node.delegate(session, addr, service).await?;
         say(format_args!("device {service} signs who owns session {session} {:?} next", view.name));

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use segue_quic::{Candidate, DeviceId, Offerable, SessionId};
+use segue_quic::{Candidate, DataType, DeviceId, Offerable, SessionId};
 
 use crate::args::{Handoff, Send};
 use crate::commands::{presence, send, sync};
@@ -24,7 +24,7 @@ pub(crate) async fn run(mut args: Handoff) -> Result<Exit, Failure> {
     let chosen = choose(&device, &mut args).await;
     device.close().await;
     let Some((path, to)) = chosen? else { return Ok(Exit::Resolved) };
-    let Handoff { state, to: address, mailbox, view, patience, .. } = args;
+    let Handoff { state, to: address, mailbox, view, along, patience, .. } = args;
     send::run(Send {
         state,
         path,
@@ -33,6 +33,7 @@ pub(crate) async fn run(mut args: Handoff) -> Result<Exit, Failure> {
         mailbox,
         name: None,
         view,
+        along,
         dry_run: false,
         json: false,
         patience,
@@ -71,18 +72,48 @@ async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, 
     });
     let at = pick("session", "--session", titles.collect(), answers.as_mut()).await?;
     let row = rows.swap_remove(at);
-    if let Some(who) = &mut args.device {
-        who.look_up(&device.node).await?;
-        return Ok(Some((row.directory, who.id())));
+    let to = match &mut args.device {
+        Some(who) => {
+            who.look_up(&device.node).await?;
+            who.id()
+        }
+        None => {
+            let devices = &row.session.devices;
+            if devices.is_empty() {
+                return Err(Failure::failed(
+                    "no other device is known that may have it; name one with --device, or `segue link` one",
+                ));
+            }
+            let at = pick("device", "--device", devices.iter().map(title).collect(), answers.as_mut()).await?;
+            devices[at].device
+        }
+    };
+    if let (Some(answers), true) = (answers.as_mut(), shown && args.along.only.is_empty()) {
+        args.along.only = along(&row.session.types, answers).await?;
     }
-    let mut devices = row.session.devices;
-    if devices.is_empty() {
-        return Err(Failure::failed(
-            "no other device is known that may have it; name one with --device, or `segue link` one",
-        ));
+    Ok(Some((row.directory, to)))
+}
+
+/// Has the user choose which types of data go along; none if that is all.
+async fn along(types: &[DataType], answers: &mut Answers) -> Result<Vec<String>, Failure> {
+    if types.len() < 2 {
+        return Ok(Vec::new());
     }
-    let at = pick("device", "--device", devices.iter().map(title).collect(), answers.as_mut()).await?;
-    Ok(Some((row.directory, devices.swap_remove(at).device)))
+    let mut out = std::io::stderr();
+    for (at, it) in types.iter().enumerate() {
+        let name = if it.name.is_empty() { "files in no folder" } else { &it.name };
+        let _ = writeln!(out, "{:>3}  {name}: {} files, {} bytes", at + 1, it.files, it.bytes);
+    }
+    let _ = write!(out, "What goes along now? Numbers, or Enter for all; the rest can be fetched later: ");
+    let _ = out.flush();
+    let line = answers.line().await.unwrap_or_default();
+    let chosen = line.split([' ', ',']).map(str::trim).filter(|number| !number.is_empty());
+    let chosen = chosen.map(|number| {
+        let it = number.parse::<usize>().ok().and_then(|number| types.get(number.checked_sub(1)?));
+        let name = it.map(|it| if it.name.is_empty() { ".".to_owned() } else { it.name.clone() });
+        name.ok_or_else(|| Failure::failed(format!("nothing was handed over: {number:?} is none of the types of data")))
+    });
+    chosen.collect()
 }
 
 fn title(device: &Candidate) -> String {
@@ -128,6 +159,7 @@ fn json(rows: &[Row]) -> String {
             "presence": it.presence.as_ref().map(presence::json),
         })
     };
+    let data = |it: &DataType| serde_json::json!({ "name": it.name, "files": it.files, "bytes": it.bytes });
     let row = |row: &Row| {
         let it = &row.session;
         serde_json::json!({
@@ -136,6 +168,7 @@ fn json(rows: &[Row]) -> String {
             "directory": row.directory,
             "files": it.files,
             "bytes": it.bytes,
+            "types": it.types.iter().map(data).collect::<Vec<_>>(),
             "service": it.service.map(|service| service.to_string()),
             "devices": it.devices.iter().map(device).collect::<Vec<_>>(),
         })

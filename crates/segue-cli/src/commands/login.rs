@@ -15,10 +15,9 @@ pub(crate) async fn run(mut args: Login) -> Result<Exit, Failure> {
 }
 
 async fn ask(device: &Device, args: &mut Login) -> Result<(), Failure> {
-    args.mailbox_device.look_up(&device.node).await?;
-    let service = args.mailbox_device.id();
-    let token = args.token.read()?.unwrap_or_default();
-    device.node.use_mailbox(resolve(&args.mailbox).await?, service).await?;
+    let service = args.service.look_up(&device.node).await?;
+    let token = args.service.token.read(service)?.unwrap_or_default();
+    device.node.use_mailbox(resolve(&args.service.mailbox).await?, service).await?;
     let login = device.node.login(service, token).await?;
     match &login.account {
         Some(account) => say(format_args!("service {service} lets this device in under account {account:?}")),

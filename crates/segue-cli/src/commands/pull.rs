@@ -9,13 +9,15 @@ use crate::commands::receive::place::place_for;
 use crate::commands::sync;
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
+use crate::flow::{Flow, Way};
 use crate::index::Note;
 use crate::named;
 use crate::terminal::{note, say};
-use crate::watch::{Watch, Way};
+use crate::watch::Watch;
 
 /// Asks, and waits until this device owns the session and its directory shows it.
 pub(crate) async fn run(mut args: Pull) -> Result<Exit, Failure> {
+    args.only.pick()?;
     // It only dials, so nobody links whom the user didn't name.
     let by_service = args.from.is_none();
     let direct = !args.mailbox.no_direct;
@@ -74,8 +76,11 @@ async fn which(device: &Device, args: &Pull, door: DeviceId, address: &str) -> R
 
 /// Waits for all that the service holds for this device.
 async fn arrived(device: &Device, args: &Pull, service: DeviceId) -> Result<(), Failure> {
+    let session = if let Which::Id(session) = &args.session { Some(*session) } else { None };
+    let mut flow = Flow::new(&device.node, session, Way::In);
     tokio::select! {
-        settled = sync::settled(&device.node, service, args.patience.timeout) => {
+        settled = sync::settled(&device.node, service, args.patience.timeout, Some(&mut flow)) => {
+            flow.finish();
             if !settled? {
                 note(format_args!("not all that service {service} holds has come; asking for the session all the same"));
             }
@@ -109,7 +114,7 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
     let (door, address) = linked(device, args).await?;
     let session = which(device, args, door, address).await?;
-    device.node.pick(session, args.only.pick()).await?;
+    device.node.pick(session, args.only.pick()?).await?;
     let known = device.node.session(session).await?;
     if let Some(view) = known.filter(|view| view.role == SessionRole::Primary) {
         complete(device, args, door, &view).await?;
@@ -128,6 +133,7 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
         address,
         patience: args.patience.timeout,
         way: Way::In,
+        flow: None.into(),
     };
     let moved = watch.call(watch.node.request_handoff(session, args.device.id())).await?;
     let view = device.session(session).await?;

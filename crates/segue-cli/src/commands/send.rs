@@ -8,18 +8,20 @@ use std::path::{Path, PathBuf};
 use segue_proto::limits::MAX_NAME;
 use segue_quic::{DeviceId, Hash, SessionId, SessionRole, SessionView};
 
-use crate::args::Send;
+use crate::args::{Send, lies_in};
 use crate::commands::sync;
 use crate::device::{Device, handed_over, resolve};
 use crate::directory::{Tree, scan};
 use crate::failure::{Exit, Failure};
+use crate::flow::{Flow, Way};
 use crate::index::{Creating, Note};
 use crate::terminal::{note, say};
-use crate::watch::{Moved, Watch, Way};
+use crate::watch::{Moved, Watch};
 
 /// Hands the directory over, and waits until the other device confirms.
 pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
     let root = args.path.canonicalize().map_err(Failure::io("find", &args.path))?;
+    args.along.pick()?;
     if !root.is_dir() {
         return Err(Failure::failed(format!("{} isn't a directory; a session is one", root.display())));
     }
@@ -53,7 +55,7 @@ async fn send(device: &mut Device, args: &Send, root: &Path) -> Result<(), Failu
     if view.pending == Some(args.device.id()) {
         let to = args.device.id();
         note(format_args!("session {session} is on its way to {to} from an earlier run; waiting for that device"));
-        linked(device, args, &view, Way::Out { bytes: 0 }).await?.acknowledgement().await?;
+        linked(device, args, &view, Way::Out { bytes: 0 }, None).await?.acknowledgement().await?;
         view = device.session(session).await?;
     }
     match stand(&view, note_of(device), args.device.id()) {
@@ -115,15 +117,36 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     if let Some(text) = &args.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
     }
-    let view = &by_service(device, args, view, door).await?;
+    let bytes = go_along(device, args, view.id).await?;
+    let (view, flow) = by_service(device, args, view, door, Way::Out { bytes }).await?;
+    let view = &view;
     let begun = Note::Sending { to: args.device.id(), parent: view.head };
     device.index.change(&view.id, |place| place.note = Some(begun))?;
-    let watch = linked(device, args, view, Way::Out { bytes: tree.bytes }).await?;
+    let watch = linked(device, args, view, Way::Out { bytes }, flow).await?;
     let moved = watch.call(watch.node.initiate_handoff(view.id, args.device.id())).await;
     if moved.as_ref().is_err_and(|failure| failure.exit == Exit::Failed) {
         device.index.change(&view.id, |place| place.note = None)?;
     }
     report(device, args, view, &moved?)
+}
+
+/// Takes along what the user chose, and says what stays here; the bytes that go.
+async fn go_along(device: &Device, args: &Send, session: SessionId) -> Result<u64, Failure> {
+    device.node.take_along(session, args.along.pick()?).await?;
+    let files = device.node.files(session).await?;
+    let (go, stay): (Vec<_>, Vec<_>) =
+        files.iter().filter(|file| !file.is_dir).partition(|file| args.along.takes(&file.path));
+    for folder in args.along.only.iter().filter(|folder| !go.iter().any(|file| lies_in(&file.path, folder))) {
+        note(format_args!("--only {folder}: the session has no file there"));
+    }
+    if let Some(first) = stay.first() {
+        let bytes: u64 = stay.iter().map(|file| file.len).sum();
+        let (count, path) = (stay.len(), &first.path);
+        note(format_args!(
+            "{count} files of {bytes} bytes stay here for now, such as {path:?}; the other device lists them, and gets them from this one later"
+        ));
+    }
+    Ok(go.iter().map(|file| file.len).sum())
 }
 
 fn read(device: &Device, root: &Path) -> Result<Tree, Failure> {
@@ -133,7 +156,13 @@ fn read(device: &Device, root: &Path) -> Result<Tree, Failure> {
 }
 
 /// Keeps a link to the other device, or to the service, from now on.
-async fn linked<'a>(device: &'a Device, args: &'a Send, view: &SessionView, way: Way) -> Result<Watch<'a>, Failure> {
+async fn linked<'a>(
+    device: &'a Device,
+    args: &'a Send,
+    view: &SessionView,
+    way: Way,
+    flow: Option<Flow>,
+) -> Result<Watch<'a>, Failure> {
     let peer = args.device.id();
     let (address, door) = match (&args.to, args.mailbox.named()) {
         (_, Some((address, service))) if door(device, args, view).await? == service => (address, service),
@@ -144,7 +173,8 @@ async fn linked<'a>(device: &'a Device, args: &'a Send, view: &SessionView, way:
         true => device.node.connect(resolve(address).await?, peer).await?,
         false => device.node.use_mailbox(resolve(address).await?, door).await?,
     }
-    Ok(Watch { node: &device.node, session: view.id, peer, door, address, patience: args.patience.timeout, way })
+    let (node, session, patience, flow) = (&device.node, view.id, args.patience.timeout, flow.into());
+    Ok(Watch { node, session, peer, door, address, patience, way, flow })
 }
 
 /// Over whose link the session goes: that of the other device, or that of the service that signs for it.
@@ -163,9 +193,15 @@ async fn door(device: &Device, args: &Send, view: &SessionView) -> Result<Device
 
 /// If the session goes by way of a service: has that sign for it, and puts there all that the other device lacks and can't
 /// take in directly, so that this device goes on as the owner meanwhile.
-async fn by_service(device: &Device, args: &Send, view: &SessionView, door: DeviceId) -> Result<SessionView, Failure> {
+async fn by_service(
+    device: &Device,
+    args: &Send,
+    view: &SessionView,
+    door: DeviceId,
+    way: Way,
+) -> Result<(SessionView, Option<Flow>), Failure> {
     let Some((address, service)) = args.mailbox.named().filter(|(_, service)| *service == door) else {
-        return device.session(view.id).await;
+        return Ok((device.session(view.id).await?, None));
     };
     let (addr, patience) = (resolve(address).await?, args.patience.timeout);
     let silent = |what: &str| {
@@ -180,8 +216,9 @@ async fn by_service(device: &Device, args: &Send, view: &SessionView, door: Devi
         delegated.map_err(|_| silent("didn't take the session"))??;
     }
     device.node.use_mailbox(addr, service).await?;
+    let mut flow = Flow::new(&device.node, Some(view.id), way);
     let settled = tokio::select! {
-        settled = sync::settled(&device.node, service, patience) => settled?,
+        settled = sync::settled(&device.node, service, patience, Some(&mut flow)) => settled?,
         failure = sync::trouble(&device.node) => return Err(failure),
         // What the other device takes in over a link of its own needn't be put there.
         () = device.node.keep_introduced(args.device.id()) => return Err(segue_quic::Error::Stopped.into()),
@@ -189,7 +226,14 @@ async fn by_service(device: &Device, args: &Send, view: &SessionView, door: Devi
     if !settled {
         return Err(silent("didn't take all of the content"));
     }
-    device.session(view.id).await
+    let left = device.node.not_mailed(service, view.id).await?;
+    if let Some((path, _)) = left.first() {
+        let (count, bytes) = (left.len(), left.iter().map(|(_, len)| len).sum::<u64>());
+        flow.note(format_args!(
+            "{count} files of {bytes} bytes weren't put at the service, such as {path:?}: they are too long for it, or it has no room. The other device can't own the session before it gets them over a link with this one; have --only leave them behind, or free room there"
+        ));
+    }
+    Ok((device.session(view.id).await?, Some(flow)))
 }
 
 fn report(device: &mut Device, args: &Send, view: &SessionView, moved: &Moved) -> Result<(), Failure> {

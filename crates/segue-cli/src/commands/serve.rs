@@ -27,6 +27,11 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
         ));
     }
     let mut files = Files::named(&args)?;
+    if files.is_some() && args.device_space.is_some() {
+        return Err(Failure::usage(
+            "under accounts room is counted by account, not by device: leave --device-space out, and say space in the file --accounts, under [default] or [accounts.NAME]",
+        ));
+    }
     let policy = files.as_mut().map(Files::read).transpose()?;
     let mut interrupt = Interrupt::open()?;
     let dir = device::make(&args.state.state)?;

@@ -3,10 +3,11 @@
 use crate::args::{Mailbox, Sync};
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
+use crate::flow::{Flow, Way};
 use crate::terminal::{note, say};
 use crate::who::Who;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use segue_quic::{Code, DeviceId, Event, Node};
 
@@ -30,16 +31,20 @@ async fn exchange(device: &Device, args: &mut Sync) -> Result<(), Failure> {
     let Some(mailbox) = mailbox else {
         return Err(Failure::usage("name the mailbox: --mailbox ADDR --mailbox-device ID"));
     };
+    let patience = args.patience.timeout;
+    let mut flow = Flow::new(&device.node, None, Way::In);
     let exchanged = async {
         tokio::select! {
-            done = device.node.exchanged(mailbox) => done.map_err(Failure::from),
+            done = settled(&device.node, mailbox, patience, Some(&mut flow)) => done,
             failure = trouble(&device.node) => Err(failure),
         }
     };
-    let patience = args.patience.timeout;
-    match tokio::time::timeout(patience, exchanged).await {
-        Ok(done) => done?,
-        Err(_) => {
+    let done = tokio::time::timeout(patience, exchanged).await;
+    flow.finish();
+    match done {
+        Ok(Err(failure)) => return Err(failure),
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) | Err(_) => {
             let secs = patience.as_secs();
             return Err(Failure::failed(format!("not all was exchanged within {secs} s; the same command goes on")));
         }
@@ -61,17 +66,34 @@ pub(crate) async fn start(node: &Node, mailbox: &mut Mailbox) -> Result<Option<D
 }
 
 /// Waits until everything is exchanged with a mailbox; false if nothing of it moved for as long as `patience`.
-pub(crate) async fn settled(node: &Node, mailbox: DeviceId, patience: Duration) -> Result<bool, Failure> {
+pub(crate) async fn settled(
+    node: &Node,
+    mailbox: DeviceId,
+    patience: Duration,
+    mut flow: Option<&mut Flow>,
+) -> Result<bool, Failure> {
     let mut exchanged = std::pin::pin!(node.exchanged(mailbox));
-    let mut before = None;
+    let mut ticks = tokio::time::interval(TICK);
+    let (mut before, mut since) = (None, Instant::now());
     loop {
-        match tokio::time::timeout(patience, &mut exchanged).await {
-            Ok(done) => return done.map(|()| true).map_err(Failure::from),
-            Err(_) => {
+        tokio::select! {
+            biased;
+            done = &mut exchanged => {
+                if let Some(flow) = &mut flow {
+                    flow.look().await?;
+                }
+                return done.map(|()| true).map_err(Failure::from);
+            }
+            _ = ticks.tick() => {
                 let stats = node.stats().await?;
+                if let Some(flow) = &mut flow {
+                    flow.look().await?;
+                }
                 let content = (stats.mailed_tx, stats.mailed_rx, stats.bulk_tx, stats.bulk_rx);
                 let now = (content, stats.control_rx);
-                if before.replace(now) == Some(now) {
+                if before.replace(now) != Some(now) {
+                    since = Instant::now();
+                } else if since.elapsed() >= patience {
                     return Ok(false);
                 }
             }
@@ -101,3 +123,6 @@ pub(crate) async fn trouble(node: &Node) -> Failure {
         }
     }
 }
+
+/// How often what moves is looked at.
+const TICK: Duration = Duration::from_millis(100);

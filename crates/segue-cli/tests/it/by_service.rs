@@ -40,7 +40,9 @@ fn content_goes_by_the_service_and_comes_back_by_a_pull() {
     let receiver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
     let send = format!("send --state a notes --device {b} --view here {by}");
     lab.run(&send).exits(0).says("handed over session").says("by way of the service");
-    receiver.end().exits(0).says("received session");
+    // Both say how much moved, and how fast.
+    let received = receiver.end().exits(0).says("received session").says("notes\" comes from device");
+    assert!(received.out.contains("KiB in ") && received.out.contains("KiB/s)"), "{}", received.out);
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
     assert_eq!(lab.session("a")["role"], "secondary");
     assert_eq!(lab.session("b")["role"], "primary");

@@ -56,6 +56,14 @@ fn a_device_logs_in_once_with_a_token_and_hands_over_by_the_service() {
     token(&lab.path("wrong"), "alice", "another service");
     lab.run(&format!("sync --state b {by} --token wrong")).exits(1).says("SVC_TOKEN");
     token(&lab.path("token"), "alice", "segue");
+    // The environment's goes to the mailbox that it is for alone.
+    let with_token = |meant: &str| {
+        let mut login = lab.command(&format!("login --state b {by}"));
+        login.env("SEGUE_TOKEN", std::fs::read_to_string(lab.path("token")).unwrap()).env("SEGUE_TOKEN_FOR", meant);
+        Running::new(login.spawn().unwrap(), "login").end()
+    };
+    with_token(&a).exits(1).says("is for").says("SVC_LOGIN");
+    with_token("me").exits(2).says("SEGUE_TOKEN_FOR");
     lab.run(&format!("login --state b {by} --token token")).exits(0).says("under account \"alice\"").says("is on");
     // No token from here on for the one, and one with the first command for the other; killed, the service remembers.
     let addr = service.addr.clone();
@@ -100,6 +108,7 @@ fn what_does_not_go_together_is_told_at_once() {
     serve("--keys keys.jwks").exits(2).says("--issuer");
     serve("--login-ends").exits(2).says("--keys");
     serve("--accounts none.toml").exits(1).says("none.toml");
+    serve("--accounts none.toml --device-space 1000").exits(2).says("space in the file --accounts");
     std::fs::write(lab.path("keys.jwks"), "{\"keys\": []}").unwrap();
     serve("--keys keys.jwks --issuer x --audience y").exits(2).says("keys.jwks");
     std::fs::write(lab.path("accounts.toml"), "[accounts.a]\nspace = \"much\"\n").unwrap();

@@ -56,6 +56,14 @@ fn two_devices_that_are_never_online_together_converge_though_the_mailbox_is_kil
     let at_a = sync(&lab, "a", &b, (&mailbox, &id));
     assert_eq!(at_a, at_b);
     assert_eq!(at_a.len(), 2);
+    // Its memory holds who was there, and nothing of what they said.
+    #[cfg(target_os = "linux")]
+    {
+        let memory = mailbox.memory();
+        let finds = |what: &[u8]| memory.iter().any(|it| it.windows(what.len()).any(|found| found == what));
+        assert!(finds(&blake3::Hash::from_hex(&a).unwrap().as_bytes()[..]));
+        assert!(!finds(b"the-canary-sings"));
+    }
     mailbox.interrupt();
     mailbox.end().exits(0);
     assert!(finds(&lab, "a", b"the-canary-sings") && finds(&lab, "b", b"the-canary-sings"));

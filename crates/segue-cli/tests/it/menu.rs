@@ -19,6 +19,8 @@ fn a_handoff_is_chosen_from_a_list_and_goes_by_the_service() {
     let notes = rows.iter().find(|row| row["name"] == "notes").unwrap();
     assert_eq!((&notes["devices"][0]["device"], &notes["devices"][0]["linked"]), (&b.as_str().into(), &false.into()));
     assert!(notes["bytes"].as_u64().unwrap() >= 3_000, "{notes}");
+    let types = notes["types"].as_array().unwrap();
+    assert!(types.iter().any(|it| it["name"] == "d0" && it["files"] == 1), "{notes}");
     let session = notes["session"].as_str().unwrap();
     let (service, id) = serve(&lab, "127.0.0.1:0");
     let by = format!("--mailbox {} --mailbox-device {id}", service.addr);

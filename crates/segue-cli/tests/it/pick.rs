@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::mailbox::serve;
 use crate::util::*;
 
 /// A directory of letters, photos and a list, of which `b` has sent the session to nobody yet.
@@ -55,6 +56,50 @@ fn what_is_left_out_is_no_edit_and_comes_when_it_is_asked_for() {
     assert_eq!(lab.session("b")["elsewhere"].as_array().map(Vec::len), Some(0));
     owner.interrupt();
     owner.end().exits(0);
+}
+
+#[test]
+fn what_the_sender_leaves_behind_comes_by_the_service_later() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    written(&lab);
+    let (service, id) = serve(&lab, "127.0.0.1:0");
+    let by = format!("--mailbox {} --mailbox-device {id} --no-direct", service.addr);
+    let receiver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
+    let sent = lab.run(&format!("send --state a trip --device {b} --only letters,.,films {by}")).exits(0);
+    sent.says("1 files of 3 bytes stay here for now, such as \"photos/beach\"")
+        .says("--only films: the session has no");
+    receiver.end().exits(0);
+    assert_eq!(read(&lab, "out/trip/letters/first").as_deref(), Some("Dear all"));
+    assert_eq!(read(&lab, "out/trip/list").as_deref(), Some("to do"));
+    assert!(!lab.path("out/trip/photos/beach").exists());
+    // It is neither removed nor empty, on either side.
+    let owned = lab.session("b");
+    let [file] = &owned["elsewhere"].as_array().unwrap()[..] else { panic!("{owned:#}") };
+    assert_eq!((file["path"].as_str(), file["bytes"].as_u64()), (Some("photos/beach"), Some(3)));
+    assert_eq!(file["holders"][0].as_str(), Some(a.as_str()));
+    assert_eq!(read(&lab, "trip/photos/beach").as_deref(), Some("sea"));
+    lab.run(&format!("sync --state a {by}")).exits(0);
+    lab.run(&format!("sync --state b --from {a} {by}")).exits(0);
+    assert_eq!(lab.session("b")["elsewhere"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn folders_are_counted_and_end_where_the_session_stands() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    let many = (0..65).map(|n| format!("f{n}")).collect::<Vec<_>>().join(",");
+    lab.tree("notes", 1, 100);
+    let (receive, send) =
+        ("receive --state a --listen 127.0.0.1:0 --into out", "send --state a notes --to 127.0.0.1:9");
+    let pull = format!("pull --state a x --from 127.0.0.1:9 --device {b}");
+    for line in [receive, &format!("{send} --device {b}"), &pull] {
+        lab.run(&format!("{line} --only {many}")).exits(2).says("64 folders at most, and these are 65");
+    }
+    // What stands behind the folders is the session.
+    lab.id("a");
+    let line = format!("pull --state a --from 127.0.0.1:9 --device {b} --timeout 1 --only photos --only letters,. x");
+    lab.run(&line).exits(1).says("127.0.0.1:9");
 }
 
 #[test]

@@ -69,6 +69,20 @@ impl Endpoint {
         Ok(())
     }
 
+    /// From now on, until it is closed, this device takes this alone of a session's content along when it hands the session
+    /// over, and puts no other of it into mailboxes. The rest stays behind: it is named as ever, is here, and is served to
+    /// whoever asks for it. The next owner gets it later, unless its user picked what it has.
+    ///
+    /// Errors: [`UsageError::UnknownSession`].
+    pub fn take_along(&mut self, now: Instant, session: SessionId, pick: Pick) -> Result<(), UsageError> {
+        self.command(now, session, |session, _| {
+            session.holdings.take_along(pick);
+            Ok(())
+        })?;
+        self.put_other_content(now);
+        Ok(())
+    }
+
     /// What is picked of a session that comes to be known.
     pub(super) fn pick_of_new(&mut self, session: &SessionId) -> Pick {
         let usual = || Pick::new(self.usual.iter().map(|folder| Pick::folder(session, folder)));

@@ -27,7 +27,8 @@ pub trait Holdings {
     fn pick(&self) -> Pick {
         Pick::all()
     }
-    /// What this device holds of the content that its data names; none if it left nothing out (HO-PICK-4).
+    /// What of the content that its data names this device hands over, for it holds that, and its user leaves nothing of
+    /// it behind; none if that is all (HO-PICK-4).
     fn partial(&self) -> Option<Pick> {
         None
     }

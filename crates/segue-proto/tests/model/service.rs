@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use segue_proto::handoff::ProvenAck;
 use segue_proto::service::custody::{Acts, Around, Custody, Kept, Set};
-use segue_proto::wire::{DeviceId, Freeze, Hash as Id, Head, Message, OfferMsg, Proven, Record, Sig, WantMsg};
+use segue_proto::wire::{DeviceId, Exts, Freeze, Hash as Id, Head, Message, OfferMsg, Proven, Record, Sig, WantMsg};
 use segue_proto::{Clause, Generation, Instant, Rules};
 
 use crate::laws;
@@ -63,7 +63,7 @@ impl World {
             }
             Message::Offer(OfferMsg { req, offer, .. }) => {
                 let Ok(body) = offer.open(rules) else { return };
-                self.serve(rules, |it, around| it.on_offer(around, from, req, Proven::assume(body)));
+                self.serve(rules, |it, around| it.on_offer(around, from, req, Proven::assume(body), Exts::empty()));
             }
             Message::Freeze(Freeze { req, to, end, .. }) => {
                 let Ok(body) = end.open(rules) else { return };

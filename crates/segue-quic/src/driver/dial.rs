@@ -96,12 +96,12 @@ impl Keepers {
 }
 
 /// Doubles with every attempt; a random half of it, so that many devices don't come back in step.
-fn pause(attempts: u32, random: u32) -> Duration {
+pub(crate) fn pause(attempts: u32, random: u32) -> Duration {
     let full = BACKOFF_MIN.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MAX);
     full / 2 + (full / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     // Without the system's random numbers no node opens; should they fail later, the pause is merely regular.
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }

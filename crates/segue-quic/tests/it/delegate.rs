@@ -8,7 +8,13 @@ use segue_service::{Directory, Given, Quota, Service, Store, Terms};
 
 use crate::util::*;
 
-struct Host(Service<Store>, Duration);
+pub(crate) struct Host(Service<Store>, Duration);
+
+impl Host {
+    pub(crate) fn open(dir: &Path, lease: Duration) -> Host {
+        Host(Service::new(Store::open(&dir.join("box")).unwrap(), Quota::default()), lease)
+    }
+}
 
 impl MailboxHost for Host {
     fn keeps_custody(&self) -> bool {
@@ -37,8 +43,7 @@ impl MailboxHost for Host {
 
 /// A service on a directory, with leases.
 pub(crate) async fn serve(dir: &Path, lease: Duration) -> Node {
-    let store = Store::open(&dir.join("box")).unwrap();
-    let host = Host(Service::new(store, Quota::default()), lease);
+    let host = Host::open(dir, lease);
     let builder =
         Node::builder().state_dir(dir.join("host")).witness(dir.join("witness")).key(key(9)).listen(loopback());
     builder.accept_unknown(true).host_mailbox(host).open().await.unwrap()

@@ -5,7 +5,7 @@ use segue_service::{Quota, Service, Store};
 
 use crate::util::*;
 
-struct Host(Service<Store>);
+pub(crate) struct Host(pub(crate) Service<Store>);
 
 impl MailboxHost for Host {
     fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String> {

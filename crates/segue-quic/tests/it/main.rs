@@ -1,6 +1,9 @@
 //! Nodes over real QUIC on loopback. No test waits for time to pass: each waits for what it wants, up to [`LIMIT`].
 
 mod account;
+mod busy;
+#[cfg(feature = "testing")]
+mod capture;
 mod changed;
 mod compaction;
 mod delegate;
@@ -18,6 +21,8 @@ mod primary;
 mod raw;
 mod receipt;
 mod restart;
+#[cfg(feature = "testing")]
+mod sealed;
 mod three;
 mod together;
 mod util;

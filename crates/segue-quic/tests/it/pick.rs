@@ -104,6 +104,52 @@ async fn a_dry_run_counts_what_the_other_user_picked() {
     assert!(plan.bytes < photo().len() as u64, "{}", plan.bytes);
 }
 
+#[tokio::test]
+async fn what_the_source_leaves_behind_isnt_waited_for_and_comes_later() {
+    let (gate, photo) = Gate::new("photos/beach", photo(), 0);
+    let a = memory(1).blob_source(std::sync::Arc::new(Gated(gate.clone()))).open().await.unwrap();
+    let b = memory(2).open().await.unwrap();
+    link(&a, &b).await;
+    let session = a.create_session("holiday", &[b.device()]).await.unwrap();
+    a.write_bytes(session, "letters/first", LETTER).await.unwrap();
+    a.put_entry(session, photo).await.unwrap();
+    a.take_along(session, Pick::types(["letters"])).await.unwrap();
+    push(&a, &b, session).await;
+    assert_eq!(b.read_file(session, "letters/first").await.unwrap(), LETTER);
+    let [lacking] = &b.held_elsewhere(session).await.unwrap()[..] else { panic!("one file is held elsewhere") };
+    assert_eq!(
+        (lacking.path.as_str(), &lacking.holders[..], lacking.left_out),
+        ("photos/beach", &[a.device()][..], false)
+    );
+    gate.open_wide();
+    assert_eq!(arrives(&b, session, "photos/beach").await, self::photo());
+}
+
+#[tokio::test]
+async fn what_the_source_leaves_behind_doesnt_go_by_the_service_until_it_is_taken_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = crate::delegate::serve(dir.path(), std::time::Duration::ZERO).await;
+    let open = async |n| {
+        let node = memory(n).follow(true).introductions(false).open().await.unwrap();
+        node.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
+        node
+    };
+    let (a, b) = (open(1).await, open(2).await);
+    let session = a.create_session("holiday", &[b.device()]).await.unwrap();
+    a.take_along(session, Pick::types(["letters"])).await.unwrap();
+    a.write_bytes(session, "letters/first", LETTER).await.unwrap();
+    a.write_bytes(session, "photos/beach", photo()).await.unwrap();
+    within("the delegate", a.delegate(session, host.local_addr().unwrap(), host.device())).await.unwrap();
+    within("the exchange", a.exchanged(host.device())).await.unwrap();
+    push(&a, &b, session).await;
+    assert_eq!(b.read_file(session, "letters/first").await.unwrap(), LETTER);
+    let [lacking] = &b.held_elsewhere(session).await.unwrap()[..] else { panic!("one file is held elsewhere") };
+    assert_eq!((&lacking.holders[..], lacking.left_out), (&[a.device()][..], false));
+    assert!(a.stats().await.unwrap().mailed_tx < photo().len() as u64);
+    a.take_along(session, Pick::all()).await.unwrap();
+    assert_eq!(arrives(&b, session, "photos/beach").await, photo());
+}
+
 /// A session with a letter and a photo, of which both are members, and devices 3 too.
 async fn written(a: &Node, b: &Node) -> SessionId {
     let session = a.create_session("holiday", &[b.device(), id(3)]).await.unwrap();

@@ -1,5 +1,6 @@
 //! `segue receive`: waits for sessions, and gives away those that others ask for.
 
+mod incoming;
 pub(crate) mod place;
 mod requests;
 mod sessions;
@@ -21,16 +22,18 @@ use crate::failure::{Exit, Failure};
 use crate::owner;
 use crate::terminal::{Answers, Bar, Interrupt, note, say};
 use crate::who::Who;
+use incoming::Incoming;
 
 /// Runs until it is interrupted, or with `--once` until one session has changed hands.
 pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
     std::fs::create_dir_all(&args.into).map_err(Failure::io("make the directory", &args.into))?;
     let into = args.into.canonicalize().map_err(Failure::io("find the directory", &args.into))?;
+    let pick = args.only.pick()?;
     let mut interrupt = Interrupt::open()?;
     let set = |builder: segue_quic::Builder| {
         // What comes by a mailbox is here before it is offered, so that nobody waits for it then.
         let follow = args.together || args.mailbox.mailbox.is_some();
-        let builder = builder.only(&args.only.pick());
+        let builder = builder.only(&pick);
         let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty()).follow(follow);
         let builder = builder.introductions(!args.mailbox.no_direct);
         args.from.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
@@ -102,6 +105,8 @@ struct Receiver {
     /// Sessions with an offer that is accepted and not over.
     under_way: BTreeSet<SessionId>,
     bars: BTreeMap<SessionId, Bar>,
+    /// What comes where a mailbox is used: before a session is offered, and meanwhile.
+    incoming: Incoming,
     /// What each directory looked like when it was read last.
     looks: BTreeMap<SessionId, sessions::Look>,
     /// Files that are known to have several versions, and whose user was told.
@@ -126,6 +131,9 @@ struct Last {
 /// a process that was killed is started again within that time, or by hand.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How often it is looked at what a mailbox brings.
+const LOOK: Duration = Duration::from_millis(200);
+
 impl Receiver {
     fn new(device: Device, args: Receive, into: PathBuf) -> Receiver {
         let answers = if args.yes { None } else { Answers::open() };
@@ -139,6 +147,7 @@ impl Receiver {
             handoffs: JoinSet::new(),
             under_way: BTreeSet::new(),
             bars: BTreeMap::new(),
+            incoming: Incoming::default(),
             looks: BTreeMap::new(),
             told: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -151,6 +160,8 @@ impl Receiver {
         let mut control = serve_control(&self.device);
         self.resume().await?;
         keep_links(&self.device, &self.args).await?;
+        let mut ticks = tokio::time::interval(LOOK);
+        let mailed = self.mailbox().is_some();
         while !self.is_done() {
             let answers = self.answers.as_mut().filter(|_| !self.waiting.is_empty());
             let until = self.last.as_ref().map(|last| last.until);
@@ -164,6 +175,9 @@ impl Receiver {
                 yes = next_answer(answers) => self.answered(yes).await?,
                 Some(asked) = control.recv() => self.control(asked).await,
                 () = deadline(until) => break,
+                _ = ticks.tick(), if mailed => {
+                    self.incoming.look(&self.device.node, !self.under_way.is_empty()).await?;
+                }
             }
         }
         Ok(())
@@ -188,6 +202,8 @@ impl Receiver {
                 self.withdrawn(token, code);
                 Ok(())
             }
+            // What comes by a mailbox, or beside it, has a bar of its own.
+            Event::Progress { .. } if self.mailbox().is_some() => Ok(()),
             Event::Progress { session, done, total } => {
                 self.bars.entry(session).or_insert_with(|| Bar::new(total, "receiving")).set(done, total);
                 Ok(())

@@ -6,6 +6,7 @@ use segue_quic::{Code, HandoffError, Receipt, Request, RequestKind, Token};
 
 use super::Receiver;
 use super::place::place_for;
+use crate::commands::sync::settled;
 use crate::failure::Failure;
 use crate::index::Note;
 use crate::terminal::{ask, note, say};
@@ -118,13 +119,16 @@ impl Receiver {
         if matches!(request.kind, RequestKind::Offered { .. }) {
             self.under_way.insert(request.session);
         }
+        if let RequestKind::Offered { name } = &request.kind {
+            note(format_args!("session {:?} comes from device {}", name, request.peer));
+        }
         let node = self.device.node.clone();
         let mailbox = self.args.mailbox.named().map(|(_, mailbox)| mailbox);
         let offered = matches!(request.kind, RequestKind::Offered { .. });
         self.handoffs.spawn(async move {
             // The owner goes on writing until this device has what the mailbox holds.
             if let Some(mailbox) = mailbox.filter(|_| offered) {
-                let _ = crate::commands::sync::settled(&node, mailbox, SILENCE).await;
+                let _ = settled(&node, mailbox, SILENCE, None).await;
             }
             let result = node.accept_handoff(request.token).await;
             (request, result)

@@ -57,7 +57,11 @@ impl Receiver {
 
     /// Writes the session into its directory and says so.
     async fn arrived(&mut self, view: &SessionView, from: DeviceId) -> Result<(), Failure> {
-        let throughput = self.bars.remove(&view.id).map(|bar| bar.finish());
+        let throughput = match self.bars.remove(&view.id) {
+            Some(bar) => Some(bar.finish()),
+            None if self.mailbox().is_some() => self.incoming.end(&self.device.node).await,
+            None => None,
+        };
         self.write(view, throughput).await?;
         self.wake(view).await?;
         self.ends(view.id, from).await

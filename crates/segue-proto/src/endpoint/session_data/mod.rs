@@ -54,6 +54,8 @@ pub(super) struct SessionData {
     pick: Pick,
     /// What of the data came with the last handoff: what the source held, though the user picked all.
     came: Pick,
+    /// What goes along when this device hands the session over. Not journaled.
+    along: Pick,
     /// The missing content that isn't picked, and that nobody asked for since this device was opened.
     left_out: BTreeSet<Hash>,
     /// That is wanted, too, for a handoff that can't do without (HO-PICK-1).
@@ -123,6 +125,7 @@ impl SessionData {
             missing: BTreeMap::new(),
             pick: Pick::all(),
             came: Pick::all(),
+            along: Pick::all(),
             left_out: BTreeSet::new(),
             all: false,
             replaced: BTreeMap::new(),

@@ -65,10 +65,26 @@ impl SessionData {
         self.state.iter().flat_map(State::parts).any(|part| self.missing_of(part, pick).next().is_some())
     }
 
-    /// What a device holds that left something out: of what was picked, and of what came, that of which nothing is
-    /// missing; and, as far as there is room, the parts that are here beside that, as those that were written here.
+    /// From now on this goes along when the session is handed over, and the rest stays behind.
+    pub(in crate::endpoint) fn take_along(&mut self, pick: Pick) {
+        self.along = pick;
+    }
+
+    /// The files whose content is here and goes along.
+    pub(in crate::endpoint) fn to_give(&self) -> impl Iterator<Item = Entry> {
+        let goes = |part: &Part, entry: &Entry| {
+            entry.len > 0 && !self.lacks(&entry.blob) && self.along.picks(&self.session, &part.part, &entry.path)
+        };
+        let parts = self.state.iter().flat_map(State::parts);
+        parts.flat_map(move |part| part.entries().filter(move |entry| goes(part, entry)))
+    }
+
+    /// What a device hands over that left something out, or leaves it behind: of what goes along, or of what was picked and
+    /// of what came, that of which nothing is missing; and, as far as there is room, the parts that are here beside that,
+    /// as those that were written here.
     pub(super) fn held_in_part(&self) -> Option<Pick> {
-        if self.pick.is_all() && self.came.is_all() || self.missing().next().is_none() {
+        let left_out = !(self.pick.is_all() && self.came.is_all()) && self.missing().next().is_some();
+        if !left_out && self.along.is_all() {
             return None;
         }
         let parts = || self.state.iter().flat_map(State::parts);
@@ -79,11 +95,15 @@ impl SessionData {
                 lacking.extend(Pick::folders(&self.session, &entry.path));
             }
         }
-        let said = self.pick.ids().iter().chain(self.came.ids().iter()).copied();
-        let mut ids: BTreeSet<PartId> = said.filter(|id| !lacking.contains(id)).take(MAX_PICK).collect();
+        let picked = || self.pick.ids().iter().chain(self.came.ids().iter());
+        let along = self.along.ids().iter();
+        let said: Vec<_> = if self.along.is_all() { picked().copied().collect() } else { along.copied().collect() };
+        let mut ids: BTreeSet<PartId> = said.into_iter().filter(|id| !lacking.contains(id)).take(MAX_PICK).collect();
         let held = Pick::new(ids.iter().copied())?;
         let content = |part: &Part| part.entries().any(|entry| entry.len > 0) && !lacking.contains(&part.part);
-        let beside = |part: &&Part| content(part) && (held.is_all() || held.leaves_out(&self.session, part));
+        let goes = |part: &Part| !self.along.leaves_out(&self.session, part);
+        let beside =
+            |part: &&Part| content(part) && goes(part) && (held.is_all() || held.leaves_out(&self.session, part));
         ids.extend(parts().filter(beside).map(|part| part.part).take(MAX_PICK - ids.len()));
         if ids.is_empty() {
             // Nothing is here: no part has this id.

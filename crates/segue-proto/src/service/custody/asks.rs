@@ -62,7 +62,7 @@ impl Custody {
     }
 
     /// OFFER, which the owner signed, for a device that it may not meet.
-    pub fn on_offer(&mut self, around: &mut Around<'_>, from: DeviceId, req: u32, offer: Proven<Offer>) {
+    pub fn on_offer(&mut self, around: &mut Around<'_>, from: DeviceId, req: u32, offer: Proven<Offer>, ext: Exts) {
         let parent = offer.body().parent;
         let judged = self.judge(around, from, &parent);
         let own = || around.rules.ensure(Clause::HO_OFFER_1, offer.body().source == from, Code::HO_NOT_OWNER);
@@ -71,7 +71,7 @@ impl Custody {
         }
         self.delivered(around);
         let expires = around.now.after(honoured(offer.body().ttl));
-        self.offer = Some(Offered { offer, req, expires, shown: None });
+        self.offer = Some(Offered { offer, ext, req, expires, shown: None });
         self.show_offer(around);
     }
 

@@ -126,6 +126,8 @@ struct Waiting {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Offered {
     offer: Proven<Offer>,
+    /// What it came with.
+    ext: Exts,
     /// The owner's request number.
     req: u32,
     expires: Instant,

@@ -144,7 +144,8 @@ impl Custody {
         if around.linked.contains_key(&target) {
             let req = around.next_req();
             offer.shown = Some(req);
-            let message = OfferMsg { req, offer: offer.offer.signed().clone(), ext: Exts::empty() };
+            let ext = if around.rules.keeps(Clause::SERVICE_SHOW_2) { offer.ext.clone() } else { Exts::empty() };
+            let message = OfferMsg { req, offer: offer.offer.signed().clone(), ext };
             let genesis = Hash::ZERO;
             self.tell_head(around, target, &genesis);
             self.tell(around, target, message);

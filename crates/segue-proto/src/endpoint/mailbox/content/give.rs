@@ -97,6 +97,21 @@ impl Endpoint {
         self.mailboxes.works.reads.pop_front()
     }
 
+    /// The files of a session whose content a mailbox isn't given, though this device holds it and it goes along: what is
+    /// longer than MAX_MAILED, and what the mailbox had no room for.
+    pub fn not_mailed(&self, service: &DeviceId, session: &SessionId) -> Vec<Entry> {
+        let (Some(mailbox), Some(of)) = (self.mailboxes.used.get(service), self.sessions.get(session)) else {
+            return Vec::new();
+        };
+        let Some(held) = self.best_key(session) else { return Vec::new() };
+        let refused = |blob: &Hash| mailbox.giving.left.contains(&held.key.blob_box(session, blob));
+        let left = |entry: &Entry| {
+            let list = entry.chunks.get().is_some_and(|list| refused(&list.hash));
+            entry.len > MAX_MAILED || list || refused(&entry.blob)
+        };
+        of.holdings.to_give().filter(left).collect()
+    }
+
     /// What [`Endpoint::poll_content_read`] asked for; none if the content isn't there, or can't be read.
     pub fn handle_content_read(&mut self, now: Instant, id: ContentId, bytes: Option<Vec<u8>>) {
         let Some(service) = self.mailboxes.works.reading.remove(&id) else { return };
@@ -168,9 +183,7 @@ impl Endpoint {
         let mut queue = VecDeque::new();
         for (id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept()) {
             let Some(held) = self.best_key(id).filter(|held| self.is_good(held)) else { continue };
-            let Some(state) = session.holdings.state() else { continue };
-            let here = |entry: &Entry| entry.len > 0 && !session.holdings.lacks(&entry.blob);
-            for entry in state.parts().flat_map(|part| part.entries()).filter(here) {
+            for entry in session.holdings.to_give() {
                 let list = entry.chunks.get().map(|list| (list.hash, u64::from(list.len)));
                 for (blob, len) in list.into_iter().chain([(entry.blob, entry.len)]).filter(|_| entry.len <= MAX_MAILED)
                 {

@@ -88,6 +88,15 @@ impl Endpoint {
         }
     }
 
+    /// Other content is to be put than before.
+    pub(in crate::endpoint) fn put_other_content(&mut self, now: Instant) {
+        let used: Vec<_> = self.mailboxes.used.keys().copied().collect();
+        for service in used {
+            self.mailboxes.used.get_mut(&service).into_iter().for_each(|mailbox| mailbox.giving.sweep());
+            self.pump_mailbox(now, service);
+        }
+    }
+
     /// What was put off may have to be put after all: a link is gone, or didn't come.
     pub(in crate::endpoint) fn put_content_again(&mut self, now: Instant) {
         let waits = self.mailboxes.used.iter().filter(|(_, mailbox)| mailbox.giving.waits());
