@@ -14,14 +14,7 @@ use crate::terminal::say;
 /// Certifies the subject behind an adapter.
 pub(crate) fn certify(args: &Certify) -> Result<Exit, Failure> {
     if args.list {
-        let selected = |name: &str| args.case.as_deref().is_none_or(|glob| cases::matches(glob, name));
-        if args.tier != Some(Tier::B) {
-            list_cases().iter().filter(|name| selected(name)).for_each(say);
-        } else {
-            let rows = list_sockets().into_iter().filter(|[name, ..]| selected(name));
-            rows.for_each(|[name, clauses, sign]| say(format!("{name:<50} {sign:<28} {clauses}")));
-        }
-        return Ok(Exit::Resolved);
+        return list(args);
     }
     let attach = args.attach.as_deref().map(Place::parse).transpose().map_err(Failure::usage)?;
     let options = CertifyOptions {
@@ -86,5 +79,25 @@ pub(crate) fn adapter(args: &Adapter) -> Result<Exit, Failure> {
     };
     let options = AdapterOptions { generations, mutant: args.mutant.clone(), quic: args.quic };
     serve(&options, stdin().lock(), stdout().lock()).map_err(Failure::failed)?;
+    Ok(Exit::Resolved)
+}
+
+/// Names what would be run, one a line.
+fn list(args: &Certify) -> Result<Exit, Failure> {
+    let applies = |name: &str| match (args.generation.one(), cases::find(name)) {
+        (Some(generation), Some(case)) => case.applies(generation),
+        _ => true,
+    };
+    let selected = |name: &str| args.case.as_deref().is_none_or(|glob| cases::matches(glob, name)) && applies(name);
+    let lines: Vec<String> = if args.tier == Some(Tier::B) {
+        let rows = list_sockets().into_iter().filter(|[name, ..]| selected(name));
+        rows.map(|[name, clauses, sign]| format!("{name:<50} {sign:<28} {clauses}")).collect()
+    } else {
+        list_cases().into_iter().filter(|name| selected(name)).collect()
+    };
+    if lines.is_empty() {
+        return Err(Failure::usage("no case and no pair of that name; 'segue certify --list' names them all"));
+    }
+    lines.iter().for_each(say);
     Ok(Exit::Resolved)
 }

@@ -38,6 +38,11 @@ fn cases_are_listed_one_a_line_and_one_can_be_run_alone() {
     let report = std::fs::read(lab.path("out/report.json")).unwrap();
     assert!(serde_json::from_slice::<serde_json::Value>(&report).is_ok());
     lab.run("certify --case none/such").exits(2);
+    lab.run("certify --list --case none/such").exits(2);
+    let count = |options: &str| lab.run(&format!("certify --list {options}")).exits(0).out.lines().count();
+    assert!(count("--generation 1.4 --case handoff/*") < count("--case handoff/*"));
+    let [one, other, both] = ["wire/*", "link/*", "wire/*,link/*"].map(|glob| count(&format!("--case {glob}")));
+    assert_eq!(one + other, both);
     for how in ["--adapter no-such-program", "--adapter no-such-program --smoke", "--adapter ./no/such"] {
         lab.run(&format!("certify {how}")).exits(2).says("there is no program");
     }
