@@ -34,9 +34,12 @@ impl KeyLog for Secrets {
 /// A wire with an ear: it passes on the datagrams between one client and one server, and keeps them.
 pub(crate) struct Relay {
     pub(crate) addr: SocketAddr,
-    taken: Arc<Mutex<Vec<(Way, Vec<u8>)>>>,
+    taken: Taken,
     task: JoinHandle<()>,
 }
+
+/// The datagrams that went by, in their order.
+type Taken = Arc<Mutex<Vec<(Way, Vec<u8>)>>>;
 
 /// From the client to the server, or back.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +59,7 @@ impl Relay {
     pub(crate) async fn to(server: SocketAddr) -> Relay {
         let (near, far) = (UdpSocket::bind(loopback()).await.unwrap(), UdpSocket::bind(loopback()).await.unwrap());
         far.connect(server).await.unwrap();
-        let (addr, taken) = (near.local_addr().unwrap(), Arc::<Mutex<Vec<_>>>::default());
+        let (addr, taken) = (near.local_addr().unwrap(), Taken::default());
         let task = tokio::spawn(pass_on(near, far, taken.clone()));
         Relay { addr, taken, task }
     }
@@ -67,7 +70,8 @@ impl Relay {
         let taken = std::mem::take(&mut *self.taken.lock().unwrap());
         let secrets = secrets.0.lock().unwrap();
         let read = |way, label: &str| {
-            let mut keys = secrets.iter().filter(|(of, _)| of == label).map(|(_, secret)| Keys::new(secret)).collect();
+            let mut keys: Vec<_> =
+                secrets.iter().filter(|(of, _)| of == label).map(|(_, secret)| Keys::new(secret)).collect();
             let datagrams = taken.iter().filter(|(went, _)| *went == way);
             streams(&mut keys, datagrams.map(|(_, datagram)| datagram.as_slice()))
         };
@@ -86,7 +90,7 @@ pub(crate) fn found(streams: &[Vec<u8>], what: &[u8]) -> bool {
     streams.iter().any(|bytes| bytes.windows(what.len()).any(|at| at == what))
 }
 
-async fn pass_on(near: UdpSocket, far: UdpSocket, taken: Arc<Mutex<Vec<(Way, Vec<u8>)>>>) {
+async fn pass_on(near: UdpSocket, far: UdpSocket, taken: Taken) {
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
     let mut client = None;
     loop {
@@ -187,7 +191,7 @@ fn whole_number(largest: u64, short: u64, bits: u32) -> u64 {
 }
 
 /// The bytes of the streams that these datagrams carry, by connection and stream.
-fn streams<'a>(keys: &mut Vec<Keys>, datagrams: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+fn streams<'a>(keys: &mut [Keys], datagrams: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let mut found = BTreeMap::<(usize, u64), Vec<u8>>::new();
     for packet in datagrams.filter_map(short_packet) {
         let opened = keys.iter_mut().enumerate().find_map(|(of, keys)| Some((of, keys.open(packet)?)));
