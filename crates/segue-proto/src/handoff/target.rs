@@ -32,8 +32,7 @@ use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
 use crate::limits::MAX_TTL;
 use crate::wire::{
-    Ack, Announced, Cancel, Decline, DeviceId, Exts, Hash, Have, Held, List, Offer, Proven, Sig, Want, WantMode,
-    WantMsg,
+    Ack, Announced, Cancel, Decline, DeviceId, Exts, Hash, Have, List, Offer, Proven, Sig, Want, WantMode, WantMsg,
 };
 use crate::{Code, Violation};
 use via::Owed;
@@ -557,13 +556,8 @@ impl<H: Holdings> Session<H> {
         let (session, parent, actor) = (self.id(), self.head().id(), self.actor.id);
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let picked = self.picked(ctx);
+        let owed = self.claim_owed(ctx.rules, &picked);
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        let strict = ctx.rules.keeps(Clause::SERVICE_HELD_1);
-        let held = |it: &&mut Owed| !strict || self.holdings.matches(&it.root, it.exclusive.as_ref(), &picked);
-        let owed = seeking.end.as_mut().filter(held).map(|owed| {
-            owed.wanted = true;
-            Held { root: owed.root, manifest: owed.manifest }
-        });
         let have = owed.or_else(|| self.holdings.held(seeking.told.as_ref(), &picked));
         let generation = way.and_then(|way| ctx.generation_with(&way));
         if seeking.mode == WantMode::Standing && generation.is_none_or(|g| g < Generation::V2) {

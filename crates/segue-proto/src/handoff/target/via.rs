@@ -1,13 +1,14 @@
 //! A target that never meets the owner: it wants the session of the grantor, once it holds what the owner left.
 
 use super::{State, Step};
-use crate::clause::Clause;
+use crate::clause::{Clause, Rules};
+use crate::data::Pick;
 use crate::handoff::effects::Ctx;
 use crate::handoff::holdings::Holdings;
 use crate::handoff::keys;
 use crate::handoff::session::Session;
 use crate::wire::codec::encode;
-use crate::wire::{DeviceId, Final, Hash, Proven, Want};
+use crate::wire::{DeviceId, Final, Hash, Held, Proven, Want};
 
 /// What the next owner must hold, as a grantor tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +64,16 @@ impl<H: Holdings> Session<H> {
         if held || !ctx.rules.keeps(Clause::SERVICE_HELD_1) {
             self.want(ctx);
         }
+    }
+
+    /// What the grantor said that the owner left, if that is here: a WANT may name it, and does (SERVICE-HELD-1).
+    pub(super) fn claim_owed(&mut self, rules: Rules, picked: &Pick) -> Option<Held> {
+        let State::Seeking(seeking) = &mut self.target.0 else { return None };
+        let owed = seeking.end.as_mut()?;
+        let held = self.holdings.matches(&owed.root, owed.exclusive.as_ref(), picked);
+        let claims = held || !rules.keeps(Clause::SERVICE_HELD_1);
+        owed.wanted |= claims;
+        claims.then_some(Held { root: owed.root, manifest: owed.manifest })
     }
 
     /// Whether all content is to be here before this device may want what the owner left, whatever its user picked: the

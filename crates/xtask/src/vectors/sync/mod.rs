@@ -6,7 +6,7 @@ mod hand;
 use segue_proto::{Instant, Rules};
 
 use segue_proto::data::{NewOp, PartKind, State, Written, named_part};
-use segue_proto::sync::{Change, Changes, Feed, Outbound};
+use segue_proto::sync::{Change, Changes, Feed, Outbound, lacks, whole};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
     Blob, Exts, Hlc, Holding, HoldingMsg, Message, Nonce, PartId, SessionId, Signed, Since, Snapshot, SnapshotMsg,
@@ -112,12 +112,21 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
         let found = feed.iter().filter(|message| message.row().name == name).nth(at);
         found.cloned().unwrap_or_else(|| panic!("the feed has a {name} at {at}"))
     };
-    let since = |log: Nonce, at: u64| {
-        Message::from(Since { session: diary.session, log, at, own: TABLET_LOG, ext: Exts::empty() })
-    };
+    let since_with =
+        |log: Nonce, at: u64, ext: Exts| Message::from(Since { session: diary.session, log, at, own: TABLET_LOG, ext });
+    let since = |log: Nonce, at: u64| since_with(log, at, Exts::empty());
+    let mut lacking = nth("MARK", 0);
+    if let Message::Mark(mark) = &mut lacking {
+        mark.ext = lacks();
+    }
     vec![
         ("since-all", "The tablet holds nothing of the laptop's changes.", since(Nonce::ZERO, 0)),
         ("since", "The tablet holds, durably, what the laptop's log has up to position 6.", since(LAPTOP_LOG, 6)),
+        (
+            "since-whole",
+            "It holds all content that it wants, too: the extension 1.",
+            since_with(LAPTOP_LOG, 6, whole()),
+        ),
         ("parts", "A title that two devices gave without knowing of each other.", nth("PARTS", 0)),
         ("strand", "The laptop's strand of the diary is number 0 on this link.", nth("STRAND", 0)),
         ("ops", "Its first three ops, of which two were made in one millisecond.", nth("OPS", 0)),
@@ -125,6 +134,7 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
         ("snapshot", "The laptop's snapshot of the diary, whole.", snapshot(&diary)),
         ("holding", "The phone holds it, durably, and has written one op of the diary.", holding(&diary)),
         ("mark", "That was all up to position 6 of the laptop's log.", nth("MARK", 0)),
+        ("mark-lacks", "In a letter, that the laptop lacks content after all: the extension 1.", lacking),
     ]
 }
 
