@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn failure(answer: Value, last: u64) -> Option<Failure> {
-        let mut host = LineHost::new(Box::new(Same(answer)));
+        let host = LineHost::new(Box::new(Same(answer)));
         let link = host.link.clone();
         let answer = link.borrow_mut().ask(json!({ "cmd": "input" })).and_then(Result::ok).unwrap_or_default();
         link.borrow_mut().outputs_after(&answer, &mut Lsn(last));

