@@ -41,6 +41,14 @@ impl Pick {
         named_part(session, PartKind::Blob, &name)
     }
 
+    /// Picks what either of two picks; none if they name more than [`MAX_PICK`].
+    pub fn with(&self, other: &Pick) -> Option<Pick> {
+        match self.is_all() || other.is_all() {
+            true => Some(Pick::all()),
+            false => Pick::new(self.0.iter().chain(other.0.iter()).copied()),
+        }
+    }
+
     /// Whether nothing is left out.
     pub fn is_all(&self) -> bool {
         self.0.is_empty()

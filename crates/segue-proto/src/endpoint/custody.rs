@@ -214,6 +214,8 @@ impl Endpoint {
             session.holdings.want_all(all) && all
         };
         if self.step(now, id, began) == Some(true) {
+            // Others may have been told that all is here that was picked.
+            self.mail_lack(now, id);
             self.pump_mailboxes(now);
             self.fetch_wanted(now, id);
         }

@@ -479,6 +479,7 @@ impl Endpoint {
             self.bulk.stop(&id);
             if self.sessions.get_mut(&id).is_some_and(|session| session.holdings.want_all(false)) {
                 self.stop_unwanted(now, id);
+                self.mail_lack(now, id);
             }
         }
         if let Some((from, data, pick)) = fx.fetch {

@@ -41,6 +41,7 @@ impl Endpoint {
             self.picks.insert(session, pick);
             return Ok(Lsn::default());
         }
+        let same = self.picked(&session) == pick;
         self.command(now, session, |session, ctx| {
             session.holdings.set_pick(pick);
             if session.is_kept() {
@@ -52,7 +53,9 @@ impl Endpoint {
         if self.config.rules.keeps(Clause::HO_PICK_6) {
             self.fetch_wanted(now, session);
         }
-        self.mail_lack(now, session);
+        if !same {
+            self.mail_lack(now, session);
+        }
         self.tell_whole(now, session);
         Ok(self.last)
     }

@@ -294,6 +294,11 @@ impl Waits {
         }
     }
 
+    /// The mailboxes of which somebody waits to be told that all is exchanged with them.
+    pub(crate) fn exchanging(&self) -> Vec<DeviceId> {
+        self.exchanges.iter().map(|(mailbox, _)| *mailbox).collect()
+    }
+
     /// All is exchanged with a mailbox.
     pub(crate) fn exchanged(&mut self, mailbox: DeviceId) {
         for (_, tell) in self.exchanges.extract_if(.., |(wanted, _)| *wanted == mailbox) {

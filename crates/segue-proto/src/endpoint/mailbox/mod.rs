@@ -201,9 +201,6 @@ impl Endpoint {
         }
         self.not_revoked(&service)?;
         self.mailboxes.used.entry(service).or_default();
-        // What was to be told may not have been before this device stopped.
-        let kept: Vec<_> = self.sessions.iter().filter(|(_, s)| s.is_kept()).map(|(id, _)| *id).collect();
-        kept.into_iter().for_each(|id| self.mail_lack(now, id));
         self.pump_mailbox(now, service);
         Ok(())
     }
@@ -496,12 +493,11 @@ impl Endpoint {
     }
 
     fn tell_exchanged(&mut self, service: &DeviceId) {
-        let told = self.mailboxes.used.get(service).is_none_or(|mailbox| mailbox.told);
-        if told || !self.is_exchanged(service) {
+        let done = self.is_exchanged(service);
+        let Some(mailbox) = self.mailboxes.used.get_mut(service) else { return };
+        // What came undone meanwhile, as by content that waits for somebody, is told anew.
+        if core::mem::replace(&mut mailbox.told, done) || !done {
             return;
-        }
-        if let Some(mailbox) = self.mailboxes.used.get_mut(service) {
-            mailbox.told = true;
         }
         self.out.event_after(self.last, self.durable, Event::Exchanged { mailbox: *service });
     }

@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::session_data::SessionData;
 use crate::handoff::{Session, SessionRole};
 use crate::journal::Lsn;
-use crate::limits::{ENVELOPE_ROOM, MAX_ENVELOPE, MAX_KEYS, MAX_WITHOUT};
+use crate::limits::{ENVELOPE_ROOM, MAX_ENVELOPE, MAX_KEYS, MAX_MAILED, MAX_WITHOUT};
 use crate::seal::{self, ContentKey};
 use crate::sync::{Feed, Outbound, lacks};
 use crate::wire::codec::{Blob, encode};
@@ -180,7 +180,11 @@ impl Endpoint {
         let session = self.sessions.get(&id)?;
         match self.best_key(&id) {
             Some(held) if self.is_good(held) => return Some(held.key),
-            Some(held) if !self.lacks(service, &id, held, session) => return None,
+            Some(held)
+                if !self.lacks(service, &id, held, session) && !self.mailboxes.lacking.contains(&(*service, id)) =>
+            {
+                return None;
+            }
             None if !self.needs_key(&id) => return None,
             _ => {}
         }
@@ -200,7 +204,8 @@ impl Endpoint {
     /// (SYNC-WHOLE-1).
     pub(in crate::endpoint) fn mail_lack(&mut self, now: Instant, id: SessionId) {
         let rules = self.config.rules;
-        let lacks = |it: &Session<SessionData>| it.is_kept() && it.holdings.wanted(rules).next().is_some();
+        let mailed = |entry: &crate::data::Entry| entry.len <= MAX_MAILED;
+        let lacks = |it: &Session<SessionData>| it.is_kept() && it.holdings.wanted(rules).any(|entry| mailed(&entry));
         let lacks = self.sessions.get(&id).is_some_and(lacks) && rules.keeps(Clause::SYNC_WHOLE_1);
         self.mailboxes.lacking.retain(|(_, of)| *of != id || lacks);
         if lacks {

@@ -232,7 +232,8 @@ impl Holdings for SessionData {
 impl Staged {
     /// Whether all is here of its content that this picks.
     fn suits(&self, pick: &Pick) -> bool {
-        self.pick.is_all() || self.pick == *pick
+        let held = self.pick.ids();
+        self.pick.is_all() || !pick.is_all() && pick.ids().iter().all(|id| held.contains(id))
     }
 }
 

@@ -201,7 +201,10 @@ impl SessionData {
 
     /// Keeps a manifest whose data is all here, but for content that isn't picked. The oldest beyond MAX_STAGED goes: no WANT that named it can be granted
     /// any more (TRANSFER-HAVE-2).
+    /// If the same was kept with another pick, what that picks is here still, and a WANT may have said so.
     pub(super) fn stage(&mut self, manifest: Manifest, hash: Hash, pick: Pick) -> Vec<Write> {
+        let kept = self.staged.iter().find(|staged| staged.data.manifest == hash).map(|staged| &staged.pick);
+        let pick = kept.and_then(|kept| kept.with(&pick)).unwrap_or(pick);
         self.staged.retain(|staged| staged.data.manifest != hash);
         let mut writes = self.unstage(MAX_STAGED - 1);
         let bytes = manifest.to_bytes();

@@ -30,18 +30,27 @@ impl Endpoint {
         let (Some(mailbox), Some(session)) = (self.mailboxes.used.get(service), self.sessions.get(id)) else {
             return false;
         };
+        let (last, needing) = (session.holdings.changes().last(), self.needing(service, session));
+        if !needing.is_empty() && needing.iter().all(|device| self.syncing.is_whole(device, id, last)) {
+            return true;
+        }
         let held = mailbox.spare.get(id).filter(|(_, held)| held.contains(blob));
-        held.is_some_and(|(by, _)| self.needing(service, session).iter().all(|device| by.contains(device)))
+        held.is_some_and(|(by, _)| needing.iter().all(|device| by.contains(device)))
     }
 
     /// Whether a session's content waits, for each device that might need it takes it in over a link, or has one in a
     /// moment. For none it waits for ever.
     pub(super) fn puts_off(&mut self, now: Instant, service: &DeviceId, id: &SessionId) -> bool {
         let Some(session) = self.sessions.get(id) else { return false };
-        let needing = self.needing(service, session);
-        let direct = |device: &DeviceId| self.syncing.feeds(device, id) || self.mailboxes.meetings.awaits(device);
+        let (last, mut needing) = (session.holdings.changes().last(), self.needing(service, session));
+        let whole = |device: &DeviceId| self.syncing.is_whole(device, id, last);
+        let direct = |device: &DeviceId| {
+            whole(device) || self.syncing.feeds(device, id) || self.mailboxes.meetings.awaits(device)
+        };
         let waits = !needing.is_empty() && needing.iter().all(direct);
         if waits {
+            // Who holds all has nothing to ask for.
+            needing.retain(|device| !whole(device));
             needing.iter().for_each(|device| self.syncing.awaits(now, device, *id));
         }
         waits
