@@ -9,7 +9,7 @@ use segue_proto::{Accepted, Code, Endpoint, HandoffId, PendingHandoff, SessionRo
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::backoff::{Backoff, Waiting};
+use crate::backoff::{Backoff, Next, Tries};
 use crate::builder::Builder;
 use crate::bulk::Shared;
 use crate::driver::waits::{Change, Resolved};
@@ -37,7 +37,7 @@ struct Handle {
     stop: Mutex<Option<oneshot::Sender<Stop>>>,
     done: watch::Receiver<bool>,
     timeout: Duration,
-    waiting: Waiting,
+    tries: Tries,
 }
 
 /// A handoff that is complete: the new owner's copy of the record is durable, and the old owner knows it.
@@ -102,7 +102,7 @@ impl Node {
             stop: Mutex::new(Some(stop)),
             done,
             timeout,
-            waiting: Waiting::default(),
+            tries: Tries::default(),
         };
         Node { inner: Arc::new(inner) }
     }
@@ -120,13 +120,14 @@ impl Node {
     /// Hands a session over to `to`, and waits until that device owns it and this one knows. Dropping the future
     /// doesn't stop the handoff; [`Node::cancel_handoff`] does, before the GRANT. If the other device, or the service in
     /// between, has had too many requests (`LIMIT_OFFERS`, `LIMIT_REQUESTS`), it is tried again after a while, until the
-    /// time of [`crate::Builder::handoff_timeout`] has passed.
+    /// time of [`crate::Builder::handoff_timeout`] has passed, it is cancelled, or another call about the session takes its
+    /// place. [`crate::Event::HandoffResolved`] tells of each try; this call, of the end.
     ///
     /// # Errors
     /// Definite ones changed nothing: this device is still the owner. A pending one may still complete; see
     /// [`Node::pending_handoffs`].
     pub async fn initiate_handoff(&self, session: SessionId, to: DeviceId) -> Result<Receipt, HandoffError> {
-        let mut backoff = Backoff::new(self.inner.timeout);
+        let (trying, mut backoff) = (self.inner.tries.begin(session), Backoff::new(self.inner.timeout));
         loop {
             let limit = micros(backoff.left());
             let ended = self.handoff(session, to, move |driver| {
@@ -134,9 +135,15 @@ impl Node {
                 let now = driver.now();
                 driver.core.initiate_handoff(now, session, to, limit).map_err(|error| driver.usage(error, session, to))
             });
-            match ended.await {
-                Err(error) if self.inner.waiting.again(session, &mut backoff, error.code()).await => {}
+            let failed = match ended.await {
+                Err(failed) => failed,
                 ended => return ended,
+            };
+            match trying.next(&mut backoff, failed.code()).await {
+                Next::Try => {}
+                Next::Fail => return Err(failed),
+                Next::Ended(Code::HO_SUPERSEDED) => return Err(HandoffError::Superseded { session, device: to }),
+                Next::Ended(_) => return Err(HandoffError::Withdrawn { session, device: to }),
             }
         }
     }
@@ -147,7 +154,7 @@ impl Node {
     /// As [`Node::initiate_handoff`].
     pub async fn request_handoff(&self, session: SessionId, from: DeviceId) -> Result<Receipt, HandoffError> {
         self.look_again(session).await;
-        let mut backoff = Backoff::new(self.inner.timeout);
+        let (trying, mut backoff) = (self.inner.tries.begin(session), Backoff::new(self.inner.timeout));
         loop {
             let limit = micros(backoff.left());
             let ended = self.handoff(session, from, move |driver| {
@@ -156,9 +163,15 @@ impl Node {
                 let asked = driver.core.request_handoff(now, session, from, limit);
                 asked.map_err(|error| driver.usage(error, session, from))
             });
-            match ended.await {
-                Err(error) if self.inner.waiting.again(session, &mut backoff, error.code()).await => {}
+            let failed = match ended.await {
+                Err(failed) => failed,
                 ended => return ended,
+            };
+            match trying.next(&mut backoff, failed.code()).await {
+                Next::Try => {}
+                Next::Fail => return Err(failed),
+                Next::Ended(Code::HO_SUPERSEDED) => return Err(HandoffError::Superseded { session, device: from }),
+                Next::Ended(_) => return Err(HandoffError::Withdrawn { session, device: from }),
             }
         }
     }
@@ -250,14 +263,12 @@ impl Node {
     /// # Errors
     /// None is, or its GRANT is on its way and can't be taken back.
     pub async fn cancel_handoff(&self, session: SessionId) -> Result<(), Error> {
-        if self.inner.waiting.cancel(&session) {
-            return Ok(());
-        }
-        self.command("cancel the handoff", move |driver| {
+        let paused = self.inner.tries.cancel(&session);
+        let cancelled = self.command("cancel the handoff", move |driver| {
             let now = driver.now();
             driver.core.cancel_handoff(now, session)
-        })
-        .await
+        });
+        cancelled.await.or_else(|error| if paused { Ok(()) } else { Err(error) })
     }
 
     /// Consents in advance, for `ttl`, to be handed the session by `owner`: its next handoff to this device asks nobody

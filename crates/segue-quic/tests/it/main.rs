@@ -2,7 +2,6 @@
 
 mod account;
 mod busy;
-#[cfg(feature = "testing")]
 mod capture;
 mod changed;
 mod compaction;
@@ -21,7 +20,6 @@ mod primary;
 mod raw;
 mod receipt;
 mod restart;
-#[cfg(feature = "testing")]
 mod sealed;
 mod three;
 mod together;
