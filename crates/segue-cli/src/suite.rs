@@ -86,7 +86,11 @@ pub(crate) fn adapter(args: &Adapter) -> Result<Exit, Failure> {
 fn list(args: &Certify) -> Result<Exit, Failure> {
     let applies = |name: &str| match (args.generation.one(), cases::find(name)) {
         (Some(generation), Some(case)) => case.applies(generation),
-        _ => true,
+        (Some(generation), None) => match name.strip_prefix("pairs/") {
+            Some(pair) => pair.split(['-', '/']).any(|part| part == generation.name()),
+            None => true,
+        },
+        (None, _) => true,
     };
     let selected = |name: &str| args.case.as_deref().is_none_or(|glob| cases::matches(glob, name)) && applies(name);
     let lines: Vec<String> = if args.tier == Some(Tier::B) {

@@ -21,6 +21,12 @@ impl Pick {
         Pick::default()
     }
 
+    /// No file at all.
+    pub fn nothing() -> Pick {
+        // No folder has this name (DATA-NAME-1).
+        Pick(vec!["/".to_owned()])
+    }
+
     /// The files in these folders, at any depth; the empty name stands for the files that lie in none. At most 64.
     pub fn types<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Pick {
         Pick(names.into_iter().map(Into::into).collect())

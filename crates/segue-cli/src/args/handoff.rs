@@ -73,7 +73,7 @@ pub(crate) struct Send {
     pub(crate) along: Along,
     /// Tell what would move, what would stay, how long it would take and whether it would be refused, and hand nothing
     /// over. Of the session and the directory nothing is written, here or there; exits with 1 if it would be refused
-    #[arg(long)]
+    #[arg(long, conflicts_with = "only")]
     pub(crate) dry_run: bool,
     /// Print JSON
     #[arg(long, requires = "dry_run")]

@@ -59,8 +59,8 @@ impl Token {
 /// The token of the environment, if it is for this mailbox.
 fn from_environment(service: DeviceId) -> Result<Option<String>, Failure> {
     let Ok(token) = std::env::var("SEGUE_TOKEN") else { return Ok(None) };
-    let Ok(only) = std::env::var("SEGUE_TOKEN_FOR") else { return Ok(Some(token)) };
-    match super::device(only.trim()) {
+    let Some(only) = std::env::var_os("SEGUE_TOKEN_FOR") else { return Ok(Some(token)) };
+    match super::device(only.to_string_lossy().trim()) {
         Ok(meant) if meant == service => Ok(Some(token)),
         Ok(meant) => {
             note(format_args!("mailbox {service} isn't told SEGUE_TOKEN, which is for {meant} (SEGUE_TOKEN_FOR)"));

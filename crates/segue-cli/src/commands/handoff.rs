@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use segue_quic::{Candidate, DataType, DeviceId, Offerable, SessionId};
+use segue_quic::{Candidate, DataType, DeviceId, Offerable, Pick, SessionId};
 
 use crate::args::{Handoff, Send};
 use crate::commands::{presence, send, sync};
@@ -45,6 +45,14 @@ pub(crate) async fn run(mut args: Handoff) -> Result<Exit, Failure> {
 async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, DeviceId)>, Failure> {
     // What is named needs no menu, and nobody to ask about it.
     let shown = args.list || args.session.is_none() || args.device.is_none();
+    if shown {
+        // The mailbox is given nothing of a session before its user chose what goes along.
+        for (session, _) in device.index.places() {
+            if device.node.session(session).await?.is_some() {
+                device.node.take_along(session, Pick::nothing()).await?;
+            }
+        }
+    }
     let service = if shown { sync::start(&device.node, &mut args.mailbox).await? } else { None };
     let offerable = presence::offerable(&device.node, service).await?;
     let place = |session: &SessionId| device.index.place(session).map(|place| place.directory.clone());
@@ -106,7 +114,8 @@ async fn along(types: &[DataType], answers: &mut Answers) -> Result<Vec<String>,
     }
     let _ = write!(out, "What goes along now? Numbers, or Enter for all; the rest can be fetched later: ");
     let _ = out.flush();
-    let line = answers.line().await.unwrap_or_default();
+    let nothing = || Failure::failed("nothing was handed over: what goes along wasn't said");
+    let line = answers.line().await.ok_or_else(nothing)?;
     let chosen = line.split([' ', ',']).map(str::trim).filter(|number| !number.is_empty());
     let chosen = chosen.map(|number| {
         let it = number.parse::<usize>().ok().and_then(|number| types.get(number.checked_sub(1)?));

@@ -139,6 +139,10 @@ async fn go_along(device: &Device, args: &Send, session: SessionId) -> Result<u6
     for folder in args.along.only.iter().filter(|folder| !go.iter().any(|file| lies_in(&file.path, folder))) {
         note(format_args!("--only {folder}: the session has no file there"));
     }
+    if go.is_empty() && !stay.is_empty() {
+        let none = "none of the folders at --only has a file, so nothing was handed over";
+        return Err(Failure::failed(format!("{none}; `segue send --dry-run` lists what there is")));
+    }
     if let Some(first) = stay.first() {
         let bytes: u64 = stay.iter().map(|file| file.len).sum();
         let (count, path) = (stay.len(), &first.path);
@@ -230,7 +234,7 @@ async fn by_service(
     if let Some((path, _)) = left.first() {
         let (count, bytes) = (left.len(), left.iter().map(|(_, len)| len).sum::<u64>());
         flow.note(format_args!(
-            "{count} files of {bytes} bytes weren't put at the service, such as {path:?}: they are too long for it, or it has no room. The other device can't own the session before it gets them over a link with this one; have --only leave them behind, or free room there"
+            "{count} files of {bytes} bytes weren't put at the service, such as {path:?}: they are too long for it, or it has no room. Unless the other device has them, it can't own the session before it gets them over a link with this one; have --only leave them behind, or free room there"
         ));
     }
     Ok((device.session(view.id).await?, Some(flow)))
