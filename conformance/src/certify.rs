@@ -176,6 +176,7 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
         Err(why) => {
             terminal.line(&format!("the subject can't be examined: {why}"));
             report.end(Outcome::Failed, Some(why));
+            evidence = evidence.filter(|_| options.has(Tier::A));
             Outcome::Failed
         }
         Ok(hello) => {

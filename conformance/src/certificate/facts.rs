@@ -1,10 +1,12 @@
 //! What a certificate says, from a report.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use segue_proto::Generation;
 
-use super::{Adapter, Body, Evidence, Named, Requirements, Selection, Spec, Subject, Suite, TRANSCRIPTS, Told, hash};
+use super::{
+    Adapter, Body, CERTIFICATE, Evidence, Named, Requirements, Selection, Spec, Subject, Suite, TRANSCRIPTS, Told, hash,
+};
 use crate::attach::{place, split};
 use crate::exemptions;
 use crate::protocol::VERSION;
@@ -32,7 +34,7 @@ pub(super) fn body(report: &Report, evidence: &Evidence, files: &[File]) -> Body
         peer: asked.peer.as_deref().map(adapter),
         seed: asked.seed,
         selection: Selection {
-            whole: report.is_whole(),
+            whole: report.asked_whole(),
             generations: names(&asked.generations),
             case: asked.case.clone(),
             requirements: asked.requirements.clone(),
@@ -81,14 +83,23 @@ fn adapter(command: &str) -> Adapter {
     Adapter { command: command.into(), files }
 }
 
-/// The files of a folder, at any depth, by name; none if there are more than belong to a program.
+/// The files of a folder, at any depth, by name. Left out is what no program is made of, and what a run may change: names
+/// that begin with a full stop, caches of compiled sources, and folders with a certificate. A link to a file counts as
+/// that file; one to a folder isn't followed. If there are more files than belong to a program, none is named.
 fn within(folder: &Path) -> Vec<Named> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(folder) = folders.pop() {
+        if folder.join(CERTIFICATE).exists() {
+            continue;
+        }
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            if name.as_encoded_bytes().starts_with(b".") || name == "__pycache__" {
+                continue;
+            }
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() => files.push(entry.path()),
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                _ if path.is_file() => files.push(path),
                 _ => {}
             }
         }
@@ -97,11 +108,14 @@ fn within(folder: &Path) -> Vec<Named> {
         }
     }
     files.sort();
-    let named = |path: &PathBuf| {
-        let bytes = std::fs::read(path).ok()?;
-        Some(Named { name: path.display().to_string(), hash: hash(&bytes) })
-    };
-    files.iter().filter_map(named).collect()
+    files.iter().filter_map(|path| Some(Named { name: path.display().to_string(), hash: of_file(path)? })).collect()
+}
+
+/// The hash of a file, however long it is.
+fn of_file(path: &Path) -> Option<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path).ok()?).ok()?;
+    Some(hasher.finalize().to_hex().to_string())
 }
 
 /// Files of a folder that an adapter's command names. From: guess; a program of one's own has fewer.

@@ -80,7 +80,7 @@ impl Report {
         let fits = |case: &&Case| hello.generations.iter().any(|generation| applies(case, hello, *generation));
         if cases.is_empty() && !pair {
             "no case of the suite checks it".into()
-        } else if !self.is_whole() {
+        } else if !self.asked_whole() {
             "its cases were not asked for".into()
         } else if pair && cases.is_empty() && hello.generations.len() < Generation::ALL.len() {
             "it concerns a pair with a generation that neither the subject nor a peer speaks".into()

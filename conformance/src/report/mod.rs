@@ -202,8 +202,13 @@ impl Report {
     }
 
     /// Whether everything of tier A was asked for that the suite has for the subject's generations.
-    pub fn is_whole(&self) -> bool {
+    pub fn asked_whole(&self) -> bool {
         self.left_out().is_empty()
+    }
+
+    /// Whether everything was asked for, and the subject offers enough to show it.
+    pub fn is_whole(&self) -> bool {
+        self.hello.is_ok() && self.lacks().is_empty()
     }
 
     fn left_out(&self) -> Vec<String> {
@@ -219,7 +224,8 @@ impl Report {
                 (self.asked.in_a && !hello.tiers.contains(&Tier::A)).then(|| "the adapter doesn't offer tier A".into()),
             );
             let missing: Vec<_> = LEAST.iter().copied().filter(|command| !hello.offers(command)).collect();
-            lacks.extend((!missing.is_empty()).then(|| format!("the adapter doesn't offer {}", missing.join(", "))));
+            let told = self.asked.in_a && !missing.is_empty();
+            lacks.extend(told.then(|| format!("the adapter doesn't offer {}", missing.join(", "))));
         }
         lacks
     }
@@ -242,7 +248,7 @@ impl Report {
 
     /// The outcome in words, as certificate and badge have it.
     pub fn verdict(&self) -> &'static str {
-        match (self.outcome, self.lacks().is_empty() && self.hello.is_ok()) {
+        match (self.outcome, self.is_whole()) {
             (Outcome::Certified, true) => "certified",
             (Outcome::Certified, false) => "passed in part",
             (Outcome::Failed | Outcome::Usage, _) => "not certified",
