@@ -391,3 +391,21 @@ impl SessionData {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Nonce, SessionId};
+
+    #[test]
+    fn what_two_picks_of_one_manifest_said_is_held_still() {
+        let (session, hash) = (SessionId::new([1; 16]), Hash::new([2; 32]));
+        let mut data = SessionData::unknown(session, Nonce::ZERO);
+        let picks = [3, 4].map(|id| Pick::new([PartId::new([id; 16])]).expect("one id"));
+        for pick in &picks {
+            data.stage(State::new(session, "notes").to_manifest(), hash, pick.clone());
+        }
+        assert!(picks.iter().all(|pick| data.state_of(&hash, pick).is_some()));
+        assert!(data.state_of(&hash, &Pick::all()).is_none());
+    }
+}
