@@ -116,6 +116,7 @@ class Handoff:
         if not session.proven:
             raise Refused("STORE_ROLLED_BACK", "HO-STORE-1", "the store's continuity isn't proven")
         session.take_part_in()
+        self.source.taken_back(session)
         old = session.head
         record = self.sign_record(session, TAKEOVER, self.dev.key, self.dev.key, session.actor)
         self.head_changed(session, old)

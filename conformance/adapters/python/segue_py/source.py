@@ -437,6 +437,13 @@ class Source:
         self._forget_grant(session)
         self.resolve(session, grant.handoff, grant.target, {"error": "HO_FENCED"})
 
+    def taken_back(self, session):
+        """HO-GRANT-8: this device takes over what it gave away, and nobody acknowledged."""
+        grant = session.grant
+        if grant:
+            self._forget_grant(session)
+            self.resolve(session, grant.handoff, grant.target, {"error": "HO_FENCED"})
+
     def head_changed(self, session, fenced):
         if session.grant and session.head.id == session.grant.record:
             session.exclusive_log = []
