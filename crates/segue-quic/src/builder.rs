@@ -229,7 +229,7 @@ impl Builder {
     }
 
     /// Tells the secrets of every link's TLS, so that a test can read a capture of its traffic. In no build but with the
-    /// feature `testing`, and by no variable of the environment: who has them reads all that the links carried.
+    /// feature `key-log`, and by no variable of the environment: who has them reads all that the links carried.
     #[cfg(feature = "key-log")]
     pub fn key_log(mut self, key_log: Arc<dyn KeyLog>) -> Self {
         self.key_log = key_log;

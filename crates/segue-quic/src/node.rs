@@ -127,25 +127,12 @@ impl Node {
     /// Definite ones changed nothing: this device is still the owner. A pending one may still complete; see
     /// [`Node::pending_handoffs`].
     pub async fn initiate_handoff(&self, session: SessionId, to: DeviceId) -> Result<Receipt, HandoffError> {
-        let (trying, mut backoff) = (self.inner.tries.begin(session), Backoff::new(self.inner.timeout));
-        loop {
-            let limit = micros(backoff.left());
-            let ended = self.handoff(session, to, move |driver| {
-                driver.may_initiate(session, to)?;
-                let now = driver.now();
-                driver.core.initiate_handoff(now, session, to, limit).map_err(|error| driver.usage(error, session, to))
-            });
-            let failed = match ended.await {
-                Err(failed) => failed,
-                ended => return ended,
-            };
-            match trying.next(&mut backoff, failed.code()).await {
-                Next::Try => {}
-                Next::Fail => return Err(failed),
-                Next::Ended(Code::HO_SUPERSEDED) => return Err(HandoffError::Superseded { session, device: to }),
-                Next::Ended(_) => return Err(HandoffError::Withdrawn { session, device: to }),
-            }
-        }
+        self.tried(session, to, move |driver, limit| {
+            driver.may_initiate(session, to)?;
+            let now = driver.now();
+            driver.core.initiate_handoff(now, session, to, limit).map_err(|error| driver.usage(error, session, to))
+        })
+        .await
     }
 
     /// Asks `from` to hand a session over, which need not be known here, and waits until this device owns it.
@@ -154,26 +141,13 @@ impl Node {
     /// As [`Node::initiate_handoff`].
     pub async fn request_handoff(&self, session: SessionId, from: DeviceId) -> Result<Receipt, HandoffError> {
         self.look_again(session).await;
-        let (trying, mut backoff) = (self.inner.tries.begin(session), Backoff::new(self.inner.timeout));
-        loop {
-            let limit = micros(backoff.left());
-            let ended = self.handoff(session, from, move |driver| {
-                driver.may_meet(session, from)?;
-                let now = driver.now();
-                let asked = driver.core.request_handoff(now, session, from, limit);
-                asked.map_err(|error| driver.usage(error, session, from))
-            });
-            let failed = match ended.await {
-                Err(failed) => failed,
-                ended => return ended,
-            };
-            match trying.next(&mut backoff, failed.code()).await {
-                Next::Try => {}
-                Next::Fail => return Err(failed),
-                Next::Ended(Code::HO_SUPERSEDED) => return Err(HandoffError::Superseded { session, device: from }),
-                Next::Ended(_) => return Err(HandoffError::Withdrawn { session, device: from }),
-            }
-        }
+        self.tried(session, from, move |driver, limit| {
+            driver.may_meet(session, from)?;
+            let now = driver.now();
+            let asked = driver.core.request_handoff(now, session, from, limit);
+            asked.map_err(|error| driver.usage(error, session, from))
+        })
+        .await
     }
 
     /// Accepts a request and waits for its end: an offered session is owned by this device then, a wanted one by the
@@ -504,6 +478,30 @@ impl Node {
             });
             // A node that has stopped says so to the call that follows.
             let _ = told.await;
+        }
+    }
+
+    /// Starts a handoff within what is left of its time, in microseconds; and again, after a pause, while a peer has had too
+    /// many requests.
+    async fn tried(
+        &self,
+        session: SessionId,
+        peer: DeviceId,
+        start: impl Fn(&mut Driver, u64) -> Result<HandoffId, HandoffError> + Clone + Send + 'static,
+    ) -> Result<Receipt, HandoffError> {
+        let (trying, mut backoff) = (self.inner.tries.begin(session), Backoff::new(self.inner.timeout));
+        loop {
+            let (start, limit) = (start.clone(), micros(backoff.left()));
+            let failed = match self.handoff(session, peer, move |driver| start(driver, limit)).await {
+                Err(failed) => failed,
+                ended => return ended,
+            };
+            match trying.next(&mut backoff, failed.code()).await {
+                Next::Try => {}
+                Next::Fail => return Err(failed),
+                Next::Ended(Code::HO_SUPERSEDED) => return Err(HandoffError::Superseded { session, device: peer }),
+                Next::Ended(_) => return Err(HandoffError::Withdrawn { session, device: peer }),
+            }
         }
     }
 

@@ -110,10 +110,10 @@ impl Driver {
         self.core.handle_durable(now, upto);
         // What was exchanged before it was asked for is told once the last batch is durable.
         if self.core.last_lsn() == self.core.durable_lsn() {
-            for mailbox in
-                self.waits.exchanging().into_iter().filter(|it| self.core.is_exchanged(it)).collect::<Vec<_>>()
-            {
-                self.waits.exchanged(mailbox);
+            for mailbox in self.waits.exchanging() {
+                if self.core.is_exchanged(&mailbox) {
+                    self.waits.exchanged(mailbox);
+                }
             }
         }
         self.waits.reached(upto);

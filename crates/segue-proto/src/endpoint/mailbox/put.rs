@@ -140,13 +140,15 @@ impl Endpoint {
             return true;
         }
         let Some(key) = self.best_key(id) else { return !self.needs_key(id) };
-        !self.lacks(service, id, key, session) && !self.mailboxes.lacking.contains(&(*service, *id))
+        !self.lacks(service, id, key, session)
     }
 
+    /// Whether a letter is to be put: of changes, of the head, or of content that is missing after all.
     fn lacks(&self, service: &DeviceId, id: &SessionId, key: &HeldKey, session: &Session<SessionData>) -> bool {
         let put = self.mailboxes.book.puts.get(&(*service, key.key.session_box(id))).copied().unwrap_or_default();
         let changes = session.holdings.changes();
-        put.log != Some(changes.name()) || put.at != changes.last() || put.head != Some(session.head().id())
+        let behind = put.log != Some(changes.name()) || put.at != changes.last();
+        behind || put.head != Some(session.head().id()) || self.mailboxes.lacking.contains(&(*service, *id))
     }
 
     /// The key that a session's letters are sealed under: of those that no device has that is known to be revoked the
@@ -180,11 +182,7 @@ impl Endpoint {
         let session = self.sessions.get(&id)?;
         match self.best_key(&id) {
             Some(held) if self.is_good(held) => return Some(held.key),
-            Some(held)
-                if !self.lacks(service, &id, held, session) && !self.mailboxes.lacking.contains(&(*service, id)) =>
-            {
-                return None;
-            }
+            Some(held) if !self.lacks(service, &id, held, session) => return None,
             None if !self.needs_key(&id) => return None,
             _ => {}
         }
