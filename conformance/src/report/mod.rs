@@ -294,3 +294,45 @@ pub fn write(directory: &Path, files: &[File]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choices::Chosen;
+
+    /// A run in which all passed, with this asked of a subject that offers these commands.
+    fn certified(options: &CertifyOptions, commands: &[&str]) -> Report {
+        let hello = Hello {
+            subject: "acme".into(),
+            generations: vec![Generation::V1_4, Generation::V2],
+            commands: commands.iter().map(|name| (*name).to_string()).collect(),
+            choices: Chosen::default(),
+            tiers: vec![Tier::A],
+        };
+        let mut report = Report::new(Asked::from(options), &Ok(hello));
+        report.end(Outcome::Certified, None);
+        report
+    }
+
+    #[test]
+    fn all_generations_that_a_subject_speaks_are_the_whole() {
+        for generations in [vec![], vec![Generation::V1_4, Generation::V2]] {
+            let report = certified(&CertifyOptions { generations, ..CertifyOptions::default() }, &LEAST);
+            assert!(report.is_whole() && report.lacks().is_empty(), "{:?}", report.lacks());
+            assert_eq!(report.verdict(), "certified");
+        }
+    }
+
+    #[test]
+    fn a_part_is_called_so_everywhere_with_the_reason() {
+        let all = CertifyOptions::default();
+        let one = CertifyOptions { generations: vec![Generation::V1_4], ..CertifyOptions::default() };
+        for (options, commands, why) in [(&one, &LEAST[..], "--generation 1.4"), (&all, &LEAST[1..], LEAST[0])] {
+            let report = certified(options, commands);
+            assert_eq!(report.verdict(), "passed in part");
+            assert!(!report.is_whole() && report.lacks().iter().any(|line| line.contains(why)), "{:?}", report.lacks());
+            let colour = |report: &Report| badge::text(report).contains("#1a7f37");
+            assert!(colour(&certified(&all, &LEAST)) && !colour(&report), "a part with the colour of the whole");
+        }
+    }
+}
