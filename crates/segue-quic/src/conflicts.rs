@@ -229,12 +229,11 @@ fn device_of(core: &Endpoint, session: &SessionId, actor: &ActorId) -> Option<De
 /// The conflicts in those parts of a session that `pick` takes.
 fn conflicts(core: &Endpoint, session: SessionId, pick: impl Fn(&PartId) -> bool) -> Vec<Conflict> {
     let Some(state) = core.state(&session) else { return Vec::new() };
-    let found: Vec<_> = state.parts().filter(|part| part.is_conflicted() && pick(&part.part)).collect();
-    let mut found: Vec<_> = found.into_iter().filter(|part| !is_settled(part)).collect();
+    let found = state.conflicted().filter(|part| pick(&part.part) && !is_settled(part));
+    let found: Vec<_> = found.collect();
     if found.is_empty() {
         return Vec::new();
     }
-    found.sort_by_key(|part| part.part);
     // Where the tree puts a file: two parts may want one path (DATA-TREE-1).
     let manifest = state.to_manifest();
     let paths: std::collections::BTreeMap<PartId, String> =
@@ -345,7 +344,7 @@ impl Driver {
     /// Lets the strategy look at a whole session.
     pub(crate) fn settle_session(&mut self, session: SessionId) {
         let Some(state) = self.core.state(&session) else { return };
-        if state.parts().any(Part::is_conflicted) {
+        if state.conflicted().next().is_some() {
             self.settle(session, |_| true);
         }
     }

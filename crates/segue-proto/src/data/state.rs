@@ -1,6 +1,6 @@
 //! A device's own copy of a session's data.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::hashes::{actor_id, root};
@@ -9,7 +9,7 @@ use super::objects::{Entry, Part, PartKind, Value};
 use super::path::Tree;
 use super::snapshot::Base;
 use super::stream::{Stream, StreamOp};
-use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_STREAM_BYTES, MAX_STREAM_OPS, MAX_WRITERS};
+use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_PATH, MAX_STREAM_BYTES, MAX_STREAM_OPS, MAX_WRITERS};
 use crate::wire::codec::{decode, encode, encode_into};
 use crate::wire::hash::blob_id;
 use crate::wire::text::clean_name;
@@ -27,6 +27,10 @@ pub struct State {
     pub(super) streams: BTreeMap<PartId, Stream>,
     pub(super) tree: Tree,
     blobs: BTreeMap<Hash, Named>,
+    /// The parts with a file that has a chunk list, by its path.
+    listed: BTreeSet<(Text<MAX_PATH>, PartId)>,
+    /// The parts with several values.
+    conflicted: BTreeSet<PartId>,
     /// The bytes that all parts take in a manifest.
     encoded: usize,
     /// Who the writers are, as far as they were named. No op and no root depends on it.
@@ -37,13 +41,13 @@ pub struct State {
     holdings: BTreeMap<(PartId, Hash, DeviceId), (Signed<Holding>, Holding)>,
 }
 
-/// A part, with what follows from it: its root, the length of its encoding, and what its values and their files weigh. So
-/// a write costs no more as the session grows.
+/// A part, with what follows from it: its root, its encoding, and what its values and their files weigh. So a write costs
+/// no more as the session grows, and a manifest no more than to copy it together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PartState {
     part: Part,
     root: Hash,
-    encoded: usize,
+    bytes: Vec<u8>,
     weight: u64,
 }
 
@@ -79,6 +83,8 @@ impl State {
             streams,
             tree: Tree::default(),
             blobs,
+            listed: BTreeSet::new(),
+            conflicted: BTreeSet::new(),
             encoded: 0,
             writers: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -107,7 +113,7 @@ impl State {
         encode_into(&self.session, &mut bytes);
         encode_into(&self.name, &mut bytes);
         encode_into(&(self.parts.len() as u64), &mut bytes);
-        self.parts.values().for_each(|held| encode_into(&held.part, &mut bytes));
+        self.parts.values().for_each(|held| bytes.extend_from_slice(&held.bytes));
         // A manifest has at most MAX_MANIFEST bytes.
         let manifest_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         (Announced { root: self.root(), manifest: blob_id(&bytes), manifest_len }, bytes)
@@ -167,6 +173,11 @@ impl State {
         self.parts.get(id).map(|held| &held.part)
     }
 
+    /// The parts with several values, ascending by id.
+    pub fn conflicted(&self) -> impl Iterator<Item = &Part> {
+        self.conflicted.iter().filter_map(|id| self.part(id))
+    }
+
     /// All parts, ascending by id.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         self.parts.values().map(|held| &held.part)
@@ -180,6 +191,14 @@ impl State {
     /// The length in bytes of a blob, content or chunk list, that a live entry names; none if none does.
     pub fn blob_len(&self, blob: &Hash) -> Option<u64> {
         self.blobs.get(blob).map(|named| named.len)
+    }
+
+    /// The files at a path that have chunk lists, those that aren't shown included.
+    pub(crate) fn listed_at<'a>(&'a self, path: &'a Text<MAX_PATH>) -> impl Iterator<Item = Entry> + 'a {
+        let first = (path.clone(), PartId::new([0; 16]));
+        let parts = self.listed.range(first..).take_while(move |(at, _)| at == path);
+        let files = parts.filter_map(|(_, part)| self.part(part)).flat_map(Part::entries);
+        files.filter(move |file| file.path == *path && file.chunks.get().is_some())
     }
 
     /// The blobs that a part's entries name, chunk lists included, with their lengths in bytes.
@@ -295,7 +314,7 @@ impl State {
     pub(crate) fn remove(&mut self, id: &PartId) {
         if let Some(old) = self.parts.remove(id) {
             self.detach(&old.part);
-            self.encoded -= old.encoded;
+            self.encoded -= old.len();
         }
         self.streams.remove(id);
     }
@@ -516,9 +535,9 @@ impl State {
         advance.parts.into_values().for_each(|held| self.put(held));
     }
 
-    /// The encoding of a part, for the journal.
-    pub fn part_bytes(&self, id: &PartId) -> Option<Vec<u8>> {
-        self.part(id).map(encode)
+    /// The encoding of a part.
+    pub fn part_bytes(&self, id: &PartId) -> Option<&[u8]> {
+        self.parts.get(id).map(|held| held.bytes.as_slice())
     }
 
     /// Takes in a part that [`State::part_bytes`] gave, instead of what is held of that part.
@@ -540,10 +559,10 @@ impl State {
     pub(super) fn put(&mut self, held: PartState) {
         if let Some(old) = self.parts.remove(&held.part.part) {
             self.detach(&old.part);
-            self.encoded -= old.encoded;
+            self.encoded -= old.len();
         }
         self.attach(&held.part);
-        self.encoded += held.encoded;
+        self.encoded += held.len();
         self.parts.insert(held.part.part, held);
     }
 
@@ -551,8 +570,16 @@ impl State {
         if let Some(shown) = part.entry().filter(Entry::is_live) {
             self.tree.insert(&shown.path, part.part, shown.is_file());
         }
-        for (blob, len) in part.entries().flat_map(named) {
-            self.blobs.entry(blob).or_insert(Named { len, by: 0 }).by += 1;
+        if part.is_conflicted() {
+            self.conflicted.insert(part.part);
+        }
+        for entry in part.entries() {
+            if entry.chunks.get().is_some() {
+                self.listed.insert((entry.path.clone(), part.part));
+            }
+            for (blob, len) in named(entry) {
+                self.blobs.entry(blob).or_insert(Named { len, by: 0 }).by += 1;
+            }
         }
     }
 
@@ -560,11 +587,17 @@ impl State {
         if let Some(shown) = part.entry().filter(Entry::is_live) {
             self.tree.remove(&shown.path, part.part);
         }
-        for (blob, _) in part.entries().flat_map(named) {
-            let Some(named) = self.blobs.get_mut(&blob) else { continue };
-            named.by = named.by.saturating_sub(1);
-            if named.by == 0 {
-                self.blobs.remove(&blob);
+        self.conflicted.remove(&part.part);
+        for entry in part.entries() {
+            if entry.chunks.get().is_some() {
+                self.listed.remove(&(entry.path.clone(), part.part));
+            }
+            for (blob, _) in named(entry) {
+                let Some(named) = self.blobs.get_mut(&blob) else { continue };
+                named.by = named.by.saturating_sub(1);
+                if named.by == 0 {
+                    self.blobs.remove(&blob);
+                }
             }
         }
     }
@@ -573,8 +606,8 @@ impl State {
     fn encoded_with<'a>(&self, parts: impl IntoIterator<Item = &'a PartState>) -> usize {
         let start = Manifest::MAX_HEADER + self.encoded;
         parts.into_iter().fold(start, |sum, new| {
-            let old = self.parts.get(&new.part.part).map_or(0, |old| old.encoded);
-            (sum + new.encoded).saturating_sub(old)
+            let old = self.parts.get(&new.part.part).map_or(0, PartState::len);
+            (sum + new.len()).saturating_sub(old)
         })
     }
 }
@@ -583,12 +616,12 @@ impl PartState {
     pub(super) fn new(part: Part) -> PartState {
         let files: u64 = part.entries().map(|entry| entry.len).fold(0, u64::saturating_add);
         let weight = part.values.iter().map(|value| value.op.body.len() as u64).fold(files, u64::saturating_add);
-        PartState { root: part.root(), encoded: encode(&part).len(), weight, part }
+        PartState { root: part.root(), bytes: encode(&part), weight, part }
     }
 
     /// The length of the part's encoding in bytes.
     pub(super) fn len(&self) -> usize {
-        self.encoded
+        self.bytes.len()
     }
 }
 

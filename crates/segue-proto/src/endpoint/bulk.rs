@@ -65,8 +65,6 @@ struct Download {
     /// What a handoff needs from the same device once this content is here, so that nothing is asked for twice.
     next: Option<(Announced, Pick)>,
     fetch: Fetch,
-    /// What the device held when the fetch began and has chunk lists, by path; made when it is needed first.
-    old: Option<BTreeMap<Path, Vec<Entry>>>,
     asked: BTreeMap<u32, Asked>,
     /// When something was asked last, or an answer on the link began or ended.
     moved: Instant,
@@ -525,16 +523,13 @@ impl Endpoint {
 
 impl Download {
     fn new(moved: Instant, from: DeviceId, data: Option<Announced>, fetch: Fetch) -> Download {
-        let (old, asked) = (None, BTreeMap::new());
-        let pick = Pick::all();
-        Download { from, data, pick, next: None, fetch, old, asked, moved, standby: false, idle: false }
+        let (pick, asked) = (Pick::all(), BTreeMap::new());
+        Download { from, data, pick, next: None, fetch, asked, moved, standby: false, idle: false }
     }
 
     /// What lay where this content belongs, as far as it is here and has a chunk list.
-    fn old_of(&mut self, holdings: &SessionData, blob: &Hash) -> Vec<Entry> {
-        let Some(path) = self.fetch.path_of(blob) else { return Vec::new() };
-        let all = self.old.get_or_insert_with(|| holdings.listed());
-        all.get(path).cloned().unwrap_or_default()
+    fn old_of(&self, holdings: &SessionData, blob: &Hash) -> Vec<Entry> {
+        self.fetch.path_of(blob).map(|path| holdings.listed_at(path)).unwrap_or_default()
     }
 
     fn is_answered(&self) -> bool {

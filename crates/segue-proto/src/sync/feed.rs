@@ -205,7 +205,8 @@ impl Feed {
             let Change::Part(id) = change else { break };
             let known = self.keeps && from == Some(self.peer);
             let part = state.part(&id).filter(|_| !known);
-            let pieces = part.map(pieces).unwrap_or_default();
+            let bytes = part.and_then(|part| state.part_bytes(&part.part));
+            let pieces = part.zip(bytes).map(|(part, bytes)| pieces(part, bytes)).unwrap_or_default();
             let more: usize = pieces.iter().map(|(_, piece)| piece.len()).sum();
             let by: BTreeSet<_> = part.into_iter().flat_map(|p| p.values.iter()).map(|value| value.op.actor).collect();
             let many = writers.union(&by).count() > MAX_NAMED;
@@ -351,13 +352,12 @@ pub(super) fn millis(time: Hlc) -> u64 {
     u64::from_be_bytes(*time.as_bytes()) >> 16
 }
 
-/// The encoding of a part with the writers of its values, or if that is too long for a frame those of pieces that merge
-/// to it, values first.
-fn pieces(part: &Part) -> Vec<(Vec<ActorId>, Vec<u8>)> {
+/// The encoding of a part, `whole`, with the writers of its values, or if that is too long for a frame those of pieces that
+/// merge to it, values first.
+fn pieces(part: &Part, whole: &[u8]) -> Vec<(Vec<ActorId>, Vec<u8>)> {
     let writers = |values: &[Value]| values.iter().map(|value| value.op.actor).collect::<Vec<_>>();
-    let whole = encode(part);
     if whole.len() <= MAX_PART {
-        return alloc::vec![(writers(&part.values), whole)];
+        return alloc::vec![(writers(&part.values), whole.to_vec())];
     }
     // An exclusive part is kept whole or not at all, and none comes to be that is longer (DATA-PART-2).
     if part.kind == PartKind::Exclusive.number() {

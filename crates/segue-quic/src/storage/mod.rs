@@ -290,8 +290,15 @@ impl Storage {
         blobs.iter().filter(|(blob, len)| !self.is_here(blob, *len)).map(|(blob, _)| *blob).collect()
     }
 
+    /// What is known costs a look at a file at most: a session may have thousands of them.
     fn is_here(&self, blob: &Hash, len: u64) -> bool {
-        if lock(&self.inner.looked).is_stored(blob) {
+        // A chunk list follows from its file.
+        if lock(&self.inner.looked).is_stored(blob) || self.links().list(blob).is_some() {
+            return true;
+        }
+        let path = self.links().file(blob);
+        let before = path.as_deref().and_then(Stamp::of);
+        if lock(&self.inner.looked).is_as_it_was(blob, &before) {
             return true;
         }
         let stored = match &self.inner.place {
@@ -302,19 +309,11 @@ impl Storage {
             lock(&self.inner.looked).stored(*blob);
             return true;
         }
-        // A chunk list follows from its file.
-        if self.links().list(blob).is_some() {
-            return true;
-        }
-        let look = || self.open(blob, len).is_some_and(|source| source.hashes_to(blob, len));
-        let path = self.links().file(blob);
-        let Some(path) = path else { return look() };
-        let before = Stamp::of(&path);
-        if lock(&self.inner.looked).is_as_it_was(blob, &before) {
-            return true;
-        }
-        let (now, same) = (SystemTime::now(), look());
-        if same && before == Stamp::of(&path) {
+        let now = SystemTime::now();
+        let same = self.open(blob, len).is_some_and(|source| source.hashes_to(blob, len));
+        if let Some(path) = path.filter(|_| same)
+            && before == Stamp::of(&path)
+        {
             lock(&self.inner.looked).read(*blob, before, now);
         }
         same

@@ -205,8 +205,10 @@ impl Holdings for SessionData {
         let state = self.state.as_ref()?;
         let mark = self.marks.iter().find(|mark| mark.data.manifest == *manifest)?;
         let (mut moved, mut left) = (BTreeMap::new(), BTreeMap::new());
+        let mut marked = mark.roots.iter().peekable();
         for (part, root) in state.rooted() {
-            let same = mark.roots.binary_search(&(part.part, *root)).is_ok();
+            while marked.next_if(|(marked, _)| *marked < part.part).is_some() {}
+            let same = marked.peek().is_some_and(|marked| **marked == (part.part, *root));
             // The last exclusive ops go in the GRANT.
             let covered = same || part.kind == PartKind::Exclusive.number();
             let covered = covered && !pick.leaves_out(&self.session, part);

@@ -242,10 +242,9 @@ impl SessionData {
     }
 
     fn put_part(&mut self, part: &PartId, at: u64, from: Option<DeviceId>) -> Option<Write> {
-        let bytes = self.state.as_ref()?.part_bytes(part)?;
+        let value = [at.to_be_bytes().as_slice(), self.state.as_ref()?.part_bytes(part)?].concat();
         self.overlays.insert(*part);
         self.changes.note(at, Change::Part(*part), from);
-        let value = [at.to_be_bytes().as_slice(), &bytes].concat();
         Some(keys::put(self.session, keys::PART, part.as_bytes(), value))
     }
 

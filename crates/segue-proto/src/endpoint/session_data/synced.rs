@@ -1,6 +1,6 @@
 //! What other devices changed: taken in, and noted for those who follow this one.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::{SessionData, Taken};
@@ -128,16 +128,16 @@ impl SessionData {
         writes
     }
 
-    /// The files with chunk lists whose content is here, by path: those of the data, those that a manifest names which
-    /// was fetched, and those whose place missing content took. None has a blob that is missing.
-    pub(in crate::endpoint) fn listed(&self) -> BTreeMap<Text<MAX_PATH>, Vec<Entry>> {
+    /// The files at a path that have chunk lists and whose content is here: those of the data, those that a manifest names
+    /// which was fetched, and those whose place missing content took.
+    pub(in crate::endpoint) fn listed_at(&self, path: &Text<MAX_PATH>) -> Vec<Entry> {
         let states = self.staged.iter().rev().map(|staged| &staged.state).chain(&self.state);
-        let files = states.flat_map(State::parts).flat_map(Part::entries).chain(self.replaced.values().cloned());
-        let mut listed: BTreeMap<_, Vec<Entry>> = BTreeMap::new();
-        for file in files.filter(|file| file.chunks.get().is_some() && !self.lacks(&file.blob)) {
-            let same = listed.entry(file.path.clone()).or_default();
-            if same.len() < MAX_OLD && same.iter().all(|known| known.blob != file.blob) {
-                same.push(file);
+        let replaced = self.replaced.values().filter(|file| file.path == *path && file.chunks.get().is_some());
+        let files = states.flat_map(|state| state.listed_at(path)).chain(replaced.cloned());
+        let mut listed: Vec<Entry> = Vec::new();
+        for file in files.filter(|file| !self.lacks(&file.blob)) {
+            if listed.len() < MAX_OLD && listed.iter().all(|known| known.blob != file.blob) {
+                listed.push(file);
             }
         }
         listed
