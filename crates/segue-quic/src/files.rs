@@ -189,8 +189,11 @@ impl Node {
     /// # Errors
     /// The node has stopped.
     pub async fn files(&self, session: SessionId) -> Result<Vec<FileInfo>, Error> {
-        let manifest = self.call(move |driver| driver.core.manifest(&session)).await?;
-        let mut files: Vec<_> = manifest.iter().flat_map(|m| m.entries()).map(|(_, entry)| info(&entry)).collect();
+        let files = move |driver: &mut Driver| {
+            let entries = driver.core.state(&session).into_iter().flat_map(|state| state.entries());
+            entries.map(|(_, entry)| info(&entry)).collect::<Vec<_>>()
+        };
+        let mut files = self.call(files).await?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
@@ -200,7 +203,9 @@ impl Node {
     /// # Errors
     /// The session has no such file, or it isn't complete here.
     pub async fn read_file(&self, session: SessionId, path: &str) -> Result<Vec<u8>, Error> {
-        let file = self.files(session).await?.into_iter().find(|file| file.path == path && !file.is_dir);
+        let at = path.to_owned();
+        let entry = self.call(move |driver| driver.core.state(&session)?.entry_at(&at)).await?;
+        let file = entry.map(|(_, entry)| info(&entry)).filter(|file| !file.is_dir);
         let file = file.ok_or_else(|| Error::NoFile { session, path: path.to_owned() })?;
         self.read_blob(file.blob, file.len).await
     }
@@ -289,18 +294,25 @@ impl Driver {
     fn put_entries(&mut self, session: SessionId, entries: Vec<Entry>) -> Result<Lsn, UsageError> {
         let state = self.core.state(&session).ok_or(UsageError::UnknownSession)?;
         let removes = |entry: &Entry| entry.mode == EntryMode::Removed.number();
-        let mut parts: HashMap<String, (PartId, Entry)> =
-            state.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect();
+        // Where entries stand elsewhere than at their own paths, all are placed once for all writes.
+        let mut placed: Option<HashMap<String, (PartId, Entry)>> = (!state.is_plain())
+            .then(|| state.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect());
         let mut lsn = self.waits.last_write();
         for entry in entries {
-            let part = match parts.get(&*entry.path) {
-                Some((_, same)) if *same == entry => continue,
-                Some((part, _)) => *part,
+            let held = match &placed {
+                Some(placed) => placed.get(&*entry.path).cloned(),
+                None => self.core.state(&session).and_then(|state| state.entry_at(&entry.path)),
+            };
+            let part = match held {
+                Some((_, same)) if same == entry => continue,
+                Some((part, _)) => part,
                 None if removes(&entry) => continue,
                 None => self.part_of(&session, &entry.path),
             };
             lsn = self.write_shared(session, part, PartKind::Blob, entry.to_bytes())?;
-            parts.insert(entry.path.to_string(), (part, entry));
+            if let Some(placed) = &mut placed {
+                placed.insert(entry.path.to_string(), (part, entry));
+            }
         }
         Ok(lsn)
     }

@@ -79,7 +79,7 @@ impl Manifest {
     /// The files and directories of the session, without those removed, by part, each at a path of its own: two that
     /// were made without knowing of each other may want the same (DATA-TREE-1).
     pub fn entries(&self) -> impl Iterator<Item = (PartId, Entry)> {
-        placed(self.parts.iter())
+        placed(self.parts.iter(), false)
     }
 
     /// Every file that a value of a blob part names, those that aren't shown included.
@@ -108,11 +108,14 @@ impl Manifest {
     }
 }
 
-/// The entries of parts that ascend by id, each at its place in the tree.
-pub(super) fn placed<'a>(parts: impl Iterator<Item = &'a Part>) -> impl Iterator<Item = (PartId, Entry)> {
+/// The entries of parts that ascend by id, each at its place in the tree; `plain` if that is known to be its own path.
+pub(super) fn placed<'a>(parts: impl Iterator<Item = &'a Part>, plain: bool) -> impl Iterator<Item = (PartId, Entry)> {
     let mut tree = Tree::default();
     let shown = parts.filter_map(|part| Some((part.part, part.entry()?)));
     shown.filter(|(_, entry)| entry.is_live()).map(move |(part, mut entry)| {
+        if plain {
+            return (part, entry);
+        }
         let place = tree.place(&entry.path, part, entry.is_file());
         tree.insert(&place, part, entry.is_file());
         entry.path = Text::new(place).unwrap_or_default();

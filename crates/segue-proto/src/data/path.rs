@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::ops::Bound;
 
 use crate::limits::{MAX_COMPONENT, MAX_PATH};
@@ -36,16 +37,30 @@ fn is_device(name: &str) -> bool {
 
 const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 
-/// The live paths of a session: the part of each, and whether it is a file.
+/// The live paths of a session: the parts of each, and whether it is a file in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Tree(BTreeMap<String, (PartId, bool)>);
+pub(super) struct Tree {
+    at: BTreeMap<String, Vec<(PartId, bool)>>,
+    /// What keeps entries from standing at their own paths: paths of several parts, files with something below, and paths
+    /// that aren't permitted.
+    crowded: usize,
+}
 
 impl Tree {
+    /// Whether each entry stands at its own path: who looks for one then need not place all.
+    pub(super) fn is_plain(&self) -> bool {
+        self.crowded == 0
+    }
+
+    /// The part of a path; the lowest, if there are several.
+    pub(super) fn part(&self, path: &str) -> Option<PartId> {
+        self.at.get(path)?.first().map(|(part, _)| *part)
+    }
+
     /// Whether a further entry fits: its path is free, no file lies above it, and if it is a file nothing below.
     pub(super) fn fits(&self, path: &str, file: bool) -> bool {
-        let mut above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
-        !self.0.contains_key(path)
-            && above.all(|parent| !self.0.get(parent).is_some_and(|(_, file)| *file))
+        !self.at.contains_key(path)
+            && above(path).all(|parent| !self.at.get(parent).is_some_and(|parts| has_file(parts)))
             && !(file && self.has_below(path))
     }
 
@@ -70,19 +85,49 @@ impl Tree {
     }
 
     pub(super) fn insert(&mut self, path: &str, part: PartId, file: bool) {
-        self.0.insert(path.into(), (part, file));
+        let before = self.crowd(path);
+        let parts = self.at.entry(path.into()).or_default();
+        match parts.binary_search_by_key(&part, |(part, _)| *part) {
+            Ok(at) => parts.splice(at..=at, [(part, file)]).for_each(drop),
+            Err(at) => parts.insert(at, (part, file)),
+        }
+        self.crowded = self.crowded + self.crowd(path) - before;
     }
 
-    /// Gives up a path, unless another part has taken it already, as when two parts loaded one by one swap theirs.
+    /// Gives up a part's path.
     pub(super) fn remove(&mut self, path: &str, part: PartId) {
-        if self.0.get(path).is_some_and(|(owner, _)| *owner == part) {
-            self.0.remove(path);
+        let before = self.crowd(path);
+        if let Some(parts) = self.at.get_mut(path) {
+            parts.retain(|(owner, _)| *owner != part);
+            if parts.is_empty() {
+                self.at.remove(path);
+            }
         }
+        self.crowded = self.crowded + self.crowd(path) - before;
+    }
+
+    /// What of `crowded` a path and those above it account for.
+    fn crowd(&self, path: &str) -> usize {
+        let at = |path: &str| {
+            let Some(parts) = self.at.get(path) else { return 0 };
+            let below = has_file(parts) && self.has_below(path);
+            usize::from(parts.len() > 1) + usize::from(below) + usize::from(check_path(Rules::ALL, path).is_err())
+        };
+        above(path).chain([path]).map(at).sum()
     }
 
     fn has_below(&self, path: &str) -> bool {
         let start = alloc::format!("{path}/");
-        let mut from = self.0.range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded));
+        let mut from = self.at.range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded));
         from.next().is_some_and(|(next, _)| next.starts_with(&start))
     }
+}
+
+/// The directories above a path.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(at, _)| path.get(..at))
+}
+
+fn has_file(parts: &[(PartId, bool)]) -> bool {
+    parts.iter().any(|(_, file)| *file)
 }

@@ -185,7 +185,21 @@ impl State {
 
     /// The files and directories, as [`Manifest::entries`].
     pub fn entries(&self) -> impl Iterator<Item = (PartId, Entry)> {
-        placed(self.parts())
+        placed(self.parts(), self.tree.is_plain())
+    }
+
+    /// Whether each entry stands at its own path, so that [`State::entry_at`] costs no look at all others.
+    pub fn is_plain(&self) -> bool {
+        self.tree.is_plain()
+    }
+
+    /// The file or directory that stands at a path.
+    pub fn entry_at(&self, path: &str) -> Option<(PartId, Entry)> {
+        if !self.tree.is_plain() {
+            return self.entries().find(|(_, entry)| &*entry.path == path);
+        }
+        let part = self.part(&self.tree.part(path)?)?;
+        Some((part.part, part.entry()?))
     }
 
     /// The length in bytes of a blob, content or chunk list, that a live entry names; none if none does.

@@ -239,6 +239,33 @@ proptest! {
         prop_assert_eq!(State::from_manifest(manifest), world.state);
     }
 
+    /// Two devices write at the same paths without knowing of each other, and then what one of them wrote goes again.
+    #[test]
+    fn a_state_finds_what_a_look_at_all_of_it_finds(
+        steps in prop::collection::vec(step(), 0..30),
+        others in prop::collection::vec(step(), 0..30),
+        gone in prop::collection::vec((0u8..8, 0u8..12), 0..8),
+    ) {
+        let [mut world, mut other] = [World::new(), World::new()];
+        steps.iter().for_each(|step| take(&mut world, step));
+        other.actor = actor(9);
+        let written = others.iter().filter(|step| !matches!(step, Step::Actor(_)));
+        written.for_each(|step| take(&mut other, step));
+        other.state.parts().for_each(|part| drop(world.state.merge(Rules::ALL, part)));
+        gone.iter().for_each(|(n, at)| take(&mut world, &Step::Remove(*n, *at)));
+
+        let (state, manifest) = (&world.state, world.state.to_manifest());
+        let entries: Vec<_> = manifest.entries().collect();
+        prop_assert_eq!(&state.entries().collect::<Vec<_>>(), &entries);
+        for path in (0..12).map(path).chain(entries.iter().map(|(_, entry)| entry.path.to_string())) {
+            let found = entries.iter().find(|(_, entry)| *entry.path == *path).cloned();
+            prop_assert_eq!(state.entry_at(&path), found, "{}", path);
+        }
+        let conflicted = manifest.parts.iter().filter(|part| part.is_conflicted());
+        prop_assert!(state.conflicted().eq(conflicted));
+        prop_assert_eq!(State::from_manifest(manifest), world.state);
+    }
+
     #[test]
     fn inline_ops_give_the_writers_root(before in prop::collection::vec(step(), 0..20), after in prop::collection::vec((0u8..4, 1u8..4), 0..20)) {
         let mut world = World::new();
