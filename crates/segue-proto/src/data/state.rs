@@ -31,6 +31,8 @@ pub struct State {
     listed: BTreeSet<(Text<MAX_PATH>, PartId)>,
     /// The parts with several values.
     conflicted: BTreeSet<PartId>,
+    /// The parts that the owner alone writes.
+    exclusive: BTreeSet<PartId>,
     /// The bytes that all parts take in a manifest.
     encoded: usize,
     /// Who the writers are, as far as they were named. No op and no root depends on it.
@@ -85,6 +87,7 @@ impl State {
             blobs,
             listed: BTreeSet::new(),
             conflicted: BTreeSet::new(),
+            exclusive: BTreeSet::new(),
             encoded: 0,
             writers: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -136,7 +139,7 @@ impl State {
 
     /// The root of the exclusive parts alone.
     pub fn exclusive_root(&self) -> Hash {
-        exclusive_root(&self.session, self.parts.values())
+        self.exclusive_root_with(&BTreeMap::new())
     }
 
     /// The ops of exclusive parts that aren't held yet.
@@ -155,10 +158,19 @@ impl State {
         self.parts.values().map(|held| (&held.part, &held.root))
     }
 
-    /// The bytes of the values or ops of a part that is held, and of the files that it names.
-    pub fn weight(&self, part: &Part) -> u64 {
-        let ops = self.streams.get(&part.part).map(|stream| stream.bytes() as u64);
-        ops.or_else(|| self.parts.get(&part.part).map(|held| held.weight)).unwrap_or(0)
+    /// All parts with their roots and what they weigh, ascending by id: the bytes of their values or ops, and of the files
+    /// that they name.
+    pub fn weighed(&self) -> impl Iterator<Item = (&Part, &Hash, u64)> {
+        self.parts.values().map(|held| {
+            let ops = || self.streams.get(&held.part.part).map(|stream| stream.bytes() as u64);
+            let weight = if has_values(held.part.kind) { held.weight } else { ops().unwrap_or(held.weight) };
+            (&held.part, &held.root, weight)
+        })
+    }
+
+    /// The parts that the owner alone writes, ascending by id.
+    pub fn exclusive(&self) -> impl Iterator<Item = &Part> {
+        self.exclusive.iter().filter_map(|id| self.part(id))
     }
 
     /// Takes over a name that another device gave the session, if it has none here.
@@ -529,7 +541,7 @@ impl State {
 
     /// The root that the exclusive parts alone have then.
     pub fn exclusive_root_after(&self, advance: &Advance) -> Hash {
-        exclusive_root(&self.session, self.after(advance).into_iter())
+        self.exclusive_root_with(&advance.parts)
     }
 
     /// The parts as they are then, ascending by id.
@@ -587,6 +599,9 @@ impl State {
         if part.is_conflicted() {
             self.conflicted.insert(part.part);
         }
+        if part.kind == PartKind::Exclusive.number() {
+            self.exclusive.insert(part.part);
+        }
         for entry in part.entries() {
             if entry.chunks.get().is_some() {
                 self.listed.insert((entry.path.clone(), part.part));
@@ -602,6 +617,7 @@ impl State {
             self.tree.remove(&shown.path, part.part);
         }
         self.conflicted.remove(&part.part);
+        self.exclusive.remove(&part.part);
         for entry in part.entries() {
             if entry.chunks.get().is_some() {
                 self.listed.remove(&(entry.path.clone(), part.part));
@@ -614,6 +630,14 @@ impl State {
                 }
             }
         }
+    }
+
+    /// The root of the exclusive parts, with these in the place of what is held of them.
+    fn exclusive_root_with(&self, staged: &BTreeMap<PartId, PartState>) -> Hash {
+        let new = staged.values().filter(|held| held.part.kind == PartKind::Exclusive.number());
+        let held = self.exclusive.iter().filter_map(|id| self.parts.get(id));
+        let roots: BTreeMap<_, _> = held.chain(new).map(|held| (held.part.part, held.root)).collect();
+        root(&self.session, roots.into_iter())
     }
 
     /// What the manifest takes at most, in bytes, with these parts instead of those held.
@@ -637,13 +661,6 @@ impl PartState {
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
-}
-
-/// The root of the exclusive ones of these parts.
-fn exclusive_root<'a>(session: &SessionId, parts: impl Iterator<Item = &'a PartState>) -> Hash {
-    let exclusive = parts.filter(|held| held.part.kind == PartKind::Exclusive.number());
-    let roots: Vec<_> = exclusive.map(|held| (held.part.part, held.root)).collect();
-    root(session, roots.into_iter())
 }
 
 /// The blobs that an entry names, with their lengths in bytes. Content of no bytes is no blob to hold.

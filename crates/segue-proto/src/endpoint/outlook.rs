@@ -10,7 +10,7 @@ use crate::data::{Entry, Part, Pick, State};
 use crate::errors::UsageError;
 use crate::generations::Generation;
 use crate::sync::Change;
-use crate::wire::{DeviceId, PartId, SessionId};
+use crate::wire::{DeviceId, Hash, PartId, SessionId};
 
 /// What a handoff of a session to a device would move.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Endpoint {
 
     fn moving(&self, state: &State, data: &SessionData, to: &DeviceId, pick: &Pick) -> Vec<Moving> {
         let lacking = self.lacking(state, data, to);
-        let moving = |part: &Part| {
+        let moving = |(part, _, weight): (&Part, &Hash, u64)| {
             let files = part.entries().filter(|entry| entry.len > 0);
             let came = data.changes().origin(&part.part) == Some(*to);
             let held = |entry: &Entry| came || self.serving.was_sent(to, &entry.blob, entry.len);
@@ -95,7 +95,7 @@ impl Endpoint {
             let file = |entry: Entry| MovingFile { held: held(&entry), left_out: left_out(&entry), entry };
             let files: Vec<_> = files.map(file).collect();
             let content = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.entry.len));
-            let bytes = state.weight(part).saturating_sub(content);
+            let bytes = weight.saturating_sub(content);
             let lacking = match lacking.get(&part.part) {
                 Some(Lacking::Whole) => bytes,
                 Some(Lacking::Ops(lacking)) => *lacking,
@@ -103,7 +103,7 @@ impl Endpoint {
             };
             Moving { part: part.part, kind: part.kind, bytes, lacking, files }
         };
-        state.parts().map(moving).collect()
+        state.weighed().map(moving).collect()
     }
 
     /// What of each part a device isn't known to hold: it came from elsewhere, and the device didn't say by SINCE that

@@ -251,7 +251,7 @@ proptest! {
         other.actor = actor(9);
         let written = others.iter().filter(|step| !matches!(step, Step::Actor(_)));
         written.for_each(|step| take(&mut other, step));
-        other.state.parts().for_each(|part| drop(world.state.merge(Rules::ALL, part)));
+        other.state.parts().for_each(|part| _ = world.state.merge(Rules::ALL, part));
         gone.iter().for_each(|(n, at)| take(&mut world, &Step::Remove(*n, *at)));
 
         let (state, manifest) = (&world.state, world.state.to_manifest());

@@ -186,10 +186,9 @@ impl Holdings for SessionData {
     fn copy_aside(&mut self, record: &Hash) -> (Vec<Write>, usize) {
         let Some(state) = &self.state else { return (Vec::new(), 0) };
         // Shared parts merge with what the others wrote; only an exclusive one loses its value to them.
-        let exclusive = |part: &&Part| part.kind == PartKind::Exclusive.number();
-        let under = |part: &&Part| exclusive(part) && part.values.iter().any(|value| value.op.record == *record);
+        let under = |part: &&Part| part.values.iter().any(|value| value.op.record == *record);
         let writes: Vec<_> = state
-            .parts()
+            .exclusive()
             .filter(under)
             .map(|part| {
                 let rest = [record.as_bytes().as_slice(), part.part.as_bytes()].concat();
@@ -206,7 +205,7 @@ impl Holdings for SessionData {
         let mark = self.marks.iter().find(|mark| mark.data.manifest == *manifest)?;
         let (mut moved, mut left) = (BTreeMap::new(), BTreeMap::new());
         let mut marked = mark.roots.iter().peekable();
-        for (part, root) in state.rooted() {
+        for (part, root, weight) in state.weighed() {
             while marked.next_if(|(marked, _)| *marked < part.part).is_some() {}
             let same = marked.peek().is_some_and(|marked| **marked == (part.part, *root));
             // The last exclusive ops go in the GRANT.
@@ -215,7 +214,7 @@ impl Holdings for SessionData {
             let sum = if covered { &mut moved } else { &mut left };
             let tally = sum.entry(part.kind).or_insert(Tally { kind: part.kind, parts: 0, bytes: 0 });
             tally.parts += 1;
-            tally.bytes = tally.bytes.saturating_add(state.weight(part));
+            tally.bytes = tally.bytes.saturating_add(weight);
         }
         let list = |sum: BTreeMap<u16, Tally>| List::new(sum.into_values().collect());
         Some((list(moved)?, list(left)?))
@@ -224,7 +223,7 @@ impl Holdings for SessionData {
     fn is_ahead(&self, actor: &ActorId) -> bool {
         let (Some(state), Some(staged)) = (&self.state, self.staged.last()) else { return false };
         // Shared parts merge, so what was written to them stays and is gone on from.
-        state.parts().filter(|part| part.kind == PartKind::Exclusive.number()).any(|part| {
+        state.exclusive().any(|part| {
             let tip = |of: &Part| of.tip(actor).map_or(0, |tip| tip.seq);
             tip(part) > staged.state.part(&part.part).map_or(0, tip)
         })
@@ -288,9 +287,8 @@ impl SessionData {
     /// (HO-WRITE-2).
     fn pass_by(&mut self, staged: &State) {
         let Some(state) = &mut self.state else { return };
-        let exclusive = |part: &&Part| part.kind == PartKind::Exclusive.number();
         let unknown = |part: &&Part| staged.part(&part.part).is_none();
-        let passed: Vec<PartId> = state.parts().filter(exclusive).filter(unknown).map(|part| part.part).collect();
+        let passed: Vec<PartId> = state.exclusive().filter(unknown).map(|part| part.part).collect();
         passed.iter().for_each(|part| state.remove(part));
         self.changes.forget(|change| matches!(change, Change::Part(part) if passed.contains(part)));
     }
@@ -350,13 +348,11 @@ impl SessionData {
     }
 
     fn changed_since<'a>(&'a self, mark: &'a Mark) -> impl Iterator<Item = &'a Part> {
-        let exclusive = |part: &&Part| part.kind == PartKind::Exclusive.number();
         let before = |part: &Part| {
             let at = mark.roots.binary_search_by_key(&part.part, |(part, _)| *part).ok()?;
             mark.roots.get(at).map(|(_, root)| *root)
         };
-        let parts = self.state.iter().flat_map(State::parts).filter(exclusive);
-        parts.filter(move |part| before(part) != Some(part.root()))
+        self.state.iter().flat_map(State::exclusive).filter(move |part| before(part) != Some(part.root()))
     }
 
     /// An exclusive part was written: what goes inline behind each manifest has grown by it.
