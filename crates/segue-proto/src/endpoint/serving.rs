@@ -52,10 +52,21 @@ pub enum Served {
 /// What peers asked for.
 #[derive(Debug, Default)]
 pub(super) struct Serving {
-    /// The requests that are being served: who asked, for which blob, and for how many bytes of it.
-    asked: BTreeMap<(LinkId, u32), (DeviceId, Hash, u64)>,
+    /// The requests that are being served.
+    asked: BTreeMap<(LinkId, u32), Asked>,
     /// The bytes of blobs that were sent to devices since this one was opened, MAX_PARTS blobs each.
     sent: BTreeMap<DeviceId, BTreeMap<Hash, u64>>,
+}
+
+/// A request that is being served.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    by: DeviceId,
+    blob: Hash,
+    /// How many bytes of it.
+    bytes: u64,
+    /// It wasn't asked for over and over.
+    counts: bool,
 }
 
 impl Serving {
@@ -68,9 +79,9 @@ impl Serving {
         self.sent.get(to).and_then(|sent| sent.get(blob)).is_some_and(|sent| *sent >= len)
     }
 
-    /// Whether something that a device asked for is on its way.
+    /// Whether something that a device asked for is on its way, and brings it on.
     pub(super) fn serves(&self, to: &DeviceId) -> bool {
-        self.asked.values().any(|(of, ..)| of == to)
+        self.asked.values().any(|asked| asked.by == *to && asked.counts)
     }
 
     fn has_room(&self, link: LinkId, req: u32) -> bool {
@@ -78,14 +89,14 @@ impl Serving {
         outstanding < MAX_REQUESTS && !self.asked.contains_key(&(link, req))
     }
 
-    fn begin(&mut self, from: DeviceId, serve: &Serve) {
+    fn begin(&mut self, by: DeviceId, serve: &Serve, counts: bool) {
         let bytes = serve.ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.len));
-        self.asked.insert((serve.link, serve.req), (from, serve.blob, bytes));
+        self.asked.insert((serve.link, serve.req), Asked { by, blob: serve.blob, bytes, counts });
     }
 
     /// A request has ended; false if it isn't known any more.
     fn end(&mut self, link: LinkId, req: u32, outcome: Served) -> bool {
-        let Some((to, blob, bytes)) = self.asked.remove(&(link, req)) else { return false };
+        let Some(Asked { by: to, blob, bytes, .. }) = self.asked.remove(&(link, req)) else { return false };
         if outcome == Served::Done && (self.sent.len() < MAX_MEMBERS || self.sent.contains_key(&to)) {
             let sent = self.sent.entry(to).or_default();
             if sent.len() < MAX_PARTS || sent.contains_key(&blob) {
@@ -137,8 +148,8 @@ impl Endpoint {
         if let Err(why) = rules.ensure(Clause::TRANSFER_SERVE_2, room, Code::LIMIT_REQUESTS) {
             return self.refuse_for(now, from, req, Some(session), why);
         }
-        self.serving.begin(from, &serve);
-        self.syncing.asks(now, &from, session);
+        let counts = self.syncing.asks(now, &from, session, serve.blob);
+        self.serving.begin(from, &serve, counts);
         self.out.serves.push_back(serve);
     }
 }

@@ -1,5 +1,6 @@
 //! Sync, joined to links and sessions: who is fed what, and what is done with what comes.
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -10,7 +11,7 @@ use crate::clock::Instant;
 use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
-use crate::limits::{CONTENT_DELAY, FOLLOWER_WAIT, MAX_QUEUE, SNAPSHOT_PAUSE, SYNC_WINDOW};
+use crate::limits::{CONTENT_DELAY, FOLLOWER_WAIT, MAX_PARTS, MAX_QUEUE, MAX_REFETCH, SNAPSHOT_PAUSE, SYNC_WINDOW};
 use crate::sync::{FedOp, Feed, Inbound, Outbound, is_whole, named, whole};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
@@ -41,6 +42,8 @@ struct PeerSync {
     awaited: BTreeMap<SessionId, Instant>,
     /// The sessions of whose content it asked for none until then.
     idle: BTreeSet<SessionId>,
+    /// How often it asked for which content.
+    asked: BTreeMap<(SessionId, Hash), u32>,
 }
 
 /// What a peer feeds this device.
@@ -80,12 +83,23 @@ impl Syncing {
         }
     }
 
-    /// A peer asks for content: if some waits for it, it is awaited anew.
-    pub(super) fn asks(&mut self, now: Instant, peer: &DeviceId, session: SessionId) {
-        if let Some(sync) = self.peers.get_mut(peer) {
-            sync.awaited.entry(session).and_modify(|at| *at = now.after(FOLLOWER_WAIT));
-            sync.idle.remove(&session);
+    /// A peer asks for content: if some waits for it, it is awaited anew. Whether that is so: who asks for one content over
+    /// and over doesn't get on, and holds nothing up by it.
+    pub(super) fn asks(&mut self, now: Instant, peer: &DeviceId, session: SessionId, blob: Hash) -> bool {
+        let Some(sync) = self.peers.get_mut(peer) else { return false };
+        let room = sync.asked.len() < MAX_PARTS;
+        let times = match sync.asked.entry((session, blob)) {
+            Entry::Occupied(times) => times.into_mut(),
+            Entry::Vacant(first) if room => first.insert(0),
+            Entry::Vacant(_) => return false,
+        };
+        *times = times.saturating_add(1);
+        if *times > 1 + MAX_REFETCH {
+            return false;
         }
+        sync.awaited.entry(session).and_modify(|at| *at = now.after(FOLLOWER_WAIT));
+        sync.idle.remove(&session);
+        true
     }
 
     /// The peers that were awaited for too long, and aren't being served: nothing is held back for them any more.

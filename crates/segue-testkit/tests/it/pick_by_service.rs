@@ -156,6 +156,23 @@ fn a_follower_that_gets_nothing_holds_no_mailbox_up_for_ever() {
     assert!(scene.is_exchanged(1));
 }
 
+#[test]
+fn a_follower_that_asks_over_and_over_holds_no_mailbox_up_for_ever() {
+    // The first device left the film out, which the second asks it for, and the third has all that there is.
+    let mut scene = Scene::of(4, &[1, 3], |_, _| {});
+    scene.pick(1, &["letters", "photos"]);
+    scene.world.link(1, 3);
+    scene.runs(20 * SECOND);
+    scene.write(3, "film", b"A film");
+    scene.runs(5 * SECOND);
+    scene.meet();
+    assert_eq!((scene.elsewhere(1), scene.elsewhere(2), scene.elsewhere(3)), (1, 1, 0));
+    scene.link([1]);
+    assert!(!scene.is_exchanged(1), "it may still fetch what there is");
+    scene.runs(300 * SECOND);
+    assert!(scene.is_exchanged(1));
+}
+
 struct Scene {
     world: World<LocalDevice>,
     session: SessionId,
@@ -223,6 +240,12 @@ impl Scene {
     /// How many envelopes the service was sent.
     fn puts(&self) -> usize {
         self.world.trace().iter().filter(|line| line.contains(" PUT_OK")).count()
+    }
+
+    /// Of how many files a device lacks the content.
+    fn elsewhere(&mut self, node: usize) -> usize {
+        let device = self.world.device(node).expect("a device");
+        device.endpoint().held_elsewhere(&self.session).len()
     }
 
     fn delegate(&mut self, owner: usize) {
