@@ -92,17 +92,16 @@ async fn sides(
 
 /// What the session has and the directory has, without the files whose content another device holds: who wrote a file of
 /// that name meant another one, and it stays here alone until the session's is here. But where the directory had just what
-/// the session has, that was lost by what the user did to it: what lies there now is an edit.
+/// the session has, that was lost by what the user did to it: what lies there now is an edit, and nothing a removal.
 fn apart(held: Files, mut tree: Tree, known: &Known) -> (Vec<FileInfo>, Tree, Theirs) {
     let Files { mut here, mut elsewhere, missing, .. } = held;
-    let present: BTreeSet<&String> = tree.files.iter().map(|(path, _)| path).collect();
     let shown = Known::of(&missing);
-    let edited = |file: &FileInfo| present.contains(&file.path) && known.0.get(&file.path) == shown.0.get(&file.path);
-    let edited: Vec<_> = missing.into_iter().filter(edited).collect();
-    for file in &edited {
+    let lay_here = |file: &FileInfo| known.0.get(&file.path) == shown.0.get(&file.path);
+    let changed: Vec<_> = missing.into_iter().filter(lay_here).collect();
+    for file in &changed {
         elsewhere.remove(&file.path);
     }
-    here.extend(edited);
+    here.extend(changed);
     tree.files.retain(|(path, _)| !elsewhere.contains(path));
     let theirs = Theirs { known: known.clone().without(&elsewhere), held: Known::of(&here) };
     (here, tree, theirs)
@@ -256,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edit_is_collected_though_what_was_edited_is_lost_by_it() {
+    fn an_edit_and_a_removal_are_collected_though_what_lay_there_is_lost_by_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = |path: &str, content: &[u8]| {
             let blob = segue_proto::wire::hash::blob_id(content);
@@ -267,14 +266,19 @@ mod tests {
             std::fs::write(&at, content).expect("a file");
             (path.to_owned(), at)
         };
-        // Of none of these the session's content is here: the user changed one that the directory had; of another name the
-        // user has a file of the own; and of the third others have made another one, while the user changed it.
-        let missing = vec![file("edited", b"before"), file("other", b"theirs"), file("both", b"theirs")];
+        // Of none of these the session's content is here: the user changed one that the directory had, and removed another;
+        // of another name the user has a file of the own; of two others have made another one, while the user changed or
+        // removed it; and one never lay in the directory.
+        let missing = ["edited", "removed"].map(|path| file(path, b"before"));
+        let theirs = ["other", "both", "renewed", "never"].map(|path| file(path, b"theirs"));
+        let missing = [&missing[..], &theirs].concat();
         let files = vec![lies("edited", b"after"), lies("other", b"own"), lies("both", b"own")];
-        let known = Known::of(&[file("edited", b"before"), file("both", b"before")]);
+        let known = Known::of(&["edited", "removed", "both", "renewed"].map(|path| file(path, b"before")));
         let elsewhere = missing.iter().map(|file| file.path.clone()).collect();
         let held = Files { here: Vec::new(), elsewhere, missing, coming: true };
         let (here, tree, theirs) = apart(held, Tree { files, ..Tree::default() }, &known);
+        let gone: Vec<_> = gone(&tree, &here, &theirs).into_iter().map(|entry| entry.path.to_string()).collect();
+        assert_eq!(gone, ["removed"]);
         let (changed, same) = split(tree.files, here, &theirs).expect("files that can be read");
         assert_eq!(changed.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["edited"]);
         assert!(same.is_empty());
