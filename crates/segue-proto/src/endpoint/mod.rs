@@ -447,7 +447,14 @@ impl Endpoint {
         let result = run(session, &mut ctx);
         session.resume_writes(&mut ctx);
         let moved = session.head().id() != before;
+        let unnamed = session.holdings.forget_unnamed();
+        let forgot = !unnamed.is_empty();
+        fx.writes.extend(unnamed);
         self.apply(now, id, fx);
+        if forgot {
+            // Nobody looks any longer for what was removed.
+            self.stop_unwanted(now, id);
+        }
         if moved {
             self.succeed_if_revoked(now, id);
         }

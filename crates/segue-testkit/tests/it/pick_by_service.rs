@@ -1,6 +1,7 @@
 //! Devices that never meet, and of which some picked what they want: what one says to hold is here, and what it wants comes
 //! by the service (spec sections 7.15 and 9.5), in virtual time.
 
+use segue_proto::limits::MAX_TAKEN;
 use segue_proto::wire::SessionId;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::{Event, Generation, SessionRole};
@@ -171,6 +172,28 @@ fn a_follower_that_asks_over_and_over_holds_no_mailbox_up_for_ever() {
     assert!(!scene.is_exchanged(1), "it may still fetch what there is");
     scene.runs(300 * SECOND);
     assert!(scene.is_exchanged(1));
+}
+
+#[test]
+fn content_that_nobody_puts_is_looked_for_until_its_file_is_removed() {
+    // The first device meets the second alone, which leaves the photos out; the third has their names of the service.
+    let mut scene = Scene::of(4, &[2, 3], |_, _| {});
+    scene.pick(2, &["letters"]);
+    scene.link([2, 3]);
+    scene.meet();
+    let photos: Vec<String> = (0..MAX_TAKEN).map(|at| format!("photos/{at}")).collect();
+    photos.iter().for_each(|path| scene.write(1, path, path.as_bytes()));
+    scene.runs(20 * SECOND);
+    assert_eq!(scene.elsewhere(3), MAX_TAKEN + 1);
+    let session = scene.session;
+    for path in photos.into_iter().chain(["photos/beach".to_owned()]) {
+        scene.world.command(1, Command::Remove { session, path }).expect("a file that is removed");
+    }
+    scene.runs(20 * SECOND);
+    assert_eq!(scene.elsewhere(3), 0);
+    scene.write(1, "letters/second", b"Dear you");
+    scene.runs(60 * SECOND);
+    assert!(scene.holds(3, "letters/second", b"Dear you"), "there is room to look for it");
 }
 
 struct Scene {

@@ -50,6 +50,8 @@ pub(super) struct SessionData {
     awaited: Option<(Manifest, Hash, Pick)>,
     /// Content that the data names and that isn't here, by blob.
     missing: BTreeMap<Hash, Entry>,
+    /// Missing content that a part named before it changed.
+    retired: BTreeSet<Hash>,
     /// What the user picked.
     pick: Pick,
     /// What of the data came with the last handoff: what the source held, though the user picked all.
@@ -123,6 +125,7 @@ impl SessionData {
             staged: Vec::new(),
             awaited: None,
             missing: BTreeMap::new(),
+            retired: BTreeSet::new(),
             pick: Pick::all(),
             came: Pick::all(),
             along: Pick::all(),
@@ -193,6 +196,7 @@ impl SessionData {
             self.before.push(Before { to, data, bytes, changed: BTreeSet::new(), blobs: BTreeMap::new() });
         }
         for (part, blobs) in parts {
+            self.retired.extend(blobs.iter().map(|(blob, _)| *blob).filter(|blob| self.missing.contains_key(blob)));
             // What a part named later than that was never told of.
             let first = self.before.iter_mut().filter_map(|before| before.changed.insert(part).then_some(before));
             first.for_each(|before| before.blobs.extend(blobs.iter().copied()));

@@ -113,6 +113,7 @@ impl SessionData {
         (data.base, data.copies, data.own) = (base, entries.copies, entries.own);
         data.cursors = core::mem::take(&mut entries.cursors);
         data.missing = core::mem::take(&mut entries.missing);
+        data.retired = data.missing.keys().copied().collect();
         (data.pick, data.came) = (core::mem::take(&mut entries.pick), core::mem::take(&mut entries.came));
         data.replaced = core::mem::take(&mut entries.replaced);
         data.state = match base.and_then(|base| entries.manifests.get(&base)) {

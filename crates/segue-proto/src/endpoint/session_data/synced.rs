@@ -128,6 +128,15 @@ impl SessionData {
         writes
     }
 
+    /// Missing content that no part names any more isn't missed; nothing if there is none such.
+    pub(in crate::endpoint) fn forget_unnamed(&mut self) -> Vec<Write> {
+        let state = self.state.as_ref();
+        let named = |blob: &Hash| state.is_some_and(|state| state.blob_len(blob).is_some());
+        let retired = core::mem::take(&mut self.retired);
+        let gone: BTreeSet<Hash> = retired.into_iter().filter(|blob| !named(blob)).collect();
+        if gone.is_empty() { Vec::new() } else { self.got(&gone) }
+    }
+
     /// The files at a path that have chunk lists and whose content is here: those of the data, those that a manifest names
     /// which was fetched, and those whose place missing content took.
     pub(in crate::endpoint) fn listed_at(&self, path: &Text<MAX_PATH>) -> Vec<Entry> {
