@@ -1,5 +1,5 @@
 """Chapter handoff: what source and target share, which are modules of their own."""
-from . import wire
+from . import data, wire
 from .chain import CLOSE, GENESIS, GRANT, TAKEOVER, open_record, session_id
 from .registry import LIMIT, Refused
 from .offers import Offers
@@ -342,6 +342,10 @@ class Handoff:
         elif was_primary and others:
             fenced = True
             self._keep_copy(session, old.id.hex())
+        opener = session.chain.get(head.opener)
+        passed_by = old is not None and head.opener != old.opener and opener.body.owner != self.dev.key
+        if passed_by and any(p.kind == data.EXCLUSIVE and session.actor in p.tips for p in session.copy.parts.values()):
+            session.new_actor()  # DATA-OP-3
         self.source.head_changed(session, fenced)
         self.offers.head_changed(session)
         self.target.head_changed(session)

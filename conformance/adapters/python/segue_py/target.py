@@ -246,11 +246,6 @@ class Target:
 
     def _durable_soon(self, seek, session, manifest):
         seek.waiting_sync = False
-        if any(
-            session.copy.parts[p.part].tips.get(session.actor, (0,))[0] > {t.actor: t.seq for t in p.strands}.get(session.actor, 0)
-            for p in manifest.parts if p.part in session.copy.parts
-        ):
-            session.new_actor()  # DATA-OP-3
         name = manifest.name
         if name and session.name != name:
             session.name = name

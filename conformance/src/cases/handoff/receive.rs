@@ -4,7 +4,9 @@ use segue_proto::wire::{Exts, Final, Hash, Hlc, List, Message, Nonce, Op, PartId
 use segue_proto::{Code, Event, Generation, SessionRole};
 use segue_testkit::device::Command;
 
-use crate::cases::scene::{Wanting, acknowledged, invited, serve_until_want, take_head, wanting};
+use crate::cases::scene::{
+    TIMEOUT, Wanting, acknowledged, invited, owning, serve_all, serve_until_want, take_head, wanting,
+};
 use crate::cases::{Case, Part, refused, works};
 use crate::lab::{Done, Lab, ensure};
 use crate::peer::{Draft, Peer, tampered, with_body};
@@ -176,6 +178,7 @@ pub(super) const CASES: &[Case] = &[
         lab.send(scene.link, draft.seal());
         lab.refuses(scene.link, 77, Code::HO_UNKNOWN_SESSION)
     }),
+    works("handoff/receive/for-a-want-before-older-data", &["DATA-OP-3"], T, before_older_data),
     works("handoff/receive/old-grant-is-answered-with-the-head", &["HO-GRANT-9", "HO-HEAD-2"], T, old_grant),
     works("handoff/receive/pull-goes-on-under-a-new-head", &["HO-WANT-1", "HO-HEAD-1"], T, asks_again),
 ];
@@ -221,6 +224,30 @@ fn with_ops(lab: &mut Lab) -> Done {
     let state = lab.known(scene.book.id)?;
     ensure(state.root == scene.draft.end.root, "the root of FINAL", format!("{:?}", state.root))?;
     ensure(state.exclusive.as_deref() == Some(&*op.body), "the last write", format!("{:?}", state.exclusive))
+}
+
+/// The subject owned and wrote, and a peer took over that may not know the last of that. What the peer announces behind the
+/// subject's WANT, as it had it before, changes nothing about a GRANT for that WANT.
+fn before_older_data(lab: &mut Lab) -> Done {
+    let own = owning(lab)?;
+    let mut older = own.book.clone();
+    let taken = own.peer.sign::<Record>(&older.takeover(&own.peer));
+    older.chain.push(taken.clone());
+    let mut book = older.clone();
+    book.hold(&own.manifest);
+    lab.send(own.link, crate::peer::head(own.session, vec![taken], None));
+    lab.is(own.session, SessionRole::Secondary)?;
+    lab.skip(own.link);
+    let data = book.announce();
+    lab.must(Command::Request { session: own.session, from: own.peer.id, timeout_us: TIMEOUT })?;
+    let (req, want) = serve_until_want(lab, own.link, &book)?;
+    let before = older.announce();
+    lab.send(own.link, older.have(Some(before)));
+    serve_all(lab, own.link, &older)?;
+    let draft = Draft::new(&own.peer, &book, req, &want, lab.id(), &data);
+    lab.send(own.link, draft.seal());
+    lab.is(own.session, SessionRole::Primary)?;
+    acknowledged(lab, own.link, own.session, draft.signed_record().id())
 }
 
 /// The source's head rose, and it still owns: the subject's pull goes on under the new head.

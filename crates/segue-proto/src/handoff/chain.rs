@@ -135,6 +135,11 @@ impl Chain {
         note(&mut self.grantors, &record.grantor);
     }
 
+    /// The takeover that opened the head's term; none in the first.
+    pub fn opener(&self) -> Option<&Proven<Record>> {
+        self.get(&self.head.opener)
+    }
+
     /// Whether [`Chain::admit`] would take the record in.
     pub fn admits(&self, rules: Rules, record: &Proven<Record>) -> Result<(), Violation> {
         self.check(rules, record).map(|_| ())

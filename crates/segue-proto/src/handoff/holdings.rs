@@ -67,8 +67,8 @@ pub trait Holdings {
     fn tally(&self, _manifest: &Hash, _pick: &Pick) -> Option<Tallies> {
         None
     }
-    /// Whether `actor` wrote ops here that the newest manifest fetched doesn't know.
-    fn is_ahead(&self, actor: &ActorId) -> bool;
+    /// Whether `actor` wrote to an exclusive part, as far as is known here.
+    fn wrote_exclusive(&self, actor: &ActorId) -> bool;
 }
 
 /// What a GRANT brings of exclusive parts beyond FINAL's manifest.

@@ -403,7 +403,11 @@ impl<H: Holdings> Session<H> {
     pub(super) fn admit(&mut self, ctx: &mut Ctx<'_>, record: Proven<Record>) -> Result<bool, crate::Violation> {
         let id = record.id();
         let (signer, bytes) = (record.body().signer, encode(record.signed()));
+        let before = self.chain.opener().map(Proven::id);
         let admitted = self.chain.admit(ctx.rules, record)?;
+        if self.chain.opener().map(Proven::id) != before {
+            self.passed_by(ctx);
+        }
         if admitted.new && self.kept {
             ctx.fx.writes.push(keys::put(self.id(), keys::RECORD, id.as_bytes(), bytes));
         }
@@ -414,6 +418,17 @@ impl<H: Holdings> Session<H> {
             self.watch_signer(ctx, &id);
         }
         Ok(admitted.head)
+    }
+
+    /// A takeover opened a term. Another device that took the session over may not know the last ops of this one on
+    /// exclusive parts, so their numbers aren't gone on from; no WANT of this device that is on its way outlives the
+    /// head that it was for (DATA-OP-3).
+    fn passed_by(&mut self, ctx: &mut Ctx<'_>) {
+        let others = self.chain.opener().is_some_and(|opener| opener.body().owner != self.me);
+        if others && self.holdings.wrote_exclusive(&self.actor.id) && ctx.rules.keeps(Clause::DATA_OP_3) {
+            let nonce = ctx.fresh.nonce();
+            self.renew_actor(nonce, ctx.fx);
+        }
     }
 
     /// Sends the chain behind `from` to a peer, in as many frames as it takes (HO-HEAD-2).

@@ -548,11 +548,6 @@ impl<H: Holdings> Session<H> {
 
     /// Says WANT.
     fn want(&mut self, ctx: &mut Ctx<'_>) {
-        if self.holdings.is_ahead(&self.actor.id) && ctx.rules.keeps(Clause::DATA_OP_3) {
-            // The session's data doesn't know the own last ops, so their numbers may not be gone on from.
-            let nonce = ctx.fresh.nonce();
-            self.renew_actor(nonce, ctx.fx);
-        }
         let (session, parent, actor) = (self.id(), self.head().id(), self.actor.id);
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let picked = self.picked(ctx);

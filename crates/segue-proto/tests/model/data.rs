@@ -187,7 +187,7 @@ impl Holdings for Data {
         (Vec::new(), 0)
     }
 
-    fn is_ahead(&self, _actor: &ActorId) -> bool {
+    fn wrote_exclusive(&self, _actor: &ActorId) -> bool {
         false
     }
 }

@@ -220,13 +220,8 @@ impl Holdings for SessionData {
         Some((list(moved)?, list(left)?))
     }
 
-    fn is_ahead(&self, actor: &ActorId) -> bool {
-        let (Some(state), Some(staged)) = (&self.state, self.staged.last()) else { return false };
-        // Shared parts merge, so what was written to them stays and is gone on from.
-        state.exclusive().any(|part| {
-            let tip = |of: &Part| of.tip(actor).map_or(0, |tip| tip.seq);
-            tip(part) > staged.state.part(&part.part).map_or(0, tip)
-        })
+    fn wrote_exclusive(&self, actor: &ActorId) -> bool {
+        self.state.iter().flat_map(State::exclusive).any(|part| part.tip(actor).is_some())
     }
 }
 
