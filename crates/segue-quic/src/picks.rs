@@ -111,11 +111,12 @@ impl Node {
         done.await?.await.unwrap_or(Err(Error::Stopped))
     }
 
-    /// From now on, until it is closed, this device takes along what is picked here of a session's content when it hands
-    /// the session over, and leaves the rest behind: say so before [`Node::initiate_handoff`]. The next owner needs that
-    /// alone before it owns, and a mailbox is given nothing else. It lists what stayed behind with who holds it
+    /// This device takes along what is picked here of a session's content when it hands the session over next, or in the
+    /// handoff that runs, and leaves the rest behind: say so before [`Node::initiate_handoff`]. It is for that handoff
+    /// alone, and forgotten as that ends, whether it succeeds or not, or as this device is closed. The next owner needs that
+    /// alone before it owns, and a mailbox is given nothing else until then. It lists what stayed behind with who holds it
     /// ([`Node::held_elsewhere`]), and gets it when it meets this device, or once this device puts it into a mailbox after
-    /// all: with [`Pick::all`], or when it is opened the next time. If the next owner's user picked, that goes before.
+    /// all. If the next owner's user picked, that goes before.
     ///
     /// To a device below generation 7 everything goes along, over a link of the two.
     ///

@@ -166,6 +166,26 @@ pub(super) const CASES: &[Case] = &[
         ensure(*want.pick == [held], "a pick of what the source holds", format!("{:?}", want.pick))
     })
     .since(V7),
+    works("handoff/pick/takes-what-an-offer-made-again-says", &["HO-PICK-5"], T, |lab| {
+        let mut scene = Scene::new(lab, &[])?;
+        let (held, data) = (scene.folder(LETTERS), scene.book.announce());
+        let body = offer(&scene.peer, &scene.book, lab.id(), &data, &mut lab.rng);
+        let made = offer_msg(&scene.peer, 71, &body);
+        lab.send(scene.link, scene.book.whole());
+        lab.send(scene.link, made.clone());
+        let token = asked(lab, scene.book.id)?;
+        // The source's user chose what goes along, and the two met again.
+        lab.link_down(scene.link);
+        scene.link = lab.connect(&scene.peer)?;
+        lab.send(scene.link, OfferMsg { req: 72, ext: says(1, held.as_bytes()), ..made });
+        lab.settle();
+        lab.must(Command::Accept { token })?;
+        let asked = scene.serve(lab)?;
+        scene.no_photo(&asked)?;
+        let (_, want) = scene.want(lab, &data)?;
+        ensure(*want.pick == [held], "a pick of what the source holds", format!("{:?}", want.pick))
+    })
+    .since(V7),
     works("handoff/pick/what-are-no-ids-counts-as-none", &["HO-PICK-4"], T, |lab| {
         let mut scene = Scene::new(lab, &[])?;
         let held = scene.folder(LETTERS);

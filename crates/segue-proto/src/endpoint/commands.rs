@@ -169,7 +169,12 @@ impl Endpoint {
         timeout_us: u64,
     ) -> Result<HandoffId, UsageError> {
         self.not_revoked(&to)?;
-        let started = self.command(now, session, |session, ctx| session.initiate(ctx, to, timeout_us))?;
+        let started = self.command(now, session, |session, ctx| {
+            session.may_initiate(ctx.rules, &to)?;
+            session.holdings.begin_handoff();
+            session.initiate(ctx, to, timeout_us)
+        })?;
+        self.end_choice(now, session);
         // Who is met by way of a mailbox alone is given the key there.
         self.pump_mailboxes(now);
         Ok(started)

@@ -434,7 +434,7 @@ impl Endpoint {
     ) -> Option<R> {
         let mut fx = Effects::default();
         let session = self.sessions.get_mut(&id)?;
-        let before = session.head().id();
+        let (before, handing) = (session.head().id(), session.handing_over());
         let mut ctx = Ctx {
             now,
             me: self.config.device,
@@ -447,6 +447,7 @@ impl Endpoint {
         let result = run(session, &mut ctx);
         session.resume_writes(&mut ctx);
         let moved = session.head().id() != before;
+        let over = handing.is_some() && session.handing_over().is_none();
         let unnamed = session.holdings.forget_unnamed();
         let forgot = !unnamed.is_empty();
         fx.writes.extend(unnamed);
@@ -454,6 +455,9 @@ impl Endpoint {
         if forgot {
             // Nobody looks any longer for what was removed.
             self.stop_unwanted(now, id);
+        }
+        if over {
+            self.end_choice(now, id);
         }
         if moved {
             self.succeed_if_revoked(now, id);

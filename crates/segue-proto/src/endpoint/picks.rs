@@ -72,9 +72,9 @@ impl Endpoint {
         Ok(())
     }
 
-    /// From now on, until it is closed, this device takes this alone of a session's content along when it hands the session
-    /// over, and puts no other of it into mailboxes. The rest stays behind: it is named as ever, is here, and is served to
-    /// whoever asks for it. The next owner gets it later, unless its user picked what it has.
+    /// In the next handoff of a session, or the one that runs, this device takes this alone of its content along, and until
+    /// that is over, however it ends, puts no other of it into mailboxes. The rest stays behind: it is named as ever, is
+    /// here, and is served to whoever asks for it. The next owner gets it later, unless its user picked what it has.
     ///
     /// Errors: [`UsageError::UnknownSession`].
     pub fn take_along(&mut self, now: Instant, session: SessionId, pick: Pick) -> Result<(), UsageError> {
@@ -84,6 +84,14 @@ impl Endpoint {
         })?;
         self.put_other_content(now);
         Ok(())
+    }
+
+    /// No handoff from this device runs any more: what was chosen to go along in it is forgotten.
+    pub(super) fn end_choice(&mut self, now: Instant, id: SessionId) {
+        let session = self.sessions.get_mut(&id).filter(|session| session.handing_over().is_none());
+        if session.is_some_and(|session| session.holdings.end_handoff()) {
+            self.put_other_content(now);
+        }
     }
 
     /// What is picked of a session that comes to be known.

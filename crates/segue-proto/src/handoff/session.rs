@@ -238,6 +238,12 @@ impl<H: Holdings> Session<H> {
         self.source.waiting()
     }
 
+    /// A device that this one is handing the session over to: its user wishes so, or let its WANT through.
+    pub fn handing_over(&self) -> Option<DeviceId> {
+        let allowed = || self.wants.iter().find(|(_, live)| live.approved).map(|(device, _)| *device);
+        self.source.target().or_else(|| self.delegate.frozen_for(&self.head().id())).or_else(allowed)
+    }
+
     /// Whether the head was signed under, and this device may go on as, primary.
     pub(super) fn require_primary(&self, rules: Rules) -> Result<(), UsageError> {
         match self.role(rules) {

@@ -160,6 +160,16 @@ impl Source {
         }
     }
 
+    /// The target of the handoff that runs.
+    pub(super) fn target(&self) -> Option<DeviceId> {
+        match &self.0 {
+            State::Resting => None,
+            State::Offering(offering) => Some(offering.to),
+            State::Signing(signing) => signing.grant.as_ref().map(|pledge| pledge.want.body().target),
+            State::Granted(granted) => Some(granted.to),
+        }
+    }
+
     pub(super) fn awaits(&self, grantor: Option<DeviceId>, from: DeviceId, req: u32) -> bool {
         matches!(&self.0, State::Offering(offering) if grantor.unwrap_or(offering.to) == from && offering.req == req)
     }

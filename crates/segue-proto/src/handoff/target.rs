@@ -198,9 +198,14 @@ impl<H: Holdings> Session<H> {
         self.peer_heads.insert(from, offer.body().parent);
         let (token, from) = (offer.id(), offer.body().source);
         match &mut self.target.0 {
-            // The same OFFER again, after a reconnect.
-            State::Invited(known) if known.offer.id() == token => return,
-            State::Seeking(seeking) if seeking.offer == Some(token) => return,
+            // The same OFFER again, after a reconnect: what goes along may be another by now.
+            State::Invited(known) if known.offer.id() == token => {
+                known.holds = holds;
+                return;
+            }
+            State::Seeking(seeking) if seeking.offer == Some(token) => {
+                return self.goes_along(ctx, holds, announced(offer.body()));
+            }
             State::Seeking(seeking)
                 if seeking.from == from && seeking.offer.is_none() && ctx.rules.keeps(Clause::HO_OFFER_6) =>
             {

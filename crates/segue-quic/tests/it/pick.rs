@@ -126,7 +126,7 @@ async fn what_the_source_leaves_behind_isnt_waited_for_and_comes_later() {
 }
 
 #[tokio::test]
-async fn what_the_source_leaves_behind_doesnt_go_by_the_service_until_it_is_taken_along() {
+async fn what_the_source_leaves_behind_doesnt_go_by_the_service_before_the_handoff_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let host = crate::delegate::serve(dir.path(), std::time::Duration::ZERO).await;
     let open = async |n| {
@@ -141,13 +141,49 @@ async fn what_the_source_leaves_behind_doesnt_go_by_the_service_until_it_is_take
     a.write_bytes(session, "photos/beach", photo()).await.unwrap();
     within("the delegate", a.delegate(session, host.local_addr().unwrap(), host.device())).await.unwrap();
     within("the exchange", a.exchanged(host.device())).await.unwrap();
+    assert!(a.stats().await.unwrap().mailed_tx < photo().len() as u64);
     push(&a, &b, session).await;
     assert_eq!(b.read_file(session, "letters/first").await.unwrap(), LETTER);
-    let [lacking] = &b.held_elsewhere(session).await.unwrap()[..] else { panic!("one file is held elsewhere") };
-    assert_eq!((&lacking.holders[..], lacking.left_out), (&[a.device()][..], false));
-    assert!(a.stats().await.unwrap().mailed_tx < photo().len() as u64);
-    a.take_along(session, Pick::all()).await.unwrap();
     assert_eq!(arrives(&b, session, "photos/beach").await, photo());
+}
+
+#[tokio::test]
+async fn what_goes_along_is_chosen_for_one_handoff_however_that_ends() {
+    let (gate, photo) = Gate::new("photos/beach", photo(), 0);
+    let a = memory(1).blob_source(std::sync::Arc::new(Gated(gate.clone()))).open().await.unwrap();
+    let b = memory(2).open().await.unwrap();
+    link(&a, &b).await;
+    let session = a.create_session("holiday", &[b.device()]).await.unwrap();
+    a.write_bytes(session, "letters/first", LETTER).await.unwrap();
+    a.put_entry(session, photo).await.unwrap();
+    let offered = async || {
+        event(&b, "HandoffRequest", |event| match event {
+            Event::HandoffRequest { token, .. } => Some(token),
+            _ => None,
+        })
+        .await
+    };
+    a.take_along(session, Pick::types(["letters"])).await.unwrap();
+    let reject = async { b.reject_handoff(offered().await).await.unwrap() };
+    let (answer, ()) = within("the answer", async { tokio::join!(a.initiate_handoff(session, id(2)), reject) }).await;
+    assert_eq!(answer.unwrap_err().code(), Code::HO_DECLINED);
+    // The next handoff takes all along, so it waits for the photo.
+    let handoff = a.initiate_handoff(session, b.device());
+    let accept = async {
+        let token = offered().await;
+        tokio::join!(b.accept_handoff(token), async {
+            let fetching = event(&b, "Progress", |event| match event {
+                Event::Progress { total, .. } if total > LETTER.len() as u64 => Some(()),
+                Event::HandoffResolved { .. } => panic!("a handoff without the photo"),
+                _ => None,
+            });
+            fetching.await;
+            gate.open_wide();
+        })
+    };
+    let (given, (taken, ())) = within("the handoff", async { tokio::join!(handoff, accept) }).await;
+    assert_eq!(given.unwrap().record, taken.unwrap().record);
+    assert!(b.held_elsewhere(session).await.unwrap().is_empty());
 }
 
 /// A session with a letter and a photo, of which both are members, and devices 3 too.

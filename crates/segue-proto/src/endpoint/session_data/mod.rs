@@ -56,8 +56,10 @@ pub(super) struct SessionData {
     pick: Pick,
     /// What of the data came with the last handoff: what the source held, though the user picked all.
     came: Pick,
-    /// What goes along when this device hands the session over. Not journaled.
+    /// What goes along in the handoff that runs, or in the next one. Not journaled.
     along: Pick,
+    /// That was chosen since the last handoff began.
+    along_next: bool,
     /// The missing content that isn't picked, and that nobody asked for since this device was opened.
     left_out: BTreeSet<Hash>,
     /// That is wanted, too, for a handoff that can't do without (HO-PICK-1).
@@ -129,6 +131,7 @@ impl SessionData {
             pick: Pick::all(),
             came: Pick::all(),
             along: Pick::all(),
+            along_next: false,
             left_out: BTreeSet::new(),
             all: false,
             replaced: BTreeMap::new(),

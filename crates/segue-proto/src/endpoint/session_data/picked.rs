@@ -65,9 +65,24 @@ impl SessionData {
         self.state.iter().flat_map(State::parts).any(|part| self.missing_of(part, pick).next().is_some())
     }
 
-    /// From now on this goes along when the session is handed over, and the rest stays behind.
+    /// This goes along when the session is handed over next, or in the handoff that runs, and the rest stays behind.
     pub(in crate::endpoint) fn take_along(&mut self, pick: Pick) {
-        self.along = pick;
+        (self.along, self.along_next) = (pick, true);
+    }
+
+    /// A handoff begins. What was chosen since the one before began is for this one, which may end that.
+    pub(in crate::endpoint) fn begin_handoff(&mut self) {
+        if !self.along_next {
+            self.along = Pick::all();
+        }
+        self.along_next = false;
+    }
+
+    /// The handoff is over: the next one takes all along, unless something else is chosen for it. Whether more goes along
+    /// than before.
+    pub(in crate::endpoint) fn end_handoff(&mut self) -> bool {
+        self.along_next = false;
+        !core::mem::take(&mut self.along).is_all()
     }
 
     /// The files whose content is here and goes along.

@@ -25,6 +25,16 @@ impl<H: Holdings> Session<H> {
         ctx.fx.fetch = Some((seeking.from, data, pick));
     }
 
+    /// The source says once more what goes along in its OFFER: what is still awaited of that goes by it (HO-PICK-5).
+    pub(super) fn goes_along(&mut self, ctx: &mut Ctx<'_>, holds: Pick, data: Announced) {
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if core::mem::replace(&mut seeking.holds, holds.clone()) == holds {
+            return;
+        }
+        ctx.fx.owed |= seeking.end.is_some();
+        self.picks_anew(ctx, data);
+    }
+
     /// The user picks something else while this is fetched: what that picks is.
     pub fn picks_anew(&mut self, ctx: &mut Ctx<'_>, data: Announced) {
         let State::Seeking(seeking) = &self.target.0 else { return };
