@@ -12,7 +12,7 @@ use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
 use crate::limits::{CONTENT_DELAY, FOLLOWER_WAIT, MAX_PARTS, MAX_QUEUE, MAX_REFETCH, SNAPSHOT_PAUSE, SYNC_WINDOW};
-use crate::sync::{FedOp, Feed, Inbound, Outbound, is_whole, named, whole};
+use crate::sync::{FedOp, Feed, Inbound, Outbound, Word, is_whole, named, whole};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
 use crate::{Code, Rules, Violation};
@@ -21,6 +21,8 @@ use crate::{Code, Rules, Violation};
 #[derive(Debug, Default)]
 pub(super) struct Syncing {
     peers: BTreeMap<DeviceId, PeerSync>,
+    /// What devices that may read a session last said of its content, over links and by letters.
+    words: BTreeMap<(SessionId, DeviceId), Word>,
     /// When content that no peer had is asked for again, and how often it was.
     retry: Option<(Instant, usize)>,
 }
@@ -122,6 +124,16 @@ impl Syncing {
         self.peers.get(peer).and_then(|sync| sync.whole.get(session)) == Some(&last)
     }
 
+    /// A letter with these extensions says that a device lacks content after all; whether that is newer than what it said
+    /// over a link.
+    pub(super) fn takes_back(&mut self, peer: DeviceId, session: SessionId, log: Nonce, exts: &Exts) -> bool {
+        let newer = self.words.entry((session, peer)).or_default().on_letter(log, exts);
+        if newer && let Some(sync) = self.peers.get_mut(&peer) {
+            sync.whole.remove(&session);
+        }
+        newer
+    }
+
     fn in_flight(&self, peer: &DeviceId) -> usize {
         self.peers.get(peer).map_or(0, |sync| sync.feeds.values().map(Feed::in_flight).sum())
     }
@@ -188,7 +200,7 @@ impl Endpoint {
 
     /// Asks a peer for what changed since.
     fn ask_since(&mut self, now: Instant, peer: DeviceId, session: SessionId) {
-        let mailed = self.uses_mailboxes();
+        let mailed = self.lacks_told(&session);
         let told = self.step(now, session, |session, ctx| {
             if !session.is_kept() || !session.may_read(ctx, &peer) && ctx.rules.keeps(Clause::SYNC_READ_1) {
                 return false;
@@ -210,8 +222,8 @@ impl Endpoint {
         let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
         let own = since.log == data.changes().name() && since.at <= data.changes().last();
         let at = if own { since.at } else { 0 };
-        let says_so = is_whole(&since.ext);
-        let is_whole = own && says_so;
+        let stands = self.syncing.words.entry((session, from)).or_default().on_since(since.own, &since.ext);
+        let (says_so, is_whole) = (is_whole(&since.ext), own && stands);
         let keeps = data.cursor(&from).is_some_and(|(log, _)| log == since.own);
         let sync = self.syncing.peers.entry(from).or_default();
         sync.owns.insert(session, since.own);
@@ -249,9 +261,9 @@ impl Endpoint {
     /// All content of a session that is picked is here: the devices that this one takes it in from are told, if
     /// mailboxes are used, for they needn't put it there then (SYNC-WHOLE-1).
     pub(super) fn tell_whole(&mut self, now: Instant, session: SessionId) {
-        let rules = self.config.rules;
+        let (rules, mailed) = (self.config.rules, self.lacks_told(&session));
         let lacks = |it: &Session<SessionData>| it.holdings.wanted(rules).next().is_some();
-        if !self.uses_mailboxes() || self.sessions.get(&session).is_none_or(lacks) {
+        if mailed.is_none() || self.sessions.get(&session).is_none_or(lacks) {
             return;
         }
         let follows = |sync: &PeerSync| sync.follows.get(&session).is_some_and(|it| it.answered && !it.broken);
@@ -261,7 +273,7 @@ impl Endpoint {
                 continue;
             }
             self.step(now, session, |session, ctx| {
-                let message = since(session, peer, ctx.rules, true);
+                let message = since(session, peer, ctx.rules, mailed);
                 ctx.promise(peer, Hold::Durable, message);
             });
         }
@@ -368,7 +380,7 @@ impl Endpoint {
         if let Some(feed) = self.syncing.peers.get_mut(&from).and_then(|sync| sync.feeds.get_mut(&session)) {
             feed.keeps(keeps);
         }
-        let mailed = self.uses_mailboxes();
+        let mailed = self.lacks_told(&session);
         self.step(now, session, |session, ctx| {
             session.name_as(&mark.name, ctx.fx);
             let write = session.holdings.hold(from, mark.log, mark.at);
@@ -527,11 +539,12 @@ fn sync_keeps(sync: Option<&PeerSync>, session: &SessionId, log: &Nonce) -> bool
     sync.and_then(|sync| sync.owns.get(session)) == Some(log)
 }
 
-/// What this device holds of a peer's changes, and, if it uses mailboxes, whether it holds the content that is picked as well.
-fn since(session: &Session<SessionData>, peer: DeviceId, rules: Rules, mailed: bool) -> Since {
+/// What this device holds of a peer's changes, and, if it uses mailboxes, whether it holds the content that is picked as
+/// well, though it told of so many lacks.
+fn since(session: &Session<SessionData>, peer: DeviceId, rules: Rules, mailed: Option<u64>) -> Since {
     let (log, at) = session.holdings.cursor(&peer).unwrap_or((Nonce::ZERO, 0));
     let holds = session.holdings.wanted(rules).next().is_none() || !rules.keeps(Clause::SYNC_WHOLE_1);
-    let ext = if mailed && holds { whole() } else { Exts::empty() };
+    let ext = mailed.filter(|_| holds).map(whole).unwrap_or_default();
     Since { session: session.id(), log, at, own: session.holdings.changes().name(), ext }
 }
 

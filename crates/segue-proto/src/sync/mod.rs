@@ -16,5 +16,5 @@ pub use changes::{Change, Changes};
 pub use feed::{Feed, Outbound};
 pub use follow::{FedOp, Inbound};
 pub use known::{knowing, known};
-pub use whole::{is_whole, lacks, says_lacks, whole};
+pub use whole::{Word, is_whole, lacks, says_lacks, whole};
 pub use writers::{named, naming};

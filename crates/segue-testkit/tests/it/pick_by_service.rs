@@ -147,6 +147,32 @@ fn who_picks_more_and_reaches_the_others_by_the_service_alone_gets_it() {
 }
 
 #[test]
+fn a_letter_that_is_read_late_doesnt_take_back_what_was_said_over_a_link_since() {
+    let mut scene = Scene::new(3, |_, _| {});
+    scene.pick(2, &["letters"]);
+    scene.meet();
+    scene.link([1, 2]);
+    scene.world.unlink(1, 2);
+    scene.runs(SECOND);
+    // It lacks the photo, says so by a letter, and gets it before the letter is read.
+    scene.world.partition(1, SERVICE);
+    scene.pick(2, &[]);
+    scene.runs(SECOND);
+    scene.world.unlink(2, SERVICE);
+    scene.world.link(1, 2);
+    scene.runs(3 * SECOND);
+    assert!(scene.holds(2, "photos/beach", PHOTO));
+    scene.world.heal(1, SERVICE);
+    scene.runs(5 * SECOND);
+    scene.world.unlink(1, 2);
+    scene.runs(SECOND);
+    let before = scene.puts();
+    scene.write(1, "letters/second", b"Dear you");
+    scene.runs(60 * SECOND);
+    assert_eq!(scene.puts() - before, 2, "the letter that tells of it, and its content: the photo is there");
+}
+
+#[test]
 fn a_follower_that_gets_nothing_holds_no_mailbox_up_for_ever() {
     let mut scene = Scene::of(3, &[1], |_, _| {});
     scene.pick(2, &["letters"]);

@@ -22,6 +22,8 @@ const TOLD: u8 = b't';
 const SHARED: u8 = b's';
 /// The heads of the roster below which a device was told everything, by mailbox and device.
 const ROSTER: u8 = b'r';
+/// How many lacks of content were told of, by session.
+const LACKS: u8 = b'l';
 /// What the host of a mailbox keeps here, by its own keys.
 const HOSTED: u8 = b'h';
 
@@ -63,6 +65,8 @@ pub(in crate::endpoint) struct Book {
     pub(in crate::endpoint) told: BTreeSet<(DeviceId, SessionId, KeyId, DeviceId)>,
     pub(in crate::endpoint) shared: BTreeSet<(DeviceId, BoxId)>,
     pub(in crate::endpoint) roster: BTreeMap<(DeviceId, DeviceId), Vec<Hash>>,
+    /// The number of the last lack of content that was told of, by session.
+    pub(in crate::endpoint) lacks: BTreeMap<SessionId, u64>,
     pub(in crate::endpoint) hosted: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -117,6 +121,10 @@ impl Book {
                 let heads = value.chunks(32).map(|id| Some(Hash::new(*id.first_chunk()?))).collect::<Option<_>>()?;
                 self.roster.insert((service, DeviceId::new(*device.as_bytes())), heads);
             }
+            LACKS => {
+                let number = u64::from_be_bytes(value.try_into().ok()?);
+                self.lacks.insert(SessionId::new(rest.try_into().ok()?), number);
+            }
             HOSTED => self.hosted.push((rest.to_vec(), value.to_vec())),
             _ => return None,
         }
@@ -159,6 +167,14 @@ impl Book {
         let value = heads.iter().flat_map(|head| *head.as_bytes()).collect();
         self.roster.insert((service, device), heads);
         Write { key: roster_key(&service, &device), value: Some(value) }
+    }
+
+    /// One more lack of content is told of.
+    pub(in crate::endpoint) fn keep_lack(&mut self, session: SessionId) -> Write {
+        let number = self.lacks.entry(session).or_default();
+        *number = number.saturating_add(1);
+        let key = [&[PREFIX, LACKS], session.as_bytes().as_slice()].concat();
+        Write { key, value: Some(number.to_be_bytes().to_vec()) }
     }
 
     /// Content, invitations and entries of the roster that were put into a mailbox, which lost envelopes, may not be there

@@ -575,7 +575,9 @@ impl Endpoint {
         let write = match mailbox.asks.get(&req) {
             Some(Ask::Letter(session, to, next)) => {
                 let putting = mailbox.puts.get_mut(session);
-                if putting.is_some_and(|putting| putting.is_put(*next)) {
+                let told = putting.and_then(|putting| putting.is_put(*next));
+                // Of one that came while the letter was on its way the next tells.
+                if told.is_some() && told == self.mailboxes.book.lacks.get(session).copied() {
                     self.mailboxes.lacking.remove(&(from, *session));
                 }
                 self.mailboxes.book.keep_put(from, *to, *next)

@@ -34,25 +34,25 @@ pub(super) struct Putting {
     at: PutAt,
     pub(super) signing: bool,
     busy: bool,
-    /// The letter says that content is missing after all.
-    told_lack: bool,
+    /// The number of the lack of content that the letter tells of.
+    told_lack: Option<u64>,
 }
 
 impl Putting {
     fn new(service: DeviceId, to: BoxId, at: PutAt) -> Putting {
         let feed = Feed::new(source(&service, &to), at.at, true);
-        Putting { to, feed, carried: VecDeque::new(), head: at.head, at, signing: false, busy: false, told_lack: false }
+        Putting { to, feed, carried: VecDeque::new(), head: at.head, at, signing: false, busy: false, told_lack: None }
     }
 
-    /// The letter is in the box; true if it told that content is missing after all.
-    pub(super) fn is_put(&mut self, next: PutAt) -> bool {
+    /// The letter is in the box; the number of the lack of content that it told of.
+    pub(super) fn is_put(&mut self, next: PutAt) -> Option<u64> {
         (self.at, self.busy) = (next, false);
         core::mem::take(&mut self.told_lack)
     }
 
-    /// The frames of the next letter, and what is in the box once it is. No frames: nothing is to be put. `lacking`: it is to
-    /// be said that content is missing after all.
-    fn letter(&mut self, session: &Session<SessionData>, lacking: bool) -> Option<(Vec<u8>, PutAt)> {
+    /// The frames of the next letter, and what is in the box once it is. No frames: nothing is to be put. `lacking`: the
+    /// lack of content that is to be told of.
+    fn letter(&mut self, session: &Session<SessionData>, lacking: Option<u64>) -> Option<(Vec<u8>, PutAt)> {
         let (changes, state) = (session.holdings.changes(), session.holdings.state()?);
         let head = session.head().id();
         if self.head != Some(head) {
@@ -85,10 +85,10 @@ impl Putting {
             true => PutAt { log: Some(changes.name()), at, head: self.head, count: self.at.count },
             false => self.at,
         };
-        if (lacking || !frames.is_empty()) && whole {
+        if (lacking.is_some() || !frames.is_empty()) && whole {
             let name = Text::new(session.name()).unwrap_or_default();
             self.told_lack = lacking;
-            let ext = if lacking { lacks() } else { Exts::empty() };
+            let ext = lacking.map(lacks).unwrap_or_default();
             Message::from(Mark { session: session.id(), name, log: changes.name(), at, ext }).encode(&mut frames);
         }
         let count = next.count.saturating_add(u64::from(!frames.is_empty()));
@@ -208,6 +208,10 @@ impl Endpoint {
         self.mailboxes.lacking.retain(|(_, of)| *of != id || lacks);
         if lacks {
             let used: Vec<_> = self.mailboxes.used.keys().copied().collect();
+            if !used.is_empty() {
+                let write = self.mailboxes.book.keep_lack(id);
+                self.commit(alloc::vec![write], false);
+            }
             for service in used {
                 self.mailboxes.lacking.insert((service, id));
                 self.pump_put(now, service, id);
@@ -242,7 +246,8 @@ impl Endpoint {
         if putting.busy || putting.to != to {
             return;
         }
-        let lacking = self.mailboxes.lacking.contains(&(service, id));
+        let number = self.mailboxes.book.lacks.get(&id).copied();
+        let lacking = number.filter(|_| self.mailboxes.lacking.contains(&(service, id)));
         let Some((frames, next)) = putting.letter(session, lacking) else { return };
         if frames.is_empty() {
             if next != putting.at {

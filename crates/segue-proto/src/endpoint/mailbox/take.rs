@@ -120,7 +120,7 @@ impl Endpoint {
                 Some(Message::Holding(holding)) if holding.session == id => self.take_holding(now, source, holding)?,
                 Some(Message::Mark(mark)) if mark.session == id => {
                     self.step(now, id, |session, ctx| session.name_as(&mark.name, ctx.fx));
-                    if says_lacks(&mark.ext) {
+                    if says_lacks(&mark.ext) && self.syncing.takes_back(from, id, mark.log, &mark.ext) {
                         self.lacks_content(now, from, id);
                     }
                 }

@@ -117,15 +117,15 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
     let since = |log: Nonce, at: u64| since_with(log, at, Exts::empty());
     let mut lacking = nth("MARK", 0);
     if let Message::Mark(mark) = &mut lacking {
-        mark.ext = lacks();
+        mark.ext = lacks(1);
     }
     vec![
         ("since-all", "The tablet holds nothing of the laptop's changes.", since(Nonce::ZERO, 0)),
         ("since", "The tablet holds, durably, what the laptop's log has up to position 6.", since(LAPTOP_LOG, 6)),
         (
             "since-whole",
-            "It holds all content that it wants, too: the extension 1.",
-            since_with(LAPTOP_LOG, 6, whole()),
+            "It holds all content that it wants, too, though it told of a lack: the extension 1.",
+            since_with(LAPTOP_LOG, 6, whole(1)),
         ),
         ("parts", "A title that two devices gave without knowing of each other.", nth("PARTS", 0)),
         ("strand", "The laptop's strand of the diary is number 0 on this link.", nth("STRAND", 0)),
@@ -134,7 +134,11 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
         ("snapshot", "The laptop's snapshot of the diary, whole.", snapshot(&diary)),
         ("holding", "The phone holds it, durably, and has written one op of the diary.", holding(&diary)),
         ("mark", "That was all up to position 6 of the laptop's log.", nth("MARK", 0)),
-        ("mark-lacks", "In a letter, that the laptop lacks content after all: the extension 1.", lacking),
+        (
+            "mark-lacks",
+            "In a letter, that the laptop lacks content after all, for the first time: the extension 1.",
+            lacking,
+        ),
     ]
 }
 

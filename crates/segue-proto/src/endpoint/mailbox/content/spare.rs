@@ -18,6 +18,11 @@ impl Endpoint {
         !self.mailboxes.used.is_empty()
     }
 
+    /// How many lacks of a session's content this device told of; none if it uses no mailbox.
+    pub(in crate::endpoint) fn lacks_told(&self, session: &SessionId) -> Option<u64> {
+        self.uses_mailboxes().then(|| self.mailboxes.book.lacks.get(session).copied().unwrap_or_default())
+    }
+
     /// The devices that might look in a mailbox for a session's content.
     fn needing(&self, service: &DeviceId, session: &Session<SessionData>) -> Vec<DeviceId> {
         let mut devices = self.others(service, session);
