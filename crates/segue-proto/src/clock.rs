@@ -30,6 +30,11 @@ impl Instant {
     pub const fn since(self, earlier: Instant) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// How many milliseconds, rounded up, are left now of `window` microseconds from `since` on.
+    pub fn left_ms(self, since: Instant, window: u64) -> u32 {
+        u32::try_from(window.saturating_sub(self.since(since)).div_ceil(1_000)).unwrap_or(u32::MAX)
+    }
 }
 
 impl fmt::Display for Instant {

@@ -25,9 +25,9 @@ pub mod wire;
 pub use clause::{Clause, Rules};
 pub use clock::Instant;
 pub use endpoint::{
-    ContentId, ContentRead, ContentWrite, Endpoint, HeldElsewhere, Hosted, Incoming, Moving, MovingFile, OpenError,
-    Outlook, PendingHandoff, Search, Serve, Served, SessionView, SetAside, SignId, SignRequest, Ticket, UnwrapId,
-    UnwrapRequest,
+    Asked, ContentId, ContentRead, ContentWrite, Endpoint, HeldElsewhere, Hosted, Incoming, Moving, MovingFile,
+    OpenError, Outlook, PendingHandoff, Search, Serve, Served, SessionView, SetAside, SignId, SignRequest, Ticket,
+    UnwrapId, UnwrapRequest,
 };
 pub use errors::{Code, Outcome, UsageError, Violation};
 pub use event::{Accepted, Config, Event, HandoffId, LinkId, Policy, Role, Token};

@@ -192,8 +192,10 @@ impl Custodian {
         if let Err(code) = standing.takes(self.rules, &message) {
             return Ok(Some(self.answer(session, from, req, code)));
         }
-        if matches!(message, Message::Offer(_)) && !self.count_offer(now, standing.payer) {
-            return Ok(Some(self.answer(session, from, req, Code::LIMIT_OFFERS)));
+        if matches!(message, Message::Offer(_))
+            && let Err(retry_after_ms) = self.count_offer(now, standing.payer)
+        {
+            return Ok(Some(self.answer_for_now(session, from, req, Code::LIMIT_OFFERS, retry_after_ms)));
         }
         self.load(now, directory, session)?;
         let known = self.sessions.get(&session).is_some_and(|custody| custody.may_know(&from));
@@ -213,17 +215,18 @@ impl Custodian {
         }
     }
 
-    /// Counts an offer against the allowance of whoever pays; whether there is some left (HO-OFFER-4).
-    fn count_offer(&mut self, now: Instant, by: DeviceId) -> bool {
+    /// Counts an offer against the allowance of whoever pays; if none is left, in how many
+    /// milliseconds there is (HO-OFFER-4).
+    fn count_offer(&mut self, now: Instant, by: DeviceId) -> Result<(), u32> {
         let recent = |at: &Instant| now.since(*at) < OFFER_WINDOW;
         self.offers.retain(|_, made| made.back().is_some_and(recent));
         let made = self.offers.entry(by).or_default();
         made.retain(recent);
-        let may = made.len() < MAX_OFFERS || !self.rules.keeps(Clause::HO_OFFER_4);
-        if may {
-            made.push_back(now);
+        if made.len() >= MAX_OFFERS && self.rules.keeps(Clause::HO_OFFER_4) {
+            return Err(made.front().map_or(0, |first| now.left_ms(*first, OFFER_WINDOW)));
         }
-        may
+        made.push_back(now);
+        Ok(())
     }
 
     /// A message of a session in custody, its signatures verified.
@@ -358,7 +361,13 @@ impl Custodian {
     }
 
     fn answer(&self, session: SessionId, from: DeviceId, req: u32, code: Code) -> Done {
-        let answer = (req != 0).then(|| (from, Message::from(refusal(session, req, code))));
+        self.answer_for_now(session, from, req, code, 0)
+    }
+
+    /// An error, after which it may be tried again in so many milliseconds; 0 says nothing of that.
+    fn answer_for_now(&self, session: SessionId, from: DeviceId, req: u32, code: Code, retry_after_ms: u32) -> Done {
+        let refused = Error { retry_after_ms, ..refusal(session, req, code) };
+        let answer = (req != 0).then(|| (from, Message::from(refused)));
         let acts = Acts { tells: answer.into_iter().collect(), ..Acts::default() };
         Done { session, from: None, req, acts }
     }

@@ -118,8 +118,8 @@ impl Attendance {
             made.pop_front();
         }
         if made.len() >= MAX_INTRODUCTIONS && rules.keeps(Clause::SERVICE_MEET_3) {
-            let wait = made.front().map_or(0, |at| INTRODUCTION_WINDOW.saturating_sub(now.since(*at)));
-            return Err((Code::LIMIT_OFFERS, u32::try_from(wait.div_ceil(1_000)).unwrap_or(u32::MAX)));
+            let wait = made.front().map_or(0, |first| now.left_ms(*first, INTRODUCTION_WINDOW));
+            return Err((Code::LIMIT_OFFERS, wait));
         }
         made.push_back(now);
         Ok(())

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::session_data::SessionData;
-use super::{Endpoint, Wish};
+use super::{Asked, Endpoint, Wish};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{IN_OFFER, Pick};
@@ -87,11 +87,24 @@ impl Endpoint {
 
     /// Answers a request with an error.
     pub(super) fn refuse(&mut self, now: Instant, to: DeviceId, req: u32, session: Option<SessionId>, code: Code) {
+        self.refuse_for_now(now, to, (req, session), code, 0);
+    }
+
+    /// Answers a request, of this number and session, with an error after which it may be made again in so many
+    /// milliseconds; 0 says nothing of that.
+    fn refuse_for_now(
+        &mut self,
+        now: Instant,
+        to: DeviceId,
+        (req, session): (u32, Option<SessionId>),
+        code: Code,
+        retry_after_ms: u32,
+    ) {
         let rules = self.config.rules;
         let definite = (code.outcome() == Outcome::Definite) == rules.keeps(Clause::ERR_DEFINITE_1);
         let session = session.filter(|_| rules.keeps(Clause::ERR_SEND_1));
-        let error =
-            Error { req, session: session.into(), code: code.into(), definite, retry_after_ms: 0, ext: Exts::empty() };
+        let (session, code) = (session.into(), code.into());
+        let error = Error { req, session, code, definite, retry_after_ms, ext: Exts::empty() };
         self.send(now, to, Lsn::default(), &error.into());
     }
 
@@ -132,8 +145,11 @@ impl Endpoint {
         let code: Code = error.code.into();
         let session = error.session.get().copied();
         self.out.event(Event::Refused { peer: from, session, code });
-        if self.discover_refused(from, error.req, code) || self.login_refused(from, error.req, code) {
-            return;
+        if self.discover_refused(from, error.req, code) {
+            return self.pauses.refused(now, Asked::Presence(from), error.retry_after_ms);
+        }
+        if self.login_refused(from, error.req, code) {
+            return self.pauses.refused(now, Asked::Login(from), error.retry_after_ms);
         }
         if code == Code::SVC_LOGIN {
             self.lock_out(from);
@@ -149,7 +165,11 @@ impl Endpoint {
         }
         let asked = || self.sessions.iter().find(|(_, s)| s.awaits(from, error.req)).map(|(id, _)| *id);
         let Some(session) = session.or_else(asked).filter(|_| error.req != 0) else { return };
-        if self.wishes.get(&session).is_some_and(|wish| wish.from == from && wish.req == error.req) {
+        let wished = self.wishes.get(&session).is_some_and(|wish| wish.from == from && wish.req == error.req);
+        if wished || self.sessions.get(&session).is_some_and(|it| it.awaits(from, error.req)) {
+            self.pauses.refused(now, Asked::Session(session), error.retry_after_ms);
+        }
+        if wished {
             return self.drop_wish(session, code);
         }
         self.step(now, session, |session, ctx| session.on_refused(ctx, from, error.req, code));
@@ -208,10 +228,11 @@ impl Endpoint {
     fn on_offer(&mut self, now: Instant, from: DeviceId, message: OfferMsg) {
         let OfferMsg { req, offer, ext } = message;
         let holds = Pick::heard(IN_OFFER, &ext);
-        if let Err(why) = self.count_offer(now, from) {
+        if let Err((why, retry_after_ms)) = self.count_offer(now, from) {
             // Not verified, but good enough to say what the refusal is about.
             let session = offer.open(self.config.rules).ok().map(|offer| offer.session);
-            return self.refuse_for(now, from, req, session, why);
+            self.out.event(Event::Violation { peer: from, session, violation: why });
+            return self.refuse_for_now(now, from, (req, session), why.code, retry_after_ms);
         }
         match self.prove(offer, |offer: &Offer| offer.source) {
             Ok(offer) => {
@@ -336,14 +357,18 @@ impl Endpoint {
         true
     }
 
-    /// Counts an offer against the peer's allowance (HO-OFFER-4).
-    fn count_offer(&mut self, now: Instant, from: DeviceId) -> Result<(), Violation> {
+    /// Counts an offer against the peer's allowance (HO-OFFER-4); if that is used up, in how many milliseconds it has room.
+    fn count_offer(&mut self, now: Instant, from: DeviceId) -> Result<(), (Violation, u32)> {
         self.offers.retain(|_, made| made.back().is_some_and(|at| now.since(*at) < OFFER_WINDOW));
         let made = self.offers.entry(from).or_default();
         while made.front().is_some_and(|at| now.since(*at) >= OFFER_WINDOW) {
             made.pop_front();
         }
-        self.config.rules.ensure(Clause::HO_OFFER_4, made.len() < MAX_OFFERS, Code::LIMIT_OFFERS)?;
+        let room = made.len() < MAX_OFFERS;
+        self.config
+            .rules
+            .ensure(Clause::HO_OFFER_4, room, Code::LIMIT_OFFERS)
+            .map_err(|why| (why, made.front().map_or(0, |first| now.left_ms(*first, OFFER_WINDOW))))?;
         made.push_back(now);
         Ok(())
     }

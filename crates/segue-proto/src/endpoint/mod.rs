@@ -14,6 +14,7 @@ mod mailbox;
 mod messages;
 mod outlook;
 mod outputs;
+mod pauses;
 mod picks;
 mod restore;
 mod serving;
@@ -41,6 +42,7 @@ pub use bulk::{Incoming, Search};
 pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId, UnwrapRequest};
 pub use outlook::{Moving, MovingFile, Outlook};
 pub use outputs::{SignId, SignRequest};
+pub use pauses::Asked;
 pub use picks::HeldElsewhere;
 pub use restore::OpenError;
 pub use serving::{Serve, Served};
@@ -50,6 +52,7 @@ use account::Account;
 use bulk::Bulk;
 use mailbox::Mailboxes;
 use outputs::Outputs;
+use pauses::Pauses;
 use serving::Serving;
 use session_data::SessionData;
 use standby::Standbys;
@@ -79,6 +82,7 @@ pub struct Endpoint {
     auths: BTreeMap<SignId, LinkId>,
     /// When each device made its offers of the last minute.
     offers: BTreeMap<DeviceId, VecDeque<Instant>>,
+    pauses: Pauses,
     account: Account,
     /// What of the strands of revoked devices stands.
     cuts: alloc::sync::Arc<crate::account::Cuts>,

@@ -78,6 +78,7 @@ impl Endpoint {
             signing: BTreeMap::new(),
             auths: BTreeMap::new(),
             offers: BTreeMap::new(),
+            pauses: super::pauses::Pauses::default(),
             account: super::account::Account::default(),
             cuts: alloc::sync::Arc::default(),
             making: BTreeMap::new(),
