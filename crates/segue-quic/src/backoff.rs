@@ -28,23 +28,33 @@ impl Backoff {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Waits before the next try, as before dialling again; false, at once, if this code isn't one that time mends, or no
-    /// time is left.
-    pub(crate) async fn again(&mut self, code: Code) -> bool {
-        let Some(wait) = self.next(code) else { return false };
+    /// Waits before the next try, as before dialling again and as long as the other side asks for; false, at once, if this
+    /// code isn't one that time mends, or no time would be left.
+    pub(crate) async fn again(&mut self, code: Code, told: Option<Duration>) -> bool {
+        let Some(wait) = self.next(code, told) else { return false };
         sleep(wait).await;
         true
     }
 
-    fn next(&mut self, code: Code) -> Option<Duration> {
-        if !matches!(code, Code::LIMIT_REQUESTS | Code::LIMIT_OFFERS) {
+    /// How long to wait before the next try, if there is to be one.
+    pub(crate) fn next(&mut self, code: Code, told: Option<Duration>) -> Option<Duration> {
+        if !is_mended_by_time(code) {
             return None;
         }
-        let wait = pause(self.again, random());
+        let wait = pause(self.again, random()).max(told.unwrap_or_default());
         self.again += 1;
-        (wait < self.left()).then_some(wait)
+        // A try that can't be answered any more would end as if nobody had said why.
+        (wait + LAST_TRY < self.left()).then_some(wait)
     }
 }
+
+/// Whether what was refused so may be taken a while later.
+pub(crate) fn is_mended_by_time(code: Code) -> bool {
+    matches!(code, Code::LIMIT_REQUESTS | Code::LIMIT_OFFERS)
+}
+
+/// The least time for a try. From: some round trips.
+const LAST_TRY: Duration = Duration::from_millis(500);
 
 /// The calls that hand a session over, or ask for it: the newest of each session.
 #[derive(Debug, Default)]
@@ -73,17 +83,6 @@ pub(crate) struct Trying<'a> {
     call: Arc<Call>,
 }
 
-/// What comes after a try that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Another try.
-    Try,
-    /// None: the failure stands.
-    Fail,
-    /// None: it was cancelled, or a newer call took its place.
-    Ended(Code),
-}
-
 impl Tries {
     /// A call begins; an older one of the session tries no more.
     pub(crate) fn begin(&self, session: SessionId) -> Trying<'_> {
@@ -108,21 +107,24 @@ impl Tries {
 }
 
 impl Trying<'_> {
-    /// After a try that failed with this code: pauses, if time mends that.
-    pub(crate) async fn next(&self, backoff: &mut Backoff, code: Code) -> Next {
-        let Some(wait) = backoff.next(code) else { return Next::Fail };
-        let (session, call) = (self.session, &self.call);
-        tracing::debug!(%session, code = code.name(), ?wait, "tried again after a while");
+    /// Pauses before the next try; while it does, which is from now on, cancelling the call ends it.
+    ///
+    /// # Errors
+    /// It was cancelled, or a newer call took its place.
+    pub(crate) fn pause(&self, wait: Duration) -> impl Future<Output = Result<(), Code>> {
+        let call = &self.call;
         call.pauses.store(true, Ordering::SeqCst);
-        tokio::select! {
-            biased;
-            () = call.told.notified() => {}
-            () = sleep(wait) => {}
+        async move {
+            tokio::select! {
+                biased;
+                () = call.told.notified() => {}
+                () = sleep(wait) => {}
+            }
+            // Under the lock, so that whoever cancels either stops this or finds a handoff under way.
+            let _known = self.tries.known();
+            call.pauses.store(false, Ordering::SeqCst);
+            call.ended.get().map_or(Ok(()), |code| Err(*code))
         }
-        // Under the lock, so that whoever cancels either stops this or finds a handoff under way.
-        let _known = self.tries.known();
-        call.pauses.store(false, Ordering::SeqCst);
-        call.ended.get().map_or(Next::Try, |code| Next::Ended(*code))
     }
 }
 
@@ -142,6 +144,7 @@ mod tests {
     use super::*;
 
     const BUSY: Code = Code::LIMIT_OFFERS;
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn session() -> SessionId {
         SessionId::new([7; 16])
@@ -149,32 +152,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_time_mends_is_tried_again_and_nothing_else() {
-        let tries = Tries::default();
-        let trying = tries.begin(session());
-        let mut backoff = Backoff::new(Duration::from_secs(60));
-        assert_eq!(trying.next(&mut backoff, BUSY).await, Next::Try);
-        assert_eq!(trying.next(&mut backoff, Code::HO_DECLINED).await, Next::Fail);
-        assert_eq!(trying.next(&mut Backoff::new(Duration::ZERO), BUSY).await, Next::Fail);
-        assert!(!tries.cancel(&session()), "it doesn't pause");
+        let mut backoff = Backoff::new(60 * SECOND);
+        assert!(backoff.next(BUSY, None).is_some_and(|wait| wait < SECOND));
+        assert_eq!(backoff.next(Code::HO_DECLINED, None), None);
+        assert_eq!(Backoff::new(Duration::ZERO).next(BUSY, None), None);
+        // A try that can't be answered in time isn't made.
+        assert_eq!(Backoff::new(LAST_TRY).next(BUSY, None), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_says_when_it_may_be_tried_again_is_not_asked_before() {
+        let mut backoff = Backoff::new(60 * SECOND);
+        assert_eq!(backoff.next(BUSY, Some(41 * SECOND)), Some(41 * SECOND));
+        assert_eq!(backoff.next(BUSY, Some(60 * SECOND)), None);
+        assert!(backoff.next(BUSY, Some(Duration::from_millis(1))).is_some_and(|wait| wait > Duration::from_millis(1)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_was_cancelled_tries_no_more() {
         let tries = Tries::default();
         let trying = tries.begin(session());
-        let mut backoff = Backoff::new(Duration::from_secs(60));
+        assert!(!tries.cancel(&session()), "it doesn't pause");
+        drop(trying);
+        let trying = tries.begin(session());
         {
-            let mut next = pin!(trying.next(&mut backoff, BUSY));
-            assert!(poll_once(next.as_mut()).await.is_none(), "it pauses");
+            let mut pause = pin!(trying.pause(SECOND));
+            assert!(poll_once(pause.as_mut()).await.is_none(), "it pauses");
             assert!(tries.cancel(&session()));
             // Its time has come as well.
-            tokio::time::advance(Duration::from_secs(60)).await;
-            assert_eq!(next.await, Next::Ended(Code::HO_CANCELLED));
+            tokio::time::advance(SECOND).await;
+            assert_eq!(pause.await, Err(Code::HO_CANCELLED));
         }
         // Also if it was cancelled while a try was under way.
-        let (trying, mut backoff) = (tries.begin(session()), Backoff::new(Duration::from_secs(60)));
+        let trying = tries.begin(session());
         assert!(!tries.cancel(&session()));
-        assert_eq!(trying.next(&mut backoff, BUSY).await, Next::Ended(Code::HO_CANCELLED));
+        assert_eq!(trying.pause(SECOND).await, Err(Code::HO_CANCELLED));
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,10 +194,9 @@ mod tests {
         let tries = Tries::default();
         let older = tries.begin(session());
         let newer = tries.begin(session());
-        let mut backoff = Backoff::new(Duration::from_secs(60));
-        assert_eq!(older.next(&mut backoff, BUSY).await, Next::Ended(Code::HO_SUPERSEDED));
+        assert_eq!(older.pause(SECOND).await, Err(Code::HO_SUPERSEDED));
         drop(older);
-        assert_eq!(newer.next(&mut backoff, BUSY).await, Next::Try);
+        assert_eq!(newer.pause(SECOND).await, Ok(()));
         // A call that was dropped leaves nothing that could be cancelled in the place of another.
         drop(newer);
         assert!(tries.known().is_empty());

@@ -165,9 +165,23 @@ pub enum Event {
         /// The record that says so.
         record: Hash,
     },
-    /// A handoff ended: with the record's id, or with an error after which nothing changes any more.
+    /// A handoff that was started, asked for or accepted here was refused because the other side, or the service in between, has had
+    /// too much for now: it is tried again after a while. Nothing is resolved yet.
+    HandoffDeferred {
+        /// The session.
+        session: SessionId,
+        /// The other device.
+        peer: DeviceId,
+        /// Why: `LIMIT_OFFERS` or `LIMIT_REQUESTS`.
+        code: Code,
+        /// After which time.
+        wait: Duration,
+    },
+    /// A handoff ended: with the record's id, or with an error after which nothing changes any more. Each is told once,
+    /// however often it was tried: a call that began one ([`crate::Node::initiate_handoff`],
+    /// [`crate::Node::request_handoff`], [`crate::Node::accept_handoff`]) ends with the same result. A call that couldn't begin one has nothing to tell.
     HandoffResolved {
-        /// The handoff.
+        /// The handoff: its last try.
         id: HandoffId,
         /// The session.
         session: SessionId,

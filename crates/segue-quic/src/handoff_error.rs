@@ -1,5 +1,7 @@
 //! Why a handoff didn't begin, or didn't complete.
 
+use std::time::Duration;
+
 use segue_proto::wire::{DeviceId, SessionId};
 use segue_proto::{Code, Outcome, Token, UsageError};
 
@@ -152,7 +154,7 @@ pub enum HandoffError {
         device: DeviceId,
     },
     /// The other side said no. Definite.
-    #[error("the handoff of session {session} with device {device} was refused ({}): {}", code.name(), said(*code, reason.as_deref()))]
+    #[error("the handoff of session {session} with device {device} was refused ({}): {}", code.name(), said(*code, reason.as_deref(), *retry_after))]
     Refused {
         /// The session.
         session: SessionId,
@@ -162,6 +164,8 @@ pub enum HandoffError {
         code: Code,
         /// What its user said (HO-REASON-1); not on links of 1.4.
         reason: Option<String>,
+        /// When it may be tried again, counted from the refusal, if the other side said so.
+        retry_after: Option<Duration>,
     },
     /// The side that asked withdrew. Definite.
     #[error(
@@ -308,13 +312,32 @@ impl HandoffError {
             | Code::HO_TOKEN_BAD
             | Code::HO_TOKEN_WRONG_PEER
             | Code::LIMIT_OFFERS
+            | Code::LIMIT_REQUESTS
             | Code::LIMIT_ROOM
             | Code::SVC_LOGIN
-            | Code::SVC_FEATURE => HandoffError::Refused { session, device, code, reason },
+            | Code::SVC_FEATURE => HandoffError::Refused { session, device, code, reason, retry_after: None },
             Code::STORE_IO | Code::STORE_CORRUPT => HandoffError::Storage { code },
             // The codes of data are those from 0x0600 on.
             code if code.number() >> 8 == Code::DATA_HASH.number() >> 8 => HandoffError::Data { session, device, code },
             code => HandoffError::Failed { session, device, code },
+        }
+    }
+}
+
+impl HandoffError {
+    /// The same, if it is a refusal, with when it may be tried again.
+    pub(crate) fn with_retry_after(mut self, told: Option<Duration>) -> Self {
+        if let HandoffError::Refused { retry_after, .. } = &mut self {
+            *retry_after = told;
+        }
+        self
+    }
+
+    /// When it may be tried again, if the other side said so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            HandoffError::Refused { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }
@@ -338,13 +361,22 @@ fn device_of(device: Option<DeviceId>) -> String {
     device.map_or_else(|| "another device".to_owned(), |device| format!("device {device}"))
 }
 
-fn said(code: Code, reason: Option<&str>) -> String {
+fn said(code: Code, reason: Option<&str>, retry_after: Option<Duration>) -> String {
     let advice = match code {
         Code::HO_DECLINED => "its user or policy said no, and nothing changed hands; ask its user",
         Code::HO_UNKNOWN_SESSION | Code::HO_NOT_MEMBER => {
             "it doesn't share the session with this device; check the session's id and members there"
         }
-        Code::LIMIT_OFFERS => "it was offered too much within a minute; wait a minute, and try again",
+        Code::LIMIT_OFFERS | Code::LIMIT_REQUESTS => {
+            let (what, usual) = match code {
+                Code::LIMIT_OFFERS => ("offers", "a minute"),
+                _ => ("requests", "a while"),
+            };
+            let when = retry_after.map_or_else(|| usual.to_owned(), |time| format!("{} s", time.as_secs_f64().ceil()));
+            return format!(
+                "it, or the service in between, takes no more {what} for now, and nothing changed hands; try again in {when}"
+            );
+        }
         Code::SVC_LOGIN | Code::SVC_FEATURE => {
             let text =
                 format!("the service that passes it on says no, and nothing changed hands; {}", login_help(code));
@@ -386,5 +418,12 @@ mod tests {
         }
         let refused = HandoffError::end(Code::HO_DECLINED, session, device, Some("in a call".into()), LinkWas::There);
         assert!(refused.to_string().contains("\"in a call\""), "{refused}");
+        let busy = HandoffError::end(Code::LIMIT_OFFERS, session, device, None, LinkWas::There);
+        assert!(busy.to_string().contains("try again in a minute"), "{busy}");
+        let busy = busy.with_retry_after(Some(Duration::from_millis(41_001)));
+        assert!(
+            busy.to_string().contains("(LIMIT_OFFERS)") && busy.to_string().contains("try again in 42 s"),
+            "{busy}"
+        );
     }
 }

@@ -69,6 +69,7 @@ mod stats;
 mod storage;
 mod tls;
 mod transport;
+mod untold;
 mod v2;
 
 /// Bare QUIC with the settings of a node and nothing else, for measurements beside it.

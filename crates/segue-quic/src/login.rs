@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use segue_proto::Code;
 use segue_proto::wire::{DeviceId, LoggedIn};
+use segue_proto::{Asked, Code};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, is_mended_by_time};
+use crate::driver::dial::{pause, random};
+use crate::driver::{Driver, Input};
 use crate::error::Error;
 use crate::node::Node;
+use tokio::time::sleep;
 
 /// Under which account a service lets this device in, and what holds there. It is the service's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,8 @@ impl Node {
     /// Has the node log in at a service as each of its links begins, with a token of the service's identity provider
     /// (SERVICE-LOGIN-7). A service needs to see one once: it knows the device by its key from then on. The token goes to
     /// no other device, isn't written down, and stands in no log; tell it at every open. [`crate::Event::Login`] says how
-    /// each login ended.
+    /// each login ended; after one that the service refused because it has too many requests, another follows by itself,
+    /// after a while.
     ///
     /// # Errors
     /// The token has more than 8 KiB, the service is this device, or the node has stopped.
@@ -56,9 +60,36 @@ impl Node {
             });
             let told = tokio::time::timeout(backoff.left(), told.await?).await;
             match told.map_err(|_| failed(Code::LINK_LOST))?.map_err(|_| Error::Stopped)? {
-                Err(code) if backoff.again(code).await => {}
+                Err(code) if backoff.again(code, self.retry_after(Asked::Login(service)).await).await => {}
                 answer => return answer.map_err(failed),
             }
+        }
+    }
+}
+
+impl Driver {
+    /// A login ended with this code that nobody waits for; none if it came to something, or somebody does. If time mends it,
+    /// it is said again after a while.
+    pub(crate) fn log_in_later(&mut self, service: DeviceId, code: Option<Code>) {
+        if !code.is_some_and(is_mended_by_time) {
+            self.logins_refused.remove(&service);
+            return;
+        }
+        let told = self.retry_after(Asked::Login(service)).unwrap_or_default();
+        let again = self.logins_refused.entry(service).or_default();
+        let wait = pause(*again, random()).max(told);
+        *again = again.saturating_add(1);
+        let shared = self.shared.clone();
+        self.tasks.spawn(async move {
+            sleep(wait).await;
+            shared.tell(Input::Call(Box::new(move |driver| driver.log_in_again(service)))).await;
+        });
+    }
+
+    fn log_in_again(&mut self, service: DeviceId) {
+        if self.logins_refused.contains_key(&service) {
+            let now = self.now();
+            self.core.log_in_again(now, service);
         }
     }
 }

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Hash, SessionId};
-use segue_proto::{Accepted, Code, Endpoint, HandoffId, PendingHandoff, SessionRole, SessionView, Token, UsageError};
+use segue_proto::{
+    Accepted, Asked, Code, Endpoint, HandoffId, PendingHandoff, SessionRole, SessionView, Token, UsageError,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::backoff::{Backoff, Next, Tries};
+use crate::backoff::{Backoff, Tries};
 use crate::builder::Builder;
 use crate::bulk::Shared;
 use crate::driver::waits::{Change, Resolved};
@@ -19,6 +21,7 @@ use crate::event::{Event, Queue};
 use crate::handoff_error::{HandoffError, LinkWas};
 use crate::stats::Stats;
 use crate::storage::{Storage, WeakStorage};
+use crate::untold::Untold;
 
 /// A device. The handle is cheap to clone; when the last one is dropped the node stops at once, and what was unfinished
 /// goes on when its state directory is opened again.
@@ -121,13 +124,14 @@ impl Node {
     /// doesn't stop the handoff; [`Node::cancel_handoff`] does, before the GRANT. If the other device, or the service in
     /// between, has had too many requests (`LIMIT_OFFERS`, `LIMIT_REQUESTS`), it is tried again after a while, until the
     /// time of [`crate::Builder::handoff_timeout`] has passed, it is cancelled, or another call about the session takes its
-    /// place. [`crate::Event::HandoffResolved`] tells of each try; this call, of the end.
+    /// place; not before it may be, if the other side says when. [`Event::HandoffDeferred`] tells of each pause, and one
+    /// [`Event::HandoffResolved`] of the end, which is this call's too.
     ///
     /// # Errors
     /// Definite ones changed nothing: this device is still the owner. A pending one may still complete; see
     /// [`Node::pending_handoffs`].
     pub async fn initiate_handoff(&self, session: SessionId, to: DeviceId) -> Result<Receipt, HandoffError> {
-        self.tried(session, to, move |driver, limit| {
+        self.tried(session, to, Meet::Ask, move |driver, limit, _| {
             driver.may_initiate(session, to)?;
             let now = driver.now();
             driver.core.initiate_handoff(now, session, to, limit).map_err(|error| driver.usage(error, session, to))
@@ -141,32 +145,32 @@ impl Node {
     /// As [`Node::initiate_handoff`].
     pub async fn request_handoff(&self, session: SessionId, from: DeviceId) -> Result<Receipt, HandoffError> {
         self.look_again(session).await;
-        self.tried(session, from, move |driver, limit| {
-            driver.may_meet(session, from)?;
-            let now = driver.now();
-            let asked = driver.core.request_handoff(now, session, from, limit);
-            asked.map_err(|error| driver.usage(error, session, from))
-        })
-        .await
+        self.tried(session, from, Meet::Ask, move |driver, limit, _| driver.request(session, from, limit)).await
     }
 
     /// Accepts a request and waits for its end: an offered session is owned by this device then, a wanted one by the
-    /// device that asked.
+    /// device that asked. If the service in between has had too many requests to pass the acceptance on, the session is asked
+    /// for again after a while, as [`Node::request_handoff`] does; its owner, whose user chose this device, gives it without
+    /// a question. What is given away is signed here, and sent until it is acknowledged: there is nothing to try again.
     ///
     /// # Errors
     /// As [`Node::initiate_handoff`]; `HO_TOKEN_BAD` if no request bears the token any more.
     pub async fn accept_handoff(&self, token: Token) -> Result<Receipt, HandoffError> {
-        let session = self.call(move |driver| driver.requests.get(&token).map(|request| request.session)).await;
-        if let Ok(Some(session)) = session {
-            self.look_again(session).await;
+        let request = self.call(move |driver| driver.requests.get(&token).cloned());
+        let request = request.await.map_err(|_| HandoffError::Stopped)?;
+        let Request { session, peer, kind, .. } = request.ok_or(HandoffError::UnknownRequest { token })?;
+        self.look_again(session).await;
+        if matches!(kind, RequestKind::Offered { .. }) {
+            let start = move |driver: &mut Driver, limit, again| match again {
+                false => driver.accept_offer(token),
+                true => driver.request(session, peer, limit),
+            };
+            return self.tried(session, peer, Meet::Wait, start).await;
         }
-        let told = self.call(move |driver| driver.accept(token)).await.map_err(|_| HandoffError::Stopped)?;
-        match told? {
-            Answer::Offered(told) => told.await.unwrap_or(Err(HandoffError::Stopped)),
-            Answer::Wanted(told, session, peer) => match timeout(self.inner.timeout, told).await {
-                Ok(told) => told.unwrap_or(Err(HandoffError::Stopped)),
-                Err(_) => Err(self.overdue(session, peer).await),
-            },
+        let told = self.call(move |driver| driver.accept_pull(token)).await.map_err(|_| HandoffError::Stopped)??;
+        match timeout(self.inner.timeout, told).await {
+            Ok(told) => told.unwrap_or(Err(HandoffError::Stopped)),
+            Err(_) => Err(self.overdue(session, peer).await),
         }
     }
 
@@ -481,44 +485,61 @@ impl Node {
         }
     }
 
-    /// Starts a handoff within what is left of its time, in microseconds; and again, after a pause, while a peer has had too
-    /// many requests.
+    /// Starts a handoff within what is left of its time, in microseconds; and again, which `start` is told, after a pause,
+    /// while a peer has had too many requests.
     async fn tried(
         &self,
         session: SessionId,
         peer: DeviceId,
-        start: impl Fn(&mut Driver, u64) -> Result<HandoffId, HandoffError> + Clone + Send + 'static,
+        meet: Meet,
+        start: impl Fn(&mut Driver, u64, bool) -> Result<HandoffId, HandoffError> + Clone + Send + 'static,
     ) -> Result<Receipt, HandoffError> {
         let (trying, mut backoff) = (self.inner.tries.begin(session), Backoff::new(self.inner.timeout));
+        let untold = Untold::new(self.inner.events.clone());
+        let mut again = false;
         loop {
             let (start, limit) = (start.clone(), micros(backoff.left()));
-            let failed = match self.handoff(session, peer, move |driver| start(driver, limit)).await {
-                Err(failed) => failed,
-                ended => return ended,
+            let failed =
+                match self.handoff((session, peer), meet, &untold, move |driver| start(driver, limit, again)).await {
+                    Err(failed) => failed,
+                    ended => return ended,
+                };
+            let code = failed.code();
+            let Some(wait) = backoff.next(code, failed.retry_after()) else {
+                untold.ends_with(code);
+                return Err(failed);
             };
-            match trying.next(&mut backoff, failed.code()).await {
-                Next::Try => {}
-                Next::Fail => return Err(failed),
-                Next::Ended(Code::HO_SUPERSEDED) => return Err(HandoffError::Superseded { session, device: peer }),
-                Next::Ended(_) => return Err(HandoffError::Withdrawn { session, device: peer }),
+            tracing::debug!(%session, code = code.name(), ?wait, "tried again after a while");
+            again = true;
+            let pause = trying.pause(wait);
+            self.inner.events.push(Event::HandoffDeferred { session, peer, code, wait });
+            if let Err(code) = pause.await {
+                untold.ends_with(code);
+                return Err(HandoffError::end(code, session, peer, None, LinkWas::There));
             }
         }
     }
 
     async fn handoff(
         &self,
-        session: SessionId,
-        peer: DeviceId,
+        (session, peer): (SessionId, DeviceId),
+        meet: Meet,
+        untold: &Arc<Untold>,
         start: impl FnOnce(&mut Driver) -> Result<HandoffId, HandoffError> + Send + 'static,
     ) -> Result<Receipt, HandoffError> {
+        let untold = Arc::downgrade(untold);
         let started = self.call(move |driver| {
             let id = start(driver)?;
+            if let Some(untold) = untold.upgrade() {
+                untold.forget();
+            }
             let linked = driver.is_linked(&peer);
-            Ok(driver.waits.handoff(id, peer, linked))
+            Ok(driver.waits.handoff(id, peer, linked, untold))
         });
         let mut told = started.await.map_err(|_| HandoffError::Stopped)??;
         tracing::debug!(%session, %peer, "a handoff runs");
-        let mailed = self.call(move |driver| driver.meets.may_meet() && !driver.is_linked(&peer)).await;
+        let meets = move |driver: &mut Driver| driver.meets.may_meet() && !driver.is_linked(&peer);
+        let mailed = if meet == Meet::Ask { self.call(meets).await } else { Ok(false) };
         if mailed.is_ok_and(|mailed| mailed) {
             tokio::select! {
                 ended = &mut told => return ended.unwrap_or(Err(HandoffError::Stopped)),
@@ -539,8 +560,13 @@ impl Node {
         told.await.unwrap_or(HandoffError::Stopped)
     }
 
-    pub(crate) fn limit(&self) -> u64 {
-        micros(self.inner.timeout)
+    /// For how long this isn't to be asked for again, if whoever refused it said so.
+    pub(crate) async fn retry_after(&self, asked: Asked) -> Option<Duration> {
+        self.call(move |driver| driver.retry_after(asked)).await.ok().flatten()
+    }
+
+    pub(crate) fn events(&self) -> Arc<Queue> {
+        self.inner.events.clone()
     }
 
     /// How long a handoff may take.
@@ -560,6 +586,15 @@ impl Node {
     }
 }
 
+/// Who asks a service that introduces the two devices of a handoff.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meet {
+    /// This one, which began it.
+    Ask,
+    /// The other one.
+    Wait,
+}
+
 /// A handle that doesn't keep its node.
 pub(crate) struct WeakNode(Weak<Handle>);
 
@@ -570,27 +605,36 @@ impl WeakNode {
     }
 }
 
-/// What was accepted, and who will tell.
-pub(crate) enum Answer {
-    Offered(oneshot::Receiver<Resolved>),
-    Wanted(oneshot::Receiver<Resolved>, SessionId, DeviceId),
-}
-
 impl Driver {
-    fn accept(&mut self, token: Token) -> Result<Answer, HandoffError> {
+    /// Asks a device for a session.
+    fn request(&mut self, session: SessionId, from: DeviceId, limit: u64) -> Result<HandoffId, HandoffError> {
+        self.may_meet(session, from)?;
+        let now = self.now();
+        let asked = self.core.request_handoff(now, session, from, limit);
+        asked.map_err(|error| self.usage(error, session, from))
+    }
+
+    /// Accepts an offer.
+    fn accept_offer(&mut self, token: Token) -> Result<HandoffId, HandoffError> {
+        match self.accept(token)? {
+            (_, Accepted::Offer(id)) => Ok(id),
+            (_, Accepted::Pull) => Err(HandoffError::UnknownRequest { token }),
+        }
+    }
+
+    /// Gives a session to the device that asks for it.
+    fn accept_pull(&mut self, token: Token) -> Result<oneshot::Receiver<Resolved>, HandoffError> {
+        let (request, _) = self.accept(token)?;
+        Ok(self.waits.give(request.session, request.peer))
+    }
+
+    fn accept(&mut self, token: Token) -> Result<(Request, Accepted), HandoffError> {
         // The core names each request in an event before it takes an answer to it.
         let request = self.requests.get(&token).cloned().ok_or(HandoffError::UnknownRequest { token })?;
         let now = self.now();
         let accepted = self.core.accept_handoff(now, token).map_err(|error| self.answered(error, &request))?;
         self.requests.remove(&token);
-        let Request { session, peer, .. } = request;
-        Ok(match accepted {
-            Accepted::Offer(id) => {
-                let linked = self.is_linked(&peer);
-                Answer::Offered(self.waits.handoff(id, peer, linked))
-            }
-            Accepted::Pull => Answer::Wanted(self.waits.give(session, peer), session, peer),
-        })
+        Ok((request, accepted))
     }
 
     /// An answer to a request was refused by the core.
@@ -638,6 +682,6 @@ impl Driver {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

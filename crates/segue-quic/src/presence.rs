@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use segue_proto::limits::MAX_DISCOVER;
 use segue_proto::wire::DeviceId;
-use segue_proto::{Code, Generation};
+use segue_proto::{Asked, Code, Generation};
 
 use crate::backoff::Backoff;
 use crate::error::Error;
@@ -47,7 +47,7 @@ impl Node {
                     Ok(driver.waits.find(service, req))
                 });
                 match told.await?.await.map_err(|_| Error::Stopped)? {
-                    Err(code) if backoff.again(code).await => {}
+                    Err(code) if backoff.again(code, self.retry_after(Asked::Presence(service)).await).await => {}
                     answer => return answer.map_err(failed),
                 }
             }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, sign_message};
-use segue_proto::{Code, Event as Said, Generation, Instant, LinkId, Lsn, seal};
+use segue_proto::{Asked, Code, Event as Said, Generation, Instant, LinkId, Lsn, seal};
 
 use super::Driver;
 use super::link::Link;
-use super::waits::Change;
+use super::waits::{Change, End};
 use crate::bulk::{mailed, receive, search, serve};
 use crate::event::Event;
 use crate::node::{Request, RequestKind};
@@ -235,11 +235,19 @@ impl Driver {
                 Event::Activated { session, record }
             }
             Said::HandoffResolved { id, session, peer, result, reason } => {
-                self.waits.resolved(id, session, result, reason.clone(), self.is_linked(&peer));
-                Event::HandoffResolved { id, session, peer, result, reason }
+                let teller = self.waits.teller(&id, &result);
+                let retry_after = self.retry_after(Asked::Session(session));
+                let end = End { result, reason: reason.clone(), retry_after };
+                self.waits.resolved(id, session, end, self.is_linked(&peer));
+                let event = Event::HandoffResolved { id, session, peer, result, reason };
+                match teller {
+                    Some(teller) => return teller.withhold(event),
+                    None => event,
+                }
             }
             Said::HandoffPending { id, session, peer } => {
-                self.waits.resolved(id, session, Err(Code::HO_PENDING), None, self.is_linked(&peer));
+                let end = End { result: Err(Code::HO_PENDING), reason: None, retry_after: None };
+                self.waits.resolved(id, session, end, self.is_linked(&peer));
                 Event::HandoffPending { id, session, peer }
             }
             Said::AccountCreated { account } => return self.waits.founded(account),
@@ -257,8 +265,12 @@ impl Driver {
             }
             Said::OwnerRevoked { session, owner } => Event::OwnerRevoked { session, owner },
             Said::Delegated { session, result } => {
-                self.waits.delegated(session, result);
-                Event::Delegated { session, result }
+                let teller = self.waits.delegated(session, result);
+                let event = Event::Delegated { session, result };
+                match teller {
+                    Some(teller) => return teller.withhold(event),
+                    None => event,
+                }
             }
             Said::Closed { session } => {
                 self.waits.changed(Change::Closed, session);
@@ -286,7 +298,8 @@ impl Driver {
             Said::Found { service, req, found } => return self.waits.found(service, req, found),
             Said::Login { service, result } => {
                 let result = result.map(crate::login::login);
-                self.waits.logged_in(service, &result);
+                let awaited = self.waits.logged_in(service, &result);
+                self.log_in_later(service, result.as_ref().err().copied().filter(|_| !awaited));
                 Event::Login { service, result }
             }
             Said::Introduced { peer, addresses, .. } => return self.introduced(peer, addresses),
@@ -327,6 +340,12 @@ impl Driver {
             Said::Halted => return self.halt("the core was halted".to_owned()),
         };
         self.events.push(event);
+    }
+
+    /// For how long this isn't to be asked for again, if whoever refused it said so.
+    pub(crate) fn retry_after(&self, asked: Asked) -> Option<Duration> {
+        let left = self.core.retry_after(self.now(), asked);
+        (left > 0).then(|| Duration::from_micros(left))
     }
 
     fn has_other_link(&self, peer: &DeviceId, link: LinkId) -> bool {

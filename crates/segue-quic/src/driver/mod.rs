@@ -102,6 +102,8 @@ pub(crate) struct Driver {
     pub(crate) strategy: Arc<dyn Strategy>,
     /// How many ops of a log weren't in a snapshot when making one of it failed.
     pub(crate) too_long: BTreeMap<(SessionId, PartId), usize>,
+    /// How often services refused a login that nobody waits for, one time after the other, because they have too much to do.
+    pub(crate) logins_refused: BTreeMap<DeviceId, u32>,
     /// When the core was told the time by the wall clock.
     pub(crate) told_time: Option<Clock>,
     /// Whether devices may call here.
@@ -177,6 +179,7 @@ impl Driver {
             requests: BTreeMap::new(),
             strategy: parts.strategy,
             too_long: BTreeMap::new(),
+            logins_refused: BTreeMap::new(),
             told_time: None,
             listens: parts.listens,
             tasks,

@@ -1,6 +1,8 @@
 //! Callers that wait for something to come true.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Hash, Presence, SessionId};
 use segue_proto::{Code, HandoffId, Lsn, UsageError};
@@ -8,16 +10,21 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::account::Linked;
+use crate::backoff::is_mended_by_time;
 use crate::error::Error;
 use crate::handoff_error::{HandoffError, LinkWas};
 use crate::login::Login;
 use crate::node::Receipt;
+use crate::untold::Untold;
 
 /// The answer to a handoff.
 pub(crate) type Resolved = Result<Receipt, HandoffError>;
 
 /// What a service tells of devices.
 type Found = Result<Vec<Presence>, Code>;
+
+/// Who signs a session's next record from now on.
+type Regranted = Result<DeviceId, Code>;
 
 type Tell = oneshot::Sender<Result<(), Error>>;
 
@@ -57,7 +64,7 @@ pub(crate) struct Waits {
     revokes: Vec<(DeviceId, oneshot::Sender<()>)>,
     follows: Vec<(SessionId, DeviceId, Tell)>,
     finds: Vec<(DeviceId, u32, oneshot::Sender<Found>)>,
-    delegations: Vec<(SessionId, oneshot::Sender<Result<DeviceId, Code>>)>,
+    delegations: Vec<(SessionId, oneshot::Sender<Regranted>, Weak<Untold>)>,
     /// What this device has caught up with since the devices were linked.
     synced: BTreeSet<(SessionId, DeviceId)>,
 }
@@ -69,6 +76,17 @@ struct Handoff {
     /// Whether the devices were linked since.
     met: bool,
     tell: oneshot::Sender<Resolved>,
+    /// Whoever may try again, and tells the application itself if it doesn't.
+    untold: Weak<Untold>,
+}
+
+/// How a handoff ended.
+pub(crate) struct End {
+    pub(crate) result: Result<Hash, Code>,
+    /// What the other side's user said.
+    pub(crate) reason: Option<String>,
+    /// When it may be tried again, if the other side said so.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// A GRANT that waits for its acknowledgement.
@@ -88,11 +106,23 @@ struct Given {
 }
 
 impl Waits {
-    /// Waits for the end of a handoff with a device that has a link, or hasn't.
-    pub(crate) fn handoff(&mut self, id: HandoffId, peer: DeviceId, linked: bool) -> oneshot::Receiver<Resolved> {
+    /// Waits for the end of a handoff with a device that has a link, or hasn't, for a caller that may try again.
+    pub(crate) fn handoff(
+        &mut self,
+        id: HandoffId,
+        peer: DeviceId,
+        linked: bool,
+        untold: Weak<Untold>,
+    ) -> oneshot::Receiver<Resolved> {
         let (tell, told) = oneshot::channel();
-        self.handoffs.insert(id, Handoff { peer, since: Instant::now(), met: linked, tell });
+        self.handoffs.insert(id, Handoff { peer, since: Instant::now(), met: linked, tell, untold });
         told
+    }
+
+    /// Whoever is to tell the application how a handoff ended, if not the driver at once.
+    pub(crate) fn teller(&self, id: &HandoffId, result: &Result<Hash, Code>) -> Option<Arc<Untold>> {
+        let mended = result.is_err_and(is_mended_by_time);
+        self.handoffs.get(id).filter(|_| mended).and_then(|handoff| handoff.untold.upgrade())
     }
 
     /// Waits until a GRANT is acknowledged.
@@ -178,18 +208,21 @@ impl Waits {
         }
     }
 
-    /// Waits until a session has another grantor.
-    pub(crate) fn delegate(&mut self, session: SessionId) -> oneshot::Receiver<Result<DeviceId, Code>> {
+    /// Waits until a session has another grantor, for a caller that may try again.
+    pub(crate) fn delegate(&mut self, session: SessionId, untold: Weak<Untold>) -> oneshot::Receiver<Regranted> {
         let (tell, told) = oneshot::channel();
-        self.delegations.push((session, tell));
+        self.delegations.push((session, tell, untold));
         told
     }
 
-    /// A wish for another grantor ended.
-    pub(crate) fn delegated(&mut self, session: SessionId, result: Result<DeviceId, Code>) {
-        for (_, tell) in self.delegations.extract_if(.., |(of, _)| *of == session) {
+    /// A wish for another grantor ended; whoever is to tell the application, if not the driver at once.
+    pub(crate) fn delegated(&mut self, session: SessionId, result: Regranted) -> Option<Arc<Untold>> {
+        let mut teller = None;
+        for (_, tell, untold) in self.delegations.extract_if(.., |(of, ..)| *of == session) {
+            teller = untold.upgrade().filter(|_| result.is_err_and(is_mended_by_time));
             let _ = tell.send(result);
         }
+        teller
     }
 
     /// Waits for a service's answer.
@@ -314,11 +347,12 @@ impl Waits {
         told
     }
 
-    /// A login ended. Nothing is exchanged with a service that lets this device in no longer.
-    pub(crate) fn logged_in(&mut self, service: DeviceId, result: &Result<Login, Code>) {
+    /// A login ended; whether somebody waited for it. Nothing is exchanged with a service that lets this device in no
+    /// longer.
+    pub(crate) fn logged_in(&mut self, service: DeviceId, result: &Result<Login, Code>) -> bool {
         match result {
             // It is said again as the next link begins.
-            Err(Code::LINK_LOST) => return,
+            Err(Code::LINK_LOST) => return false,
             Err(Code::SVC_LOGIN) => {
                 let code = self.locked_out(&service);
                 for (_, tell) in self.exchanges.extract_if(.., |(wanted, _)| *wanted == service) {
@@ -328,9 +362,11 @@ impl Waits {
             Err(code) => drop(self.refused.insert(service, *code)),
             Ok(_) => drop(self.refused.remove(&service)),
         }
+        let mut awaited = false;
         for (_, tell) in self.logins.extract_if(.., |(of, _)| *of == service) {
-            let _ = tell.send(result.clone());
+            awaited |= tell.send(result.clone()).is_ok();
         }
+        awaited
     }
 
     /// Why a service doesn't let this device in: what was wrong with its token, if it had one.
@@ -339,22 +375,17 @@ impl Waits {
     }
 
     /// A handoff ended.
-    pub(crate) fn resolved(
-        &mut self,
-        id: HandoffId,
-        session: SessionId,
-        result: Result<Hash, Code>,
-        reason: Option<String>,
-        linked: bool,
-    ) {
-        let Some(Handoff { peer, since, met, tell }) = self.handoffs.remove(&id) else { return };
+    pub(crate) fn resolved(&mut self, id: HandoffId, session: SessionId, end: End, linked: bool) {
+        let Some(Handoff { peer, since, met, tell, .. }) = self.handoffs.remove(&id) else { return };
+        let End { result, reason, retry_after } = end;
         let link = match (linked, met) {
             (true, _) => LinkWas::There,
             (false, true) => LinkWas::Lost,
             (false, false) => LinkWas::Never,
         };
         let receipt = |record| Receipt { session, peer, record, took: since.elapsed() };
-        let _ = tell.send(result.map(receipt).map_err(|code| HandoffError::end(code, session, peer, reason, link)));
+        let failed = |code| HandoffError::end(code, session, peer, reason, link).with_retry_after(retry_after);
+        let _ = tell.send(result.map(receipt).map_err(failed));
     }
 
     /// Batches are durable.

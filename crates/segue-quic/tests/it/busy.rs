@@ -1,16 +1,20 @@
 //! A service that has had too many requests: what it refuses for that is tried again.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use segue_proto::wire::{Error, Exts, Message};
-use segue_quic::{Code, Hash, Hosted, Instant, MailboxHost, Node, Said};
+use segue_quic::{Code, Event, HandoffError, Hash, Hosted, Instant, MailboxHost, Node, Said, SessionId};
 
 use crate::delegate::Host;
 use crate::util::*;
 
-/// Refuses the next OFFERs, DISCOVERs and LOGINs, so many of them in all.
+/// When it says that an OFFER may be made again.
+const AFTER: Duration = Duration::from_secs(1);
+
+/// Refuses the next OFFERs, WANTs, DISCOVERs, LOGINs and CAS, so many of them in all.
 struct Busy(Host, Arc<AtomicUsize>);
 
 impl MailboxHost for Busy {
@@ -45,6 +49,14 @@ impl MailboxHost for Busy {
                     let session = it.offer.open(segue_proto::Rules::ALL).unwrap().session;
                     Some((*ticket, it.req, Some(session), Code::LIMIT_OFFERS))
                 }
+                Hosted::Custody { ticket, message: Message::Want(it), .. } => {
+                    let session = it.want.open(segue_proto::Rules::ALL).unwrap().session;
+                    Some((*ticket, it.req, Some(session), Code::LIMIT_REQUESTS))
+                }
+                Hosted::Custody { ticket, message: Message::Cas(it), .. } => {
+                    let session = it.record.open(segue_proto::Rules::ALL).unwrap().session;
+                    Some((*ticket, it.req, Some(session), Code::LIMIT_REQUESTS))
+                }
                 _ => None,
             };
             let left = |left: usize| left.checked_sub(1);
@@ -52,8 +64,9 @@ impl MailboxHost for Busy {
                 Some((ticket, req, session, code))
                     if self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() =>
                 {
+                    let retry_after_ms = if code == Code::LIMIT_OFFERS { AFTER.as_millis() as u32 } else { 0 };
                     let (session, code) = (session.into(), code.into());
-                    let error = Error { req, session, code, definite: true, retry_after_ms: 0, ext: Exts::empty() };
+                    let error = Error { req, session, code, definite: true, retry_after_ms, ext: Exts::empty() };
                     refused.push((ticket, error.into()));
                 }
                 _ => rest.push(hosted),
@@ -70,20 +83,11 @@ impl MailboxHost for Busy {
 async fn what_a_service_refuses_for_having_too_much_to_do_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let refuses = Arc::new(AtomicUsize::new(0));
-    let host = Node::builder().state_dir(dir.path().join("host")).witness(dir.path().join("witness")).key(key(9));
-    let host = host.listen(loopback()).accept_unknown(true);
-    let host = host.host_mailbox(Busy(Host::open(dir.path(), Duration::ZERO), refuses.clone())).open().await.unwrap();
-    let open = async |n| {
-        let node = memory(n).follow(true).introductions(false).open().await.unwrap();
-        node.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
-        within("the exchange", node.exchanged(host.device())).await.unwrap();
-        node
-    };
-    let (a, b) = (open(1).await, open(2).await);
-    let session = a.create_session("notes", &[b.device()]).await.unwrap();
-    within("the delegate", a.delegate(session, host.local_addr().unwrap(), host.device())).await.unwrap();
-    within("the exchange", a.exchanged(host.device())).await.unwrap();
     let two = || refuses.store(2, Ordering::SeqCst);
+    // The delegation is refused, too.
+    two();
+    let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    assert_eq!(refuses.load(Ordering::SeqCst), 0);
     two();
     push(&a, &b, session).await;
     assert_eq!(refuses.load(Ordering::SeqCst), 0);
@@ -92,6 +96,13 @@ async fn what_a_service_refuses_for_having_too_much_to_do_is_tried_again() {
     assert_eq!(refuses.load(Ordering::SeqCst), 0);
     two();
     within("the login", a.login(host.device(), "")).await.unwrap();
+    assert_eq!(refuses.load(Ordering::SeqCst), 0);
+    // Nobody waits for these.
+    two();
+    a.use_token(host.device(), "").await.unwrap();
+    let logged_in = |event| matches!(event, Event::Login { result: Ok(_), .. }).then_some(());
+    event(&a, "the first login", logged_in).await;
+    event(&a, "the login after two that were refused", logged_in).await;
     assert_eq!(refuses.load(Ordering::SeqCst), 0);
     // While it waits it can be given up.
     refuses.store(usize::MAX, Ordering::SeqCst);
@@ -102,6 +113,138 @@ async fn what_a_service_refuses_for_having_too_much_to_do_is_tried_again() {
     };
     let (ended, ()) =
         within("the end", async { tokio::join!(b.initiate_handoff(session, a.device()), given_up) }).await;
-    assert!(ended.is_err());
+    assert!(matches!(ended, Err(HandoffError::Withdrawn { .. })), "{ended:?}");
     assert!(is_primary(&b, session).await);
+    // Taken, and then not handed on.
+    assert_eq!(ends(&b).await, [Ok(()), Err(Code::HO_CANCELLED)]);
+}
+
+#[tokio::test]
+async fn a_handoff_is_resolved_once_however_often_it_was_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    refuses.store(2, Ordering::SeqCst);
+    push(&a, &b, session).await;
+    assert_eq!(refuses.load(Ordering::SeqCst), 0);
+    let told = told(&a).await;
+    let deferred = |event: &Event| match event {
+        // By itself it would try sooner.
+        Event::HandoffDeferred { code, wait, .. } => Some((*code, *wait > AFTER / 2)),
+        _ => None,
+    };
+    assert_eq!(told.iter().filter_map(deferred).collect::<Vec<_>>(), [(Code::LIMIT_OFFERS, true); 2]);
+    assert_eq!(told.iter().filter_map(end).collect::<Vec<_>>(), [Ok(())]);
+    drop(host);
+}
+
+#[tokio::test]
+async fn an_acceptance_that_is_not_passed_on_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    let accept = async {
+        let offered = |event| match event {
+            Event::HandoffRequest { token, .. } => Some(token),
+            _ => None,
+        };
+        let token = event(&b, "the offer", offered).await;
+        refuses.store(2, Ordering::SeqCst);
+        b.accept_handoff(token).await
+    };
+    let (given, taken) =
+        within("the handoff", async { tokio::join!(a.initiate_handoff(session, b.device()), accept) }).await;
+    assert_eq!(given.unwrap().record, taken.unwrap().record);
+    assert_eq!(refuses.load(Ordering::SeqCst), 0);
+    assert!(is_primary(&b, session).await);
+    // Its user was asked nothing.
+    let (at_a, at_b) = (told(&a).await, told(&b).await);
+    assert!(!at_a.iter().any(|event| matches!(event, Event::RequestHandoff { .. })), "{at_a:?}");
+    assert_eq!(at_b.iter().filter_map(end).collect::<Vec<_>>(), [Ok(())]);
+    drop(host);
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_or_that_another_takes_the_place_of_is_resolved_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    refuses.store(usize::MAX, Ordering::SeqCst);
+    let mut told = Vec::new();
+    let mut deferred = |event| {
+        told.extend(end(&event));
+        matches!(event, Event::HandoffDeferred { .. }).then_some(())
+    };
+    let newer = async {
+        event(&a, "a refusal", &mut deferred).await;
+        let newer = a.initiate_handoff(session, b.device());
+        tokio::select! {
+            ended = newer => panic!("{ended:?}"),
+            () = event(&a, "another refusal", &mut deferred) => {}
+        }
+    };
+    let (older, ()) = within("the end", async { tokio::join!(a.initiate_handoff(session, b.device()), newer) }).await;
+    assert!(matches!(older, Err(HandoffError::Superseded { .. })), "{older:?}");
+    told.extend(ends(&a).await);
+    told.sort_by_key(|end| end.map_err(Code::number));
+    assert_eq!(told, [Err(Code::LIMIT_OFFERS), Err(Code::HO_SUPERSEDED)]);
+    drop(host);
+}
+
+#[tokio::test]
+async fn a_refusal_that_outlasts_the_time_is_what_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let (host, _, b, _) = delegated(dir.path(), &refuses).await;
+    let short = memory(3).handoff_timeout(2 * AFTER).introductions(false).open().await.unwrap();
+    short.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
+    let session = short.create_session("other", &[b.device()]).await.unwrap();
+    within("the delegate", short.delegate(session, host.local_addr().unwrap(), host.device())).await.unwrap();
+    refuses.store(usize::MAX, Ordering::SeqCst);
+    let ended = within("the end", short.initiate_handoff(session, b.device())).await;
+    let Err(HandoffError::Refused { code: Code::LIMIT_OFFERS, retry_after: Some(left), .. }) = ended else {
+        panic!("{ended:?}")
+    };
+    assert!(left <= AFTER);
+    assert_eq!(ends(&short).await, [Err(Code::LIMIT_OFFERS)]);
+}
+
+/// A busy host, and two devices that use it, of which the first owns a session that the host signs for.
+async fn delegated(dir: &Path, refuses: &Arc<AtomicUsize>) -> (Node, Node, Node, SessionId) {
+    let host = Node::builder().state_dir(dir.join("host")).witness(dir.join("witness")).key(key(9));
+    let host = host.listen(loopback()).accept_unknown(true);
+    let host = host.host_mailbox(Busy(Host::open(dir, Duration::ZERO), refuses.clone())).open().await.unwrap();
+    let open = async |n| {
+        let node = memory(n).follow(true).introductions(false).open().await.unwrap();
+        node.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
+        within("the exchange", node.exchanged(host.device())).await.unwrap();
+        node
+    };
+    let (a, b) = (open(1).await, open(2).await);
+    let session = a.create_session("notes", &[b.device()]).await.unwrap();
+    within("the delegate", a.delegate(session, host.local_addr().unwrap(), host.device())).await.unwrap();
+    within("the exchange", a.exchanged(host.device())).await.unwrap();
+    (host, a, b, session)
+}
+
+/// Ends the node; all that it told and nobody read.
+async fn told(node: &Node) -> Vec<Event> {
+    node.shutdown().await;
+    let mut told = Vec::new();
+    while let Some(event) = node.next_event().await {
+        told.push(event);
+    }
+    told
+}
+
+/// How handoffs ended, as the events of a node tell, which ends.
+async fn ends(node: &Node) -> Vec<Result<(), Code>> {
+    told(node).await.iter().filter_map(end).collect()
+}
+
+fn end(event: &Event) -> Option<Result<(), Code>> {
+    match event {
+        Event::HandoffResolved { result, .. } => Some(result.map(|_| ())),
+        _ => None,
+    }
 }

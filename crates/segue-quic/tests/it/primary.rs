@@ -112,7 +112,7 @@ async fn a_rejection_brings_its_reason_to_the_primary_and_the_others_hear_nothin
         within("the answer", async { tokio::join!(primary.initiate_handoff(session, chosen.device()), reject) }).await;
     rejected.unwrap();
     let error = answer.unwrap_err();
-    let HandoffError::Refused { session: of, device, code, reason } = &error else { panic!("{error}") };
+    let HandoffError::Refused { session: of, device, code, reason, .. } = &error else { panic!("{error}") };
     assert_eq!((*of, *device, *code), (session, chosen.device(), Code::HO_DECLINED));
     assert_eq!(reason.as_deref(), Some("in a call"));
     assert!(is_definite(&error) && error.to_string().contains("in a call"), "{error}");

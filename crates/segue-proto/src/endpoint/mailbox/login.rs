@@ -40,6 +40,13 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Logs in once more, with the same token, at a service that has a link; nothing if no token is known for it.
+    pub fn log_in_again(&mut self, now: Instant, service: DeviceId) {
+        if let Some(token) = self.mailboxes.logins.tokens.get(&service).cloned().filter(|_| !self.halted) {
+            self.say_login(now, service, token);
+        }
+    }
+
     /// Forgets the token for a service. Under which account that knows this device stays.
     pub fn forget_login(&mut self, service: &DeviceId) {
         self.mailboxes.logins.tokens.remove(service);
