@@ -1,11 +1,13 @@
 //! How much of the content has moved, over a link or by way of a mailbox, shown as a bar.
 
 use std::fmt::Display;
+use std::time::Instant;
 
 use segue_quic::{Node, SessionId};
 
 use crate::failure::Failure;
-use crate::terminal::Bar;
+use crate::meter::Meter;
+use crate::terminal::{Bar, throughput};
 
 /// Which way a session goes, seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +24,8 @@ pub(crate) struct Flow {
     session: Option<SessionId>,
     way: Way,
     bar: Bar,
-    /// The count of the node when this began.
-    before: Option<u64>,
+    /// What moved of what the node counts, from the first look on.
+    meter: Option<Meter>,
     looks: u32,
     /// What was lacking here at the last look.
     lacking: u64,
@@ -38,23 +40,32 @@ impl Flow {
             Way::In => ("receiving", 0),
         };
         let bar = Bar::new(total, verb);
-        Flow { node: node.clone(), session, way, bar, before: None, looks: 0, lacking: 0, total: 0 }
+        Flow { node: node.clone(), session, way, bar, meter: None, looks: 0, lacking: 0, total: 0 }
     }
 
-    /// What the node counted behind this moved in it.
-    pub(crate) fn counted_from(mut self, count: u64) -> Flow {
-        self.before = Some(count);
+    /// What the node had counted at this time was there before.
+    pub(crate) fn counted_from(mut self, at: Instant, count: u64) -> Flow {
+        self.meter = Some(Meter::new(at, count));
         self
     }
 
-    /// Shows what has moved until now; how much that is, in bytes.
-    pub(crate) async fn look(&mut self) -> Result<u64, Failure> {
+    /// Counts what has moved until now, in bytes; the first look counts from.
+    pub(crate) async fn count(&mut self) -> Result<u64, Failure> {
         let stats = self.node.stats().await?;
         let count = match self.way {
             Way::Out { .. } => stats.bulk_tx + stats.mailed_tx,
             Way::In => stats.bulk_rx + stats.mailed_rx,
         };
-        let done = count - *self.before.get_or_insert(count);
+        let now = Instant::now();
+        let meter = self.meter.get_or_insert_with(|| Meter::new(now, count));
+        meter.look(now, count);
+        self.bar.set_rate(meter.rate(now));
+        Ok(meter.moved())
+    }
+
+    /// Shows what has moved until now; how much that is, in bytes.
+    pub(crate) async fn look(&mut self) -> Result<u64, Failure> {
+        let done = self.count().await?;
         let total = match self.way {
             Way::Out { bytes } => bytes,
             Way::In => self.coming(done).await?,
@@ -90,7 +101,7 @@ impl Flow {
         Ok(lacking)
     }
 
-    /// So many bytes have moved, of so many, as somebody else knows.
+    /// So many bytes are there, of so many, as somebody else knows. Among them is what didn't have to move.
     pub(crate) fn set(&mut self, done: u64, total: u64) {
         self.bar.set(done, total);
     }
@@ -100,9 +111,10 @@ impl Flow {
         self.bar.note(line);
     }
 
-    /// Takes the bar away; what moved while it was shown, in words.
-    pub(crate) fn finish(&self) -> String {
-        self.bar.finish()
+    /// Takes the bar away; what moved since the first look, in words, if anything did.
+    pub(crate) fn finish(&self) -> Option<String> {
+        self.bar.clear();
+        self.meter.as_ref().filter(|meter| meter.moved() > 0).map(|meter| throughput(meter.moved(), meter.took()))
     }
 }
 

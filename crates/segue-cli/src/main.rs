@@ -11,6 +11,7 @@ mod edit;
 mod failure;
 mod flow;
 mod index;
+mod meter;
 mod named;
 mod owner;
 mod picture;

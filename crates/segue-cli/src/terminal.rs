@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
@@ -25,57 +25,55 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// A bar of bytes, hidden if standard error is no terminal.
-pub(crate) struct Bar {
-    bar: ProgressBar,
-    since: Instant,
-    last: Instant,
-    /// When something moved last.
-    until: Instant,
-    done: u64,
-}
+pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
     /// `total` is 0 as long as it isn't known.
     pub(crate) fn new(total: u64, verb: &'static str) -> Bar {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        let style = "{msg} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
+        let style = "{msg} [{bar:30}] {bytes}/{total_bytes}{prefix}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(verb);
-        let now = Instant::now();
-        Bar { bar, since: now, last: now, until: now, done: 0 }
+        Bar(bar)
     }
 
-    /// So many bytes are done, of so many.
-    pub(crate) fn set(&mut self, done: u64, total: u64) {
-        if self.done == 0 && done > 0 {
-            // The wait for the other side's user isn't part of the throughput.
-            self.since = self.last;
-        }
-        self.last = Instant::now();
-        if self.done != done {
-            self.until = self.last;
-        }
-        self.done = done;
-        self.bar.set_length(total);
-        self.bar.set_position(done);
+    /// So many bytes are there, of so many.
+    pub(crate) fn set(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
     }
 
-    /// Takes the bar away; what moved while it was shown, in words.
-    pub(crate) fn finish(&self) -> String {
-        self.bar.finish_and_clear();
-        throughput(self.done, self.until - self.since)
+    /// So many move a second, if that can be told.
+    pub(crate) fn set_rate(&self, rate: Option<u64>) {
+        self.0.set_prefix(rate.map(|rate| self.pace(rate)).unwrap_or_default());
+    }
+
+    fn pace(&self, rate: u64) -> String {
+        let left = self.0.length().unwrap_or_default().saturating_sub(self.0.position());
+        match left.checked_div(rate) {
+            Some(secs) => format!(", {}/s, {} left", HumanBytes(rate), HumanDuration(Duration::from_secs(secs))),
+            None => format!(", {}/s", HumanBytes(rate)),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        self.0.finish_and_clear();
     }
 
     /// A line above the bar.
     pub(crate) fn note(&self, line: impl Display) {
-        self.bar.suspend(|| note(line));
+        self.0.suspend(|| note(line));
     }
 }
 
-/// Bytes, time, and bytes a second.
+/// Bytes, time, and bytes a second, unless the time is too short to tell.
 pub(crate) fn throughput(bytes: u64, took: Duration) -> String {
-    let rate = (bytes as f64 / took.as_secs_f64().max(1e-6)) as u64;
-    format!("{} in {:.2} s ({}/s)", HumanBytes(bytes), took.as_secs_f64(), HumanBytes(rate))
+    let moved = format!("{} in {:.2} s", HumanBytes(bytes), took.as_secs_f64());
+    match took >= Duration::from_millis(1) {
+        true => format!("{moved} ({}/s)", HumanBytes((bytes as f64 / took.as_secs_f64()) as u64)),
+        false => moved,
+    }
 }
 
 /// Lines that the user types.

@@ -58,7 +58,7 @@ impl Watch<'_> {
         call: impl Future<Output = Result<Receipt, HandoffError>>,
     ) -> Result<Moved, Failure> {
         let mut call = pin!(call);
-        let mut pulse = self.pulse()?;
+        let mut pulse = self.pulse().await?;
         loop {
             let stop = tokio::select! {
                 biased;
@@ -83,7 +83,7 @@ impl Watch<'_> {
     /// # Errors
     /// Pending.
     pub(crate) async fn acknowledgement(&self) -> Result<(), Failure> {
-        let mut pulse = self.pulse()?;
+        let mut pulse = self.pulse().await?;
         while self.pending().await? {
             if self.beat(&mut pulse).await?.is_some() {
                 pulse.flow.finish();
@@ -94,8 +94,9 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn pulse(&self) -> Result<Pulse, Failure> {
-        let flow = self.flow.take().unwrap_or_else(|| Flow::new(self.node, Some(self.session), self.way));
+    async fn pulse(&self) -> Result<Pulse, Failure> {
+        let mut flow = self.flow.take().unwrap_or_else(|| Flow::new(self.node, Some(self.session), self.way));
+        flow.count().await?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Pulse { flow, ticks, interrupt: Interrupt::open()?, last: Instant::now(), moved: 0, warned: None })
@@ -109,11 +110,12 @@ impl Watch<'_> {
                 None => Err(segue_quic::Error::Stopped.into()),
             },
             _ = pulse.ticks.tick() => {
-                // What a link brings comes with events.
-                if self.way != Way::In || self.door != self.peer {
-                    let done = pulse.flow.look().await?;
-                    pulse.moved(done);
-                }
+                // How much there is of what a link brings comes with events.
+                let moved = match self.way == Way::In && self.door == self.peer {
+                    true => pulse.flow.count().await?,
+                    false => pulse.flow.look().await?,
+                };
+                pulse.moved(moved);
                 Ok((pulse.last.elapsed() >= self.patience).then_some(Stop::Silence))
             }
             () = pulse.interrupt.next() => Ok(Some(Stop::Interrupted)),
@@ -135,7 +137,7 @@ impl Watch<'_> {
             }
             Event::Progress { session, done, total } if session == self.session && self.door == self.peer => {
                 pulse.flow.set(done, total);
-                pulse.moved(done);
+                pulse.last = Instant::now();
             }
             Event::Unlinked { peer: Some(peer), code, .. } if peer == self.door => {
                 if matches!(
@@ -169,23 +171,19 @@ impl Watch<'_> {
         }
     }
 
-    /// A small session is over before the first look at the counts.
+    /// A small session is over before the first look behind the call.
     async fn moved(&self, mut pulse: Pulse, record: Hash) -> Moved {
-        if let Ok(stats) = self.node.stats().await {
-            let done = match self.way {
-                Way::In => stats.bulk_rx + stats.mailed_rx,
-                Way::Out { .. } => stats.bulk_tx + stats.mailed_tx,
-            };
-            pulse.flow.set(done, done);
-            let direct = if self.way == Way::In { stats.bulk_rx } else { stats.bulk_tx };
-            let way = match self.door == self.peer {
-                true => "",
-                false if direct > 0 => ", directly",
-                false => ", by way of the service",
-            };
-            return Moved { record, throughput: format!("{}{way}", pulse.flow.finish()) };
-        }
-        Moved { record, throughput: pulse.flow.finish() }
+        // A node that has stopped counts nothing, and the session has moved all the same.
+        let _ = pulse.flow.count().await;
+        let stats = self.node.stats().await.unwrap_or_default();
+        let direct = if self.way == Way::In { stats.bulk_rx } else { stats.bulk_tx };
+        let way = match self.door == self.peer {
+            true => "",
+            false if direct > 0 => ", directly",
+            false => ", by way of the service",
+        };
+        let moved = pulse.flow.finish().unwrap_or_else(|| "all was there already".to_owned());
+        Moved { record, throughput: format!("{moved}{way}") }
     }
 
     async fn pending(&self) -> Result<bool, Failure> {

@@ -66,7 +66,7 @@ async fn which(device: &Device, args: &Pull, door: DeviceId, address: &str) -> R
     if door == owner {
         return named::told(&device.node, (owner, address), name, args.patience.timeout).await;
     }
-    arrived(device, args, door).await?;
+    arrived(device, args, door).await?.finish();
     named::here(&device.node, name).await?.ok_or_else(|| {
         Failure::failed(format!(
             "service {door} holds no invitation to a session {name:?} for this device; `segue owner` on its owner prints the ids and names of its sessions"
@@ -74,29 +74,28 @@ async fn which(device: &Device, args: &Pull, door: DeviceId, address: &str) -> R
     })
 }
 
-/// Waits for all that the service holds for this device.
-async fn arrived(device: &Device, args: &Pull, service: DeviceId) -> Result<(), Failure> {
+/// Waits for all that the service holds for this device; what has moved of it.
+async fn arrived(device: &Device, args: &Pull, service: DeviceId) -> Result<Flow, Failure> {
     let session = if let Which::Id(session) = &args.session { Some(*session) } else { None };
     let mut flow = Flow::new(&device.node, session, Way::In);
     tokio::select! {
         settled = sync::settled(&device.node, service, args.patience.timeout, Some(&mut flow)) => {
-            flow.finish();
             if !settled? {
-                note(format_args!("not all that service {service} holds has come; asking for the session all the same"));
+                flow.note(format_args!("not all that service {service} holds has come; asking for the session all the same"));
             }
-            Ok(())
+            Ok(flow)
         }
         failure = sync::trouble(&device.node) => Err(failure),
     }
 }
 
-/// Waits until the service invited this device to the session, which it must sign for.
-async fn invited(device: &Device, args: &Pull, service: DeviceId, session: SessionId) -> Result<(), Failure> {
-    arrived(device, args, service).await?;
+/// Waits until the service invited this device to the session, which it must sign for; what has moved meanwhile.
+async fn invited(device: &Device, args: &Pull, service: DeviceId, session: SessionId) -> Result<Flow, Failure> {
+    let flow = arrived(device, args, service).await?;
     let known = device.node.session(session).await?;
     match known.map(|view| (view.grantor, view.owner)) {
-        Some((grantor, _)) if grantor == Some(service) => Ok(()),
-        Some((_, owner)) if owner == Some(device.node.device()) => Ok(()),
+        Some((grantor, _)) if grantor == Some(service) => Ok(flow),
+        Some((_, owner)) if owner == Some(device.node.device()) => Ok(flow),
         Some(_) => Err(Failure::failed(format!(
             "service {service} doesn't sign for session {session}; its owner delegates to it by `segue delegate`, or give the owner's address: --from"
         ))),
@@ -122,9 +121,10 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
         acknowledge_again(device, args, door).await;
         return Ok(());
     }
-    if door != args.device.id() {
-        invited(device, args, door, session).await?;
-    }
+    let flow = match door == args.device.id() {
+        true => None,
+        false => Some(invited(device, args, door, session).await?),
+    };
     let watch = Watch {
         node: &device.node,
         session,
@@ -133,7 +133,7 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
         address,
         patience: args.patience.timeout,
         way: Way::In,
-        flow: None.into(),
+        flow: flow.into(),
     };
     let moved = watch.call(watch.node.request_handoff(session, args.device.id())).await?;
     let view = device.session(session).await?;

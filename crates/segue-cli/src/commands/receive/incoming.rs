@@ -1,9 +1,8 @@
 //! What comes by way of a mailbox, or beside it, shown as a bar for as long as it does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use segue_quic::Node;
-use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::flow::{Flow, Way};
@@ -15,8 +14,9 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Incoming {
     flow: Option<Flow>,
-    /// What had come at the last look, in bytes, and when something came last.
-    seen: u64,
+    /// The last look, and what had come by then, in bytes.
+    seen: Option<(Instant, u64)>,
+    /// When something came last.
     last: Option<Instant>,
 }
 
@@ -24,11 +24,11 @@ impl Incoming {
     /// Shows what has come. While a handoff is `under_way` the bar stays.
     pub(super) async fn look(&mut self, node: &Node, under_way: bool) -> Result<(), Failure> {
         let stats = node.stats().await?;
-        let count = stats.bulk_rx + stats.mailed_rx;
-        if count != self.seen {
-            let before = self.seen;
-            self.flow.get_or_insert_with(|| Flow::new(node, None, Way::In).counted_from(before));
-            (self.seen, self.last) = (count, Some(Instant::now()));
+        let (now, count) = (Instant::now(), stats.bulk_rx + stats.mailed_rx);
+        let (at, before) = self.seen.replace((now, count)).unwrap_or((now, 0));
+        if count != before {
+            self.flow.get_or_insert_with(|| Flow::new(node, None, Way::In).counted_from(at, before));
+            self.last = Some(now);
         } else if !under_way && self.last.is_some_and(|last| last.elapsed() >= IDLE) {
             self.flow.take().map(|flow| flow.finish());
         }
@@ -41,6 +41,6 @@ impl Incoming {
     /// The bar is taken away; what came while it was shown, in words.
     pub(super) async fn end(&mut self, node: &Node) -> Option<String> {
         self.look(node, true).await.ok()?;
-        self.flow.take().map(|flow| flow.finish())
+        self.flow.take()?.finish()
     }
 }

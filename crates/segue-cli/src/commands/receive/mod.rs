@@ -19,8 +19,9 @@ use crate::commands::{change, conflicts, devices, receipt};
 use crate::control::{self, Asked, Control};
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
+use crate::flow::{Flow, Way};
 use crate::owner;
-use crate::terminal::{Answers, Bar, Interrupt, note, say};
+use crate::terminal::{Answers, Interrupt, note, say};
 use crate::who::Who;
 use incoming::Incoming;
 
@@ -104,7 +105,8 @@ struct Receiver {
     handoffs: JoinSet<(Request, Result<Receipt, HandoffError>)>,
     /// Sessions with an offer that is accepted and not over.
     under_way: BTreeSet<SessionId>,
-    bars: BTreeMap<SessionId, Bar>,
+    /// What comes over links of each session, if no mailbox is used.
+    flows: BTreeMap<SessionId, Flow>,
     /// What comes where a mailbox is used: before a session is offered, and meanwhile.
     incoming: Incoming,
     /// What each directory looked like when it was read last.
@@ -131,7 +133,7 @@ struct Last {
 /// a process that was killed is started again within that time, or by hand.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// How often it is looked at what a mailbox brings.
+/// How often it is looked at what comes.
 const LOOK: Duration = Duration::from_millis(200);
 
 impl Receiver {
@@ -146,7 +148,7 @@ impl Receiver {
             accepted: BTreeSet::new(),
             handoffs: JoinSet::new(),
             under_way: BTreeSet::new(),
-            bars: BTreeMap::new(),
+            flows: BTreeMap::new(),
             incoming: Incoming::default(),
             looks: BTreeMap::new(),
             told: BTreeSet::new(),
@@ -161,6 +163,7 @@ impl Receiver {
         self.resume().await?;
         keep_links(&self.device, &self.args).await?;
         let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mailed = self.mailbox().is_some();
         while !self.is_done() {
             let answers = self.answers.as_mut().filter(|_| !self.waiting.is_empty());
@@ -175,9 +178,7 @@ impl Receiver {
                 yes = next_answer(answers) => self.answered(yes).await?,
                 Some(asked) = control.recv() => self.control(asked).await,
                 () = deadline(until) => break,
-                _ = ticks.tick(), if mailed => {
-                    self.incoming.look(&self.device.node, !self.under_way.is_empty()).await?;
-                }
+                _ = ticks.tick(), if mailed || !self.flows.is_empty() => self.look().await?,
             }
         }
         Ok(())
@@ -205,7 +206,7 @@ impl Receiver {
             // What comes by a mailbox, or beside it, has a bar of its own.
             Event::Progress { .. } if self.mailbox().is_some() => Ok(()),
             Event::Progress { session, done, total } => {
-                self.bars.entry(session).or_insert_with(|| Bar::new(total, "receiving")).set(done, total);
+                self.flow(session).await?.set(done, total);
                 Ok(())
             }
             // Without an offer under way: a GRANT from before the last start.
@@ -263,6 +264,24 @@ impl Receiver {
             Event::Halted { text } => Err(Failure::failed(text)),
             _ => Ok(()),
         }
+    }
+
+    /// Looks at what comes.
+    async fn look(&mut self) -> Result<(), Failure> {
+        if self.mailbox().is_some() {
+            self.incoming.look(&self.device.node, !self.under_way.is_empty()).await?;
+        }
+        for flow in self.flows.values_mut() {
+            flow.count().await?;
+        }
+        Ok(())
+    }
+
+    /// What comes over links of a session, measured from the first time on that this is asked.
+    async fn flow(&mut self, session: SessionId) -> Result<&mut Flow, Failure> {
+        let flow = self.flows.entry(session).or_insert_with(|| Flow::new(&self.device.node, Some(session), Way::In));
+        flow.count().await?;
+        Ok(flow)
     }
 
     /// The mailbox that is used.

@@ -89,7 +89,7 @@ impl Receiver {
             // Another request of the same device took its place, and tells its own end.
             Err(HandoffError::Superseded { .. } | HandoffError::UnknownRequest { .. }) => Ok(()),
             Err(error) => {
-                self.bars.remove(&session).map(|bar| bar.finish());
+                self.flows.remove(&session).map(|flow| flow.finish());
                 note(error);
                 Ok(())
             }
@@ -118,6 +118,9 @@ impl Receiver {
         }
         if matches!(request.kind, RequestKind::Offered { .. }) {
             self.under_way.insert(request.session);
+            if self.mailbox().is_none() {
+                self.flow(request.session).await?;
+            }
         }
         if let RequestKind::Offered { name } = &request.kind {
             note(format_args!("session {:?} comes from device {}", name, request.peer));

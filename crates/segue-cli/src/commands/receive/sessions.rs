@@ -57,8 +57,11 @@ impl Receiver {
 
     /// Writes the session into its directory and says so.
     async fn arrived(&mut self, view: &SessionView, from: DeviceId) -> Result<(), Failure> {
-        let throughput = match self.bars.remove(&view.id) {
-            Some(bar) => Some(bar.finish()),
+        let throughput = match self.flows.remove(&view.id) {
+            Some(mut flow) => {
+                flow.count().await?;
+                flow.finish()
+            }
             None if self.mailbox().is_some() => self.incoming.end(&self.device.node).await,
             None => None,
         };
