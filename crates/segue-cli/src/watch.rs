@@ -45,6 +45,16 @@ enum Stop {
     Interrupted,
     /// The other side and this one won't talk.
     Unlinkable(Code),
+    /// The other side, or the service, takes no more for now, and the next try would come too late.
+    Busy(Busy),
+}
+
+/// A refusal after which it is tried again.
+#[derive(Clone, Copy)]
+struct Busy {
+    code: Code,
+    /// When.
+    at: Instant,
 }
 
 impl Watch<'_> {
@@ -99,7 +109,15 @@ impl Watch<'_> {
         flow.count().await?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Pulse { flow, ticks, interrupt: Interrupt::open()?, last: Instant::now(), moved: 0, warned: None })
+        Ok(Pulse {
+            flow,
+            ticks,
+            interrupt: Interrupt::open()?,
+            last: Instant::now(),
+            moved: 0,
+            warned: None,
+            busy: None,
+        })
     }
 
     /// Waits for the next sign of life, or that there is none for too long.
@@ -116,7 +134,7 @@ impl Watch<'_> {
                     false => pulse.flow.look().await?,
                 };
                 pulse.moved(moved);
-                Ok((pulse.last.elapsed() >= self.patience).then_some(Stop::Silence))
+                Ok((pulse.last.elapsed() >= self.patience).then(|| pulse.silence()))
             }
             () = pulse.interrupt.next() => Ok(Some(Stop::Interrupted)),
         }
@@ -152,10 +170,30 @@ impl Watch<'_> {
                     pulse.flow.note(format_args!("no link to {address} ({}); trying again for {secs} s", code.name()));
                 }
             }
+            Event::HandoffDeferred { session, code, wait, .. } if session == self.session => {
+                let busy = Busy { code, at: Instant::now() + wait };
+                if busy.at - pulse.last >= self.patience {
+                    return Some(Stop::Busy(busy));
+                }
+                if pulse.busy.replace(busy).is_none() {
+                    let (who, secs) = (self.spoken_to(), self.patience.as_secs());
+                    pulse
+                        .flow
+                        .note(format_args!("{who} takes no more for now ({}); trying again for {secs} s", code.name()));
+                }
+            }
             Event::Halted { text } => pulse.flow.note(text),
             _ => {}
         }
         None
+    }
+
+    /// Who refuses or takes what is asked for here.
+    fn spoken_to(&self) -> String {
+        match self.door == self.peer {
+            true => format!("{} at {}", self.peer, self.address),
+            false => format!("the service at {}, or {} behind it,", self.address, self.peer),
+        }
     }
 
     async fn end(&self, pulse: Pulse, done: Result<Receipt, HandoffError>) -> Result<Moved, Failure> {
@@ -213,6 +251,14 @@ impl Watch<'_> {
                 "the handoff of session {session} with {peer} at {address} failed (HO_TIMEOUT): nothing was heard for {} s, and {outcome}; check that the other device runs there and that its user accepts, and try again",
                 self.patience.as_secs()
             ),
+            Stop::Busy(Busy { code, at }) => {
+                let left = at.saturating_duration_since(Instant::now()).as_secs() + 1;
+                format!(
+                    "the handoff of session {session} with {peer} failed ({}): {} takes no more for now, and {outcome}; try again in {left} s, or let it be tried for longer: --timeout",
+                    code.name(),
+                    self.spoken_to()
+                )
+            }
             Stop::Interrupted => format!("interrupted; {outcome}"),
             Stop::Unlinkable(Code::VER_BELOW_FLOOR) => {
                 format!(
@@ -237,6 +283,9 @@ impl Watch<'_> {
 /// How often the bar and the patience are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Some round trips.
+const MOMENT: Duration = Duration::from_millis(500);
+
 struct Pulse {
     flow: Flow,
     ticks: tokio::time::Interval,
@@ -246,9 +295,20 @@ struct Pulse {
     moved: u64,
     /// What was said last of the link.
     warned: Option<Code>,
+    /// The last refusal after which it was to be tried again.
+    busy: Option<Busy>,
 }
 
 impl Pulse {
+    /// Why nothing was heard: a try that began a moment ago hasn't been answered, which says less than how those before it
+    /// ended.
+    fn silence(&self) -> Stop {
+        match self.busy.filter(|busy| busy.at + MOMENT > Instant::now()) {
+            Some(busy) => Stop::Busy(busy),
+            None => Stop::Silence,
+        }
+    }
+
     fn moved(&mut self, done: u64) {
         if done != self.moved {
             self.last = Instant::now();

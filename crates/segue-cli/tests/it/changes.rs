@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use segue_proto::limits::MAX_OFFERS;
+
 use crate::util::*;
 
 fn moved(lab: &Lab) -> (String, String) {
@@ -66,4 +68,24 @@ fn nobody_answers_in_time() {
     lab.run(&format!("pull --state c {session} --from 127.0.0.1:9 --device {b} --timeout 1"))
         .exits(1)
         .says("HO_TIMEOUT");
+}
+
+#[test]
+fn a_device_that_takes_no_more_offers_is_named_with_its_code_and_when_to_try_again() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 1, 10);
+    // Nobody is there to answer, so each offer is rejected.
+    let receiver = lab.receive("b", "--into out");
+    let send = format!("send --state a notes --to {} --device {b} --timeout 2", receiver.addr);
+    for _ in 0..MAX_OFFERS {
+        lab.run(&send).exits(1).says("HO_DECLINED");
+    }
+    let done = lab.run(&send).exits(1).says("(LIMIT_OFFERS)").says("this device still owns it");
+    // As the device says, whose minute has just begun, and not as it would be tried again by itself.
+    let secs = done.err.split("try again in ").nth(1).and_then(|rest| rest.split(' ').next()).map(str::parse);
+    assert!(matches!(secs, Some(Ok(5..=61))), "{}", done.err);
+    assert_eq!(lab.session("a")["role"], "primary");
+    receiver.interrupt();
+    receiver.end().exits(0);
 }
