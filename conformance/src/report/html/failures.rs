@@ -173,10 +173,11 @@ fn shown(value: &Value) -> Markup {
         @match value {
             Value::Text(text) => { (text) }
             Value::Id(digits) if digits.bytes().all(|digit| digit == b'0') => { span.dim { "zero" } }
-            Value::Id(digits) => { code title=(digits) { (digits.get(..16).unwrap_or(digits)) @if digits.len() > 16 { "…" } } }
+            // Whole, so that it can be searched for, compared and copied; lines break anywhere in it.
+            Value::Id(digits) => { code { (digits) } }
             Value::Bytes(bytes) => {
                 (bytes.len()) " bytes"
-                @if !bytes.is_empty() { " " code { (hex::encode(&bytes[..bytes.len().min(24)])) @if bytes.len() > 24 { "…" } } }
+                @if !bytes.is_empty() { " " code { (hex::encode(&bytes[..bytes.len().min(WHOLE)])) @if bytes.len() > WHOLE { "…" } } }
             }
             Value::List(items) if items.is_empty() => { span.dim { "none" } }
             Value::List(items) if items.len() == 1 => { (shown(&items[0])) }
@@ -185,6 +186,9 @@ fn shown(value: &Value) -> Markup {
         }
     }
 }
+
+/// Bytes of any length are shown up to here. From: a hash or a signature in them is whole.
+const WHOLE: usize = 64;
 
 /// How many failures are told whole: a subject that does nothing right would make a page that no browser opens.
 const SHOWN: usize = 60;
