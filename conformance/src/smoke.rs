@@ -53,15 +53,15 @@ fn walk(wire: Box<dyn Wire>, command: &str, asked: Option<Generation>, terminal:
     let peer = Peer::new(&mut lab.rng);
     lab.setup.trusted.push(peer.id);
     let mut walk = Walk { peer, link: LinkId(0), session: SessionId::ZERO, hello: &hello };
-    for (name, what, step) in STEPS {
-        match (step(&mut walk, &mut lab), lab.failure()) {
+    for Step { name, what, vectors, go } in STEPS {
+        match (go(&mut walk, &mut lab), lab.failure()) {
             (_, Some(Failure::Broken(why))) => return off(terminal, name, &Blame::Adapter(why), &log, command),
             (_, Some(Failure::Unsupported { asked, .. })) => {
                 let why =
                     format!("it answers 'unsupported' to what it declared, or to what every adapter needs: {asked}");
                 return off(terminal, name, &Blame::Adapter(why), &log, command);
             }
-            (Err(fault), None) => return off(terminal, name, &Blame::Subject(fault), &log, command),
+            (Err(fault), None) => return off(terminal, name, &Blame::Subject(fault, vectors), &log, command),
             (Ok(true), None) => terminal.line(&format!("ok   {name}: {what}")),
             (Ok(false), None) => terminal.line(&format!("skip {name}: 'create' isn't declared")),
         }
@@ -74,7 +74,8 @@ fn walk(wire: Box<dyn Wire>, command: &str, asked: Option<Generation>, terminal:
 /// Who is to look.
 enum Blame {
     Adapter(String),
-    Subject(Fault),
+    /// The implementation, and what it can be checked against without an adapter.
+    Subject(Fault, &'static [&'static str]),
 }
 
 fn off(terminal: &mut Terminal, name: &str, blame: &Blame, log: &Log, command: &str) -> Outcome {
@@ -84,11 +85,17 @@ fn off(terminal: &mut Terminal, name: &str, blame: &Blame, log: &Log, command: &
             terminal.line("     the adapter is wrong (ADAPTER.md has what it must answer):");
             terminal.line(&format!("     {why}"));
         }
-        Blame::Subject(fault) => {
+        Blame::Subject(fault, vectors) => {
             terminal.line("     the adapter answers as it should; the implementation behind it is wrong,");
             terminal.line("     or the adapter loses what it puts out:");
             terminal.line(&format!("     expected: {}", fault.expected));
             terminal.line(&format!("     came:     {}", fault.came));
+            if !vectors.is_empty() {
+                terminal.line(
+                    "     the bytes of this step, each with what comes between, to check against without an adapter:",
+                );
+                vectors.iter().for_each(|place| terminal.line(&format!("     {VECTORS}/{place}")));
+            }
         }
     }
     let log = log.borrow();
@@ -122,61 +129,98 @@ impl Walk<'_> {
     }
 }
 
-/// A step: its name, what it shows, and the step itself; false if there was nothing to do.
-type Step = (&'static str, &'static str, fn(&mut Walk<'_>, &mut Lab<'_>) -> Done<bool>);
+/// A step.
+struct Step {
+    name: &'static str,
+    /// What it shows.
+    what: &'static str,
+    /// The vectors of what goes over the wire in it, or what is signed: files and folders below `vectors`.
+    vectors: &'static [&'static str],
+    /// False if there was nothing to do.
+    go: fn(&mut Walk<'_>, &mut Lab<'_>) -> Done<bool>,
+}
+
+const fn step(
+    name: &'static str,
+    what: &'static str,
+    vectors: &'static [&'static str],
+    go: fn(&mut Walk<'_>, &mut Lab<'_>) -> Done<bool>,
+) -> Step {
+    Step { name, what, vectors, go }
+}
 
 const STEPS: &[Step] = &[
-    ("new", "a device starts with an empty disk", |_, lab| lab.boot().map(|()| true)),
-    ("durable", "it takes note that what it wrote is durable", |_, lab| {
+    step("new", "a device starts with an empty disk", &[], |_, lab| lab.boot().map(|()| true)),
+    step("durable", "it takes note that what it wrote is durable", &[], |_, lab| {
         lab.sync();
         Ok(true)
     }),
-    ("inspect", "it says what it keeps: nothing yet", |_, lab| {
+    step("inspect", "it says what it keeps: nothing yet", &[], |_, lab| {
         let sessions = lab.sessions();
         ensure(sessions == 0, "no session on a new device", format!("{sessions} sessions")).map(|()| true)
     }),
-    ("link-up", "it begins with HELLO", |walk, lab| {
+    step("link-up", "it begins with HELLO", &["wire/valid/hello.json", "link/valid/hello.json"], |walk, lab| {
         walk.link = lab.link_up(Role::Responder, None);
         lab.take(walk.link, "HELLO in the answer to 'link-up', as the first frame of the control stream", |message| {
             matches!(message, Message::Hello(_)).then_some(true)
         })
     }),
-    ("bytes", "it proves itself, and takes the peer's proof", |walk, lab| {
-        lab.link_down(walk.link);
-        walk.link = lab.connect(&walk.peer)?;
-        Ok(true)
-    }),
-    ("events", "it tells that the link is ready", |walk, lab| {
+    step(
+        "bytes",
+        "it proves itself, and takes the peer's proof",
+        &["wire/valid/auth.json", "link/valid/auth-initiator.json", "link/valid/auth-responder.json", "link/invalid"],
+        |walk, lab| {
+            lab.link_down(walk.link);
+            walk.link = lab.connect(&walk.peer)?;
+            Ok(true)
+        },
+    ),
+    step("events", "it tells that the link is ready", &["generations"], |walk, lab| {
         let (ready, own) = (lab.ready(walk.peer.id)?, lab.generation);
         ensure(ready == own, &format!("a link of generation {own}"), ready).map(|()| true)
     }),
-    ("ping", "it answers PING", |walk, lab| lab.alive(walk.link).map(|()| true)),
-    ("create", "it creates a session, and is primary once that is durable", |walk, lab| {
-        if !walk.creates() {
-            return Ok(false);
-        }
-        let reply = lab.must(Command::Create { name: "notes".into(), members: vec![walk.peer.id] })?;
-        let Reply::Session(session) = reply else {
-            return Err(Fault::fail("'session' in the reply", format!("{reply:?}")));
-        };
-        walk.session = session;
-        lab.event("the event created, once its batch is durable", |event| {
-            matches!(event, Event::Created { session: it } if *it == session).then_some(())
-        })?;
-        lab.is(session, SessionRole::Primary).map(|()| true)
+    step("ping", "it answers PING", &["wire/valid/ping-ask.json", "wire/valid/ping-answer.json"], |walk, lab| {
+        lab.alive(walk.link).map(|()| true)
     }),
-    ("restore", "it goes on from its disk after losing power", |walk, lab| {
-        if !walk.creates() {
-            return Ok(false);
-        }
-        lab.reboot()?;
-        lab.is(walk.session, SessionRole::Primary).map(|()| true)
-    }),
-    ("time", "it is woken when it asked for it, and stays quiet", |_, lab| {
+    step(
+        "create",
+        "it creates a session, and is primary once that is durable",
+        &["handoff/valid/session-id.json", "handoff/valid/record-genesis.json"],
+        |walk, lab| {
+            if !walk.creates() {
+                return Ok(false);
+            }
+            let reply = lab.must(Command::Create { name: "notes".into(), members: vec![walk.peer.id] })?;
+            let Reply::Session(session) = reply else {
+                return Err(Fault::fail("'session' in the reply", format!("{reply:?}")));
+            };
+            walk.session = session;
+            lab.event("the event created, once its batch is durable", |event| {
+                matches!(event, Event::Created { session: it } if *it == session).then_some(())
+            })?;
+            lab.is(session, SessionRole::Primary).map(|()| true)
+        },
+    ),
+    step(
+        "restore",
+        "it goes on from its disk after losing power",
+        &["handoff/valid/record-genesis.json"],
+        |walk, lab| {
+            if !walk.creates() {
+                return Ok(false);
+            }
+            lab.reboot()?;
+            lab.is(walk.session, SessionRole::Primary).map(|()| true)
+        },
+    ),
+    step("time", "it is woken when it asked for it, and stays quiet", &[], |_, lab| {
         lab.pass(60_000_000);
         Ok(true)
     }),
 ];
+
+/// Where the vectors are.
+const VECTORS: &str = "conformance/vectors";
 
 /// What was asked, and what came.
 type Log = Rc<RefCell<Vec<(String, Option<String>)>>>;
@@ -196,5 +240,21 @@ impl Wire for Listener {
 
     fn restart(&mut self) {
         self.wire.restart();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_vectors_that_a_step_names_are_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join(VECTORS);
+        for (step, place) in STEPS.iter().flat_map(|step| step.vectors.iter().map(|place| (step.name, place))) {
+            assert!(root.join(place).exists(), "{step}: {place}");
+        }
+        assert!(STEPS.iter().any(|step| !step.vectors.is_empty()));
     }
 }

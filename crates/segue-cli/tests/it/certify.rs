@@ -31,6 +31,10 @@ fn smoke_tells_the_adapter_from_the_implementation() {
         assert_eq!(code, Some(1), "{name}: {said}");
         assert!(said.contains(first) && said.contains(whose), "{name}: {said}");
         assert!(said.contains("{\"cmd\":\"hello\""), "{name}: no request to paste\n{said}");
+        // The adapter's answers have no vectors, the bytes of a step have.
+        let step = first.trim_start_matches("OFF  ");
+        assert_eq!(said.contains("conformance/vectors/"), step != "hello", "{name}: {said}");
+        assert_eq!(said.contains("conformance/vectors/wire/valid/ping-answer.json"), step == "ping", "{name}: {said}");
     }
 }
 
