@@ -48,6 +48,20 @@ pub(crate) struct Receive {
     pub(crate) mailbox: Mailbox,
 }
 
+/// What `segue send` and the menu of `segue handoff` have in common: how a session goes, and what of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Going {
+    #[command(flatten)]
+    pub(crate) mailbox: Mailbox,
+    /// The session's view state: where the user stood, at most 16 KiB
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) view: Option<String>,
+    #[command(flatten)]
+    pub(crate) along: Along,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
     #[command(flatten)]
@@ -61,16 +75,9 @@ pub(crate) struct Send {
     /// The other device: its name in the account, or its id, as its `segue id` prints it
     #[arg(long, value_name = "NAME|ID")]
     pub(crate) device: Who,
-    #[command(flatten)]
-    pub(crate) mailbox: Mailbox,
     /// The session's name [default: the directory's]
     #[arg(long, value_name = "N")]
     pub(crate) name: Option<String>,
-    /// The session's view state: where the user stood, at most 16 KiB
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) view: Option<String>,
-    #[command(flatten)]
-    pub(crate) along: Along,
     /// Tell what would move, what would stay, how long it would take and whether it would be refused, and hand nothing
     /// over. Of the session and the directory nothing is written, here or there; exits with 1 if it would be refused
     #[arg(long, conflicts_with = "only")]
@@ -79,7 +86,7 @@ pub(crate) struct Send {
     #[arg(long, requires = "dry_run")]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) patience: Patience,
+    pub(crate) going: Going,
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,14 +108,7 @@ pub(crate) struct Handoff {
     #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present_any = ["mailbox", "list"])]
     pub(crate) to: Option<String>,
     #[command(flatten)]
-    pub(crate) mailbox: Mailbox,
-    /// The session's view state: where the user stood, at most 16 KiB
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) view: Option<String>,
-    #[command(flatten)]
-    pub(crate) along: Along,
-    #[command(flatten)]
-    pub(crate) patience: Patience,
+    pub(crate) going: Going,
 }
 
 #[derive(Debug, clap::Args)]

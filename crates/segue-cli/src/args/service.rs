@@ -111,17 +111,14 @@ impl Service {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Delegate {
-    #[command(flatten)]
-    pub(crate) state: State,
     /// The session's id, as `segue owner` prints it
     #[arg(value_parser = session)]
     pub(crate) session: SessionId,
     #[command(flatten)]
-    pub(crate) service: Service,
-    #[command(flatten)]
-    pub(crate) patience: Patience,
+    pub(crate) at: Login,
 }
 
+/// What is asked of a service, by which device, and how long.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Login {
     #[command(flatten)]

@@ -16,18 +16,18 @@ pub(crate) async fn reclaim(args: Delegate) -> Result<Exit, Failure> {
 }
 
 async fn change(mut args: Delegate, away: bool) -> Result<Exit, Failure> {
-    let timeout = args.patience.timeout;
-    let device = Device::open(&args.state, |builder| builder.handoff_timeout(timeout)).await?;
+    let timeout = args.at.patience.timeout;
+    let device = Device::open(&args.at.state, |builder| builder.handoff_timeout(timeout)).await?;
     let done = ask(&device, &mut args, away).await;
     device.close().await;
     done.map(|()| Exit::Resolved)
 }
 
 async fn ask(device: &Device, args: &mut Delegate, away: bool) -> Result<(), Failure> {
-    let (service, session) = (args.service.look_up(&device.node).await?, args.session);
-    args.service.token.give(&device.node, service).await?;
+    let (service, session) = (args.at.service.look_up(&device.node).await?, args.session);
+    args.at.service.token.give(&device.node, service).await?;
     let view = device.session(session).await?;
-    let addr = resolve(&args.service.mailbox).await?;
+    let addr = resolve(&args.at.service.mailbox).await?;
     if away {
         device.node.delegate(session, addr, service).await?;
         say(format_args!("device {service} signs who owns session {session} {:?} next", view.name));

@@ -95,7 +95,7 @@ async fn linked(device: &Device, args: &Send, session: Option<SessionId>) -> Res
         }
         Some(Code::LINK_LOST)
     };
-    let why = timeout(args.patience.timeout, link).await.unwrap_or(Some(Code::LINK_LOST));
+    let why = timeout(args.going.patience.timeout, link).await.unwrap_or(Some(Code::LINK_LOST));
     if let (None, Some(session)) = (why, session) {
         let synced = async {
             while let Some(event) = device.node.next_event().await {

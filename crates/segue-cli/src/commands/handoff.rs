@@ -24,21 +24,9 @@ pub(crate) async fn run(mut args: Handoff) -> Result<Exit, Failure> {
     let chosen = choose(&device, &mut args).await;
     device.close().await;
     let Some((path, to)) = chosen? else { return Ok(Exit::Resolved) };
-    let Handoff { state, to: address, mailbox, view, along, patience, .. } = args;
-    send::run(Send {
-        state,
-        path,
-        to: address,
-        device: Who::Id(to),
-        mailbox,
-        name: None,
-        view,
-        along,
-        dry_run: false,
-        json: false,
-        patience,
-    })
-    .await
+    let Handoff { state, to: address, going, .. } = args;
+    let device = Who::Id(to);
+    send::run(Send { state, path, to: address, device, name: None, dry_run: false, json: false, going }).await
 }
 
 /// The directory of the session that is chosen, and the device; none if the menu was to be printed alone.
@@ -53,7 +41,7 @@ async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, 
             }
         }
     }
-    let service = if shown { sync::start(&device.node, &mut args.mailbox).await? } else { None };
+    let service = if shown { sync::start(&device.node, &mut args.going.mailbox).await? } else { None };
     let offerable = presence::offerable(&device.node, service).await?;
     let place = |session: &SessionId| device.index.place(session).map(|place| place.directory.clone());
     let rows = offerable.into_iter().filter_map(|session| Some(Row { directory: place(&session.session)?, session }));
@@ -96,8 +84,8 @@ async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, 
             devices[at].device
         }
     };
-    if let (Some(answers), true) = (answers.as_mut(), shown && args.along.only.is_empty()) {
-        args.along.only = along(&row.session.types, answers).await?;
+    if let (Some(answers), true) = (answers.as_mut(), shown && args.going.along.only.is_empty()) {
+        args.going.along.only = along(&row.session.types, answers).await?;
     }
     Ok(Some((row.directory, to)))
 }

@@ -21,7 +21,7 @@ use crate::watch::{Moved, Watch};
 /// Hands the directory over, and waits until the other device confirms.
 pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
     let root = args.path.canonicalize().map_err(Failure::io("find", &args.path))?;
-    args.along.pick()?;
+    args.going.along.pick()?;
     if !root.is_dir() {
         return Err(Failure::failed(format!("{} isn't a directory; a session is one", root.display())));
     }
@@ -29,7 +29,7 @@ pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
         return super::dry_run::run(args, &root).await;
     }
     // It only dials, so nobody links whom the user didn't name.
-    let direct = !args.mailbox.no_direct;
+    let direct = !args.going.mailbox.no_direct;
     let set = |builder: segue_quic::Builder| builder.accept_unknown(true).introductions(direct);
     let mut device = Device::open(&args.state, set).await?;
     let done = match look_up(&device, &mut args).await {
@@ -42,7 +42,7 @@ pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
 
 async fn look_up(device: &Device, args: &mut Send) -> Result<(), Failure> {
     args.device.look_up(&device.node).await?;
-    args.mailbox.look_up(&device.node).await
+    args.going.mailbox.look_up(&device.node).await
 }
 
 async fn send(device: &mut Device, args: &Send, root: &Path) -> Result<(), Failure> {
@@ -114,7 +114,7 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     if let Some(written) = device.reconcile(view, &tree).await? {
         written.aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
     }
-    if let Some(text) = &args.view {
+    if let Some(text) = &args.going.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
     }
     let bytes = go_along(device, args, view.id).await?;
@@ -132,11 +132,11 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
 
 /// Takes along what the user chose, and says what stays here; the bytes that go.
 async fn go_along(device: &Device, args: &Send, session: SessionId) -> Result<u64, Failure> {
-    device.node.take_along(session, args.along.pick()?).await?;
+    device.node.take_along(session, args.going.along.pick()?).await?;
     let files = device.node.files(session).await?;
     let (go, stay): (Vec<_>, Vec<_>) =
-        files.iter().filter(|file| !file.is_dir).partition(|file| args.along.takes(&file.path));
-    for folder in args.along.only.iter().filter(|folder| !go.iter().any(|file| lies_in(&file.path, folder))) {
+        files.iter().filter(|file| !file.is_dir).partition(|file| args.going.along.takes(&file.path));
+    for folder in args.going.along.only.iter().filter(|folder| !go.iter().any(|file| lies_in(&file.path, folder))) {
         note(format_args!("--only {folder}: the session has no file there"));
     }
     if go.is_empty() && !stay.is_empty() {
@@ -168,7 +168,7 @@ async fn linked<'a>(
     flow: Option<Flow>,
 ) -> Result<Watch<'a>, Failure> {
     let peer = args.device.id();
-    let (address, door) = match (&args.to, args.mailbox.named()) {
+    let (address, door) = match (&args.to, args.going.mailbox.named()) {
         (_, Some((address, service))) if door(device, args, view).await? == service => (address, service),
         (Some(address), _) => (address.as_str(), peer),
         (None, _) => return Err(Failure::usage("say where the other device is: --to ADDR, or a service: --mailbox")),
@@ -177,13 +177,13 @@ async fn linked<'a>(
         true => device.node.connect(resolve(address).await?, peer).await?,
         false => device.node.use_mailbox(resolve(address).await?, door).await?,
     }
-    let (node, session, patience, flow) = (&device.node, view.id, args.patience.timeout, flow.into());
+    let (node, session, patience, flow) = (&device.node, view.id, args.going.patience.timeout, flow.into());
     Ok(Watch { node, session, peer, door, address, patience, way, flow })
 }
 
 /// Over whose link the session goes: that of the other device, or that of the service that signs for it.
 async fn door(device: &Device, args: &Send, view: &SessionView) -> Result<DeviceId, Failure> {
-    let named = args.mailbox.named().map(|(_, service)| service);
+    let named = args.going.mailbox.named().map(|(_, service)| service);
     match device.session(view.id).await?.grantor.filter(|grantor| Some(*grantor) != view.owner) {
         Some(grantor) if named == Some(grantor) => Ok(grantor),
         Some(grantor) => Err(Failure::failed(format!(
@@ -204,10 +204,10 @@ async fn by_service(
     door: DeviceId,
     way: Way,
 ) -> Result<(SessionView, Option<Flow>), Failure> {
-    let Some((address, service)) = args.mailbox.named().filter(|(_, service)| *service == door) else {
+    let Some((address, service)) = args.going.mailbox.named().filter(|(_, service)| *service == door) else {
         return Ok((device.session(view.id).await?, None));
     };
-    let (addr, patience) = (resolve(address).await?, args.patience.timeout);
+    let (addr, patience) = (resolve(address).await?, args.going.patience.timeout);
     let silent = |what: &str| {
         let secs = patience.as_secs();
         Failure::failed(format!(
