@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,13 @@ Exit codes:
 
 The log goes to standard error; SEGUE_LOG=info (or debug, or a filter by module) says more.";
 
+/// What comes first, for whoever has never used it.
+const FIRST_STEPS: &str = "\
+First steps:
+  segue id --state DIR                             on both devices: makes them, and prints their ids
+  segue receive --state DIR --listen 0.0.0.0:4433 --into DIRECTORY        on the one that gets it
+  segue send --state DIR DIRECTORY --to HOST:4433 --device ID             on the one that has it";
+
 const VERIFY_CODES: &str = "\
 Exit codes:
   0  the certificate holds, and everything that was run passed
@@ -42,7 +50,7 @@ Exit codes:
 
 /// Keeps a session alive on several devices, and moves it from one to another.
 #[derive(Debug, Parser)]
-#[command(name = "segue", version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "segue", version, after_help = format!("{FIRST_STEPS}\n\n{EXIT_CODES}"), propagate_version = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -257,6 +265,14 @@ fn address(text: &str) -> Result<String, String> {
         Some(1..=u16::MAX) => Ok(text.to_owned()),
         _ => Err("an address needs a port, as in 192.0.2.7:4433, [2001:db8::7]:4433 or laptop.local:4433".to_owned()),
     }
+}
+
+/// Where to take calls: no name, for a host has several addresses.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an IP address of this machine and a port, as in 0.0.0.0:4433 or [::]:4433 for all of its addresses; port 0 lets the system choose"
+            .to_owned()
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,7 +1,7 @@
 //! How a command ends.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -51,7 +51,25 @@ impl Failure {
 
     /// For `map_err`: a file or directory could not be used.
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
-        move |error| Failure::failed(format!("can't {what} {}: {error}", path.display()))
+        move |error| {
+            let advice = advice(error.kind());
+            Failure::failed(format!("can't {what} {}: {error}{advice}", path.display()))
+        }
+    }
+}
+
+/// What to do about it.
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "; check the path",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; check who may read and write there, or choose another place"
+        }
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            "; something else is at that path: choose another one"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space",
+        _ => "",
     }
 }
 

@@ -25,11 +25,18 @@ pub(crate) async fn told(
     name: &str,
     patience: Duration,
 ) -> Result<SessionId, Failure> {
-    let found = tokio::time::timeout(patience, first_told(node, owner, name)).await.map_err(|_| {
-        Failure::failed(format!(
-            "device {owner} at {address} didn't tell of a session {name:?}: it tells devices of its account alone; `segue owner` there prints the ids of its sessions"
-        ))
-    })??;
+    let Ok(found) = tokio::time::timeout(patience, first_told(node, owner, name)).await else {
+        return Err(Failure::failed(match node.peers().await?.contains(&owner) {
+            true => format!(
+                "device {owner} at {address} didn't tell of a session {name:?}: it tells devices of its account alone; `segue owner` there prints the ids of its sessions"
+            ),
+            false => format!(
+                "there was no link to device {owner} at {address} within {} s, so a session {name:?} can't be looked for there; check that it runs there, as by `segue receive`, and the address",
+                patience.as_secs()
+            ),
+        }));
+    };
+    let found = found?;
     match found.as_slice() {
         [one] => Ok(*one),
         several => Err(ambiguous(name, several)),

@@ -16,6 +16,11 @@ pub(crate) fn certify(args: &Certify) -> Result<Exit, Failure> {
     if args.list {
         return list(args);
     }
+    if let Some(report) = &args.report {
+        // Before the run, which takes a while.
+        let made = std::fs::create_dir_all(report).map_err(Failure::io("make the directory of the report", report));
+        made.map_err(|failure| Failure::usage(failure.text))?;
+    }
     let attach = args.attach.as_deref().map(Place::parse).transpose().map_err(Failure::usage)?;
     let options = CertifyOptions {
         adapter: args.adapter.clone(),

@@ -85,7 +85,8 @@ fn find(account: Option<&Account>, name: &str) -> Result<DeviceId, Failure> {
             let names: Vec<_> = account.devices.iter().map(|device| format!("{:?}", device.name)).collect();
             let gone = account.revoked.iter().any(|device| device.name == name);
             let what = if gone { "was revoked" } else { "is no device of this account" };
-            Err(Failure::failed(format!("{name:?} {what}; there are {}", names.join(", "))))
+            let names = names.join(", ");
+            Err(Failure::failed(format!("{name:?} {what}, whose devices are {names}; name one of them, or give an id")))
         }
         several => {
             let ids: Vec<_> = several.iter().map(|device| format!("\n  {}", device.device)).collect();

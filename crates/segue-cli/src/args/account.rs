@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{State, address};
+use super::{State, address, listen};
 use crate::who::Who;
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Link {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scan", "paste"])]
     pub(crate) png: Option<PathBuf>,
     /// Invite: wait at this address; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0", conflicts_with_all = ["scan", "paste"])]
+    #[arg(long, value_name = "ADDR", value_parser = listen, default_value = "0.0.0.0:0", conflicts_with_all = ["scan", "paste"])]
     pub(crate) listen: SocketAddr,
     /// Where the new device can be reached, if not where it thinks: host or address, and port; up to four when inviting
     #[arg(long, value_name = "ADDR", value_parser = address)]

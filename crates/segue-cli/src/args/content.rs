@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use segue_quic::SessionId;
 
-use super::{State, address, session};
+use super::{State, address, listen, session};
 use crate::who::Who;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Edit {
     #[arg(long, value_name = "NAME", conflicts_with = "session")]
     pub(crate) create: Option<String>,
     /// Take calls at this address; port 0 lets the system choose. Printed before the editor opens
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,
     /// Where a device listens: host or address, and port; the first belongs to the first --device, and so on
     #[arg(long, value_name = "ADDR", value_parser = address)]

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::ArgGroup;
 use segue_quic::SessionId;
 
-use super::{Along, Mailbox, Only, Patience, State, address, session};
+use super::{Along, Mailbox, Only, Patience, State, address, listen, session};
 use crate::who::Who;
 
 #[derive(Debug, clap::Args)]
@@ -13,7 +14,7 @@ pub(crate) struct Receive {
     #[command(flatten)]
     pub(crate) state: State,
     /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Write each session into a directory of its name in this one
     #[arg(long, value_name = "DIR")]
@@ -63,6 +64,7 @@ pub(crate) struct Going {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(way(["to", "mailbox"])))]
 pub(crate) struct Send {
     #[command(flatten)]
     pub(crate) state: State,
@@ -70,7 +72,7 @@ pub(crate) struct Send {
     pub(crate) path: PathBuf,
     /// Where the other device listens: host or address, and port. Without it the session goes by way of the service at
     /// --mailbox, which signs who owns it from then on, as after `segue delegate`
-    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "mailbox")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) to: Option<String>,
     /// The other device: its name in the account, or its id, as its `segue id` prints it
     #[arg(long, value_name = "NAME|ID")]
@@ -90,6 +92,7 @@ pub(crate) struct Send {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(way(["to", "mailbox", "list"])))]
 pub(crate) struct Handoff {
     #[command(flatten)]
     pub(crate) state: State,
@@ -105,13 +108,14 @@ pub(crate) struct Handoff {
     pub(crate) list: bool,
     /// Where the other device listens: host or address, and port. Without it the session goes by way of the service at
     /// --mailbox
-    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present_any = ["mailbox", "list"])]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) going: Going,
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(way(["from", "mailbox"])))]
 pub(crate) struct Pull {
     #[command(flatten)]
     pub(crate) state: State,
@@ -120,7 +124,7 @@ pub(crate) struct Pull {
     pub(crate) session: Which,
     /// Where its owner listens: host or address, and port. Without it the session comes by way of the service at
     /// --mailbox, if its owner delegated to that; the owner's answer, or the end of its lease, decides
-    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "mailbox")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) from: Option<String>,
     /// The owner: its name in the account, or its id
     #[arg(long, value_name = "NAME|ID")]
@@ -134,6 +138,11 @@ pub(crate) struct Pull {
     pub(crate) into: PathBuf,
     #[command(flatten)]
     pub(crate) patience: Patience,
+}
+
+/// One of these is needed, so that it is named with the others where none is given.
+fn way<const N: usize>(options: [&'static str; N]) -> ArgGroup {
+    ArgGroup::new("way").args(options).required(true).multiple(true)
 }
 
 /// A session, by its id or its name.

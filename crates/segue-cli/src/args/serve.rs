@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, ValueEnum};
 use toml_edit::{DocumentMut, Item, Value};
 
-use super::{Args, State};
+use super::{Args, State, listen};
 use crate::failure::Failure;
 use crate::who::Who;
 
@@ -20,7 +20,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", env = "SEGUE_SERVE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
-    #[arg(long, value_name = "ADDR", env = "SEGUE_SERVE_LISTEN")]
+    #[arg(long, value_name = "ADDR", value_parser = listen, env = "SEGUE_SERVE_LISTEN")]
     pub(crate) listen: SocketAddr,
     /// Serve this device alone, by its id; may be repeated. Without it any device may use the mailbox
     #[arg(long, value_name = "NAME|ID", env = "SEGUE_SERVE_ONLY", value_delimiter = ',')]

@@ -20,7 +20,7 @@ use crate::watch::{Moved, Watch};
 
 /// Hands the directory over, and waits until the other device confirms.
 pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
-    let root = args.path.canonicalize().map_err(Failure::io("find", &args.path))?;
+    let root = args.path.canonicalize().map_err(Failure::io("find the directory", &args.path))?;
     args.going.along.pick()?;
     if !root.is_dir() {
         return Err(Failure::failed(format!("{} isn't a directory; a session is one", root.display())));

@@ -60,3 +60,27 @@ fn a_name_that_not_every_system_writes_is_refused_by_name_and_links_are_left_out
     std::os::unix::fs::symlink("run.sh", root.join("link")).unwrap();
     lab.run(&send).exits(1).says("link is left out");
 }
+
+#[test]
+fn what_is_missing_or_wrong_is_named_with_what_to_do() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 1, 10);
+    // Two ways lead to the other device, and either does.
+    for line in
+        [&format!("send --state a notes --device {b}"), "handoff --state a", &format!("pull --state a x --device {b}")]
+    {
+        lab.run(line).exits(2).says("--mailbox <ADDR>");
+    }
+    for command in ["receive --into out --state a", "serve --state a", "link --state a"] {
+        lab.run(&format!("{command} --listen localhost:0")).exits(2).says("0.0.0.0:4433");
+    }
+    lab.run(&format!("send --state a nowhere --to 127.0.0.1:1 --device {b}")).exits(1).says("check the path");
+    lab.run("id --state notes/nothing").exits(1).says("choose another one");
+    lab.run(&format!("pull --state a x --from 127.0.0.1:9 --device {b} --timeout 1"))
+        .exits(1)
+        .says("no link to device");
+    // Not after a run that takes a while.
+    lab.run("certify --case link/ping/* --report notes/nothing").exits(2).says("the directory of the report");
+    lab.run("--help").exits(0).says("First steps:");
+}
