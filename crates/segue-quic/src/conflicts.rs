@@ -229,15 +229,13 @@ fn device_of(core: &Endpoint, session: &SessionId, actor: &ActorId) -> Option<De
 /// The conflicts in those parts of a session that `pick` takes.
 fn conflicts(core: &Endpoint, session: SessionId, pick: impl Fn(&PartId) -> bool) -> Vec<Conflict> {
     let Some(state) = core.state(&session) else { return Vec::new() };
-    let found = state.conflicted().filter(|part| pick(&part.part) && !is_settled(part));
-    let found: Vec<_> = found.collect();
+    let found: Vec<_> = state.conflicted().filter(|part| pick(&part.part) && !is_settled(part)).collect();
     if found.is_empty() {
         return Vec::new();
     }
     // Where the tree puts a file: two parts may want one path (DATA-TREE-1).
-    let manifest = state.to_manifest();
     let paths: std::collections::BTreeMap<PartId, String> =
-        manifest.entries().map(|(part, entry)| (part, entry.path.to_string())).collect();
+        state.entries().map(|(part, entry)| (part, entry.path.to_string())).collect();
     let path = |part: &Part| paths.get(&part.part).cloned().or_else(|| Some(part.entry()?.path.to_string()));
     let conflict =
         |part: &Part| Conflict { session, part: part.part, path: path(part), versions: versions(core, &session, part) };

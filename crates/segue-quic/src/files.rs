@@ -310,8 +310,10 @@ impl Driver {
                 None => self.part_of(&session, &entry.path),
             };
             lsn = self.write_shared(session, part, PartKind::Blob, entry.to_bytes())?;
-            if let Some(placed) = &mut placed {
-                placed.insert(entry.path.to_string(), (part, entry));
+            match &mut placed {
+                Some(placed) if entry.is_live() => drop(placed.insert(entry.path.to_string(), (part, entry))),
+                Some(placed) => drop(placed.remove(&*entry.path)),
+                None => {}
             }
         }
         Ok(lsn)

@@ -4,6 +4,7 @@
 //! they keep beside the ops, and a manifest names everything that a device must hold: each part's strands by their
 //! tips, each part's winning op whole, and in the op of a file the blob with its content.
 
+mod advance;
 mod hashes;
 mod manifest;
 mod objects;
@@ -15,6 +16,7 @@ mod state;
 mod stream;
 mod write;
 
+pub use advance::Advance;
 pub use hashes::{actor_id, body_hash, header, named_part, op_hash, root, salt, session_id, strand_hash};
 pub use manifest::Manifest;
 pub use objects::{Entry, EntryMode, ListRef, OpHeader, Part, PartKind, Value, parts};
@@ -22,6 +24,6 @@ pub use path::check_path;
 pub use pick::Pick;
 pub(crate) use pick::{IN_HAVE, IN_OFFER};
 pub use snapshot::{Base, LogEntry};
-pub use state::{Advance, State};
+pub use state::State;
 pub use stream::{Delivered, Stream, StreamOp};
 pub use write::{NewOp, Written};

@@ -1,5 +1,6 @@
 //! A device's own copy of a session's data.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -13,7 +14,7 @@ use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_PATH, MAX_STREAM_BY
 use crate::wire::codec::{decode, encode, encode_into};
 use crate::wire::hash::blob_id;
 use crate::wire::text::clean_name;
-use crate::wire::{ActorId, Announced, Hash, List, Nonce, Op, PartId, SessionId, Text, Tip, Writer};
+use crate::wire::{ActorId, Announced, Hash, List, Nonce, PartId, SessionId, Text, Tip, Writer};
 use crate::wire::{DeviceId, Holding, Signed};
 use crate::{Clause, Code, Rules, Violation};
 
@@ -22,7 +23,7 @@ use crate::{Clause, Code, Rules, Violation};
 pub struct State {
     pub(super) session: SessionId,
     name: Text<256>,
-    parts: BTreeMap<PartId, PartState>,
+    pub(super) parts: BTreeMap<PartId, PartState>,
     /// The ops of log and opaque parts.
     pub(super) streams: BTreeMap<PartId, Stream>,
     pub(super) tree: Tree,
@@ -32,7 +33,7 @@ pub struct State {
     /// The parts with several values.
     conflicted: BTreeSet<PartId>,
     /// The parts that the owner alone writes.
-    exclusive: BTreeSet<PartId>,
+    pub(super) exclusive: BTreeSet<PartId>,
     /// The bytes that all parts take in a manifest.
     encoded: usize,
     /// Who the writers are, as far as they were named. No op and no root depends on it.
@@ -47,9 +48,9 @@ pub struct State {
 /// no more as the session grows, and a manifest no more than to copy it together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PartState {
-    part: Part,
-    root: Hash,
-    bytes: Vec<u8>,
+    pub(super) part: Part,
+    pub(super) root: Hash,
+    bytes: Box<[u8]>,
     weight: u64,
 }
 
@@ -58,19 +59,6 @@ pub(super) struct PartState {
 struct Named {
     len: u64,
     by: usize,
-}
-
-/// Inline ops, checked and not taken in yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advance {
-    parts: BTreeMap<PartId, PartState>,
-}
-
-impl Advance {
-    /// The parts that change.
-    pub fn parts(&self) -> impl Iterator<Item = PartId> {
-        self.parts.keys().copied()
-    }
 }
 
 impl State {
@@ -135,17 +123,6 @@ impl State {
     /// The root: which ops this device holds.
     pub fn root(&self) -> Hash {
         root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root)))
-    }
-
-    /// The root of the exclusive parts alone.
-    pub fn exclusive_root(&self) -> Hash {
-        self.exclusive_root_with(&BTreeMap::new())
-    }
-
-    /// The ops of exclusive parts that aren't held yet.
-    pub fn beyond(&self, ops: &[Op]) -> Vec<Op> {
-        let held = |op: &Op| self.part(&op.part).and_then(|part| part.tip(&op.actor)).is_some_and(|t| t.seq >= op.seq);
-        ops.iter().filter(|op| !held(op)).cloned().collect()
     }
 
     /// The roots of all parts, ascending by part.
@@ -496,74 +473,9 @@ impl State {
         Ok(changed)
     }
 
-    /// Checks inline ops of exclusive parts, in the order in which they were made, and takes none of them in.
-    ///
-    /// Errors: DATA-OP-1 (not the next op of its strand), DATA-OP-4 (doesn't follow what the part holds), DATA-OP-5
-    /// (no exclusive part that is held), WIRE-CAP-1.
-    pub fn stage(&self, rules: Rules, ops: &[Op]) -> Result<Advance, Violation> {
-        self.stage_with(rules, ops, &[])
-    }
-
-    /// The same with exclusive parts that come whole, each in the place of what is held of it.
-    ///
-    /// Errors: as [`State::stage`]; DATA-OP-7 (not exclusive, twice, or with an op beside), what [`Manifest::open`]
-    /// finds wrong with a part, DATA-KIND-1.
-    pub fn stage_with(&self, rules: Rules, ops: &[Op], whole: &[Part]) -> Result<Advance, Violation> {
-        let mut parts: BTreeMap<PartId, Part> = BTreeMap::new();
-        for part in whole {
-            let alone = ops.iter().all(|op| op.part != part.part) && !parts.contains_key(&part.part);
-            let exclusive = part.kind == PartKind::Exclusive.number();
-            rules.ensure(Clause::DATA_OP_7, alone && exclusive, Code::DATA_MANIFEST)?;
-            part.check(rules, &self.session, true)?;
-            let fits = self.part(&part.part).is_none_or(|held| held.kind == part.kind);
-            rules.ensure(Clause::DATA_KIND_1, fits, Code::DATA_MANIFEST)?;
-            parts.insert(part.part, part.clone());
-        }
-        for op in ops {
-            let held = self.part(&op.part);
-            let exclusive = held.is_some_and(|part| part.kind == PartKind::Exclusive.number());
-            rules.ensure(Clause::DATA_OP_5, exclusive, Code::DATA_MANIFEST)?;
-            let Some(held) = held else { continue };
-            parts.entry(op.part).or_insert_with(|| held.clone()).advance(rules, &self.session, op)?;
-        }
-        let parts: BTreeMap<_, _> = parts.into_iter().map(|(id, part)| (id, PartState::new(part))).collect();
-        let new = parts.keys().filter(|id| !self.parts.contains_key(id)).count();
-        let fits = self.parts.len() + new <= MAX_PARTS && self.encoded_with(parts.values()) <= MAX_MANIFEST;
-        rules.ensure(Clause::WIRE_CAP_1, fits, Code::LIMIT_MANIFEST)?;
-        Ok(Advance { parts })
-    }
-
-    /// The root that the session has once `advance`, staged against this very state, is taken in (DATA-ROOT-1).
-    pub fn root_after(&self, advance: &Advance) -> Hash {
-        let after = self.after(advance);
-        root(&self.session, after.iter().map(|held| (held.part.part, held.root)))
-    }
-
-    /// The root that the exclusive parts alone have then.
-    pub fn exclusive_root_after(&self, advance: &Advance) -> Hash {
-        self.exclusive_root_with(&advance.parts)
-    }
-
-    /// The parts as they are then, ascending by id.
-    fn after<'a>(&'a self, advance: &'a Advance) -> Vec<&'a PartState> {
-        let staged = |held: &'a PartState| advance.parts.get(&held.part.part).unwrap_or(held);
-        let mut after: Vec<_> = self.parts.values().map(staged).collect();
-        let before = after.len();
-        after.extend(advance.parts.iter().filter(|(id, _)| !self.parts.contains_key(id)).map(|(_, held)| held));
-        if after.len() > before {
-            after.sort_by_key(|held| held.part.part);
-        }
-        after
-    }
-
-    /// Takes in the ops that [`State::stage`] checked against this very state.
-    pub fn commit(&mut self, advance: Advance) {
-        advance.parts.into_values().for_each(|held| self.put(held));
-    }
-
     /// The encoding of a part.
     pub fn part_bytes(&self, id: &PartId) -> Option<&[u8]> {
-        self.parts.get(id).map(|held| held.bytes.as_slice())
+        self.parts.get(id).map(|held| &*held.bytes)
     }
 
     /// Takes in a part that [`State::part_bytes`] gave, instead of what is held of that part.
@@ -632,16 +544,8 @@ impl State {
         }
     }
 
-    /// The root of the exclusive parts, with these in the place of what is held of them.
-    fn exclusive_root_with(&self, staged: &BTreeMap<PartId, PartState>) -> Hash {
-        let new = staged.values().filter(|held| held.part.kind == PartKind::Exclusive.number());
-        let held = self.exclusive.iter().filter_map(|id| self.parts.get(id));
-        let roots: BTreeMap<_, _> = held.chain(new).map(|held| (held.part.part, held.root)).collect();
-        root(&self.session, roots.into_iter())
-    }
-
     /// What the manifest takes at most, in bytes, with these parts instead of those held.
-    fn encoded_with<'a>(&self, parts: impl IntoIterator<Item = &'a PartState>) -> usize {
+    pub(super) fn encoded_with<'a>(&self, parts: impl IntoIterator<Item = &'a PartState>) -> usize {
         let start = Manifest::MAX_HEADER + self.encoded;
         parts.into_iter().fold(start, |sum, new| {
             let old = self.parts.get(&new.part.part).map_or(0, PartState::len);
@@ -654,7 +558,7 @@ impl PartState {
     pub(super) fn new(part: Part) -> PartState {
         let files: u64 = part.entries().map(|entry| entry.len).fold(0, u64::saturating_add);
         let weight = part.values.iter().map(|value| value.op.body.len() as u64).fold(files, u64::saturating_add);
-        PartState { root: part.root(), bytes: encode(&part), weight, part }
+        PartState { root: part.root(), bytes: encode(&part).into(), weight, part }
     }
 
     /// The length of the part's encoding in bytes.

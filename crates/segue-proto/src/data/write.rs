@@ -109,8 +109,11 @@ impl State {
     /// Whether `body` is an entry that the session may hold instead of what `part` holds now.
     fn has_room(&mut self, part: &Part, body: &[u8]) -> bool {
         let Ok(entry) = Entry::open(Rules::ALL, body) else { return false };
+        // It stays where it is, whoever else wants to be there (DATA-TREE-1).
+        let like = |old: &Entry| old.is_live() && old.path == entry.path && old.is_file() == entry.is_file();
+        let stays = part.entry().as_ref().is_some_and(like);
         self.detach(part);
-        let fits = !entry.is_live() || self.tree.fits(&entry.path, entry.is_file());
+        let fits = stays || !entry.is_live() || self.tree.fits(&entry.path, entry.is_file());
         let agrees = !entry.is_file() || self.blob_len(&entry.blob).is_none_or(|len| len == entry.len);
         self.attach(part);
         fits && agrees

@@ -172,6 +172,25 @@ fn parts_are_journaled_one_by_one() {
     assert_eq!(back, world.state);
 }
 
+/// DATA-TREE-1: a file whose path another wants, too, is written where it stands.
+#[test]
+fn a_file_is_written_on_though_another_wants_its_path() {
+    for (mine, theirs) in [("x", "x"), ("x", "x/y"), ("x/y", "x")] {
+        let [mut world, mut other] = [World::new(), World::new()];
+        other.actor = actor(9);
+        world.entry(part(1), &file(mine, b"mine")).unwrap();
+        other.entry(part(2), &file(theirs, b"theirs")).unwrap();
+        world.state.merge(Rules::ALL, other.state.part(&part(2)).unwrap()).unwrap();
+        for content in [b"one", b"two"] {
+            world.entry(part(1), &file(mine, content)).unwrap();
+        }
+        // Elsewhere it needs a free place, as any other.
+        assert_eq!(world.entry(part(1), &file(theirs, b"three")).is_ok(), mine == theirs);
+        world.entry(part(1), &Entry::bare(mine, EntryMode::Removed).unwrap()).unwrap();
+        assert_eq!(world.entry(part(3), &file(mine, b"again")), Err(UsageError::BadPart));
+    }
+}
+
 #[test]
 fn parts_that_swap_their_paths_load_in_any_order() {
     let mut world = World::new();

@@ -3,6 +3,7 @@
 mod aside;
 mod holdings;
 mod picked;
+mod replaced;
 mod snapshots;
 mod stored;
 mod synced;
@@ -11,6 +12,8 @@ pub use aside::SetAside;
 pub(super) use aside::Taken;
 pub(super) use snapshots::Kept;
 pub(super) use stored::StoredData;
+
+use replaced::Replaced;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -65,7 +68,7 @@ pub(super) struct SessionData {
     /// That is wanted, too, for a handoff that can't do without (HO-PICK-1).
     all: bool,
     /// Content that is here and whose place missing content took, by part and blob (TRANSFER-REUSE-1).
-    replaced: BTreeMap<(PartId, Hash), Entry>,
+    replaced: Replaced,
     copies: usize,
     /// This device made the session.
     own: bool,
@@ -134,7 +137,7 @@ impl SessionData {
             along_next: false,
             left_out: BTreeSet::new(),
             all: false,
-            replaced: BTreeMap::new(),
+            replaced: Replaced::default(),
             copies: 0,
             own: false,
             changes: Changes::new(log),

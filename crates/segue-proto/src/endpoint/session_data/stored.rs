@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::aside::Aside;
+use super::replaced::Replaced;
 use super::snapshots::StoredSnapshots;
 use super::{SessionData, Staged, announced, has_values};
 use crate::clause::{Clause, Rules};
@@ -29,7 +30,7 @@ pub(in crate::endpoint) struct StoredData {
     missing: BTreeMap<Hash, Entry>,
     pick: Pick,
     came: Pick,
-    replaced: BTreeMap<(PartId, Hash), Entry>,
+    replaced: Replaced,
     writers: Vec<Writer>,
     aside: Aside,
     snapshots: StoredSnapshots,
@@ -78,8 +79,11 @@ impl StoredData {
             keys::CAME => self.came = Pick::from_bytes(&value)?,
             keys::REPLACED => {
                 let (part, blob) = rest.split_first_chunk()?;
-                let key = (PartId::new(*part), Hash::new(*blob.first_chunk()?));
-                self.replaced.insert(key, Entry::open(Rules::ALL, &value).ok()?);
+                let file = Entry::open(Rules::ALL, &value).ok()?;
+                if blob != file.blob.as_bytes() {
+                    return None;
+                }
+                self.replaced.insert(PartId::new(*part), file);
             }
             keys::WRITER => {
                 let (device, nonce) = value.split_first_chunk()?;

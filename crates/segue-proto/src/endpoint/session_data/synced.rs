@@ -116,15 +116,13 @@ impl SessionData {
 
     /// Content that was missing is here, with its chunk lists.
     pub(in crate::endpoint) fn got(&mut self, blobs: &BTreeSet<Hash>) -> Vec<Write> {
-        let got: Vec<_> = blobs.iter().filter(|blob| self.missing.remove(blob).is_some()).collect();
+        let got: Vec<_> = blobs.iter().filter_map(|blob| self.missing.remove(blob)).collect();
         for blob in blobs {
             self.left_out.remove(blob);
         }
-        let mut writes: Vec<_> =
-            got.into_iter().map(|blob| keys::delete(self.session, keys::MISSING, blob.as_bytes())).collect();
-        if !self.replaced.is_empty() {
-            writes.extend(self.forget_replaced());
-        }
+        let gone = |entry: &Entry| keys::delete(self.session, keys::MISSING, entry.blob.as_bytes());
+        let mut writes: Vec<_> = got.iter().map(gone).collect();
+        writes.extend(self.forget_replaced(&got));
         writes
     }
 
@@ -141,8 +139,7 @@ impl SessionData {
     /// which was fetched, and those whose place missing content took.
     pub(in crate::endpoint) fn listed_at(&self, path: &Text<MAX_PATH>) -> Vec<Entry> {
         let states = self.staged.iter().rev().map(|staged| &staged.state).chain(&self.state);
-        let replaced = self.replaced.values().filter(|file| file.path == *path && file.chunks.get().is_some());
-        let files = states.flat_map(|state| state.listed_at(path)).chain(replaced.cloned());
+        let files = states.flat_map(|state| state.listed_at(path)).chain(self.replaced.at(path).cloned());
         let mut listed: Vec<Entry> = Vec::new();
         for file in files.filter(|file| !self.lacks(&file.blob)) {
             if listed.len() < MAX_OLD && listed.iter().all(|known| known.blob != file.blob) {
@@ -155,25 +152,31 @@ impl SessionData {
     /// Content of a part is missing that took the place of these files: what of them is here stays known until it came.
     fn replace(&mut self, part: PartId, files: Vec<Entry>) -> Vec<Write> {
         let session = self.session;
-        let known = self.replaced.range((part, Hash::ZERO)..).take_while(|(key, _)| key.0 == part).count();
+        let known = self.replaced.count(part);
         let held = |file: &Entry| file.chunks.get().is_some() && !self.lacks(&file.blob);
         let files: Vec<_> = files.into_iter().filter(held).take(MAX_OLD.saturating_sub(known)).collect();
         let put = |file: Entry| {
             let rest = [part.as_bytes().as_slice(), file.blob.as_bytes()].concat();
             let write = keys::put(session, keys::REPLACED, &rest, file.to_bytes());
-            self.replaced.insert((part, file.blob), file).is_none().then_some(write)
+            self.replaced.insert(part, file).then_some(write)
         };
         files.into_iter().filter_map(put).collect()
     }
 
-    /// What was replaced is of no use any more where nothing is missing.
-    fn forget_replaced(&mut self) -> Vec<Write> {
-        let paths: BTreeSet<_> = self.missing().map(|entry| entry.path).collect();
-        let gone: Vec<_> =
-            self.replaced.iter().filter(|(_, file)| !paths.contains(&file.path)).map(|(key, _)| *key).collect();
-        let forget = |key: (PartId, Hash)| {
-            self.replaced.remove(&key);
-            let rest = [key.0.as_bytes().as_slice(), key.1.as_bytes()].concat();
+    /// What was replaced is of no use any more where nothing is missing, now that these aren't.
+    fn forget_replaced(&mut self, got: &[Entry]) -> Vec<Write> {
+        let mut gone = Vec::new();
+        if self.missing.is_empty() {
+            gone = self.replaced.clear();
+        }
+        for entry in got {
+            let used = || self.missing().any(|missing| missing.path == entry.path);
+            if self.replaced.at(&entry.path).next().is_some() && !used() {
+                gone.extend(self.replaced.remove_at(&entry.path));
+            }
+        }
+        let forget = |(part, blob): (PartId, Hash)| {
+            let rest = [part.as_bytes().as_slice(), blob.as_bytes()].concat();
             keys::delete(self.session, keys::REPLACED, &rest)
         };
         gone.into_iter().map(forget).collect()
