@@ -220,7 +220,7 @@ impl Watch<'_> {
             false if direct > 0 => ", directly",
             false => ", by way of the service",
         };
-        let moved = pulse.flow.finish().unwrap_or_else(|| "all was there already".to_owned());
+        let moved = pulse.flow.finish().unwrap_or_else(|| "no content moved".to_owned());
         Moved { record, throughput: format!("{moved}{way}") }
     }
 
