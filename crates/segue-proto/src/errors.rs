@@ -217,6 +217,11 @@ impl Code {
         Self::row(self.0).map_or("UNKNOWN", |row| row.name)
     }
 
+    /// Whether what was refused so, for there was too much of it, may be taken a while later.
+    pub const fn is_mended_by_time(self) -> bool {
+        matches!(self, Code::LIMIT_REQUESTS | Code::LIMIT_OFFERS)
+    }
+
     /// What it means, in a sentence.
     pub fn meaning(self) -> &'static str {
         Self::row(self.0).map_or("An error code that this version doesn't know.", |row| row.meaning.trim())

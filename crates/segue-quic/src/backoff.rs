@@ -38,7 +38,7 @@ impl Backoff {
 
     /// How long to wait before the next try, if there is to be one.
     pub(crate) fn next(&mut self, code: Code, told: Option<Duration>) -> Option<Duration> {
-        if !is_mended_by_time(code) {
+        if !code.is_mended_by_time() {
             return None;
         }
         let wait = pause(self.again, random()).max(told.unwrap_or_default());
@@ -46,11 +46,6 @@ impl Backoff {
         // A try that can't be answered any more would end as if nobody had said why.
         (wait + LAST_TRY < self.left()).then_some(wait)
     }
-}
-
-/// Whether what was refused so may be taken a while later.
-pub(crate) fn is_mended_by_time(code: Code) -> bool {
-    matches!(code, Code::LIMIT_REQUESTS | Code::LIMIT_OFFERS)
 }
 
 /// The least time for a try. From: some round trips.

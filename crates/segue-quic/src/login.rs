@@ -1,11 +1,12 @@
 //! Accounts with a service: under which one it lets this device in.
 
+use std::mem;
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, LoggedIn};
 use segue_proto::{Asked, Code};
 
-use crate::backoff::{Backoff, is_mended_by_time};
+use crate::backoff::Backoff;
 use crate::driver::dial::{pause, random};
 use crate::driver::{Driver, Input};
 use crate::error::Error;
@@ -67,18 +68,33 @@ impl Node {
     }
 }
 
+/// Logins that a service refused, one after the other, for what time mends.
+#[derive(Debug, Default)]
+pub(crate) struct LoginsRefused {
+    times: u32,
+    /// The next one is waited for.
+    waits: bool,
+}
+
+/// The longest that is waited before a login, whatever a service asks for. From: guess.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
 impl Driver {
     /// A login ended with this code that nobody waits for; none if it came to something, or somebody does. If time mends it,
     /// it is said again after a while.
     pub(crate) fn log_in_later(&mut self, service: DeviceId, code: Option<Code>) {
-        if !code.is_some_and(is_mended_by_time) {
+        if !code.is_some_and(Code::is_mended_by_time) {
             self.logins_refused.remove(&service);
             return;
         }
-        let told = self.retry_after(Asked::Login(service)).unwrap_or_default();
-        let again = self.logins_refused.entry(service).or_default();
-        let wait = pause(*again, random()).max(told);
-        *again = again.saturating_add(1);
+        let told = self.retry_after(Asked::Login(service)).unwrap_or_default().min(LONGEST);
+        let refused = self.logins_refused.entry(service).or_default();
+        let wait = pause(refused.times, random()).max(told);
+        refused.times = refused.times.saturating_add(1);
+        // A link that began meanwhile has logged in, too: one of them waits.
+        if mem::replace(&mut refused.waits, true) {
+            return;
+        }
         let shared = self.shared.clone();
         self.tasks.spawn(async move {
             sleep(wait).await;
@@ -87,7 +103,8 @@ impl Driver {
     }
 
     fn log_in_again(&mut self, service: DeviceId) {
-        if self.logins_refused.contains_key(&service) {
+        if let Some(refused) = self.logins_refused.get_mut(&service) {
+            refused.waits = false;
             let now = self.now();
             self.core.log_in_again(now, service);
         }

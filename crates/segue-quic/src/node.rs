@@ -507,6 +507,7 @@ impl Node {
             let code = failed.code();
             let Some(wait) = backoff.next(code, failed.retry_after()) else {
                 untold.ends_with(code);
+                self.choice_is_over(session).await;
                 return Err(failed);
             };
             tracing::debug!(%session, code = code.name(), ?wait, "tried again after a while");
@@ -515,9 +516,23 @@ impl Node {
             self.inner.events.push(Event::HandoffDeferred { session, peer, code, wait });
             if let Err(code) = pause.await {
                 untold.ends_with(code);
+                // A newer call has a choice of its own.
+                if code != Code::HO_SUPERSEDED {
+                    self.choice_is_over(session).await;
+                }
                 return Err(HandoffError::end(code, session, peer, None, LinkWas::There));
             }
         }
+    }
+
+    /// What was chosen to go along in a handoff that isn't tried again is forgotten.
+    async fn choice_is_over(&self, session: SessionId) {
+        let ended = self.call(move |driver| {
+            let now = driver.now();
+            driver.core.end_choice(now, session);
+        });
+        // A node that has stopped has forgotten it.
+        let _ = ended.await;
     }
 
     async fn handoff(

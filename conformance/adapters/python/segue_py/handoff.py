@@ -343,7 +343,8 @@ class Handoff:
             fenced = True
             self._keep_copy(session, old.id.hex())
         opener = session.chain.get(head.opener)
-        passed_by = old is not None and head.opener != old.opener and opener.body.owner != self.dev.key
+        taken = old is not None and head.opener != old.opener and opener.body.owner != self.dev.key
+        passed_by = taken or old is not None and not session.chain.descends(head, old.id)
         if passed_by and any(p.kind == data.EXCLUSIVE and session.actor in p.tips for p in session.copy.parts.values()):
             session.new_actor()  # DATA-OP-3
         self.source.head_changed(session, fenced)

@@ -179,6 +179,7 @@ pub(super) const CASES: &[Case] = &[
         lab.refuses(scene.link, 77, Code::HO_UNKNOWN_SESSION)
     }),
     works("handoff/receive/for-a-want-before-older-data", &["DATA-OP-3"], T, before_older_data),
+    works("handoff/receive/new-actor-behind-a-rival", &["DATA-OP-3", "HO-HEAD-1"], T, behind_a_rival),
     works("handoff/receive/old-grant-is-answered-with-the-head", &["HO-GRANT-9", "HO-HEAD-2"], T, old_grant),
     works("handoff/receive/pull-goes-on-under-a-new-head", &["HO-WANT-1", "HO-HEAD-1"], T, asks_again),
 ];
@@ -248,6 +249,30 @@ fn before_older_data(lab: &mut Lab) -> Done {
     lab.send(own.link, draft.seal());
     lab.is(own.session, SessionRole::Primary)?;
     acknowledged(lab, own.link, own.session, draft.signed_record().id())
+}
+
+/// The grantor signed another record instead of the one by which the subject owned, and wrote: who owns by that may not
+/// know what the subject wrote, so that goes on under another actor.
+fn behind_a_rival(lab: &mut Lab) -> Done {
+    let mut scene = wanting(lab)?;
+    scene.succeeds(lab)?;
+    lab.must(Command::WriteExclusive { session: scene.book.id, bytes: b"passed by".to_vec() })?;
+    let led = scene.draft.signed_record().id();
+    let rival = (0..=u8::MAX).map(|byte| {
+        let record = Record { want: Hash::new([byte; 32]), ..scene.book.next(&scene.peer, scene.peer.id) };
+        scene.peer.sign::<Record>(&record)
+    });
+    // Of two equals the smaller id leads.
+    let rival = rival.min_by_key(segue_proto::wire::Signed::id).filter(|rival| rival.id() < led);
+    let rival = rival.ok_or_else(|| crate::verdict::Fault::fail("one of 256 ids below another", "none"))?;
+    scene.book.chain.push(rival.clone());
+    lab.send(scene.link, crate::peer::head(scene.book.id, vec![rival], None));
+    lab.is(scene.book.id, SessionRole::Secondary)?;
+    lab.skip(scene.link);
+    lab.must(Command::Request { session: scene.book.id, from: scene.peer.id, timeout_us: TIMEOUT })?;
+    let (_, want) = serve_until_want(lab, scene.link, &scene.book)?;
+    let actor = want.open(segue_proto::Rules::ALL).map(|want| want.actor);
+    ensure(actor.is_ok_and(|actor| actor != scene.want.actor), "a WANT by another actor", format!("{actor:?}"))
 }
 
 /// The source's head rose, and it still owns: the subject's pull goes on under the new head.

@@ -452,15 +452,21 @@ impl Endpoint {
         session.resume_writes(&mut ctx);
         let moved = session.head().id() != before;
         let over = handing.is_some() && session.handing_over().is_none();
+        // Who was turned away for now tries again, and means the same.
+        let turned_away = fx.events.iter().any(|(_, event)| is_turned_away(event));
+        if over && turned_away {
+            session.holdings.choose_again();
+        }
         let unnamed = session.holdings.forget_unnamed();
         let forgot = !unnamed.is_empty();
         fx.writes.extend(unnamed);
         self.apply(now, id, fx);
         if forgot {
-            // Nobody looks any longer for what was removed.
+            // Nobody looks any longer for what was removed; the rest is asked for anew.
             self.stop_unwanted(now, id);
+            self.fetch_wanted(now, id);
         }
-        if over {
+        if over && !turned_away {
             self.end_choice(now, id);
         }
         if moved {
@@ -558,4 +564,9 @@ impl Endpoint {
             self.out.event(Event::HandoffResolved { id, session, peer: wish.from, result: Err(code), reason: None });
         }
     }
+}
+
+/// Whether a handoff ended for what time mends.
+fn is_turned_away(event: &Event) -> bool {
+    matches!(event, Event::HandoffResolved { result: Err(code), .. } if code.is_mended_by_time())
 }

@@ -73,7 +73,8 @@ impl Endpoint {
     }
 
     /// In the next handoff of a session, or the one that runs, this device takes this alone of its content along, and until
-    /// that is over, however it ends, puts no other of it into mailboxes. The rest stays behind: it is named as ever, is
+    /// that is over, however it ends, puts no other of it into mailboxes. One that ended with a code that time mends
+    /// ([`Code::is_mended_by_time`]) isn't over: the next one is another try, unless [`Endpoint::end_choice`] is called. The rest stays behind: it is named as ever, is
     /// here, and is served to whoever asks for it. The next owner gets it later, unless its user picked what it has.
     ///
     /// Errors: [`UsageError::UnknownSession`].
@@ -86,8 +87,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// No handoff from this device runs any more: what was chosen to go along in it is forgotten.
-    pub(super) fn end_choice(&mut self, now: Instant, id: SessionId) {
+    /// If no handoff from this device runs, what was chosen to go along in one is forgotten.
+    pub fn end_choice(&mut self, now: Instant, id: SessionId) {
         let session = self.sessions.get_mut(&id).filter(|session| session.handing_over().is_none());
         if session.is_some_and(|session| session.holdings.end_handoff()) {
             self.put_other_content(now);

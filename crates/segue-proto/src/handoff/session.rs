@@ -409,9 +409,10 @@ impl<H: Holdings> Session<H> {
     pub(super) fn admit(&mut self, ctx: &mut Ctx<'_>, record: Proven<Record>) -> Result<bool, crate::Violation> {
         let id = record.id();
         let (signer, bytes) = (record.body().signer, encode(record.signed()));
-        let before = self.chain.opener().map(Proven::id);
+        let (head, opener) = (self.head().id(), self.chain.opener().map(Proven::id));
         let admitted = self.chain.admit(ctx.rules, record)?;
-        if self.chain.opener().map(Proven::id) != before {
+        let taken = self.chain.opener().filter(|now| Some(now.id()) != opener && now.body().owner != self.me).is_some();
+        if taken || !self.chain.leads_to_head(&head) {
             self.passed_by(ctx);
         }
         if admitted.new && self.kept {
@@ -426,12 +427,11 @@ impl<H: Holdings> Session<H> {
         Ok(admitted.head)
     }
 
-    /// A takeover opened a term. Another device that took the session over may not know the last ops of this one on
-    /// exclusive parts, so their numbers aren't gone on from; no WANT of this device that is on its way outlives the
-    /// head that it was for (DATA-OP-3).
+    /// Another device took the session over, or the head doesn't stand on the one before. The owner now may not know the
+    /// last ops of this device on exclusive parts, so their numbers aren't gone on from; no WANT of this device that is on
+    /// its way outlives the head that it was for (DATA-OP-3).
     fn passed_by(&mut self, ctx: &mut Ctx<'_>) {
-        let others = self.chain.opener().is_some_and(|opener| opener.body().owner != self.me);
-        if others && self.holdings.wrote_exclusive(&self.actor.id) && ctx.rules.keeps(Clause::DATA_OP_3) {
+        if self.holdings.wrote_exclusive(&self.actor.id) && ctx.rules.keeps(Clause::DATA_OP_3) {
             let nonce = ctx.fresh.nonce();
             self.renew_actor(nonce, ctx.fx);
         }

@@ -28,6 +28,7 @@ use tokio::time::{Instant as Clock, Sleep};
 use crate::bulk::Shared;
 use crate::conflicts::Strategy;
 use crate::event::{Event, Queue};
+use crate::login::LoginsRefused;
 use crate::mailbox::ToHost;
 use crate::meet::Meets;
 use crate::node::Request;
@@ -103,7 +104,7 @@ pub(crate) struct Driver {
     /// How many ops of a log weren't in a snapshot when making one of it failed.
     pub(crate) too_long: BTreeMap<(SessionId, PartId), usize>,
     /// How often services refused a login that nobody waits for, one time after the other, because they have too much to do.
-    pub(crate) logins_refused: BTreeMap<DeviceId, u32>,
+    pub(crate) logins_refused: BTreeMap<DeviceId, LoginsRefused>,
     /// When the core was told the time by the wall clock.
     pub(crate) told_time: Option<Clock>,
     /// Whether devices may call here.

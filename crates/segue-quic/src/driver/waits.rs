@@ -10,7 +10,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::account::Linked;
-use crate::backoff::is_mended_by_time;
 use crate::error::Error;
 use crate::handoff_error::{HandoffError, LinkWas};
 use crate::login::Login;
@@ -121,7 +120,7 @@ impl Waits {
 
     /// Whoever is to tell the application how a handoff ended, if not the driver at once.
     pub(crate) fn teller(&self, id: &HandoffId, result: &Result<Hash, Code>) -> Option<Arc<Untold>> {
-        let mended = result.is_err_and(is_mended_by_time);
+        let mended = result.is_err_and(Code::is_mended_by_time);
         self.handoffs.get(id).filter(|_| mended).and_then(|handoff| handoff.untold.upgrade())
     }
 
@@ -219,7 +218,7 @@ impl Waits {
     pub(crate) fn delegated(&mut self, session: SessionId, result: Regranted) -> Option<Arc<Untold>> {
         let mut teller = None;
         for (_, tell, untold) in self.delegations.extract_if(.., |(of, ..)| *of == session) {
-            teller = untold.upgrade().filter(|_| result.is_err_and(is_mended_by_time));
+            teller = untold.upgrade().filter(|_| result.is_err_and(Code::is_mended_by_time));
             let _ = tell.send(result);
         }
         teller

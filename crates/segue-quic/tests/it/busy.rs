@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use segue_proto::wire::{Error, Exts, Message};
-use segue_quic::{Code, Event, HandoffError, Hash, Hosted, Instant, MailboxHost, Node, Said, SessionId};
+use segue_quic::{Code, Event, HandoffError, Hash, Hosted, Instant, MailboxHost, Node, Pick, Said, SessionId};
 
 use crate::delegate::Host;
 use crate::util::*;
@@ -225,6 +225,30 @@ async fn delegated(dir: &Path, refuses: &Arc<AtomicUsize>) -> (Node, Node, Node,
     within("the delegate", a.delegate(session, host.local_addr().unwrap(), host.device())).await.unwrap();
     within("the exchange", a.exchanged(host.device())).await.unwrap();
     (host, a, b, session)
+}
+
+#[tokio::test]
+async fn what_goes_along_is_chosen_for_all_tries_of_a_handoff() {
+    const PHOTO: usize = 300_000;
+    let (dir, refuses) = (tempfile::tempdir().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    a.take_along(session, Pick::types(["letters"])).await.unwrap();
+    a.write_bytes(session, "letters/first", b"a letter".to_vec()).await.unwrap();
+    a.write_bytes(session, "photos/beach", vec![7; PHOTO]).await.unwrap();
+    refuses.store(1, Ordering::SeqCst);
+    let pauses = async {
+        event(&a, "the pause", |event| matches!(event, Event::HandoffDeferred { .. }).then_some(())).await;
+        within("the exchange", a.exchanged(host.device())).await.unwrap();
+        assert!(a.stats().await.unwrap().mailed_tx < PHOTO as u64, "the photo went to the mailbox during the pause");
+    };
+    tokio::join!(push(&a, &b, session), pauses);
+    // Once that is over, the rest may go.
+    within("the photo", async {
+        while a.stats().await.unwrap().mailed_tx < PHOTO as u64 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// Ends the node; all that it told and nobody read.

@@ -78,6 +78,11 @@ impl SessionData {
         self.along_next = false;
     }
 
+    /// What was chosen for the handoff that ended is for the next one.
+    pub(in crate::endpoint) fn choose_again(&mut self) {
+        self.along_next = !self.along.is_all();
+    }
+
     /// The handoff is over: the next one takes all along, unless something else is chosen for it. Whether more goes along
     /// than before.
     pub(in crate::endpoint) fn end_handoff(&mut self) -> bool {
