@@ -120,7 +120,7 @@ fn a_failure_stands_beside_the_words_of_its_clause_with_the_fields_of_its_messag
     let digits = |text: &&str| text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
     let parents = page.split("<th scope=\"row\">parent</th><td><code>").skip(1);
     let parents: Vec<_> = parents.filter_map(|rest| rest.split("</code>").next()).collect();
-    assert!(!parents.is_empty() && parents.iter().all(|id| digits(id)), "{parents:?}");
+    assert!(!parents.is_empty() && parents.iter().all(digits), "{parents:?}");
     let again = of_mutant(Clause::HO_WANT_1, "handoff/want/*");
     for (one, two) in report.files().iter().zip(again.files()) {
         assert!(one.bytes == two.bytes, "{} differs between two runs", one.name);

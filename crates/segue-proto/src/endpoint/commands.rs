@@ -169,12 +169,15 @@ impl Endpoint {
         timeout_us: u64,
     ) -> Result<HandoffId, UsageError> {
         self.not_revoked(&to)?;
-        let started = self.command(now, session, |session, ctx| {
+        let (started, more) = self.command(now, session, |session, ctx| {
             session.may_initiate(ctx.rules, &to)?;
-            session.holdings.begin_handoff();
-            session.initiate(ctx, to, timeout_us)
+            let more = session.holdings.begin_handoff();
+            Ok((session.initiate(ctx, to, timeout_us)?, more))
         })?;
         self.end_choice(now, session);
+        if more {
+            self.put_other_content(now);
+        }
         // Who is met by way of a mailbox alone is given the key there.
         self.pump_mailboxes(now);
         Ok(started)

@@ -70,12 +70,10 @@ impl SessionData {
         (self.along, self.along_next) = (pick, true);
     }
 
-    /// A handoff begins. What was chosen since the one before began is for this one, which may end that.
-    pub(in crate::endpoint) fn begin_handoff(&mut self) {
-        if !self.along_next {
-            self.along = Pick::all();
-        }
-        self.along_next = false;
+    /// A handoff begins. What was chosen since the one before began is for this one, which may end that. Whether more goes
+    /// along than before.
+    pub(in crate::endpoint) fn begin_handoff(&mut self) -> bool {
+        !core::mem::take(&mut self.along_next) && !core::mem::take(&mut self.along).is_all()
     }
 
     /// What was chosen for the handoff that ended is for the next one.
