@@ -45,8 +45,8 @@ impl State {
 
     /// The same with exclusive parts that come whole, each in the place of what is held of it.
     ///
-    /// Errors: as [`State::stage`]; DATA-OP-7 (not exclusive, twice, or with an op beside), what [`Manifest::open`](super::Manifest::open)
-    /// finds wrong with a part, DATA-KIND-1.
+    /// Errors: as [`State::stage`]; DATA-OP-7 (not exclusive, twice, or with an op beside), DATA-KIND-1, what
+    /// [`Manifest::open`](super::Manifest::open) finds wrong with a part.
     pub fn stage_with(&self, rules: Rules, ops: &[Op], whole: &[Part]) -> Result<Advance, Violation> {
         let mut parts: BTreeMap<PartId, Part> = BTreeMap::new();
         for part in whole {

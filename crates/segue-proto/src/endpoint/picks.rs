@@ -74,8 +74,9 @@ impl Endpoint {
 
     /// In the next handoff of a session, or the one that runs, this device takes this alone of its content along, and until
     /// that is over, however it ends, puts no other of it into mailboxes. One that ended with a code that time mends
-    /// ([`Code::is_mended_by_time`](crate::Code::is_mended_by_time)) isn't over: the next one is another try, unless [`Endpoint::end_choice`] is called. The rest stays behind: it is named as ever, is
-    /// here, and is served to whoever asks for it. The next owner gets it later, unless its user picked what it has.
+    /// ([`Code::is_mended_by_time`](crate::Code::is_mended_by_time)) isn't over: the next one is another try, unless
+    /// [`Endpoint::end_choice`] is called. The rest stays behind: it is named as ever, is here, and is served to whoever asks
+    /// for it. The next owner gets it later, unless its user picked what it has.
     ///
     /// Errors: [`UsageError::UnknownSession`].
     pub fn take_along(&mut self, now: Instant, session: SessionId, pick: Pick) -> Result<(), UsageError> {
