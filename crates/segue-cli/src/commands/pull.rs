@@ -1,6 +1,6 @@
 //! `segue pull`: asks the owner to hand a session over.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use segue_quic::{DeviceId, Node, SessionId, SessionRole, SessionView};
 
@@ -136,23 +136,44 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
         flow: flow.into(),
     };
     let moved = watch.call(watch.node.request_handoff(session, args.device.id())).await?;
+    arrives(device, session).await?;
     let view = device.session(session).await?;
     finish(device, args, &view, &moved.throughput).await
+}
+
+/// What the owner wrote while the handoff ran comes by sync: it is waited for as long as it moves.
+async fn arrives(device: &Device, session: SessionId) -> Result<(), Failure> {
+    let mut flow = Flow::new(&device.node, Some(session), Way::In);
+    let (mut moved, mut since) = (flow.look().await?, Instant::now());
+    while coming(&device.node, session).await? > 0 && since.elapsed() < STILL {
+        tokio::select! {
+            event = device.node.next_event() => drop(event.ok_or(segue_quic::Error::Stopped)?),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let now = flow.look().await?;
+        if now > moved {
+            (moved, since) = (now, Instant::now());
+        }
+    }
+    flow.finish();
+    Ok(())
+}
+
+/// How many files of a session are on their way here.
+async fn coming(node: &Node, session: SessionId) -> Result<usize, Failure> {
+    let files = node.held_elsewhere(session).await?;
+    Ok(files.iter().filter(|file| !file.left_out).count())
 }
 
 /// This device owns the session already: what of it is picked now and was left out before is got from the other device.
 async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &SessionView) -> Result<(), Failure> {
     let node = device.node.clone();
-    let coming = async |node: &Node| {
-        let files = node.held_elsewhere(view.id).await?;
-        Ok::<usize, Failure>(files.iter().filter(|file| !file.left_out).count())
-    };
-    if coming(&node).await? == 0 {
+    if coming(&node, view.id).await? == 0 {
         return Ok(());
     }
     let come = async {
         node.linked(door).await?;
-        while coming(&node).await? > 0 {
+        while coming(&node, view.id).await? > 0 {
             node.next_event().await.ok_or(segue_quic::Error::Stopped)?;
         }
         Ok::<(), Failure>(())
@@ -160,7 +181,7 @@ async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &Sessi
     match tokio::time::timeout(args.patience.timeout, come).await {
         Ok(done) => done?,
         Err(_) => {
-            let left = coming(&node).await?;
+            let left = coming(&node, view.id).await?;
             return Err(Failure::failed(format!(
                 "{left} files of session {} haven't come within {} s; `segue owner` tells who holds them: name that device with --device and --from",
                 view.id,
@@ -218,6 +239,10 @@ async fn acknowledge_again(device: &Device, args: &Pull, door: DeviceId) {
     let _ = tokio::time::timeout(args.patience.timeout.min(LINK), heard).await;
 }
 
+/// Content of which nothing has come for so long isn't waited for: who told of it may not hold it. From: guess.
+const STILL: Duration = Duration::from_secs(3);
+/// How often is looked at what has come.
+const LOOK: Duration = Duration::from_millis(100);
 /// Some round trips.
 const MOMENT: Duration = Duration::from_millis(500);
 /// How long a link is waited for that is only a courtesy.

@@ -57,6 +57,23 @@ fn a_running_receiver_takes_over_and_closes_when_another_process_asks() {
     receiver.end().exits(0);
 }
 
+/// The owner collects what its user changed as it is asked: that comes by sync, beside the handoff.
+#[test]
+fn a_pull_brings_what_the_owner_changed_until_it_was_asked() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 4, 4_000);
+    let mut receiver = lab.receive("b", "--into out --yes");
+    lab.run(&format!("send --state a notes --to {} --device {b}", receiver.addr)).exits(0);
+    receiver.until("received session");
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+    fs::write(lab.path("out/notes/film"), noise(20_000_000, 7)).unwrap();
+    lab.run(&format!("pull --state a {session} --from {} --device {b}", receiver.addr)).exits(0);
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+    receiver.interrupt();
+    receiver.end().exits(0);
+}
+
 #[test]
 fn nobody_answers_in_time() {
     let lab = Lab::new();
