@@ -1,23 +1,17 @@
 #!/usr/bin/env bash
-# A long run: mutates the core and asks whether its own tests or the suite notice. Hours on two cores.
-# Usage: mutants.sh [all | core-of-safety] [SHARD/SHARDS]    writes target/mutants.out; see its missed.txt
-#
-# core-of-safety is chain, handoff machines and codec, of which each survivor is judged; all is the whole core, of which
-# 85 % have to be caught.
+# How many changes of the core's code do the tests and the suite notice? MUTATION.md says how it is measured and judged.
+# Usage: mutants.sh sample N SEED    draws N mutants, builds them together, and asks; about a minute a mutant on two cores
+#        mutants.sh report N SEED    says again what came of it, so far
+# Goes on where it was stopped. All it writes is in target/mutants, or in $SEGUE_MUTANTS_DIR.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-what=${1:-core-of-safety}
-shard=${2:-1/1}
-
-cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
-
-case $what in
-  core-of-safety) files=(--file 'crates/segue-proto/src/handoff/**' --file crates/segue-proto/src/wire/codec.rs) ;;
-  all) files=(--file 'crates/segue-proto/src/**') ;;
-  *) echo "mutants.sh: '$what' is neither all nor core-of-safety" >&2; exit 2 ;;
-esac
-
-# A build a mutant is what takes the time, and the tests run long enough without optimisation to notice nothing of it.
-export CARGO_PROFILE_DEV_OPT_LEVEL=0
-cargo mutants --package segue-proto "${files[@]}" --test-package segue-proto --test-package segue-conformance \
-  --features testing --shard "$((${shard%/*} - 1))/${shard#*/}" --output target --no-shuffle
+work=${SEGUE_MUTANTS_DIR:-$PWD/target/mutants}
+mkdir -p "$work"
+[ -x "$work/tools/bin/cargo-mutants" ] || cargo install --quiet --locked cargo-mutants@27.1.0 --root "$work/tools"
+if ! [ -e "$work/python/ready" ]; then
+  python3 -m venv "$work/python"
+  "$work/python/bin/pip" install --quiet tree-sitter==0.26.1 tree-sitter-rust==0.24.2
+  touch "$work/python/ready"
+fi
+export PATH="$work/tools/bin:$PATH" SEGUE_MUTANTS_DIR="$work"
+exec "$work/python/bin/python" conformance/mutation/mutants.py "$@"

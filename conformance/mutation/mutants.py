@@ -1,0 +1,350 @@
+"""Asks of a random sample of the core's mutants whether the tests or the suite notice.
+
+    mutants.py sample N SEED    draws, builds and runs; goes on where it was stopped
+    mutants.py report N SEED    the share that was caught, and the survivors
+
+`cargo mutants` names the mutants of crates/segue-proto/src. A copy of the repository in target/mutants/tree gets the whole
+sample at once, each behind a switch (switched.py), and is built once, as tests are. A mutant that doesn't compile there is
+tried alone: if it doesn't compile then, it isn't viable and doesn't count. Each of the others passes through the stages
+until one fails or takes more than three times as long as without a mutant.
+"""
+
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from switched import SWITCH, plainly, switched
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = Path(os.environ.get("SEGUE_MUTANTS_DIR", ROOT / "target/mutants"))
+TREE = WORK / "tree"
+BUILD = WORK / "build"
+CORE = "crates/segue-proto/src"
+# What is built: as tests are, so that overflows panic, but without lines for debuggers.
+PROFILE = ["--config", "profile.dev.debug=false"]
+FEATURES = ["--features", "segue-proto/std,segue-proto/testing"]
+# Packages and their folders. Unit tests are built of the core alone.
+TESTED = {
+    "segue-proto": "crates/segue-proto",
+    "segue-testkit": "crates/segue-testkit",
+    "segue-service": "crates/segue-service",
+    "segue-conformance": "conformance",
+}
+# What a mutant has to pass: the name, and what is run as package, target and filter. Tier A of the suite is four of them.
+STAGES = [
+    ("core", [("segue-proto", "segue_proto", ""), ("segue-proto", "it", "")]),
+    ("vectors", [("segue-conformance", "it", "vectors::")]),
+    ("cases", [("segue-conformance", "it", "reference::")]),
+    ("pairs", [("segue-conformance", "it", "every_pair_does")]),
+    ("properties", [("segue-conformance", "it", "the_reference_keeps_every_property")]),
+    ("simulator", [("segue-testkit", "it", "")]),
+    ("service", [("segue-service", "it", "")]),
+    ("model", [("segue-proto", "model", "")]),
+]
+# What a mutant may take of memory.
+MEMORY = 8 << 30
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["sample", count, seed]:
+            sample(int(count), int(seed))
+            report(int(count), int(seed))
+        case ["report", count, seed]:
+            report(int(count), int(seed))
+        case _:
+            sys.exit(f"{__doc__}\nmutants.py: neither 'sample N SEED' nor 'report N SEED': {sys.argv[1:]}")
+
+
+def sample(count: int, seed: int) -> None:
+    WORK.mkdir(parents=True, exist_ok=True)
+    copy()
+    drawn = draw(count, seed)
+    results = Results(count, seed)
+    viable = build(drawn, results)
+    stages = Stages()
+    stages.measure()
+    for mutant in viable:
+        if mutant["name"] in results.known:
+            continue
+        began = time.monotonic()
+        stage, how = stages.run(mutant["number"])
+        results.add(mutant, stage, how, time.monotonic() - began)
+
+
+# The sample.
+
+
+def draw(count: int, seed: int) -> list[dict]:
+    """A sample of the mutants that cargo-mutants names, but for those of what is printed for developers."""
+    listed = subprocess.run(
+        ["cargo", "mutants", "--list", "--json", "--package", "segue-proto", "--file", f"{CORE}/**"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout
+    mutants = [mutant for mutant in json.loads(listed) if not printed(mutant)]
+    mutants.sort(key=lambda mutant: mutant["name"])
+    drawn = random.Random(seed).sample(mutants, min(count, len(mutants)))
+    for number, mutant in enumerate(drawn, 1):
+        mutant["number"] = number
+        del mutant["diff"]
+    say(f"{len(drawn)} of {len(mutants)} mutants, seed {seed}")
+    return drawn
+
+
+def printed(mutant: dict) -> bool:
+    function = (mutant["function"] or {}).get("function_name", "")
+    return re.search(r"impl (fmt::)?(Debug|Display) for", function) is not None
+
+
+class Results:
+    """A line of JSON a mutant, written when its fate is known."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.path = WORK / f"results-{count}-{seed}.jsonl"
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        self.rows = [json.loads(line) for line in lines]
+        self.known = {row["name"] for row in self.rows}
+
+    def add(self, mutant: dict, stage: str, how: str, seconds: float = 0) -> None:
+        row = {"number": mutant["number"], "name": mutant["name"], "stage": stage, "how": how, "seconds": round(seconds)}
+        self.rows.append(row)
+        self.known.add(mutant["name"])
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        say(f"{mutant['number']:4} {stage:10} {row['seconds']:4} s  {mutant['name']}: {how}")
+
+
+# The build.
+
+
+def copy() -> None:
+    """The files of the work tree that git knows; those that are as they were keep their time, so that nothing is built twice."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    for name in listed.decode().split("\0"):
+        # The core's files are written with the mutants in them.
+        if (ROOT / name).is_file() and not name.startswith(CORE):
+            content = (ROOT / name).read_bytes()
+            if name in (f"{folder}/Cargo.toml" for folder in list(TESTED.values())[1:]):
+                content += b"\n[lib]\ntest = false\n"
+            put(TREE / name, content)
+
+
+def put(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def build(drawn: list[dict], results: Results) -> list[dict]:
+    """Puts all mutants that compile into the copy; the others are judged."""
+    out = [row["name"] for row in results.rows if row["stage"] in ("unviable", "unswitched")]
+    left, wrong = settle([mutant for mutant in drawn if mutant["name"] not in out], switched)
+    # Of those that stood where an error was, some compile instead of the original. They may have stood beside a culprit.
+    sound, unviable = settle(wrong, plainly)
+    for mutant in unviable:
+        results.add(mutant, "unviable", "doesn't compile")
+    left, unswitched = settle([*left, *sound], switched)
+    for mutant in unswitched:
+        if settle([mutant], plainly)[1]:
+            results.add(mutant, "unviable", "doesn't compile")
+        else:
+            results.add(mutant, "unswitched", "compiles, but not behind a switch")
+    if unswitched:
+        apply(left, switched)
+    return sorted(left, key=lambda mutant: mutant["number"])
+
+
+def settle(mutants: list[dict], write) -> tuple[list[dict], list[dict]]:
+    """Writes the mutants into the copy, and takes out those where it doesn't compile, until it does."""
+    left, wrong = mutants, []
+    while left:
+        apply(left, write)
+        places = errors()
+        if not places:
+            return left, wrong
+        culprits = [mutant for mutant in left if any(touches(mutant, place) for place in places)]
+        if not culprits:
+            sys.exit(f"the copy doesn't compile, and no mutant is there: {places}")
+        wrong += culprits
+        left = [mutant for mutant in left if mutant not in culprits]
+    return left, wrong
+
+
+def apply(mutants: list[dict], write) -> None:
+    """Writes the mutants into the files of the core, and the other files as they are."""
+    of: dict[str, list[dict]] = {}
+    for mutant in mutants:
+        of.setdefault(mutant["file"], []).append(mutant)
+    for path in sorted((ROOT / CORE).rglob("*.rs")):
+        name = str(path.relative_to(ROOT))
+        content = write(path.read_bytes(), of.get(name, []))
+        put(TREE / name, content + (SWITCH.encode() if name == f"{CORE}/lib.rs" else b""))
+
+
+def errors() -> list[tuple[str, int, int]]:
+    """Where the core doesn't compile: file, first and last line."""
+    done = cargo("check", "--package", "segue-proto", *FEATURES, "--message-format", "json")
+    found = []
+    for line in done.stdout.splitlines():
+        message = json.loads(line).get("message") or {}
+        if message.get("level") == "error":
+            for span in [span for span in message["spans"] if span["is_primary"]]:
+                while span.get("expansion") and not span["file_name"].startswith(CORE):
+                    span = span["expansion"]["span"]
+                found.append((span["file_name"], span["line_start"], span["line_end"]))
+    if done.returncode and not found:
+        sys.exit(f"cargo check failed:\n{done.stderr}")
+    return found
+
+
+def touches(mutant: dict, place: tuple[str, int, int]) -> bool:
+    file, first, last = place
+    start, end = mutant["span"]["start"]["line"], mutant["span"]["end"]["line"]
+    if mutant["genre"] == "FnValue":
+        start, end = mutant["function"]["span"]["start"]["line"], start
+    return mutant["file"] == file and start <= last and end >= first
+
+
+def cargo(*arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(BUILD), "CARGO_INCREMENTAL": "0"}
+    command = ["cargo", arguments[0], *PROFILE, *arguments[1:]]
+    return subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True)
+
+
+# The stages.
+
+
+class Stages:
+    """What a mutant has to pass, cheapest first."""
+
+    def __init__(self) -> None:
+        self.programs = programs()
+        self.limits: dict[str, float] = {}
+
+    def measure(self) -> None:
+        """Runs all stages without a mutant."""
+        taken = {}
+        for name, parts in STAGES:
+            began = time.monotonic()
+            taken[name], why = self.stage(parts, 0, 7200)
+            if why is not None:
+                sys.exit(f"without a mutant the stage '{name}' fails: {why}")
+            say(f"without a mutant: {name} passes, {taken[name]:.1f} s of processors, {time.monotonic() - began:.1f} s")
+        self.limits = {name: 3 * taken[name] + 10 for name in sorted(taken, key=lambda name: taken[name])}
+
+    def run(self, number: int) -> tuple[str, str]:
+        """The stage that notices a mutant, and how."""
+        parts = dict(STAGES)
+        for name, limit in self.limits.items():
+            _, why = self.stage(parts[name], number, limit)
+            if why is not None:
+                return name, why
+        return "survived", ""
+
+    def stage(self, parts: list[tuple[str, str, str]], number: int, limit: float) -> tuple[float, str | None]:
+        used = 0.0
+        for package, target, chosen in parts:
+            command = [self.programs[package, target], *([chosen] if chosen else [])]
+            more, why = run(command, TREE / TESTED[package], number, limit)
+            used += more
+            if why is not None:
+                return used, why
+        return used, None
+
+
+def programs() -> dict[tuple[str, str], str]:
+    """Builds what the stages run."""
+    say("building")
+    packages = [word for package in TESTED for word in ("--package", package)]
+    built = cargo("test", "--no-run", *packages, "--lib", "--tests", *FEATURES, "--message-format", "json")
+    if built.returncode:
+        sys.exit(f"the copy doesn't build:\n{built.stderr}")
+    of_folder = {str(TREE / folder): package for package, folder in TESTED.items()}
+    found = {}
+    for line in built.stdout.splitlines():
+        it = json.loads(line)
+        if it.get("reason") == "compiler-artifact" and it.get("executable") and it["profile"]["test"]:
+            found[of_folder[str(Path(it["manifest_path"]).parent)], it["target"]["name"]] = it["executable"]
+    return found
+
+
+def run(command: list[str], folder: Path, number: int, limit: float) -> tuple[float, str | None]:
+    """Runs until the end, the first test that fails, or the limit. The time of processors that it took, and why it failed.
+
+    The limit is of that time too, so that what else the machine does fails no test; who only waits may wait six times as long.
+    """
+    environment = {
+        **os.environ, "SEGUE_MUTANT": str(number), "CARGO_MANIFEST_DIR": str(folder), "INSTA_UPDATE": "no",
+        "INSTA_WORKSPACE_ROOT": str(TREE), "PROPTEST_RNG_SEED": "7", "PROPTEST_DISABLE_FAILURE_PERSISTENCE": "1",
+        "PROPTEST_MAX_SHRINK_ITERS": "0", "RUST_BACKTRACE": "0",
+    }
+
+    def bound() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+    child = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0,
+        preexec_fn=bound, text=True, errors="replace",
+    )
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        os.killpg(child.pid, signal.SIGKILL)
+
+    timer = threading.Timer(6 * limit, stop)
+    timer.start()
+    why, last = None, ""
+    for line in child.stdout:
+        last = line.strip() or last
+        if line.startswith("test ") and line.rstrip().endswith("FAILED"):
+            why = line.split()[1]
+        elif line.startswith("running 0 tests") and len(command) > 1:
+            why = "no test of that name"
+        if why is not None:
+            os.killpg(child.pid, signal.SIGKILL)
+            break
+    _, status, usage = os.wait4(child.pid, 0)
+    timer.cancel()
+    code = os.waitstatus_to_exitcode(status)
+    used = usage.ru_utime + usage.ru_stime
+    if why is None and (late.is_set() or used >= int(limit)):
+        why = f"more than {limit:.0f} s"
+    elif why is None and code != 0:
+        why = f"exit {code}: {last[:120]}"
+    return used, why
+
+
+# The report.
+
+
+def report(count: int, seed: int) -> None:
+    rows = Results(count, seed).rows
+    of: dict[str, list[dict]] = {}
+    for row in rows:
+        of.setdefault(row["stage"], []).append(row)
+    out = len(of.get("unviable", [])) + len(of.get("unswitched", []))
+    viable = len(rows) - out
+    caught = viable - len(of.get("survived", []))
+    print(f"\n{len(rows)} mutants, {viable} viable, {caught} caught: {100 * caught / max(viable, 1):.1f} %")
+    for stage, those in of.items():
+        print(f"  {stage}: {len(those)}")
+    for row in of.get("survived", []) + of.get("unswitched", []):
+        print(f"{row['stage']}: {row['name']}")
+
+
+def say(text: str) -> None:
+    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
