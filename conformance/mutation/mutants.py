@@ -40,13 +40,13 @@ TESTED = {
 }
 # What a mutant has to pass: the name, and what is run as package, target and filter. Tier A of the suite is four of them.
 STAGES = [
-    ("core", [("segue-proto", "segue_proto", ""), ("segue-proto", "it", "")]),
     ("vectors", [("segue-conformance", "it", "vectors::")]),
+    ("core", [("segue-proto", "segue_proto", ""), ("segue-proto", "it", "")]),
     ("cases", [("segue-conformance", "it", "reference::")]),
     ("pairs", [("segue-conformance", "it", "every_pair_does")]),
     ("properties", [("segue-conformance", "it", "the_reference_keeps_every_property")]),
-    ("simulator", [("segue-testkit", "it", "")]),
     ("service", [("segue-service", "it", "")]),
+    ("simulator", [("segue-testkit", "it", "")]),
     ("model", [("segue-proto", "model", "")]),
 ]
 # What a mutant may take of memory.
@@ -70,14 +70,7 @@ def sample(count: int, seed: int) -> None:
     drawn = draw(count, seed)
     results = Results(count, seed)
     viable = build(drawn, results)
-    stages = Stages()
-    stages.measure()
-    for mutant in viable:
-        if mutant["name"] in results.known:
-            continue
-        began = time.monotonic()
-        stage, how = stages.run(mutant["number"])
-        results.add(mutant, stage, how, time.monotonic() - began)
+    run_stages(viable, results)
 
 
 # The sample.
@@ -105,21 +98,31 @@ def printed(mutant: dict) -> bool:
 
 
 class Results:
-    """A line of JSON a mutant, written when its fate is known."""
+    """A line of JSON for each thing that is known of a mutant, written when it is: its end, or a stage that it passed."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.path = WORK / f"results-{count}-{seed}.jsonl"
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        self.rows = [json.loads(line) for line in lines]
-        self.known = {row["name"] for row in self.rows}
+        rows = [json.loads(line) for line in lines]
+        self.rows = [row for row in rows if "stage" in row]
+        self.passed = {(row["name"], row["passed"]) for row in rows if "passed" in row}
 
-    def add(self, mutant: dict, stage: str, how: str, seconds: float = 0) -> None:
-        row = {"number": mutant["number"], "name": mutant["name"], "stage": stage, "how": how, "seconds": round(seconds)}
+    def ended(self, mutant: dict) -> bool:
+        return any(row["name"] == mutant["name"] for row in self.rows)
+
+    def add(self, mutant: dict, stage: str, how: str) -> None:
+        row = {"number": mutant["number"], "name": mutant["name"], "stage": stage, "how": how}
         self.rows.append(row)
-        self.known.add(mutant["name"])
+        self.write(row)
+        say(f"{mutant['number']:4} {stage:10} {mutant['name']}: {how}")
+
+    def add_passed(self, mutant: dict, stage: str) -> None:
+        self.passed.add((mutant["name"], stage))
+        self.write({"number": mutant["number"], "name": mutant["name"], "passed": stage})
+
+    def write(self, row: dict) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        say(f"{mutant['number']:4} {stage:10} {row['seconds']:4} s  {mutant['name']}: {how}")
 
 
 # The build.
@@ -222,49 +225,45 @@ def cargo(*arguments: str) -> subprocess.CompletedProcess:
 # The stages.
 
 
-class Stages:
-    """What a mutant has to pass, cheapest first."""
-
-    def __init__(self) -> None:
-        self.programs = programs()
-        self.limits: dict[str, float] = {}
-
-    def measure(self) -> None:
-        """Runs all stages without a mutant."""
-        taken = {}
-        for name, parts in STAGES:
-            began = time.monotonic()
-            taken[name], why = self.stage(parts, 0, 7200)
+def run_stages(mutants: list[dict], results: Results) -> None:
+    """Puts each mutant that isn't caught yet through the next stage, until there is none left."""
+    built = programs()
+    for name, parts in STAGES:
+        left = [mutant for mutant in mutants if not results.ended(mutant) and (mutant["name"], name) not in results.passed]
+        if not left:
+            continue
+        taken, why = run_stage(built, parts, 0, 7200)
+        if why is not None:
+            sys.exit(f"without a mutant the stage '{name}' fails: {why}")
+        say(f"without a mutant: {name} passes, {taken:.1f} s of processors; {len(left)} mutants to go")
+        for mutant in left:
+            _, why = run_stage(built, parts, mutant["number"], 3 * taken + 10)
             if why is not None:
-                sys.exit(f"without a mutant the stage '{name}' fails: {why}")
-            say(f"without a mutant: {name} passes, {taken[name]:.1f} s of processors, {time.monotonic() - began:.1f} s")
-        self.limits = {name: 3 * taken[name] + 10 for name in sorted(taken, key=lambda name: taken[name])}
+                results.add(mutant, name, why)
+            else:
+                results.add_passed(mutant, name)
+    for mutant in mutants:
+        if not results.ended(mutant):
+            results.add(mutant, "survived", "passes all stages")
 
-    def run(self, number: int) -> tuple[str, str]:
-        """The stage that notices a mutant, and how."""
-        parts = dict(STAGES)
-        for name, limit in self.limits.items():
-            _, why = self.stage(parts[name], number, limit)
-            if why is not None:
-                return name, why
-        return "survived", ""
 
-    def stage(self, parts: list[tuple[str, str, str]], number: int, limit: float) -> tuple[float, str | None]:
-        used = 0.0
-        for package, target, chosen in parts:
-            command = [self.programs[package, target], *([chosen] if chosen else [])]
-            more, why = run(command, TREE / TESTED[package], number, limit)
-            used += more
-            if why is not None:
-                return used, why
-        return used, None
+def run_stage(built: dict, parts: list, number: int, limit: float) -> tuple[float, str | None]:
+    """The time of processors that a stage takes with a mutant, 0 for none, and why it fails if it does."""
+    used = 0.0
+    for package, target, chosen in parts:
+        command = [built[package, target], *([chosen] if chosen else [])]
+        more, why = run(command, TREE / TESTED[package], number, limit)
+        used += more
+        if why is not None:
+            return used, why
+    return used, None
 
 
 def programs() -> dict[tuple[str, str], str]:
     """Builds what the stages run."""
     say("building")
     packages = [word for package in TESTED for word in ("--package", package)]
-    built = cargo("test", "--no-run", *packages, "--lib", "--tests", *FEATURES, "--message-format", "json")
+    built = cargo("test", "--no-run", *packages, "--tests", *FEATURES, "--message-format", "json")
     if built.returncode:
         sys.exit(f"the copy doesn't build:\n{built.stderr}")
     of_folder = {str(TREE / folder): package for package, folder in TESTED.items()}
@@ -328,16 +327,18 @@ def run(command: list[str], folder: Path, number: int, limit: float) -> tuple[fl
 
 
 def report(count: int, seed: int) -> None:
-    rows = Results(count, seed).rows
+    results = Results(count, seed)
     of: dict[str, list[dict]] = {}
-    for row in rows:
+    for row in results.rows:
         of.setdefault(row["stage"], []).append(row)
     out = len(of.get("unviable", [])) + len(of.get("unswitched", []))
-    viable = len(rows) - out
-    caught = viable - len(of.get("survived", []))
-    print(f"\n{len(rows)} mutants, {viable} viable, {caught} caught: {100 * caught / max(viable, 1):.1f} %")
+    caught = len(results.rows) - out - len(of.get("survived", []))
+    open_ones = count - len(results.rows)
+    print(f"\n{count} mutants; {count - out} viable, {caught} of them caught: {100 * caught / max(count - out, 1):.1f} %")
     for stage, those in of.items():
         print(f"  {stage}: {len(those)}")
+    if open_ones:
+        print(f"  not known yet: {open_ones}")
     for row in of.get("survived", []) + of.get("unswitched", []):
         print(f"{row['stage']}: {row['name']}")
 
