@@ -331,8 +331,8 @@ def report(count: int, seed: int) -> None:
     of: dict[str, list[dict]] = {}
     for row in results.rows:
         of.setdefault(row["stage"], []).append(row)
-    out = len(of.get("unviable", [])) + len(of.get("unswitched", []))
-    caught = len(results.rows) - out - len(of.get("survived", []))
+    out = len(of.get("unviable", []))
+    caught = len(results.rows) - out - len(of.get("survived", [])) - len(of.get("unswitched", []))
     open_ones = count - len(results.rows)
     print(f"\n{count} mutants; {count - out} viable, {caught} of them caught: {100 * caught / max(count - out, 1):.1f} %")
     for stage, those in of.items():
