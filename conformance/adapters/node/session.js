@@ -260,6 +260,10 @@ class Session {
       this.grant = undefined;
       device.event({ type: 'fenced', session: hex(this.id), head: hex(this.head.id), owner: hex(this.head.owner), copies: this.copies });
     }
+    const taken = before && !this.head.opener.equals(before.opener) && !this.chain.get(this.head.opener).owner.equals(device.me.id);
+    const wrote = (part) => part.kind === data.EXCLUSIVE && part.strands.some((it) => it.actor.equals(this.actor));
+    // DATA-OP-3
+    if (before && (taken || !this.chain.stands(this.head, before.id)) && this.parts.some(wrote)) this.renew();
     this.wants.clear();
     device.store();
     device.event({ type: 'head-changed', session: hex(this.id), head: hex(this.head.id), ...(!zero(this.head.owner) && { owner: hex(this.head.owner) }) });
