@@ -25,8 +25,9 @@ use super::keep::{Got, Keeper, Kept, worse};
 use crate::driver::Input;
 use crate::transport::RECEIVE_BUDGET;
 
-/// Buffers of one stream that may wait to be kept while the next is read: as many as keep the thread at it.
-const DEPTH: usize = 2;
+/// Buffers of one stream that may wait to be kept while the next is read: those that are being kept, and as many that
+/// gather meanwhile.
+const DEPTH: usize = 4;
 
 /// Takes the bulk streams of a link. Ends with the link.
 pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared) {
@@ -110,6 +111,7 @@ impl Body {
     /// Reads all chunks, and has them verified and stored. How the stream ended; none if somebody else tells the core,
     /// or the node is halting.
     async fn run(mut self, incoming: &Incoming) -> Option<BulkEnd> {
+        let reading = self.keeper.reading();
         let mut keeping = VecDeque::<Kept>::new();
         let mut end = BulkEnd::Finished;
         let last = incoming.first.saturating_add(incoming.count);
@@ -120,6 +122,9 @@ impl Body {
             let read = self.take(&incoming.plan, &group).await;
             // What came before is settled first, but for a little that keeps the thread at it.
             let depth = if next == last { 0 } else { DEPTH };
+            if keeping.len() > depth {
+                self.keeper.hurry();
+            }
             while keeping.len() > depth
                 && let Some(kept) = keeping.pop_front()
             {
@@ -129,6 +134,7 @@ impl Body {
                 Ok((buffer, room)) => {
                     let got = Got { plan: incoming.plan.clone(), group, buffer, _room: room };
                     if end == BulkEnd::Finished && next == last && self.has_ended().await {
+                        drop(reading);
                         self.keeper.keep_last(got, incoming.req);
                         return None;
                     }
@@ -137,6 +143,7 @@ impl Body {
                 Err(bad) => end = worse(end, bad),
             }
         }
+        self.keeper.hurry();
         // What was verified before the end is kept, however the stream ended.
         for kept in keeping {
             end = worse(end, kept.await.ok()?);
