@@ -13,7 +13,7 @@ use segue_store::{Hooks, Journal, Report};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-/// A flight: what its sender does, sends, and what its receiver does with it.
+/// A flight: what its sender does, sends, and what its receiver does with it. Without a length nothing is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flight {
     near: bool,
@@ -43,7 +43,7 @@ pub(crate) fn plan(way: Way) -> Vec<Flight> {
     let grant = signatures.iter().position(|pair| pair.0 == 2).unwrap_or_default();
     let flights = counts.flights.iter().zip(signatures).enumerate();
     let starter = counts.flights.first().map(|flight| flight.0);
-    flights
+    let mut plan: Vec<Flight> = flights
         .map(|(at, ((from, len), (signs, verifies)))| Flight {
             near: Some(*from) == starter,
             len: *len,
@@ -51,7 +51,13 @@ pub(crate) fn plan(way: Way) -> Vec<Flight> {
             verifies: *verifies,
             commits: at.checked_sub(grant).and_then(|at| sizes.get(at).copied()).unwrap_or(0),
         })
-        .collect()
+        .collect();
+    if way == Way::Pulled {
+        // The target owns the session, and says so to its user, once its own batch is durable.
+        let commits = sizes.get(1).copied().unwrap_or(0);
+        plan.push(Flight { near: true, len: 0, signs: 0, verifies: 0, commits });
+    }
+    plan
 }
 
 /// So many bytes and an answer, with the signatures of a handoff by standing consent.
@@ -166,6 +172,9 @@ impl Side {
                 }
                 if let Some(journal) = journal.filter(|_| flight.commits > 0) {
                     journal.commit(flight.commits).await;
+                }
+                if flight.len == 0 {
+                    continue;
                 }
                 let bytes = Bytes::from(vec![7; flight.len]);
                 self.send.write_chunk(bytes).await.expect("an open stream");
