@@ -2,8 +2,9 @@
 //! sections 3.2 and 7.12, cell by cell, as snapshots.
 
 use std::fmt::Write as _;
+use std::fs;
 
-use segue_proto::wire::{Cancel, Decline, Error, Exts, Get, Hash, Have, Held, Message, SessionId, WantMsg};
+use segue_proto::wire::{Cancel, Decline, Error, Exts, Get, Hash, Have, Held, Message, Place, SessionId, WantMsg};
 use segue_proto::{Code, Event, Generation, LinkId, Policy, Role};
 use segue_testkit::device::Command;
 use segue_testkit::trace::describe;
@@ -229,7 +230,43 @@ fn link_cells() {
     pin("link_cells", &table);
 }
 
-fn link_cell(lab: &mut Lab, state: usize, frame: Frame) -> Done<String> {
+/// The table of section 3.2, row by row, with a valid frame of each message.
+#[test]
+fn every_message_in_every_state_of_a_link() {
+    for row in Message::TABLE {
+        let frame = valid_frame(row.name);
+        for (state, name) in ["Greeting", "Authenticating", "Ready", "Closed"].into_iter().enumerate() {
+            let expected = match (state, row.place) {
+                (0, Place::First) | (1, Place::Second) => continue,
+                (3, _) => "nothing",
+                (_, Place::Always) => "GOAWAY LINK_SHUTDOWN, (LinkClosed LINK_SHUTDOWN)",
+                (2, Place::Control) if row.since > Generation::V1_4 => {
+                    "GOAWAY VER_NOT_PERMITTED, (LinkClosed VER_NOT_PERMITTED)"
+                }
+                (2, Place::Control) => continue,
+                _ => "GOAWAY WIRE_STATE, (LinkClosed WIRE_STATE)",
+            };
+            let mut host = LocalHost::new();
+            let mut lab = Lab::new(&mut host, Generation::V1_4, 1, row.name);
+            let said = link_cell(&mut lab, state, |_, _, _| frame.clone()).unwrap_or_else(|why| format!("{why:?}"));
+            assert_eq!(said, expected, "{} while {name}", row.name);
+        }
+    }
+}
+
+/// The frame of a message, from the vectors.
+fn valid_frame(message: &str) -> Vec<u8> {
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
+    let folders =
+        fs::read_dir(vectors).unwrap().filter_map(|folder| fs::read_dir(folder.ok()?.path().join("valid")).ok());
+    let texts = folders.flatten().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let mut vectors = texts.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
+    let found = vectors.find(|vector| vector["kind"] == "frame" && vector["expected"]["message"] == message);
+    let hex = found.unwrap_or_else(|| panic!("no valid frame of {message} among the vectors"));
+    hex::decode(hex["input"]["bytes"].as_str().unwrap()).unwrap()
+}
+
+fn link_cell(lab: &mut Lab, state: usize, frame: impl Fn(&mut Lab, &Peer, LinkId) -> Vec<u8>) -> Done<String> {
     let peer = scene::alone(lab)?;
     let link = lab.link_up(Role::Responder, None);
     if state > 0 {

@@ -18,6 +18,7 @@ pub(crate) fn section(name: &str, vectors: &[Vector]) -> Option<String> {
     let (kind, rest) = name.split_once(' ').map_or((name, ""), |(kind, rest)| (kind, rest.trim()));
     let text = match kind {
         "messages" => messages(),
+        "states" => states(),
         "errors" => errors(),
         "limits" => limits(),
         "generations" => generations(),
@@ -37,7 +38,7 @@ pub(crate) fn section(name: &str, vectors: &[Vector]) -> Option<String> {
 
 /// The sections that the spec can't do without.
 pub(crate) fn required() -> Vec<String> {
-    let tables = ["messages", "errors", "limits", "payloads", "objects", "clauses"].map(String::from);
+    let tables = ["messages", "states", "errors", "limits", "payloads", "objects", "clauses"].map(String::from);
     tables.into_iter().chain(CHAPTERS.into_iter().map(|chapter| format!("vectors {chapter}"))).collect()
 }
 
@@ -54,6 +55,42 @@ fn messages() -> String {
         ]
     });
     table(["type", "message", "payload", "from generation", "where", "chapter"], rows)
+}
+
+/// What a receiver does with each message in each state of its link.
+fn states() -> String {
+    let early = "`WIRE_STATE` (LINK-HELLO-1)";
+    let late = "`WIRE_STATE` (LINK-AUTH-1)";
+    let known = Message::TABLE.iter().map(|row| {
+        let [greeting, authenticating, ready] = match row.place {
+            Place::First => ["LINK-HELLO-2 → Authenticating".into(), late.into(), "`WIRE_STATE` (LINK-HELLO-1)".into()],
+            Place::Second => {
+                let proof = "LINK-AUTH-2, LINK-AUTH-4, GEN-FLOOR-1, LINK-AUTH-3, section 3.5 → Ready";
+                [early.into(), proof.into(), late.into()]
+            }
+            Place::Always => ["→ Closed".into(), "→ Closed".into(), "→ Closed".into()],
+            Place::Control => [early.into(), late.into(), ready(row.chapter, row.since)],
+            Place::Bulk => [early.into(), late.into(), late.into()],
+        };
+        [row.name.to_owned(), greeting, authenticating, ready, "ignored".into()]
+    });
+    let unknown =
+        [("unknown, even", "`WIRE_UNKNOWN_CRITICAL` (WIRE-FRAME-2)"), ("unknown, odd", "skipped (WIRE-FRAME-3)")];
+    let rest = unknown.map(|(name, what)| [name, what, what, what, "ignored"].map(String::from));
+    table(["message", "Greeting", "Authenticating", "Ready", "Closed"], known.chain(rest))
+}
+
+/// What is done with a message that may come once the link is ready.
+fn ready(chapter: &str, since: Generation) -> String {
+    let rule = match CHAPTERS.iter().position(|name| *name == chapter) {
+        Some(0 | 1) => "this chapter".to_owned(),
+        Some(at) => format!("[{0:02}-{chapter}]({0:02}-{chapter}.md)", at + 2),
+        None => "[12-errors](12-errors.md)".to_owned(),
+    };
+    if since == Generation::V1_4 {
+        return rule;
+    }
+    format!("{rule}; below generation {} `VER_NOT_PERMITTED` (GEN-USE-1)", since.name())
 }
 
 /// Where a message may be sent, in words.
