@@ -2,7 +2,8 @@
 //!
 //! SEC-PANIC-1: nothing that a peer sends ends the node.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 use segue_proto::wire::frame;
 use segue_quic::{Code, Node, Policy};
@@ -19,6 +20,9 @@ async fn assert_alive(node: &Node) {
     push(&other, node, session).await;
     other.shutdown().await;
 }
+
+/// Beyond the last type of the master table.
+const BEYOND: u64 = 0x90;
 
 fn is_known(code: u64) -> bool {
     u16::try_from(code).ok().and_then(Code::known).is_some()
@@ -49,7 +53,7 @@ async fn random_bytes_before_authentication_end_the_link() {
 async fn random_frames_before_authentication_end_the_link() {
     let node = memory(1).open().await.unwrap();
     let client = client(Arc::default());
-    for number in 0..=0x60 {
+    for number in 0..=BEYOND {
         let mut link = RawLink::dial(&client, node.local_addr().unwrap(), key(2)).await;
         let mut out = Vec::new();
         frame::write(number, &mut out, |payload| payload.extend(noise(usize::from(number as u8) * 3, 1)));
@@ -65,7 +69,7 @@ async fn random_frames_before_authentication_end_the_link() {
 async fn random_frames_after_authentication_do_no_harm() {
     let node = memory(1).open().await.unwrap();
     let client = client(Arc::default());
-    for number in 0..=0x60 {
+    for number in 0..=BEYOND {
         let mut link = RawLink::dial(&client, node.local_addr().unwrap(), key(2)).await;
         within("AUTH", link.authenticate()).await;
         let mut out = Vec::new();
@@ -162,5 +166,51 @@ async fn a_list_of_other_content_ends_the_handoff_and_nothing_of_it_is_held() {
         assert!(target.read_file(session, "notes").await.is_err());
         assert_alive(&target).await;
         target.shutdown().await;
+    }
+}
+
+/// What is logged on this thread while it is held.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_rule_that_a_peer_broke_is_in_the_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _held = tracing::subscriber::set_default(subscriber);
+    let node = memory(1).open().await.unwrap();
+    let client = client(Arc::default());
+    let addr = node.local_addr().unwrap();
+    // A message that is nobody's, before AUTH and after it.
+    for known in [false, true] {
+        let mut link = RawLink::dial(&client, addr, key(2)).await;
+        if known {
+            within("AUTH", link.authenticate()).await;
+        }
+        let mut out = Vec::new();
+        frame::write(BEYOND, &mut out, |_| ());
+        link.send.write_all(&out).await.unwrap();
+        within("the close", link.closed()).await;
+    }
+    // The node ends a link before it says so to its application.
+    assert_alive(&node).await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = |level: &str| {
+        let line = text.lines().find(|line| line.contains(level) && line.contains("broke a rule"));
+        line.unwrap_or_else(|| panic!("no {level} among\n{text}"))
+    };
+    for level in ["INFO", "WARN"] {
+        assert!(lines(level).contains("WIRE_UNKNOWN_CRITICAL") && lines(level).contains("WIRE-FRAME-2"), "{text}");
     }
 }
