@@ -212,6 +212,19 @@ impl<H: Holdings> Session<H> {
         if *to == self.me { Err(UsageError::SelfTarget) } else { Ok(()) }
     }
 
+    /// Something else goes along than the target was told: it is told by the same OFFER again (HO-PICK-4). Below generation
+    /// 7 all goes along.
+    pub fn offer_anew(&mut self, ctx: &mut Ctx<'_>) {
+        let State::Offering(offering) = &self.source.0 else { return };
+        let to = offering.to;
+        let told = matches!(offering.offer, Some(OfferState::Made(_)));
+        let generation = ctx.generation_with(&self.door(to));
+        if told && generation.is_some_and(|generation| generation >= Generation::V7) {
+            // An OFFER that is made can be sent.
+            let _ = self.offer(ctx, to);
+        }
+    }
+
     /// Gives up a handoff whose GRANT isn't on its way.
     pub fn cancel(&mut self, ctx: &mut Ctx<'_>) -> Result<(), UsageError> {
         match self.source.0 {

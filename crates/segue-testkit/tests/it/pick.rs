@@ -206,6 +206,37 @@ fn who_stands_by_for_all_at_an_owner_that_holds_a_part_gets_that_once() {
     assert_eq!(asked(&scene.world), before, "and nothing is asked for again");
 }
 
+#[test]
+fn what_is_chosen_to_go_along_while_an_offer_waits_counts() {
+    let mut scene = Scene::new(2, None);
+    let (session, to) = (scene.session, scene.world.id(1));
+    scene.world.set_users(Users::ABSENT);
+    scene.world.command(0, Command::Initiate { session, to, timeout_us: PATIENCE }).expect("an offer");
+    scene.world.run_for(1_000_000);
+    let offers = |world: &World<LocalDevice>| world.trace().iter().filter(|line| line.contains(" OFFER ")).count();
+    let once = offers(&scene.world);
+    for _ in 0..2 {
+        let folders = vec!["letters".to_owned()];
+        scene.world.command(0, Command::TakeAlong { session, folders }).expect("a choice");
+        scene.world.run_for(1_000_000);
+        // A choice that changes nothing isn't told.
+        assert_eq!(offers(&scene.world), 2 * once);
+    }
+    let offered = |(_, event): &(_, Event)| match event {
+        Event::HandoffRequest { token, .. } => Some(*token),
+        _ => None,
+    };
+    let tokens: Vec<_> = scene.world.events(1).iter().filter_map(offered).collect();
+    let [token] = tokens[..] else { panic!("the user is asked once, not {}", tokens.len()) };
+    scene.world.command(1, Command::Accept { token }).expect("an acceptance");
+    let owns =
+        |world: &mut World<LocalDevice>| world.session(1, session).is_some_and(|it| it.role == SessionRole::Primary);
+    assert!(scene.world.run_until(PATIENCE, owns), "a handoff");
+    assert_eq!(scene.held(1, "letters/first"), Some(blob_id(LETTER)));
+    assert_eq!(scene.held(1, "photos/beach"), Some(Hash::ZERO), "it stays behind");
+    scene.arrives(1, "photos/beach", &photo(2));
+}
+
 /// More than a chunk.
 fn photo(seed: u8) -> Vec<u8> {
     (0..150_000_u32).map(|at| (at % 251) as u8 ^ seed).collect()
