@@ -1,5 +1,7 @@
 //! Of a session's files, devices get the content of those that their users picked (spec section 7.15), in virtual time.
 
+use std::collections::BTreeSet;
+
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Hash, SessionId};
 use segue_proto::{Clause, Code, Event, Generation, SessionRole};
@@ -235,6 +237,44 @@ fn what_is_chosen_to_go_along_while_an_offer_waits_counts() {
     assert_eq!(scene.held(1, "letters/first"), Some(blob_id(LETTER)));
     assert_eq!(scene.held(1, "photos/beach"), Some(Hash::ZERO), "it stays behind");
     scene.arrives(1, "photos/beach", &photo(2));
+}
+
+#[test]
+fn what_is_removed_while_content_comes_has_nothing_else_asked_for_twice() {
+    let mut scene = Scene::new(2, None);
+    scene.follow(1, 0);
+    scene.arrives(1, "photos/beach", &photo(2));
+    scene.world.unlink(0, 1);
+    let photos: Vec<String> = (0..90).map(|at| format!("photos/{at}")).collect();
+    photos.iter().zip(10..).for_each(|(path, seed)| scene.write(0, path, &photo(seed)));
+    scene.world.run_for(MINUTE);
+    scene.world.link(0, 1);
+    scene.arrives(1, "photos/0", &photo(10));
+    let lacking = scene.elsewhere(1);
+    assert!(lacking.len() > 40, "content is on its way: {}", lacking.len());
+    let (session, removed) = (scene.session, lacking.last().expect("a file").0.clone());
+    scene.world.command(0, Command::Remove { session, path: removed.clone() }).expect("a file that is removed");
+    photos.iter().zip(10..).filter(|(path, _)| **path != removed).for_each(|(path, seed)| {
+        scene.arrives(1, path, &photo(seed));
+    });
+    assert_eq!(scene.held(1, &removed), None);
+    assert_eq!(asked_twice(&scene.world), 0, "bytes that were asked for twice");
+}
+
+/// How many bytes were asked for again, of all content.
+fn asked_twice(world: &World<LocalDevice>) -> u64 {
+    let (mut asked, mut twice) = (BTreeSet::new(), 0);
+    for line in world.trace() {
+        assert!(!line.contains(" RANGES "), "the rest of a content that was begun before: {line}");
+        // GET req 7 abcd, 150000 bytes
+        let Some((_, got)) = line.split_once(" GET req ") else { continue };
+        let (_, what) = got.split_once(' ').expect("a blob");
+        let (blob, len) = what.split_once(", ").expect("a length");
+        if !asked.insert(blob.to_owned()) {
+            twice += len.trim_end_matches(" bytes").parse::<u64>().expect("a length");
+        }
+    }
+    twice
 }
 
 /// More than a chunk.
