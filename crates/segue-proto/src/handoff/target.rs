@@ -224,6 +224,7 @@ impl<H: Holdings> Session<H> {
         let name = offer.body().name.to_string();
         self.name_as(&name, ctx.fx);
         self.target.0 = State::Invited(Box::new(Invited { offer, expires, holds }));
+        self.put_off = None;
         ctx.event(Event::HandoffRequest { token, session: self.id(), from, name: self.name.clone() });
         if !ctx.rules.keeps(Clause::HO_OFFER_5) {
             self.accept_offer(ctx, token);
@@ -242,6 +243,13 @@ impl<H: Holdings> Session<H> {
             }
             State::Seeking(it) if it.offer == Some(subject) && self.way(ctx.rules, it.from) == from => {
                 self.give_up(ctx, Code::HO_CANCELLED);
+            }
+            // Who meant to answer it once more, doesn't.
+            _ if self.put_off == Some(subject)
+                && self.owner().map(|owner| self.way(ctx.rules, owner)) == Some(from) =>
+            {
+                self.put_off = None;
+                ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
             }
             _ => {}
         }
@@ -601,6 +609,7 @@ impl<H: Holdings> Session<H> {
         let State::Seeking(seeking) = &self.target.0 else { return };
         let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
         self.target.0 = State::Resting;
+        self.put_off = offer.or(self.put_off).filter(|_| code.is_mended_by_time());
         ctx.fx.stop_fetch = true;
         let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER);
         let withdrawn = !told && !matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
@@ -674,6 +683,7 @@ impl<H: Holdings> Session<H> {
             State::Seeking(seeking) => Some(seeking),
             _ => None,
         };
+        self.put_off = None;
         ctx.fx.stop_fetch = true;
         ctx.event(Event::Activated { session, record });
         if let Some((id, from)) = seeking.and_then(|seeking| seeking.id.map(|id| (id, seeking.from))) {

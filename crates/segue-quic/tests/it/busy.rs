@@ -251,6 +251,33 @@ async fn what_goes_along_is_chosen_for_all_tries_of_a_handoff() {
     .await;
 }
 
+#[tokio::test]
+async fn an_acceptance_that_waits_for_its_next_try_ends_when_the_owner_cancels() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    let accept = async {
+        let offered = |event| match event {
+            Event::HandoffRequest { token, .. } => Some(token),
+            _ => None,
+        };
+        let token = event(&b, "the offer", offered).await;
+        refuses.store(usize::MAX, Ordering::SeqCst);
+        let cancel = async {
+            event(&b, "a refusal", |event| matches!(event, Event::HandoffDeferred { .. }).then_some(())).await;
+            a.cancel_handoff(session).await.unwrap();
+        };
+        tokio::join!(b.accept_handoff(token), cancel).0
+    };
+    let (given, taken) =
+        within("the end", async { tokio::join!(a.initiate_handoff(session, b.device()), accept) }).await;
+    assert!(matches!(given, Err(HandoffError::Withdrawn { .. })), "{given:?}");
+    assert!(matches!(taken, Err(HandoffError::Withdrawn { .. })), "{taken:?}");
+    assert_eq!(ends(&b).await, [Err(Code::HO_CANCELLED)]);
+    assert!(is_primary(&a, session).await);
+    drop(host);
+}
+
 /// Ends the node; all that it told and nobody read.
 async fn told(node: &Node) -> Vec<Event> {
     node.shutdown().await;
