@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::{Holdings, Inline, Release};
 use super::keys;
+use super::reason::declined;
 use super::session::Session;
 use crate::Code;
 use crate::clause::{Clause, Rules};
@@ -695,13 +696,5 @@ impl<H: Holdings> Session<H> {
             roster: Hash::ZERO,
             genesis: None.into(),
         }
-    }
-}
-
-/// A peer may name any code as its reason; one that isn't definite would say too much.
-pub(super) fn declined(code: Code) -> Code {
-    match (Code::known(code.number()), code.outcome()) {
-        (Some(known), crate::Outcome::Definite) => known,
-        _ => Code::HO_DECLINED,
     }
 }

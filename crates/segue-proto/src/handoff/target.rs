@@ -21,9 +21,9 @@ use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::Holdings;
 use super::lapsed::{Sent, note_sent};
 use super::proven::{ProvenGrant, ack_message};
-use super::reason;
+use super::reason::{self, declined};
 use super::session::Session;
-use super::source::{Declined, declined};
+use super::source::Declined;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{IN_HAVE, Pick};
@@ -630,15 +630,6 @@ impl<H: Holdings> Session<H> {
     fn decline_offer(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, subject: Hash, code: Code) {
         let session = self.id();
         ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() });
-    }
-
-    fn judge_offer(&self, ctx: &Ctx<'_>, from: DeviceId, offer: &Offer) -> Result<(), Violation> {
-        let rules = ctx.rules;
-        rules.ensure(Clause::HO_OFFER_2, offer.target == self.me, Code::HO_TOKEN_WRONG_PEER)?;
-        let passed = self.grantor() == Some(from) && rules.keeps(Clause::SERVICE_VIA_1);
-        rules.ensure(Clause::HO_OFFER_1, offer.source == from || passed, Code::HO_NOT_OWNER)?;
-        rules.ensure(Clause::HO_WANT_1, offer.parent == self.head().id(), Code::HO_STALE_PARENT)?;
-        rules.ensure(Clause::HO_OFFER_1, self.owner() == Some(offer.source), Code::HO_NOT_OWNER)
     }
 
     /// The checks of a GRANT, in the order of the handoff chapter.
