@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use segue_proto::wire::{DeviceId, SessionId};
-use segue_proto::{Asked, UsageError};
+use segue_proto::{Asked, Code, UsageError};
 
 use crate::backoff::Backoff;
 use crate::driver::Driver;
@@ -68,13 +68,30 @@ impl Node {
                 }
                 Ok(driver.waits.delegate(session, teller))
             });
-            let code = match told.await?.await.map_err(|_| Error::Stopped)? {
-                Ok(_) => return Ok(()),
-                Err(code) => code,
+            let told = match told.await {
+                Ok(told) => told.await.map_err(|_| Error::Stopped),
+                Err(error) => Err(error),
+            };
+            let code = match told {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(code)) => code,
+                Err(error) => {
+                    untold.ends_with(hindrance(&error));
+                    return Err(error);
+                }
             };
             if !backoff.again(code, self.retry_after(Asked::Session(session)).await).await {
                 return Err(Error::Delegation { session, service, code });
             }
         }
+    }
+}
+
+/// The code of what hinders a try.
+fn hindrance(error: &Error) -> Code {
+    match error {
+        Error::Usage { source, .. } => source.code(),
+        // It may have been asked for.
+        _ => Code::HO_PENDING,
     }
 }

@@ -58,7 +58,8 @@ pub enum Event {
         /// The device that asks.
         by: DeviceId,
     },
-    /// A request that waited for the application is void.
+    /// A request is void: one that waits for the application, or one that was accepted and whose acceptance was refused
+    /// with a code that time mends, so that it isn't to be tried again.
     Withdrawn {
         /// Names the request.
         token: Token,

@@ -3,6 +3,7 @@
 mod tried;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -152,7 +153,7 @@ impl Node {
     /// Accepts a request and waits for its end: an offered session is owned by this device then, a wanted one by the
     /// device that asked. If the service in between has had too many requests to pass the acceptance on, the session is asked
     /// for again after a while, as [`Node::request_handoff`] does; its owner, whose user chose this device, gives it without
-    /// a question. What is given away is signed here, and sent until it is acknowledged: there is nothing to try again.
+    /// a question. If that owner cancels, it isn't asked any more. What is given away is signed here, and sent until it is acknowledged: there is nothing to try again.
     ///
     /// # Errors
     /// As [`Node::initiate_handoff`]; `HO_TOKEN_BAD` if no request bears the token any more.
@@ -166,7 +167,17 @@ impl Node {
                 false => driver.accept_offer(token),
                 true => driver.request(session, peer, limit),
             };
-            return self.tried(session, peer, Meet::Wait, start).await;
+            let mut withdrawn =
+                self.tap(1, move |event| matches!(event, Event::Withdrawn { token: of, .. } if *of == token));
+            let mut accepted = pin!(self.tried(session, peer, Meet::Wait, start));
+            tokio::select! {
+                biased;
+                ended = &mut accepted => return ended,
+                _ = withdrawn.recv() => {}
+            }
+            // What runs, or waits for its next try, ends as the owner wants.
+            let _ = self.cancel_handoff(session).await;
+            return accepted.await;
         }
         let told = self.call(move |driver| driver.accept_pull(token)).await.map_err(|_| HandoffError::Stopped)??;
         match timeout(self.inner.timeout, told).await {

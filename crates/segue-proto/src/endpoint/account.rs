@@ -302,6 +302,7 @@ impl Endpoint {
                 self.end_link(now, link, Code::AUTH_REVOKED, Some(Clause::ACCOUNT_REVOKE_2));
             }
         }
+        self.syncing.forget(&device);
         self.succeed(now, &device);
     }
 

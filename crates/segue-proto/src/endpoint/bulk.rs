@@ -309,21 +309,27 @@ impl Endpoint {
         self.pump(now, session);
     }
 
-    /// Something else is picked than before: what is left out now is asked for no more (HO-PICK-2). What of it is on its
-    /// way is refused, or comes and may be used.
+    /// Less is wanted than before: what isn't any more is asked for no more (HO-PICK-2), and the rest goes on. What of it is
+    /// on its way is refused, or comes and may be used.
     pub(super) fn stop_unwanted(&mut self, now: Instant, session: SessionId) {
         self.leave_contents(session);
         let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
         let wanted: BTreeSet<_> = data.wanted(self.config.rules).map(|entry| entry.blob).collect();
-        let Some(running) = self.bulk.downloads.get(&session).filter(|running| !running.idle) else { return };
+        let Some(running) = self.bulk.downloads.get_mut(&session).filter(|running| !running.idle) else { return };
         let sought = running.data.clone().or(running.next.as_ref().map(|(data, _)| data.clone()));
         let over = running.standby && running.pick != *data.picked();
-        if over || running.data.is_none() && running.fetch.wants_beside(&wanted) {
+        let left = if over || running.data.is_some() { Ok(false) } else { running.keep_only(&wanted) };
+        if over {
             self.bulk.downloads.remove(&session);
+        }
+        if over || left != Ok(false) {
             self.standby_tries_anew(session);
         }
         if let Some(sought) = sought.filter(|_| !over) {
             self.step(now, session, |session, ctx| session.picks_anew(ctx, sought));
+        }
+        if left != Ok(false) {
+            self.after_fetch(now, session, left.map(|_| ()));
         }
     }
 
@@ -534,6 +540,16 @@ impl Download {
 
     fn is_answered(&self) -> bool {
         self.asked.values().any(|asked| asked.open > 0)
+    }
+
+    /// Gets no content any more that isn't among this; whether any is left out.
+    fn keep_only(&mut self, wanted: &BTreeSet<Hash>) -> Result<bool, Violation> {
+        let (left, any) = self.fetch.keep_only(wanted);
+        self.asked.retain(|_, asked| !left.contains(&asked.blob));
+        if !left.is_empty() {
+            self.resume_put_off()?;
+        }
+        Ok(any)
     }
 
     /// All that was asked for can be asked for again.

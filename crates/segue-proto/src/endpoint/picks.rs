@@ -9,6 +9,7 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{Entry, Pick};
 use crate::errors::UsageError;
+use crate::handoff::Holdings;
 use crate::journal::Lsn;
 use crate::limits::{MAX_PICK, MAX_SESSIONS};
 use crate::wire::{DeviceId, PartId, SessionId};
@@ -78,10 +79,16 @@ impl Endpoint {
     /// [`Endpoint::end_choice`] is called. The rest stays behind: it is named as ever, is here, and is served to whoever asks
     /// for it. The next owner gets it later, unless its user picked what it has.
     ///
+    /// A target that has an OFFER, and may still be granted to, is told of it at once.
+    ///
     /// Errors: [`UsageError::UnknownSession`].
     pub fn take_along(&mut self, now: Instant, session: SessionId, pick: Pick) -> Result<(), UsageError> {
-        self.command(now, session, |session, _| {
+        self.command(now, session, |session, ctx| {
+            let before = session.holdings.partial();
             session.holdings.take_along(pick);
+            if session.holdings.partial() != before {
+                session.offer_anew(ctx);
+            }
             Ok(())
         })?;
         self.put_other_content(now);

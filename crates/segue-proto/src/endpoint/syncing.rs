@@ -72,6 +72,11 @@ impl Syncing {
         self.peers.remove(peer);
     }
 
+    /// A device is revoked: what it said is nothing to anybody any more, and it says no more.
+    pub(super) fn forget(&mut self, device: &DeviceId) {
+        self.words.retain(|(_, of), _| of != device);
+    }
+
     /// Whether a peer takes a session in from this device, content too as far as can be told.
     pub(super) fn feeds(&self, peer: &DeviceId, session: &SessionId) -> bool {
         let sync = self.peers.get(peer).filter(|sync| !sync.idle.contains(session));
@@ -141,6 +146,12 @@ impl Syncing {
 
 /// Queries.
 impl Endpoint {
+    /// Of how many sessions it is kept what a device last said of their content.
+    #[cfg(feature = "testing")]
+    pub fn words_of(&self, device: &DeviceId) -> usize {
+        self.syncing.words.keys().filter(|(_, of)| of == device).count()
+    }
+
     /// Which of the linked devices follow a session, and how many changes made or taken in here each isn't known to
     /// hold durably yet.
     pub fn followers(&self, session: &SessionId) -> Vec<(DeviceId, u64)> {

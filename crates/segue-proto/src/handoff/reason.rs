@@ -1,8 +1,9 @@
-//! The words in which a user says no: extension 1 of DECLINE.
+//! How a user says no: the words, extension 1 of DECLINE, and the code.
 
 use alloc::string::{String, ToString};
 use core::str;
 
+use crate::Code;
 use crate::clause::{Clause, Rules};
 use crate::limits::MAX_REASON;
 use crate::wire::text::is_plain;
@@ -30,4 +31,12 @@ pub(super) fn read(rules: Rules, ext: &Exts) -> Option<String> {
 /// What of a reason may be sent.
 fn clean(reason: &str) -> String {
     reason.chars().filter(|c| is_plain(*c)).take(MAX_REASON).collect()
+}
+
+/// A peer may name any code as its reason; one that isn't definite would say too much.
+pub(super) fn declined(code: Code) -> Code {
+    match (Code::known(code.number()), code.outcome()) {
+        (Some(known), crate::Outcome::Definite) => known,
+        _ => Code::HO_DECLINED,
+    }
 }

@@ -20,7 +20,7 @@ use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
 use crate::data::{IN_HAVE, Pick, actor_id};
 use crate::errors::UsageError;
-use crate::event::{Event, HandoffId};
+use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
 use crate::limits::MAX_FRAME;
 use crate::wire::codec::encode;
@@ -60,6 +60,8 @@ pub struct Session<H> {
     pub(super) target: Target,
     pub(super) delegate: Delegate,
     pub(super) lapsed: Vec<Lapsed>,
+    /// The OFFER that was accepted last, if what answered it was refused with a code that time mends.
+    pub(super) put_off: Option<Token>,
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
     /// A write that waits for a target.
     pub(super) waiting: Option<Waiting>,
@@ -117,6 +119,7 @@ impl<H: Holdings> Session<H> {
             target: Target::default(),
             delegate: Delegate::default(),
             lapsed: Vec::new(),
+            put_off: None,
             wants: BTreeMap::new(),
             waiting: None,
             receipts: BTreeMap::new(),

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::{Holdings, Inline, Release};
 use super::keys;
+use super::reason::declined;
 use super::session::Session;
 use crate::Code;
 use crate::clause::{Clause, Rules};
@@ -210,6 +211,19 @@ impl<H: Holdings> Session<H> {
     pub fn may_initiate(&self, rules: Rules, to: &DeviceId) -> Result<(), UsageError> {
         self.require_primary(rules)?;
         if *to == self.me { Err(UsageError::SelfTarget) } else { Ok(()) }
+    }
+
+    /// Something else goes along than the target was told: it is told by the same OFFER again (HO-PICK-4). Below generation
+    /// 7 all goes along.
+    pub fn offer_anew(&mut self, ctx: &mut Ctx<'_>) {
+        let State::Offering(offering) = &self.source.0 else { return };
+        let to = offering.to;
+        let told = matches!(offering.offer, Some(OfferState::Made(_)));
+        let generation = ctx.generation_with(&self.door(to));
+        if told && generation.is_some_and(|generation| generation >= Generation::V7) {
+            // An OFFER that is made can be sent.
+            let _ = self.offer(ctx, to);
+        }
     }
 
     /// Gives up a handoff whose GRANT isn't on its way.
@@ -682,13 +696,5 @@ impl<H: Holdings> Session<H> {
             roster: Hash::ZERO,
             genesis: None.into(),
         }
-    }
-}
-
-/// A peer may name any code as its reason; one that isn't definite would say too much.
-pub(super) fn declined(code: Code) -> Code {
-    match (Code::known(code.number()), code.outcome()) {
-        (Some(known), crate::Outcome::Definite) => known,
-        _ => Code::HO_DECLINED,
     }
 }

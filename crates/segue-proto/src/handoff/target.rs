@@ -21,9 +21,9 @@ use super::effects::{Ctx, Hold, SignFor, new_id};
 use super::holdings::Holdings;
 use super::lapsed::{Sent, note_sent};
 use super::proven::{ProvenGrant, ack_message};
-use super::reason;
+use super::reason::{self, declined};
 use super::session::Session;
-use super::source::{Declined, declined};
+use super::source::Declined;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{IN_HAVE, Pick};
@@ -224,6 +224,7 @@ impl<H: Holdings> Session<H> {
         let name = offer.body().name.to_string();
         self.name_as(&name, ctx.fx);
         self.target.0 = State::Invited(Box::new(Invited { offer, expires, holds }));
+        self.put_off = None;
         ctx.event(Event::HandoffRequest { token, session: self.id(), from, name: self.name.clone() });
         if !ctx.rules.keeps(Clause::HO_OFFER_5) {
             self.accept_offer(ctx, token);
@@ -242,6 +243,13 @@ impl<H: Holdings> Session<H> {
             }
             State::Seeking(it) if it.offer == Some(subject) && self.way(ctx.rules, it.from) == from => {
                 self.give_up(ctx, Code::HO_CANCELLED);
+            }
+            // Who meant to answer it once more, doesn't.
+            _ if self.put_off == Some(subject)
+                && self.owner().map(|owner| self.way(ctx.rules, owner)) == Some(from) =>
+            {
+                self.put_off = None;
+                ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
             }
             _ => {}
         }
@@ -601,6 +609,7 @@ impl<H: Holdings> Session<H> {
         let State::Seeking(seeking) = &self.target.0 else { return };
         let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
         self.target.0 = State::Resting;
+        self.put_off = offer.or(self.put_off).filter(|_| code.is_mended_by_time());
         ctx.fx.stop_fetch = true;
         let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER);
         let withdrawn = !told && !matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
@@ -621,15 +630,6 @@ impl<H: Holdings> Session<H> {
     fn decline_offer(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, subject: Hash, code: Code) {
         let session = self.id();
         ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() });
-    }
-
-    fn judge_offer(&self, ctx: &Ctx<'_>, from: DeviceId, offer: &Offer) -> Result<(), Violation> {
-        let rules = ctx.rules;
-        rules.ensure(Clause::HO_OFFER_2, offer.target == self.me, Code::HO_TOKEN_WRONG_PEER)?;
-        let passed = self.grantor() == Some(from) && rules.keeps(Clause::SERVICE_VIA_1);
-        rules.ensure(Clause::HO_OFFER_1, offer.source == from || passed, Code::HO_NOT_OWNER)?;
-        rules.ensure(Clause::HO_WANT_1, offer.parent == self.head().id(), Code::HO_STALE_PARENT)?;
-        rules.ensure(Clause::HO_OFFER_1, self.owner() == Some(offer.source), Code::HO_NOT_OWNER)
     }
 
     /// The checks of a GRANT, in the order of the handoff chapter.
@@ -674,6 +674,7 @@ impl<H: Holdings> Session<H> {
             State::Seeking(seeking) => Some(seeking),
             _ => None,
         };
+        self.put_off = None;
         ctx.fx.stop_fetch = true;
         ctx.event(Event::Activated { session, record });
         if let Some((id, from)) = seeking.and_then(|seeking| seeking.id.map(|id| (id, seeking.from))) {

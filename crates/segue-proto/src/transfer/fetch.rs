@@ -172,9 +172,38 @@ impl Fetch {
         self.active.get(blob).is_some_and(|item| item.missing > 0)
     }
 
-    /// Whether content is got that isn't among this.
-    pub(crate) fn wants_beside(&self, wanted: &BTreeSet<Hash>) -> bool {
-        self.blobs.iter().any(|blob| !self.got.contains(blob) && !wanted.contains(blob))
+    /// Gets no content any more that isn't among this, and goes on with the rest. The blobs that were looked for or asked
+    /// for of what is left out, and whether anything is. Meaningful for [`Fetch::contents`] alone.
+    pub(crate) fn keep_only(&mut self, wanted: &BTreeSet<Hash>) -> (BTreeSet<Hash>, bool) {
+        let mut left = BTreeMap::new();
+        let (mut lists, mut asked) = (Vec::new(), BTreeSet::new());
+        for (_, need) in self.waiting.extract_if(.., |_, need| !wanted.contains(&need.content().0)) {
+            left.extend([need.content()]);
+            lists.push(need.key());
+            self.open = self.open.saturating_sub(1);
+        }
+        let unwanted = |key: &Hash, item: &Item| {
+            item.missing > 0 && item.content(key).is_some_and(|(blob, _)| !wanted.contains(&blob))
+        };
+        for (key, item) in self.active.extract_if(.., |key, item| unwanted(key, item)) {
+            left.extend(item.content(&key));
+            lists.push(key);
+            asked.insert(key);
+            self.open = self.open.saturating_sub(1);
+            self.done = self.done.saturating_sub(item.held());
+        }
+        let any = !lists.is_empty();
+        for list in &lists {
+            self.lists.remove(list);
+        }
+        for (blob, len) in left {
+            self.paths.remove(&blob);
+            // One whose list alone was lacking is here.
+            if !self.got.contains(&blob) && !self.held.contains(&blob) && self.blobs.remove(&blob) {
+                self.total = self.total.saturating_sub(len);
+            }
+        }
+        (asked, any)
     }
 
     /// Tells, before anything else, which blobs the device holds complete and durable because its own data of the
@@ -416,6 +445,14 @@ impl Need {
         }
     }
 
+    /// The content that it is for, and its length.
+    fn content(&self) -> (Hash, u64) {
+        match self {
+            Need::Blob { blob, len, .. } => (*blob, *len),
+            Need::Content(plan) => (plan.blob(), plan.len()),
+        }
+    }
+
     fn into_item(self, turn: Turn) -> Item {
         match self {
             Need::Blob { blob, len, list: Some(list), content, .. } => {
@@ -495,6 +532,21 @@ impl Item {
         let missing = plan.chunks();
         let have = alloc::vec![0; (missing as usize).div_ceil(64)];
         Item { plan, then, turn, phase: Phase::New, have, missing, bad: 0 }
+    }
+
+    /// The content that it is for, and its length, by the blob that is looked for or asked for; none for a manifest.
+    fn content(&self, key: &Hash) -> Option<(Hash, u64)> {
+        match self.then {
+            Then::Manifest => None,
+            Then::List { blob, len, .. } => Some((blob, len)),
+            Then::Nothing => Some((*key, self.plan.len())),
+        }
+    }
+
+    /// The bytes of content that it holds.
+    fn held(&self) -> u64 {
+        let chunks = (0..self.plan.chunks()).filter(|index| !self.plan.is_meta() && self.has(*index));
+        chunks.filter_map(|index| self.plan.chunk(index)).map(|chunk| u64::from(chunk.len)).sum()
     }
 
     fn has(&self, index: u32) -> bool {

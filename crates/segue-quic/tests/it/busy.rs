@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use segue_proto::wire::{Error, Exts, Message};
-use segue_quic::{Code, Event, HandoffError, Hash, Hosted, Instant, MailboxHost, Node, Pick, Said, SessionId};
+use segue_proto::wire::{self, Exts, Message};
+use segue_quic::{
+    Code, Error, Event, HandoffError, Hash, Hosted, Instant, MailboxHost, Node, Pick, Said, SessionId, UsageError,
+};
 
 use crate::delegate::Host;
 use crate::util::*;
@@ -66,7 +68,7 @@ impl MailboxHost for Busy {
                 {
                     let retry_after_ms = if code == Code::LIMIT_OFFERS { AFTER.as_millis() as u32 } else { 0 };
                     let (session, code) = (session.into(), code.into());
-                    let error = Error { req, session, code, definite: true, retry_after_ms, ext: Exts::empty() };
+                    let error = wire::Error { req, session, code, definite: true, retry_after_ms, ext: Exts::empty() };
                     refused.push((ticket, error.into()));
                 }
                 _ => rest.push(hosted),
@@ -249,6 +251,56 @@ async fn what_goes_along_is_chosen_for_all_tries_of_a_handoff() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_acceptance_that_waits_for_its_next_try_ends_when_the_owner_cancels() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    let accept = async {
+        let offered = |event| match event {
+            Event::HandoffRequest { token, .. } => Some(token),
+            _ => None,
+        };
+        let token = event(&b, "the offer", offered).await;
+        refuses.store(usize::MAX, Ordering::SeqCst);
+        let cancel = async {
+            event(&b, "a refusal", |event| matches!(event, Event::HandoffDeferred { .. }).then_some(())).await;
+            a.cancel_handoff(session).await.unwrap();
+        };
+        tokio::join!(b.accept_handoff(token), cancel).0
+    };
+    let (given, taken) =
+        within("the end", async { tokio::join!(a.initiate_handoff(session, b.device()), accept) }).await;
+    assert!(matches!(given, Err(HandoffError::Withdrawn { .. })), "{given:?}");
+    assert!(matches!(taken, Err(HandoffError::Withdrawn { .. })), "{taken:?}");
+    assert_eq!(ends(&b).await, [Err(Code::HO_CANCELLED)]);
+    assert!(is_primary(&a, session).await);
+    drop(host);
+}
+
+#[tokio::test]
+async fn a_delegation_that_cant_be_tried_again_is_told_with_what_hinders_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let (host, a, b, _) = delegated(dir.path(), &refuses).await;
+    let session = a.create_session("other", &[b.device()]).await.unwrap();
+    refuses.store(usize::MAX, Ordering::SeqCst);
+    let close = async {
+        while refuses.load(Ordering::SeqCst) == usize::MAX {
+            tokio::task::yield_now().await;
+        }
+        a.close(session).await.unwrap();
+    };
+    let delegated = a.delegate(session, host.local_addr().unwrap(), host.device());
+    let (ended, ()) = within("the end", async { tokio::join!(delegated, close) }).await;
+    assert!(matches!(ended, Err(Error::Usage { source: UsageError::Closed, .. })), "{ended:?}");
+    let ends = told(&a).await.into_iter().filter_map(|event| match event {
+        Event::Delegated { session: of, result } if of == session => Some(result),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [Err(Code::HO_CLOSED)]);
 }
 
 /// Ends the node; all that it told and nobody read.

@@ -188,6 +188,10 @@ impl LocalDevice {
                 let ids = folders.iter().map(|folder| Pick::folder(&session, folder));
                 core.pick(now, session, Pick::new(ids).ok_or(UsageError::TooLarge)?)?;
             }
+            Command::TakeAlong { session, folders } => {
+                let ids = folders.iter().map(|folder| Pick::folder(&session, folder));
+                core.take_along(now, session, Pick::new(ids).ok_or(UsageError::TooLarge)?)?;
+            }
             Command::Follow { session, from } => core.follow(now, session, from)?,
             Command::Remove { session, path } => return self.remove(now, session, &path),
             Command::Initiate { session, to, timeout_us } => {

@@ -211,6 +211,8 @@ impl Mesh {
                     peer == Some(self.ids[to])
                 });
                 assert!(!linked, "{by} is linked with {to}, which it knows to be revoked");
+                let words = self.devices[by].endpoint().words_of(&self.ids[to]);
+                assert_eq!(words, 0, "{by} keeps what {to} said, which it knows to be revoked");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Of a session's files, devices get the content of those that their users picked (spec section 7.15), in virtual time.
 
+use std::collections::BTreeSet;
+
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Hash, SessionId};
 use segue_proto::{Clause, Code, Event, Generation, SessionRole};
@@ -204,6 +206,75 @@ fn who_stands_by_for_all_at_an_owner_that_holds_a_part_gets_that_once() {
     let before = asked(&scene.world);
     scene.world.run_for(60 * MINUTE);
     assert_eq!(asked(&scene.world), before, "and nothing is asked for again");
+}
+
+#[test]
+fn what_is_chosen_to_go_along_while_an_offer_waits_counts() {
+    let mut scene = Scene::new(2, None);
+    let (session, to) = (scene.session, scene.world.id(1));
+    scene.world.set_users(Users::ABSENT);
+    scene.world.command(0, Command::Initiate { session, to, timeout_us: PATIENCE }).expect("an offer");
+    scene.world.run_for(1_000_000);
+    let offers = |world: &World<LocalDevice>| world.trace().iter().filter(|line| line.contains(" OFFER ")).count();
+    let once = offers(&scene.world);
+    for _ in 0..2 {
+        let folders = vec!["letters".to_owned()];
+        scene.world.command(0, Command::TakeAlong { session, folders }).expect("a choice");
+        scene.world.run_for(1_000_000);
+        // A choice that changes nothing isn't told.
+        assert_eq!(offers(&scene.world), 2 * once);
+    }
+    let offered = |(_, event): &(_, Event)| match event {
+        Event::HandoffRequest { token, .. } => Some(*token),
+        _ => None,
+    };
+    let tokens: Vec<_> = scene.world.events(1).iter().filter_map(offered).collect();
+    let [token] = tokens[..] else { panic!("the user is asked once, not {}", tokens.len()) };
+    scene.world.command(1, Command::Accept { token }).expect("an acceptance");
+    let owns =
+        |world: &mut World<LocalDevice>| world.session(1, session).is_some_and(|it| it.role == SessionRole::Primary);
+    assert!(scene.world.run_until(PATIENCE, owns), "a handoff");
+    assert_eq!(scene.held(1, "letters/first"), Some(blob_id(LETTER)));
+    assert_eq!(scene.held(1, "photos/beach"), Some(Hash::ZERO), "it stays behind");
+    scene.arrives(1, "photos/beach", &photo(2));
+}
+
+#[test]
+fn what_is_removed_while_content_comes_has_nothing_else_asked_for_twice() {
+    let mut scene = Scene::new(2, None);
+    scene.follow(1, 0);
+    scene.arrives(1, "photos/beach", &photo(2));
+    scene.world.unlink(0, 1);
+    let photos: Vec<String> = (0..90).map(|at| format!("photos/{at}")).collect();
+    photos.iter().zip(10..).for_each(|(path, seed)| scene.write(0, path, &photo(seed)));
+    scene.world.run_for(MINUTE);
+    scene.world.link(0, 1);
+    scene.arrives(1, "photos/0", &photo(10));
+    let lacking = scene.elsewhere(1);
+    assert!(lacking.len() > 40, "content is on its way: {}", lacking.len());
+    let (session, removed) = (scene.session, lacking.last().expect("a file").0.clone());
+    scene.world.command(0, Command::Remove { session, path: removed.clone() }).expect("a file that is removed");
+    photos.iter().zip(10..).filter(|(path, _)| **path != removed).for_each(|(path, seed)| {
+        scene.arrives(1, path, &photo(seed));
+    });
+    assert_eq!(scene.held(1, &removed), None);
+    assert_eq!(asked_twice(&scene.world), 0, "bytes that were asked for twice");
+}
+
+/// How many bytes were asked for again, of all content.
+fn asked_twice(world: &World<LocalDevice>) -> u64 {
+    let (mut asked, mut twice) = (BTreeSet::new(), 0);
+    for line in world.trace() {
+        assert!(!line.contains(" RANGES "), "the rest of a content that was begun before: {line}");
+        // GET req 7 abcd, 150000 bytes
+        let Some((_, got)) = line.split_once(" GET req ") else { continue };
+        let (_, what) = got.split_once(' ').expect("a blob");
+        let (blob, len) = what.split_once(", ").expect("a length");
+        if !asked.insert(blob.to_owned()) {
+            twice += len.trim_end_matches(" bytes").parse::<u64>().expect("a length");
+        }
+    }
+    twice
 }
 
 /// More than a chunk.

@@ -1,4 +1,4 @@
-//! What a target collects before its WANT.
+//! What a target is offered, and collects before its WANT.
 
 use super::{State, Step};
 use crate::clause::Clause;
@@ -7,9 +7,20 @@ use crate::generations::Generation;
 use crate::handoff::effects::Ctx;
 use crate::handoff::holdings::Holdings;
 use crate::handoff::session::Session;
-use crate::wire::Announced;
+use crate::wire::{Announced, DeviceId, Offer};
+use crate::{Code, Violation};
 
 impl<H: Holdings> Session<H> {
+    /// The checks of an OFFER.
+    pub(super) fn judge_offer(&self, ctx: &Ctx<'_>, from: DeviceId, offer: &Offer) -> Result<(), Violation> {
+        let rules = ctx.rules;
+        rules.ensure(Clause::HO_OFFER_2, offer.target == self.me, Code::HO_TOKEN_WRONG_PEER)?;
+        let passed = self.grantor() == Some(from) && rules.keeps(Clause::SERVICE_VIA_1);
+        rules.ensure(Clause::HO_OFFER_1, offer.source == from || passed, Code::HO_NOT_OWNER)?;
+        rules.ensure(Clause::HO_WANT_1, offer.parent == self.head().id(), Code::HO_STALE_PARENT)?;
+        rules.ensure(Clause::HO_OFFER_1, self.owner() == Some(offer.source), Code::HO_NOT_OWNER)
+    }
+
     /// Fetches what was announced, or goes on at once if it is held already.
     pub(super) fn seek_data(&mut self, ctx: &mut Ctx<'_>, data: Announced) {
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
