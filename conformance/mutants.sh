@@ -2,6 +2,7 @@
 # How many changes of the core's code do the tests and the suite notice? MUTATION.md says how it is measured and judged.
 # Usage: mutants.sh sample N SEED    draws N mutants, builds them together, and asks of each who notices
 #        mutants.sh report N SEED    says again what came of it, so far
+#        mutants.sh again N SEED     asks of the survivors once more, with the tests as they are now
 # Goes on where it was stopped. All it writes is in target/mutants, or in $SEGUE_MUTANTS_DIR.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -2,11 +2,12 @@
 
     mutants.py sample N SEED    draws, builds and runs; goes on where it was stopped
     mutants.py report N SEED    the share that was caught, and the survivors
+    mutants.py again N SEED     puts the survivors through all stages once more, with the tests as they are now
 
 `cargo mutants` names the mutants of crates/segue-proto/src. A copy of the repository in target/mutants/tree gets the whole
 sample at once, each behind a switch (switched.py), and is built once, as tests are. A mutant that doesn't compile there is
-tried alone: if it doesn't compile then, it isn't viable and doesn't count. Each of the others passes through the stages
-until one fails or takes more than three times as long as without a mutant.
+tried alone: if it doesn't compile then, it isn't viable and doesn't count. Each of the others, one after the other, passes
+through the stages until one fails or takes more than three times as long as without a mutant.
 """
 
 import json
@@ -61,8 +62,12 @@ def main() -> None:
             report(int(count), int(seed))
         case ["report", count, seed]:
             report(int(count), int(seed))
+        case ["again", count, seed]:
+            Results(int(count), int(seed)).let_survivors_go()
+            sample(int(count), int(seed))
+            report(int(count), int(seed))
         case _:
-            sys.exit(f"{__doc__}\nmutants.py: neither 'sample N SEED' nor 'report N SEED': {sys.argv[1:]}")
+            sys.exit(f"{__doc__}\nmutants.py: not one of these three: {sys.argv[1:]}")
 
 
 def sample(count: int, seed: int) -> None:
@@ -70,6 +75,10 @@ def sample(count: int, seed: int) -> None:
     copy()
     drawn = draw(count, seed)
     results = Results(count, seed)
+    names = {mutant["name"] for mutant in drawn}
+    if any(row["name"] not in names for row in results.rows):
+        sys.exit(f"mutants.py: the core changed since {results.path} was begun; remove that file to begin anew")
+    results.begin()
     viable = build(drawn, results)
     run_stages(viable, results)
 
@@ -99,7 +108,10 @@ def printed(mutant: dict) -> bool:
 
 
 class Results:
-    """A line of JSON for each thing that is known of a mutant, written when it is: its end, or a stage that it passed."""
+    """A line of JSON for each thing that is known of a mutant, written when it is: its end, or a stage that it passed.
+
+    Ahead of those that one run wrote stands its commit.
+    """
 
     def __init__(self, count: int, seed: int) -> None:
         self.path = WORK / f"results-{count}-{seed}.jsonl"
@@ -107,6 +119,22 @@ class Results:
         rows = [json.loads(line) for line in lines]
         self.rows = [row for row in rows if "stage" in row]
         self.passed = {(row["name"], row["passed"]) for row in rows if "passed" in row}
+        self.commits = list(dict.fromkeys(row["commit"] for row in rows if "commit" in row))
+
+    def begin(self) -> None:
+        """Notes the commit that is asked about, with a plus if the work tree differs from it."""
+        commit = git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        if commit not in self.commits:
+            self.commits.append(commit)
+        self.write({"commit": commit})
+
+    def let_survivors_go(self) -> None:
+        """What survived is open again, from the first stage on. What is known of the others stays."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        rows = [json.loads(line) for line in lines]
+        survived = {row["name"] for row in rows if row.get("stage") == "survived"}
+        kept = [line for line, row in zip(lines, rows) if row.get("name") not in survived]
+        self.path.write_text("".join(f"{line}\n" for line in kept))
 
     def ended(self, mutant: dict) -> bool:
         return any(row["name"] == mutant["name"] for row in self.rows)
@@ -124,6 +152,11 @@ class Results:
     def write(self, row: dict) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 # The build.
@@ -227,37 +260,68 @@ def cargo(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def run_stages(mutants: list[dict], results: Results) -> None:
-    """Puts each mutant that isn't caught yet through the next stage, until there is none left."""
-    built = programs()
-    for name, parts in STAGES:
-        left = [mutant for mutant in mutants if not results.ended(mutant) and (mutant["name"], name) not in results.passed]
-        if not left:
-            continue
-        taken, why = run_stage(built, parts, 0, 7200)
-        if why is not None:
-            sys.exit(f"without a mutant the stage '{name}' fails: {why}")
-        say(f"without a mutant: {name} passes, {taken:.1f} s of processors; {len(left)} mutants to go")
-        for mutant in left:
-            _, why = run_stage(built, parts, mutant["number"], 3 * taken + 10)
+    """Puts one mutant after the other through the stages, so that those that are known are the first of the sample."""
+    if all(results.ended(mutant) for mutant in mutants):
+        return
+    stages = explore(programs())
+    for mutant in mutants:
+        for name, steps, taken in stages:
+            if results.ended(mutant) or (mutant["name"], name) in results.passed:
+                continue
+            why = next(filter(None, (step.with_mutant(mutant["number"], 3 * taken + 10) for step in steps)), None)
             if why is not None:
                 results.add(mutant, name, why)
             else:
                 results.add_passed(mutant, name)
-    for mutant in mutants:
         if not results.ended(mutant):
             results.add(mutant, "survived", "passes all stages")
 
 
-def run_stage(built: dict, parts: list, number: int, limit: float) -> tuple[float, str | None]:
-    """The time of processors that a stage takes with a mutant, 0 for none, and why it fails if it does."""
-    used = 0.0
-    for package, target, chosen in parts:
-        command = [built[package, target], *([chosen] if chosen else [])]
-        more, why = run(command, TREE / TESTED[package], number, limit)
-        used += more
-        if why is not None:
-            return used, why
-    return used, None
+def explore(built: dict) -> list[tuple]:
+    """The stages, as each passes without a mutant: name, steps, and the time of processors that they take."""
+    stages = []
+    for name, parts in STAGES:
+        steps = [Step(built[package, target], TREE / TESTED[package], chosen) for package, target, chosen in parts]
+        taken = 0.0
+        for step in steps:
+            used, why = step.explore()
+            taken += used
+            if why is not None:
+                sys.exit(f"without a mutant the stage '{name}' fails: {why}")
+        say(f"without a mutant: {name} passes, {taken:.1f} s of processors")
+        stages.append((name, steps, taken))
+    return stages
+
+
+class Step:
+    """A program of tests, or those of its tests whose names hold a word. A test that doesn't come to a mutant can't notice it."""
+
+    def __init__(self, program: str, folder: Path, chosen: str) -> None:
+        self.program, self.folder = program, folder
+        self.chosen = [chosen] if chosen else []
+        self.reached: dict[int, set[str]] = {}
+
+    def explore(self) -> tuple[float, str | None]:
+        """Runs without a mutant, and learns which tests come to which mutants."""
+        record = WORK / "reached"
+        record.unlink(missing_ok=True)
+        used, why = run([self.program, *self.chosen], self.folder, 0, 7200, record)
+        for line in record.read_text().splitlines() if record.exists() else []:
+            number, thread = line.split(" ", 1)
+            self.reached.setdefault(int(number), set()).add(thread)
+        listed = subprocess.run(
+            [self.program, *self.chosen, "--list"], cwd=self.folder, check=True, capture_output=True, text=True
+        ).stdout
+        self.tests = {line.removesuffix(": test") for line in listed.splitlines() if line.endswith(": test")}
+        return used, why
+
+    def with_mutant(self, number: int, limit: float) -> str | None:
+        """Why a test fails with the mutant. A thread that isn't a test's own may belong to any of them."""
+        reached = self.reached.get(number, set())
+        if not reached:
+            return None
+        known = reached <= self.tests
+        return run([self.program, *(["--exact", *sorted(reached)] if known else self.chosen)], self.folder, number, limit)[1]
 
 
 def programs() -> dict[tuple[str, str], str]:
@@ -276,7 +340,9 @@ def programs() -> dict[tuple[str, str], str]:
     return found
 
 
-def run(command: list[str], folder: Path, number: int, limit: float) -> tuple[float, str | None]:
+def run(
+    command: list[str], folder: Path, number: int, limit: float, record: Path | None = None
+) -> tuple[float, str | None]:
     """Runs until the end, the first test that fails, or the limit. The time of processors that it took, and why it failed.
 
     The limit is of that time too, so that what else the machine does fails no test; who waits may take longer.
@@ -286,6 +352,8 @@ def run(command: list[str], folder: Path, number: int, limit: float) -> tuple[fl
         "INSTA_WORKSPACE_ROOT": str(TREE), "PROPTEST_RNG_SEED": "7", "PROPTEST_DISABLE_FAILURE_PERSISTENCE": "1",
         "PROPTEST_MAX_SHRINK_ITERS": "0", "RUST_BACKTRACE": "0",
     }
+    if record is not None:
+        environment["SEGUE_MUTANTS_REACHED"] = str(record)
 
     def bound() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
@@ -329,19 +397,23 @@ def run(command: list[str], folder: Path, number: int, limit: float) -> tuple[fl
 
 def report(count: int, seed: int) -> None:
     results = Results(count, seed)
+    rows = {row["number"]: row for row in results.rows}
+    # Whoever runs out of time knows all of the first of the sample, which are a sample too.
+    known = next((number - 1 for number in range(1, count + 1) if number not in rows), count)
+    print(f"\n{count} mutants, seed {seed}, commit {', then '.join(results.commits) or 'unknown'}")
+    if known < count:
+        print(f"not known yet: {count - len(rows)}; below are the first {known} alone")
     of: dict[str, list[dict]] = {}
-    for row in results.rows:
-        of.setdefault(row["stage"], []).append(row)
-    out = len(of.get("unviable", []))
-    caught = len(results.rows) - out - len(of.get("survived", [])) - len(of.get("unswitched", []))
-    open_ones = count - len(results.rows)
-    share = f": {100 * caught / max(count - out, 1):.1f} %" if not open_ones else ""
-    print(f"\n{count} mutants; {count - out} viable, {caught} of them caught{share}")
+    for number in range(1, known + 1):
+        of.setdefault(rows[number]["stage"], []).append(rows[number])
+    viable = known - len(of.get("unviable", []))
+    missed = of.get("survived", []) + of.get("unswitched", [])
+    if viable:
+        caught = viable - len(missed)
+        print(f"{viable} viable, {caught} of them caught: {100 * caught / viable:.1f} %")
     for stage, those in of.items():
         print(f"  {stage}: {len(those)}")
-    if open_ones:
-        print(f"  not known yet: {open_ones}")
-    for row in of.get("survived", []) + of.get("unswitched", []):
+    for row in missed:
         print(f"{row['stage']}: {row['name']}")
 
 

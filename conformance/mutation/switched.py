@@ -3,7 +3,7 @@
 A mutant is what `cargo mutants --list --json` names: a span of a file, and what is to stand there instead. So that all of
 them are compiled once, the smallest expression that the span may change is written twice, `(if crate::mutant(7) { changed }
 else { original })`; a function's body gets an early return, a deleted arm of a match a guard. `crate::mutant` compares with
-the environment variable SEGUE_MUTANT.
+the environment variable SEGUE_MUTANT, and where SEGUE_MUTANTS_REACHED names a file, it notes there which thread came to which mutant.
 """
 
 from dataclasses import dataclass, field
@@ -18,9 +18,23 @@ extern crate std;
 
 #[doc(hidden)]
 pub fn mutant(number: u32) -> bool {
-    static CHOSEN: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    let named = || std::env::var("SEGUE_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    *CHOSEN.get_or_init(named) == number
+    static CHOSEN: std::sync::OnceLock<(u32, Option<std::ffi::OsString>)> = std::sync::OnceLock::new();
+    let (chosen, record) = CHOSEN.get_or_init(|| {
+        let named = std::env::var("SEGUE_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        (named, std::env::var_os("SEGUE_MUTANTS_REACHED"))
+    });
+    if let Some(path) = record {
+        std::thread_local! {
+            static REACHED: core::cell::RefCell<std::collections::HashSet<u32>> = core::cell::RefCell::default();
+        }
+        if REACHED.try_with(|reached| reached.borrow_mut().insert(number)).unwrap_or(true) {
+            let thread = std::thread::current();
+            let line = std::format!("{number} {}\\n", thread.name().unwrap_or("-"));
+            let mut file = std::fs::File::options().append(true).create(true).open(path).expect("the record opens");
+            std::io::Write::write_all(&mut file, line.as_bytes()).expect("the record is written");
+        }
+    }
+    *chosen == number
 }
 """
 
