@@ -93,6 +93,14 @@ impl LocalDevice {
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
+
+    /// Has the core do what no [`Command`] asks for, and what comes of it.
+    pub fn drive<T>(&mut self, now: Instant, act: impl FnOnce(&mut Endpoint) -> T) -> (T, Outputs) {
+        let mut out = Outputs::default();
+        let done = act(&mut self.endpoint);
+        self.drain(now, &mut out);
+        (done, out)
+    }
 }
 
 impl Device for LocalDevice {
@@ -187,10 +195,6 @@ impl LocalDevice {
             Command::Pick { session, folders } => {
                 let ids = folders.iter().map(|folder| Pick::folder(&session, folder));
                 core.pick(now, session, Pick::new(ids).ok_or(UsageError::TooLarge)?)?;
-            }
-            Command::TakeAlong { session, folders } => {
-                let ids = folders.iter().map(|folder| Pick::folder(&session, folder));
-                core.take_along(now, session, Pick::new(ids).ok_or(UsageError::TooLarge)?)?;
             }
             Command::Follow { session, from } => core.follow(now, session, from)?,
             Command::Remove { session, path } => return self.remove(now, session, &path),

@@ -261,13 +261,6 @@ pub enum Command {
         /// Microseconds until the deadline.
         timeout_us: u64,
     },
-    /// Chooses what of a session goes along when it is handed over next, or in the handoff that runs.
-    TakeAlong {
-        /// The session.
-        session: SessionId,
-        /// The folders whose content goes along; none for all.
-        folders: Vec<String>,
-    },
     /// Withdraws the handoff that is under way.
     CancelHandoff {
         /// The session.

@@ -255,6 +255,17 @@ impl<D: Device> World<D> {
         reply
     }
 
+    /// A device's application asks its core for what no [`Command`] asks for; none while the device is down.
+    pub fn drive<T>(
+        &mut self,
+        node: usize,
+        act: impl FnOnce(&mut D, Instant) -> (T, crate::device::Outputs),
+    ) -> Option<T> {
+        let (done, outputs) = act(self.nodes[node].device.as_mut()?, self.now);
+        self.absorb(node, outputs, Edge::Write);
+        Some(done)
+    }
+
     /// Gives a device an input that nothing in the world made: a replay, a forgery.
     pub fn inject(&mut self, node: usize, input: Input) {
         self.feed(node, input);

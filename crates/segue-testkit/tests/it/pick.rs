@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use segue_proto::data::Pick;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Hash, SessionId};
 use segue_proto::{Clause, Code, Event, Generation, SessionRole};
@@ -218,8 +219,10 @@ fn what_is_chosen_to_go_along_while_an_offer_waits_counts() {
     let offers = |world: &World<LocalDevice>| world.trace().iter().filter(|line| line.contains(" OFFER ")).count();
     let once = offers(&scene.world);
     for _ in 0..2 {
-        let folders = vec!["letters".to_owned()];
-        scene.world.command(0, Command::TakeAlong { session, folders }).expect("a choice");
+        let letters = Pick::new([Pick::folder(&session, "letters")]).expect("a folder");
+        let chosen =
+            scene.world.drive(0, |device, now| device.drive(now, |core| core.take_along(now, session, letters)));
+        chosen.expect("it is up").expect("a choice");
         scene.world.run_for(1_000_000);
         // A choice that changes nothing isn't told.
         assert_eq!(offers(&scene.world), 2 * once);
