@@ -259,8 +259,12 @@ fn valid_frame(message: &str) -> Vec<u8> {
     let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
     let folders =
         fs::read_dir(vectors).unwrap().filter_map(|folder| fs::read_dir(folder.ok()?.path().join("valid")).ok());
-    let texts = folders.flatten().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
-    let mut vectors = texts.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
+    let mut paths: Vec<_> = folders.flatten().map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    let mut vectors = paths
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
     let found = vectors.find(|vector| vector["kind"] == "frame" && vector["expected"]["message"] == message);
     let hex = found.unwrap_or_else(|| panic!("no valid frame of {message} among the vectors"));
     hex::decode(hex["input"]["bytes"].as_str().unwrap()).unwrap()

@@ -167,8 +167,10 @@ impl Node {
                 false => driver.accept_offer(token),
                 true => driver.request(session, peer, limit),
             };
-            let mut withdrawn =
-                self.tap(1, move |event| matches!(event, Event::Withdrawn { token: of, .. } if *of == token));
+            // Where another OFFER took its place, what runs in the session now is that one's.
+            let mut withdrawn = self.tap(1, move |event| {
+                matches!(event, Event::Withdrawn { token: of, code, .. } if *of == token && *code != Code::HO_SUPERSEDED)
+            });
             let mut accepted = pin!(self.tried(session, peer, Meet::Wait, start));
             tokio::select! {
                 biased;

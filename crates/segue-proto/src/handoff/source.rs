@@ -7,7 +7,9 @@
 //!    └──── WANT by policy ───────────┘      takeover, close ──────┘                     fenced ───┘
 //! ```
 //!
-//! Only this file assigns the machine's state.
+//! Only this module assigns the machine's state.
+
+mod again;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -55,6 +57,8 @@ struct Offering {
     offer: Option<OfferState>,
     /// The request number of the OFFER that was sent last.
     req: u32,
+    /// It was said before, on the same link, and has no answer.
+    stands: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -202,7 +206,7 @@ impl<H: Holdings> Session<H> {
         self.withdraw_offer(ctx, Code::HO_SUPERSEDED);
         let id = ctx.fresh.handoff();
         let deadline = ctx.now.after(timeout);
-        self.source.0 = State::Offering(Box::new(Offering { id, to, deadline, offer: None, req: 0 }));
+        self.source.0 = State::Offering(Box::new(Offering { id, to, deadline, offer: None, req: 0, stands: false }));
         self.invite(ctx);
         Ok(id)
     }
@@ -211,19 +215,6 @@ impl<H: Holdings> Session<H> {
     pub fn may_initiate(&self, rules: Rules, to: &DeviceId) -> Result<(), UsageError> {
         self.require_primary(rules)?;
         if *to == self.me { Err(UsageError::SelfTarget) } else { Ok(()) }
-    }
-
-    /// Something else goes along than the target was told: it is told by the same OFFER again (HO-PICK-4). Below generation
-    /// 7 all goes along.
-    pub fn offer_anew(&mut self, ctx: &mut Ctx<'_>) {
-        let State::Offering(offering) = &self.source.0 else { return };
-        let to = offering.to;
-        let told = matches!(offering.offer, Some(OfferState::Made(_)));
-        let generation = ctx.generation_with(&self.door(to));
-        if told && generation.is_some_and(|generation| generation >= Generation::V7) {
-            // An OFFER that is made can be sent.
-            let _ = self.offer(ctx, to);
-        }
     }
 
     /// Gives up a handoff whose GRANT isn't on its way.
@@ -299,18 +290,6 @@ impl<H: Holdings> Session<H> {
             let (result, reason) = (Err(declined(no.code)), no.reason);
             ctx.event(Event::HandoffResolved { id, session, peer, result, reason });
         }
-    }
-
-    /// An error in answer to an OFFER.
-    pub fn on_offer_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
-        let session = self.id();
-        let State::Offering(offering) = &self.source.0 else { return };
-        if self.door(offering.to) != from || offering.req != req {
-            return;
-        }
-        let (id, to) = (offering.id, offering.to);
-        self.source.0 = State::Resting;
-        ctx.resolve(id, session, to, Err(code));
     }
 
     /// The GRANT is acknowledged: this device holds nothing any more.
@@ -497,6 +476,7 @@ impl<H: Holdings> Session<H> {
             Some(OfferState::Asked(_)) => {}
             Some(OfferState::Made(offer)) => {
                 offering.req = ctx.fresh.request();
+                offering.stands = false;
                 let ext = Pick::told(IN_OFFER, self.holdings.partial().filter(|_| ctx.rules.keeps(Clause::HO_PICK_4)));
                 let message = OfferMsg { req: offering.req, offer: offer.signed().clone(), ext };
                 self.send_head_if_lacking(ctx, door);

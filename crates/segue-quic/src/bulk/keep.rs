@@ -26,8 +26,8 @@ const BURST: usize = 8;
 /// much took longer, the one for its wake-ups, the other as less stays in the processor's cache.
 const GATHERED: usize = 2 * BUFFER;
 
-/// The longest that something waits for the thread to be woken, and how long ago the thread was woken if nothing waits:
-/// little beside a disk's sync, and much beside a wake-up.
+/// The longest that something waits for the thread to be woken, and how long the thread has rested if nothing waits: little
+/// beside a disk's sync, and much beside a wake-up.
 const LINGER: Duration = Duration::from_millis(5);
 
 /// Keeps what comes over a link. A cheap handle.
@@ -48,8 +48,8 @@ struct Queue {
     bytes: usize,
     /// A thread is at it.
     running: bool,
-    /// When the last thread was woken.
-    woken: Option<Instant>,
+    /// When the last thread had nothing more to do.
+    rested: Option<Instant>,
     /// Somebody wakes a thread soon.
     lingers: bool,
     /// The streams that are being read.
@@ -59,7 +59,7 @@ struct Queue {
 impl Queue {
     /// Whether what is there is worth a thread now: enough of it is, or nothing more comes with it.
     fn is_due(&self, now: Instant) -> bool {
-        let is_late = self.woken.is_none_or(|woken| now.duration_since(woken) >= LINGER);
+        let is_late = self.rested.is_none_or(|rested| now.duration_since(rested) >= LINGER);
         self.bytes >= GATHERED || self.reading == 0 || is_late
     }
 }
@@ -151,7 +151,6 @@ impl Keeper {
 
     fn wake(&self, queue: &mut Queue) {
         if !queue.jobs.is_empty() && !mem::replace(&mut queue.running, true) {
-            queue.woken = Some(Instant::now());
             let keeper = self.clone();
             spawn_blocking(move || keeper.run());
         }
@@ -171,6 +170,9 @@ impl Keeper {
         let mut queue = self.lock();
         let some = queue.jobs.len().min(BURST);
         queue.running = some > 0;
+        if !queue.running {
+            queue.rested = Some(Instant::now());
+        }
         let jobs: Vec<Job> = queue.running.then(|| queue.jobs.drain(..some).collect())?;
         queue.bytes -= jobs.iter().map(|job| job.got.buffer.len()).sum::<usize>();
         Some(jobs)

@@ -207,15 +207,13 @@ impl Driver {
                 // The close code of the transport says more than that it ended.
                 let end = ended.and_then(|ended| ended.end).filter(|_| code == Code::LINK_LOST);
                 let (code, remote) = end.unwrap_or((code, remote));
-                match (peer, clause) {
-                    (Some(peer), Some(clause)) => {
-                        tracing::warn!(link = link.0, %peer, %code, %clause, "a peer broke a rule, its link is ended");
+                match clause {
+                    // Who went away broke no rule. All others may be strangers, and knock as often as they like.
+                    Some(clause) if code != Code::LIMIT_IDLE => {
+                        let peer = peer.or(dialled);
+                        tracing::info!(link = link.0, ?peer, %code, %clause, "a link ended, as a rule was broken");
                     }
-                    // Anybody may knock, and as often as they like.
-                    (None, Some(clause)) => {
-                        tracing::info!(link = link.0, %code, %clause, "a caller broke a rule, its link is ended");
-                    }
-                    (_, None) => tracing::debug!(link = link.0, %code, remote, "a link ended"),
+                    _ => tracing::debug!(link = link.0, %code, remote, "a link ended"),
                 }
                 if let (None, Some(device)) = (peer, dialled) {
                     self.not_there(device, code);
@@ -345,7 +343,7 @@ impl Driver {
                 Event::Refused { peer, session, code, clause: None }
             }
             Said::Violation { peer, session, violation } => {
-                tracing::warn!(%peer, %violation, "a peer broke a rule, its message is refused");
+                tracing::info!(%peer, %violation, "a message was refused");
                 Event::Refused { peer, session, code: violation.code, clause: Some(violation.clause) }
             }
             Said::Halted => return self.halt("the core was halted".to_owned()),

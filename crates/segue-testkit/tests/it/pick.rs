@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use segue_proto::data::Pick;
+use segue_proto::limits::MAX_OFFERS;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Hash, SessionId};
 use segue_proto::{Clause, Code, Event, Generation, SessionRole};
@@ -374,4 +375,30 @@ fn result(world: &World<LocalDevice>, node: usize, start: usize) -> Option<Resul
         Event::HandoffResolved { result, .. } => Some(*result),
         _ => None,
     })
+}
+
+#[test]
+fn a_choice_that_changes_too_often_to_be_told_does_not_end_the_handoff() {
+    let mut scene = Scene::new(2, None);
+    let (session, to) = (scene.session, scene.world.id(1));
+    scene.world.set_users(Users::ABSENT);
+    scene.world.command(0, Command::Initiate { session, to, timeout_us: PATIENCE }).expect("an offer");
+    scene.world.run_for(1_000_000);
+    // More than a target takes in a minute (HO-OFFER-4).
+    for round in 0..=MAX_OFFERS {
+        let folders: &[&str] = if round % 2 == 0 { &["letters"] } else { &["letters", "photos"] };
+        let chosen = Pick::new(folders.iter().map(|folder| Pick::folder(&session, folder))).expect("folders");
+        let told = scene.world.drive(0, |device, now| device.drive(now, |core| core.take_along(now, session, chosen)));
+        told.expect("it is up").expect("a choice");
+        scene.world.run_for(1_000_000);
+    }
+    let offered = |event: &Event| match event {
+        Event::HandoffRequest { token, .. } => Some(*token),
+        _ => None,
+    };
+    let token = scene.world.events(1).iter().find_map(|(_, event)| offered(event)).expect("an offer");
+    scene.world.command(1, Command::Accept { token }).expect("an acceptance");
+    let owns =
+        |world: &mut World<LocalDevice>| world.session(1, session).is_some_and(|it| it.role == SessionRole::Primary);
+    assert!(scene.world.run_until(PATIENCE, owns), "a handoff");
 }
