@@ -171,7 +171,19 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
     let tape = Tape::default();
     let hello = LineHost::new(Box::new(Recorder::new(subject.wire(), &tape))).hello();
     let mut report = Report::new(Asked::from(options), &hello);
-    let mut evidence = Some(Evidence::new(&tape.take()));
+    let mut heard = vec![tape.take()];
+    if let (Ok(_), true, Some(wire)) = (&hello, options.has(Tier::A), subject.peer(options)) {
+        match LineHost::new(Box::new(Recorder::new(wire, &tape))).hello() {
+            Ok(peer) => report.peer = Some(peer),
+            Err(why) => {
+                terminal.line(&format!("the peer can't be examined: {why}"));
+                return Outcome::Usage;
+            }
+        }
+        heard.push(tape.take());
+        report.peer_lacks().iter().for_each(|why| terminal.line(why));
+    }
+    let mut evidence = Some(Evidence::new(&heard));
     let outcome = match hello {
         Err(why) => {
             terminal.line(&format!("the subject can't be examined: {why}"));
@@ -180,7 +192,7 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             Outcome::Failed
         }
         Ok(hello) => {
-            let jobs = plan::jobs(&report.asked, &hello).unwrap_or_default();
+            let jobs = plan::jobs(&report.asked, &hello, report.peer.as_ref()).unwrap_or_default();
             let on_sockets = options.on_sockets(&hello, jobs.is_empty(), sets.as_deref());
             if jobs.is_empty() && on_sockets.is_empty() {
                 terminal.line(
@@ -190,7 +202,9 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             }
             terminal.begin(&hello.subject, jobs.len() + on_sockets.len());
             let record = options.report.is_some();
-            let crew = Crew { jobs: &jobs, subject: &subject, hello: &hello, asked: &report.asked, record };
+            let both = plan::both(&hello, report.peer.as_ref());
+            let crew =
+                Crew { jobs: &jobs, subject: &subject, hello: &hello, both: &both, asked: &report.asked, record };
             let (mut pieces, mut times) = (Vec::new(), Vec::new());
             for (job, played) in jobs.iter().zip(crew.run(&terminal)) {
                 if let (Some(evidence), Some(member)) = (&mut evidence, played.member) {
@@ -277,6 +291,8 @@ struct Crew<'a> {
     jobs: &'a [Job],
     subject: &'a Subject,
     hello: &'a Hello,
+    /// What it declares together with its peer.
+    both: &'a Hello,
     asked: &'a Asked,
     /// Whether what is said is written down, for a certificate.
     record: bool,
@@ -332,7 +348,7 @@ impl Crew<'_> {
     }
 
     fn play(&self, stage: &mut Stage, tapes: &[Tape; 3], job: Job) -> (Piece, Vec<Vec<Exchange>>) {
-        let piece = stage.play(job, self.hello, self.asked.seed, self.asked.sequences);
+        let piece = stage.play(job, job.declared(self.hello, self.both), self.asked.seed, self.asked.sequences);
         let said = match (job, self.subject) {
             (Job::Case(..), _) | (_, Subject::Awaited(_)) => vec![tapes[0].take()],
             (Job::Property(..) | Job::Pair(_), _) => vec![tapes[1].take(), tapes[2].take()],
@@ -376,6 +392,14 @@ impl Subject {
         match self {
             Subject::Started(adapter, _) => Box::new(ChildWire::new(adapter, GUARD)),
             Subject::Awaited(wire) => Box::new(wire.clone()),
+        }
+    }
+
+    /// A wire to the other device of pairs and properties, if the options name one.
+    fn peer(&self, options: &CertifyOptions) -> Option<Box<dyn Wire>> {
+        match self {
+            Subject::Started(_, peer) if options.peer.is_some() => Some(Box::new(ChildWire::new(peer, GUARD))),
+            Subject::Started(..) | Subject::Awaited(_) => None,
         }
     }
 

@@ -61,6 +61,14 @@ impl Job {
         }
     }
 
+    /// What is declared by those that it is played with: a property's devices are drawn for both.
+    pub const fn declared<'a>(&self, subject: &'a Hello, both: &'a Hello) -> &'a Hello {
+        match self {
+            Job::Property(..) => both,
+            Job::Case(..) | Job::Pair(_) => subject,
+        }
+    }
+
     /// Whether a frozen set asks for it.
     fn is_in(&self, set: &Set) -> bool {
         match self {
@@ -83,11 +91,22 @@ impl Piece {
     }
 }
 
-/// Every job of tier A that was asked for and that applies to the subject, in the order of the report.
+/// What the subject says of itself, with those generations and commands alone that its peer declares, too.
+pub fn both(hello: &Hello, peer: Option<&Hello>) -> Hello {
+    let mut both = hello.clone();
+    if let Some(peer) = peer {
+        both.generations.retain(|generation| peer.generations.contains(generation));
+        both.commands.retain(|command| peer.offers(command));
+    }
+    both
+}
+
+/// Every job of tier A that was asked for and that applies to the subject and, of pairs and properties, to its peer, in the
+/// order of the report.
 ///
 /// # Errors
 /// If there are no frozen requirements of the version that was asked for, in words.
-pub fn jobs(asked: &Asked, hello: &Hello) -> Result<Vec<Job>, String> {
+pub fn jobs(asked: &Asked, hello: &Hello, peer: Option<&Hello>) -> Result<Vec<Job>, String> {
     let sets = asked.requirements.as_deref().map(requirements::find).transpose()?;
     if !asked.in_a || !hello.tiers.contains(&Tier::A) {
         return Ok(Vec::new());
@@ -99,7 +118,8 @@ pub fn jobs(asked: &Asked, hello: &Hello) -> Result<Vec<Job>, String> {
     let mut jobs = Vec::new();
     let properties: Vec<Property> = properties::ALL.iter().copied().filter(|it| selected(it.name)).collect();
     // The longest first, so that no worker is left alone with one.
-    for generation in generations.iter().copied().filter(|generation| hello.generations.contains(generation)) {
+    let common = both(hello, peer).generations;
+    for generation in generations.iter().copied().filter(|generation| common.contains(generation)) {
         jobs.extend(properties.iter().map(|property| Job::Property(*property, generation)));
     }
     for generation in generations.iter().copied() {
@@ -107,9 +127,9 @@ pub fn jobs(asked: &Asked, hello: &Hello) -> Result<Vec<Job>, String> {
         jobs.extend(applying.map(|case| Job::Case(*case, generation)));
     }
     let speaks = |cell: &Cell| {
-        let known = |generation: Generation| hello.generations.contains(&generation);
-        // A peer speaks what it speaks; without one the subject is the target, too.
-        let able = known(cell.source) && (asked.peer.is_some() || known(cell.target));
+        // Without a peer the subject is the target, too.
+        let target = peer.unwrap_or(hello);
+        let able = hello.generations.contains(&cell.source) && target.generations.contains(&cell.target);
         let offered = cell.needs().iter().all(|need| hello.offers(need));
         able && offered && (generations.contains(&cell.source) || generations.contains(&cell.target))
     };

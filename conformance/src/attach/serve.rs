@@ -180,6 +180,7 @@ impl Server {
         let (dev, listen): (u64, String) = (field(request, "dev")?, field(request, "listen")?);
         let start = request.get("start").ok_or_else(|| "field 'start' is missing".to_string())?;
         let setup: Setup = field(start, "setup")?;
+        self.declares(setup.generation)?;
         let listen = listen.parse().map_err(|_| format!("'{listen}' is no address"))?;
         Ok(self.nodes.start(dev, setup, listen)?)
     }
@@ -207,12 +208,21 @@ impl Server {
     fn start(&mut self, request: &Value) -> Result<Value, Refused> {
         let (dev, now): (u64, Instant) = (field(request, "dev")?, field(request, "now")?);
         let mut start: Start = field(request, "start")?;
+        self.declares(start.setup.generation)?;
         start.setup.without = self.without;
         let opened = LocalDevice::restore(start, now);
         let (device, outputs) =
             opened.map_err(|error| Refused::Error(json!({ "code": error.code.to_json(), "text": error.what })))?;
         self.devices.insert(dev, device);
         Ok(out(&outputs))
+    }
+
+    /// What isn't declared isn't served.
+    fn declares(&self, generation: Generation) -> Result<(), Refused> {
+        match self.generations.contains(&generation) {
+            true => Ok(()),
+            false => Err(Refused::Unsupported(format!("generation {generation}: 'hello' doesn't declare it"))),
+        }
     }
 
     fn command(&mut self, request: &Value) -> Result<Value, Refused> {

@@ -65,7 +65,7 @@ pub struct Body {
     pub exemptions: Vec<serde_json::Value>,
     /// How many requirements were tested, excluded and left untested.
     pub requirements: Requirements,
-    /// Every piece of the run, in order: first what the subject said of itself.
+    /// Every piece of the run, in order: first what the subject said of itself, and its peer.
     pub pieces: Vec<Bound>,
     /// What was found on real sockets beside, in tier B. Nothing derives it again: the signer tells it.
     pub told: Vec<Told>,
@@ -223,11 +223,14 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Begins with what the subject said of itself.
-    pub fn new(hello: &[Exchange]) -> Evidence {
-        let answer = hello.first().map(|exchange| exchange.answer.clone().unwrap_or_else(|why| why));
+    /// Begins with what the subject said of itself, and its peer if there is one.
+    pub fn new(hosts: &[Vec<Exchange>]) -> Evidence {
+        let answer = hosts
+            .first()
+            .and_then(|hello| hello.first())
+            .map(|exchange| exchange.answer.clone().unwrap_or_else(|why| why));
         let mut evidence = Evidence { bytes: Vec::new(), pieces: Vec::new(), hello: answer.unwrap_or_default() };
-        evidence.bind("hello", "heard", Member::new("hello", &[hello.to_vec()]));
+        evidence.bind("hello", "heard", Member::new("hello", hosts));
         evidence
     }
 

@@ -24,10 +24,10 @@ fn issued(pattern: &str, mutant: Option<&str>) -> (Certificate, Vec<u8>) {
         seed: 3,
     };
     let mut report = Report::new(asked, &hello);
-    let mut evidence = Evidence::new(&tape.take());
+    let mut evidence = Evidence::new(&[tape.take()]);
     let hello = hello.unwrap_or_default();
     let mut stage = Stage::new([wire(), wire(), wire()]);
-    for job in plan::jobs(&report.asked, &hello).unwrap() {
+    for job in plan::jobs(&report.asked, &hello, None).unwrap() {
         let piece = stage.play(job, &hello, 3, 2);
         evidence.add(&job.name(), &piece, Member::new(&job.name(), &[tape.take()]));
         report.take(vec![piece]);

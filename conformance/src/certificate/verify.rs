@@ -203,7 +203,8 @@ struct Derived {
     report: Report,
     differences: Vec<String>,
     requests: usize,
-    hello: Vec<crate::attach::Exchange>,
+    /// What was said for `hello`, by each host.
+    hello: Vec<Vec<crate::attach::Exchange>>,
     /// Name and verdict of each piece.
     verdicts: Vec<(String, String)>,
 }
@@ -226,20 +227,32 @@ fn derive(body: &Body, transcripts: &[Sealed<'_>]) -> Result<Derived, Trouble> {
     let mut differences = Vec::new();
     let first = first.read().map_err(|why| Trouble::Differs(format!("'hello': {why}")))?;
     let mut requests: usize = first.hosts.iter().map(Vec::len).sum();
-    let reel = Reel::default();
-    reel.load(first.hosts.first().cloned().unwrap_or_default());
-    let hello = LineHost::new(Box::new(Player::new(&reel))).hello();
-    differences.extend(reel.check().err().map(|what| format!("'hello': {what}")));
+    let mut heard = |at: usize| {
+        let reel = Reel::default();
+        reel.load(first.hosts.get(at).cloned().unwrap_or_default());
+        let hello = LineHost::new(Box::new(Player::new(&reel))).hello();
+        differences.extend(reel.check().err().map(|what| format!("'hello': {what}")));
+        hello
+    };
+    let hello = heard(0);
+    let peer = body.peer.as_ref().filter(|_| hello.is_ok()).map(|_| heard(1)).transpose();
+    let peer = peer.map_err(|why| Trouble::Differs(format!("'hello' of the peer: {why}")))?;
+    let hosts = 1 + usize::from(peer.is_some());
+    if first.hosts.len() != hosts {
+        differences.push(format!("'hello': its transcript is of {} hosts instead of {hosts}", first.hosts.len()));
+    }
     let mut report = Report::new(asked, &hello);
+    report.peer.clone_from(&peer);
     let mut verdicts = Vec::new();
     match hello {
         Err(why) => report.end(Outcome::Failed, Some(why)),
         Ok(hello) => {
-            let jobs = plan::jobs(&report.asked, &hello).map_err(Trouble::Differs)?;
+            let jobs = plan::jobs(&report.asked, &hello, peer.as_ref()).map_err(Trouble::Differs)?;
             differences.extend(same_jobs(&jobs, rest).err());
             let known: Result<Vec<Exemption>, String> = body.exemptions.iter().map(exemptions::exemption).collect();
             let known = known.map_err(|why| Trouble::Differs(format!("exemptions: {why}")))?;
-            for (job, played) in jobs.iter().zip(replay(&jobs, rest, &hello, &report.asked)) {
+            let both = plan::both(&hello, peer.as_ref());
+            for (job, played) in jobs.iter().zip(replay(&jobs, rest, [&hello, &both], &report.asked)) {
                 if let Piece::Panic(words) = played.piece {
                     return Err(Trouble::Suite(format!("'{}': {words}", job.name())));
                 }
@@ -254,8 +267,7 @@ fn derive(body: &Body, transcripts: &[Sealed<'_>]) -> Result<Derived, Trouble> {
             report.judge();
         }
     }
-    let hello = first.hosts.first().cloned().unwrap_or_default();
-    Ok(Derived { report, differences, requests, hello, verdicts })
+    Ok(Derived { report, differences, requests, hello: first.hosts, verdicts })
 }
 
 /// What the signer tells of a case of tier B, as it is counted.
@@ -301,7 +313,7 @@ struct Played {
 }
 
 /// Plays jobs from their transcripts on two workers.
-fn replay(jobs: &[Job], transcripts: &[Sealed<'_>], hello: &Hello, asked: &Asked) -> Vec<Played> {
+fn replay(jobs: &[Job], transcripts: &[Sealed<'_>], hellos: [&Hello; 2], asked: &Asked) -> Vec<Played> {
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<(usize, Played)>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -311,7 +323,7 @@ fn replay(jobs: &[Job], transcripts: &[Sealed<'_>], hello: &Hello, asked: &Asked
                     && let (Some(job), Some(transcript)) = (jobs.get(at), transcripts.get(at))
                 {
                     let played = match transcript.read() {
-                        Ok(transcript) => play(*job, &transcript, hello, asked),
+                        Ok(transcript) => play(*job, &transcript, job.declared(hellos[0], hellos[1]), asked),
                         Err(why) => Played { piece: job.given_up(), difference: Some(why), requests: 0 },
                     };
                     if let Ok(mut found) = found.lock() {

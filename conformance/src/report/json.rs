@@ -33,6 +33,7 @@ fn value(report: &Report) -> Value {
         "outcome": report.outcome.name(),
         "why": report.why,
         "subject": subject(report),
+        "peer": report.peer.as_ref().map(|peer| json!({ "name": peer.subject, "generations": peer.generations.to_json() })),
         "requirements": report.asked.requirements,
         "permutations": report.permutations(),
         "cases": cases.collect::<Vec<_>>(),

@@ -52,6 +52,8 @@ pub struct Report {
     pub asked: Asked,
     /// What the subject says of itself.
     pub hello: Result<Hello, String>,
+    /// What the second subject of pairs and properties says of itself, if there is one.
+    pub peer: Option<Hello>,
     /// The cases' results, in the order of the plan.
     pub cases: Vec<run::Result>,
     /// The pairs'.
@@ -115,7 +117,18 @@ impl Report {
     pub fn new(asked: Asked, hello: &Result<Hello, String>) -> Report {
         let (cases, pairs, panics) = (Vec::new(), Vec::new(), Vec::new());
         let (exemptions, judged, hello) = (Vec::new(), Judged::default(), hello.clone());
-        Report { asked, hello, cases, pairs, panics, exemptions, judged, outcome: Outcome::Suite, why: None }
+        Report {
+            asked,
+            hello,
+            peer: None,
+            cases,
+            pairs,
+            panics,
+            exemptions,
+            judged,
+            outcome: Outcome::Suite,
+            why: None,
+        }
     }
 
     /// Takes in what was found.
@@ -212,7 +225,19 @@ impl Report {
     }
 
     fn left_out(&self) -> Vec<String> {
-        self.asked.left_out(self.hello.as_ref().map_or(&Generation::ALL, |hello| &hello.generations))
+        let mut left_out =
+            self.asked.left_out(self.hello.as_ref().map_or(&Generation::ALL, |hello| &hello.generations));
+        left_out.extend(self.peer_lacks());
+        left_out
+    }
+
+    /// That the peer doesn't declare all of the subject's generations, in words.
+    pub fn peer_lacks(&self) -> Option<String> {
+        let (hello, peer) = (self.hello.as_ref().ok()?, self.peer.as_ref()?);
+        let all = hello.generations.iter().all(|generation| peer.generations.contains(generation));
+        let declared: Vec<&str> = peer.generations.iter().map(|generation| generation.name()).collect();
+        let declared = if declared.is_empty() { "none".into() } else { declared.join(", ") };
+        (!all).then(|| format!("the peer declares generations {declared}: what needs another of it isn't played"))
     }
 
     /// Why a run in which all passed shows a part only, a line each; none if it shows the whole. Tier A is the whole: a

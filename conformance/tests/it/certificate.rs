@@ -57,10 +57,10 @@ fn run(folder: &Folder, pattern: &str, mutant: Option<&str>, key: Option<Key>) -
         seed: 3,
     };
     let mut report = Report::new(asked, &hello);
-    let mut evidence = Evidence::new(&tapes[0].take());
+    let mut evidence = Evidence::new(&[tapes[0].take()]);
     let hello = hello.unwrap();
     let mut stage = Stage::new([wire(&tapes[0]), wire(&tapes[1]), wire(&tapes[2])]);
-    for job in plan::jobs(&report.asked, &hello).unwrap() {
+    for job in plan::jobs(&report.asked, &hello, None).unwrap() {
         let piece = stage.play(job, &hello, 3, 2);
         let exchanges = match job {
             Job::Case(..) => vec![tapes[0].take()],

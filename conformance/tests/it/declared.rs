@@ -1,6 +1,6 @@
 //! What a subject declares is tested: more than it keeps is no way to a certificate.
 
-use segue_conformance::attach::{Failure, Hello, Host, LocalHost, Slot};
+use segue_conformance::attach::{AdapterOptions, Failure, Hello, Host, LineHost, LocalHost, LoopWire, Slot};
 use segue_conformance::cases::{Case, all};
 use segue_conformance::choices::Chosen;
 use segue_conformance::run::run;
@@ -69,4 +69,15 @@ fn a_command_that_isnt_declared_costs_no_more_than_its_cases() {
     let mut hello = host.hello().unwrap();
     hello.commands.retain(|command| command != "write-file");
     assert_eq!(verdict(&mut host, &hello, "transfer/list/as-declared", Generation::V7), Verdict::Unsupported);
+}
+
+#[test]
+fn the_reference_serves_no_generation_that_it_doesnt_declare() {
+    let options = AdapterOptions { generations: vec![Generation::V1_7], ..AdapterOptions::default() };
+    let mut host = LineHost::new(Box::new(LoopWire::new(options)));
+    let hello = host.hello().unwrap();
+    assert_eq!(hello.generations, [Generation::V1_7]);
+    assert_eq!(verdict(&mut host, &hello, "generations/pick/with-7", Generation::V1_7), Verdict::Pass);
+    assert_eq!(verdict(&mut host, &hello, "generations/pick/with-7", Generation::V7), Verdict::Fail);
+    assert!(matches!(host.failure(), Some(Failure::Unsupported { asked, .. }) if asked == "new"));
 }

@@ -23,6 +23,7 @@ pub(super) fn section(report: &Report) -> Markup {
             section {
                 h2 { "Pairs" }
                 p { "Two devices of the named generations hand a session over, in calm weather and with faults of network and disk. Each cell says at which generation a push and a pull work, and whether a link is refused where one side's floor lies above it." }
+                @if let Some(why) = report.peer_lacks() { p { (why) } }
                 (pairs(report))
             }
         }

@@ -122,6 +122,30 @@ fn a_frozen_set_of_requirements_can_be_asked_for() {
 }
 
 #[test]
+fn a_peer_is_asked_for_nothing_of_a_generation_that_it_doesnt_declare() {
+    let lab = Lab::new();
+    let peer = format!("'{}' adapter --generation 1.7", env!("CARGO_BIN_EXE_segue"));
+    let pairs = |cases: &str| {
+        let line = format!("certify --case {cases} --report out");
+        let out = lab.command(&line).args(["--peer", &peer]).output().unwrap();
+        (out.status.code(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let (code, said) = pairs("pairs/7-to-7/push,pairs/7-to-1.7/push");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the peer declares generations 1.7"), "{said}");
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(lab.path("out/report.json")).unwrap()).unwrap();
+    let targets: Vec<_> = report["pairs"].as_array().unwrap().iter().map(|pair| &pair["target"]).collect();
+    assert_eq!(targets, ["1.7"], "{report}");
+    // What was left out follows from what the peer said, and that is in the transcripts.
+    lab.run("verify out/certificate.json").exits(0).says("the certificate holds");
+
+    let (code, said) = pairs("pairs/7-to-7/push");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("the peer declares generations 1.7"), "{said}");
+}
+
+#[test]
 fn the_guide_is_short_and_names_no_option_that_isnt_there() {
     let guide = include_str!("../../../../conformance/GUIDE.md");
     assert!(guide.lines().count() <= 300);
