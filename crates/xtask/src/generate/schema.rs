@@ -2,7 +2,8 @@
 
 use segue_proto::wire::schema::Struct;
 use segue_proto::wire::{
-    self, Final, Introduction, Invitation, Letter, Offer, Record, RosterEntry, SignedBody, Statement, Want,
+    self, Final, Holding, Introduction, Invitation, Letter, Offer, Record, RosterEntry, SignedBody, Snapshot,
+    Statement, Want,
 };
 use segue_proto::{data, transfer};
 
@@ -51,6 +52,8 @@ pub(crate) fn signed() -> Vec<SignedRow> {
         row::<Letter>("Letter", "from"),
         row::<Invitation>("Invitation", "from"),
         row::<Introduction>("Introduction", "from"),
+        row::<Snapshot>("Snapshot", "signer"),
+        row::<Holding>("Holding", "device"),
     ]
 }
 

@@ -6,10 +6,14 @@ use segue_proto::{Rules, Violation};
 
 use crate::vectors::cast::{Device, LAPTOP, PHONE, STRANGER, Story, TABLET, story};
 use crate::vectors::form::{Book, Vector, bytes};
+use crate::vectors::wire::sign;
 
 /// Adds the vectors.
 pub(crate) fn add(book: &mut Book) {
     let story = story();
+    let what = "The laptop says what went along to the phone, and what was left behind.";
+    let vector = sign(book, "handoff", "statement", what, &statement(&story, LAPTOP), LAPTOP);
+    book.add(vector.clause("HO-RECEIPT-1"));
     accepted(book, "receipt", "The laptop says that it handed the session to the phone.", &receipt(&story, LAPTOP));
     accepted(book, "receipt-by-target", "The phone says so itself.", &receipt(&story, PHONE));
     refused(book, &story);

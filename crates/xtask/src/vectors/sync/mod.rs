@@ -15,10 +15,23 @@ use segue_proto::wire::{
 
 use super::cast::{Device, LAPTOP, PHONE, TABLET, list, story};
 use super::form::Book;
+use super::wire::sign;
 
 /// Adds the chapter's vectors.
 pub(crate) fn add(book: &mut Book) {
+    signed(book);
     feeds::add(book);
+}
+
+/// The signed objects of the chapter.
+fn signed(book: &mut Book) {
+    let diary = diary();
+    let what = "The laptop's snapshot of the diary.";
+    let vector = sign(book, "sync", "snapshot", what, &snapshot_body(&diary).0, LAPTOP);
+    book.add(vector.clause("SYNC-SNAPSHOT-1"));
+    let what = "The phone holds it, durably, and has written one op of the diary.";
+    let vector = sign(book, "sync", "holding", what, &holding_body(&diary), PHONE);
+    book.add(vector.clause("SYNC-HOLDING-1"));
 }
 
 /// A session with a diary that two devices wrote, and a title that both gave it without knowing of each other.
@@ -144,6 +157,12 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
 
 /// The laptop's snapshot of the diary.
 fn made(diary: &Diary) -> (Signed<Snapshot>, Vec<u8>) {
+    let (body, bytes) = snapshot_body(diary);
+    (Signed::sign(&body, &LAPTOP.key()), bytes)
+}
+
+/// Its body, and its content.
+fn snapshot_body(diary: &Diary) -> (Snapshot, Vec<u8>) {
     let stream = diary.state.stream(&diary.diary).expect("the log was written");
     let ends = stream.ends();
     let bytes = stream.log_bytes(&ends).expect("all of it is held");
@@ -157,7 +176,7 @@ fn made(diary: &Diary) -> (Signed<Snapshot>, Vec<u8>) {
         len: bytes.len() as u64,
         hash: blob_id(&bytes),
     };
-    (Signed::sign(&body, &LAPTOP.key()), bytes)
+    (body, bytes)
 }
 
 fn snapshot(diary: &Diary) -> Message {
@@ -173,9 +192,14 @@ fn snapshot(diary: &Diary) -> Message {
 }
 
 fn holding(diary: &Diary) -> Message {
+    let holding = Signed::sign(&holding_body(diary), &PHONE.key());
+    HoldingMsg { session: diary.session, holding, ext: Exts::empty() }.into()
+}
+
+/// What the phone says of the snapshot.
+fn holding_body(diary: &Diary) -> Holding {
     let (snapshot, _) = made(diary);
     let ends = list(vec![StrandEnd { actor: PHONE.actor(), seq: 1 }]);
     let (session, part, device) = (diary.session, diary.diary, PHONE.id());
-    let body = Holding { session, part, snapshot: snapshot.id(), device, ends };
-    HoldingMsg { session, holding: Signed::sign(&body, &PHONE.key()), ext: Exts::empty() }.into()
+    Holding { session, part, snapshot: snapshot.id(), device, ends }
 }
