@@ -11,7 +11,8 @@
 //! - *latency*: a warm link, nothing durable, and the target holds all data. `bare` sends the same bytes in the same flights over the same connection
 //!   settings; `floor` also makes and verifies the signatures of the handoff; `segue` is two nodes in memory. The clock
 //!   runs from the command to the source knowing, in a pull to the target knowing.
-//! - *durable*: the same with stores on disk. The floor commits batches of the same size to the same kind of store.
+//! - *durable*: the same with stores on disk. The floor commits batches of the same size, as many as a handoff
+//!   waits for up to where its clock stops, to the same kind of store.
 //! - *incremental*: a session of 1,000 registers of 1,000 bytes, of which one is written and the session handed over by
 //!   standing consent, nothing durable. `journal` sends the journal's records of that write and is answered; `signed`
 //!   also makes and verifies the signatures of the handoff; `segue` runs from the write to the source knowing and the

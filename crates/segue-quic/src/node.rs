@@ -153,7 +153,8 @@ impl Node {
     /// Accepts a request and waits for its end: an offered session is owned by this device then, a wanted one by the
     /// device that asked. If the service in between has had too many requests to pass the acceptance on, the session is asked
     /// for again after a while, as [`Node::request_handoff`] does; its owner, whose user chose this device, gives it without
-    /// a question. If that owner cancels, it isn't asked any more. What is given away is signed here, and sent until it is acknowledged: there is nothing to try again.
+    /// a question. Once it is heard here that the owner cancelled, it isn't asked any more. What is given away is signed
+    /// here, and sent until it is acknowledged: there is nothing to try again.
     ///
     /// # Errors
     /// As [`Node::initiate_handoff`]; `HO_TOKEN_BAD` if no request bears the token any more.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use segue_proto::wire::{self, Exts, Message};
 use segue_quic::{
-    Code, Error, Event, HandoffError, Hash, Hosted, Instant, MailboxHost, Node, Pick, Said, SessionId, UsageError,
+    Code, Error, Event, HandoffError, Hash, Hosted, Instant, MailboxHost, Node, Pick, Said, SessionId, Token,
+    UsageError,
 };
 
 use crate::delegate::Host;
@@ -140,17 +141,22 @@ async fn a_handoff_is_resolved_once_however_often_it_was_tried() {
     drop(host);
 }
 
+/// The token of what a node is offered.
+async fn offered(node: &Node) -> Token {
+    let token = |event| match event {
+        Event::HandoffRequest { token, .. } => Some(token),
+        _ => None,
+    };
+    event(node, "the offer", token).await
+}
+
 #[tokio::test]
 async fn an_acceptance_that_is_not_passed_on_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let refuses = Arc::new(AtomicUsize::new(0));
     let (host, a, b, session) = delegated(dir.path(), &refuses).await;
     let accept = async {
-        let offered = |event| match event {
-            Event::HandoffRequest { token, .. } => Some(token),
-            _ => None,
-        };
-        let token = event(&b, "the offer", offered).await;
+        let token = offered(&b).await;
         refuses.store(2, Ordering::SeqCst);
         b.accept_handoff(token).await
     };
@@ -259,11 +265,7 @@ async fn an_acceptance_that_waits_for_its_next_try_ends_when_the_owner_cancels()
     let refuses = Arc::new(AtomicUsize::new(0));
     let (host, a, b, session) = delegated(dir.path(), &refuses).await;
     let accept = async {
-        let offered = |event| match event {
-            Event::HandoffRequest { token, .. } => Some(token),
-            _ => None,
-        };
-        let token = event(&b, "the offer", offered).await;
+        let token = offered(&b).await;
         refuses.store(usize::MAX, Ordering::SeqCst);
         let cancel = async {
             event(&b, "a refusal", |event| matches!(event, Event::HandoffDeferred { .. }).then_some(())).await;

@@ -83,7 +83,7 @@ fn states() -> String {
 /// What is done with a message that may come once the link is ready.
 fn ready(chapter: &str, since: Generation) -> String {
     let rule = match CHAPTERS.iter().position(|name| *name == chapter) {
-        Some(0 | 1) => "this chapter".to_owned(),
+        Some(0 | 1) => "section 3.3".to_owned(),
         Some(at) => format!("[{0:02}-{chapter}]({0:02}-{chapter}.md)", at + 2),
         None => "[12-errors](12-errors.md)".to_owned(),
     };

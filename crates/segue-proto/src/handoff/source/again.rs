@@ -32,7 +32,7 @@ impl<H: Holdings> Session<H> {
         if self.door(offering.to) != from || offering.req != req {
             return;
         }
-        // What was said before still holds, and what comes to be said later is the last choice (7.15).
+        // The OFFER was taken before: the target goes by what was said then (7.15).
         if offering.stands && code.is_mended_by_time() {
             return;
         }
