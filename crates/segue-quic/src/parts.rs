@@ -206,10 +206,18 @@ impl Node {
         bodies: Vec<Vec<u8>>,
     ) -> Result<(), Error> {
         let written = self.command(what, move |driver| {
-            let mut lsn = Lsn::default();
-            for body in bodies {
-                lsn = driver.write_shared(session, part, kind, body)?;
-            }
+            let lsn = if kind.has_values() {
+                let mut lsn = Lsn::default();
+                for body in bodies {
+                    lsn = driver.write_shared(session, part, kind, body)?;
+                }
+                lsn
+            } else {
+                let now = driver.now();
+                let written = driver.core.append(now, wall_ms(), session, part, kind.number(), bodies);
+                driver.compact_logs(session, &[part]);
+                written?
+            };
             Ok(driver.waits.durable(lsn))
         });
         written.await?.await.unwrap_or(Err(Error::Stopped))

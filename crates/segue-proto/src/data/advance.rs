@@ -75,7 +75,7 @@ impl State {
     /// The root that the session has once `advance`, staged against this very state, is taken in (DATA-ROOT-1).
     pub fn root_after(&self, advance: &Advance) -> Hash {
         let after = self.after(advance);
-        root(&self.session, after.iter().map(|held| (held.part.part, held.root)))
+        root(&self.session, after.iter().map(|held| (held.part.part, held.root())))
     }
 
     /// The root that the exclusive parts alone have then.
@@ -104,7 +104,7 @@ impl State {
     fn exclusive_root_with(&self, staged: &BTreeMap<PartId, PartState>) -> Hash {
         let new = staged.values().filter(|held| held.part.kind == PartKind::Exclusive.number());
         let held = self.exclusive.iter().filter_map(|id| self.parts.get(id));
-        let roots: BTreeMap<_, _> = held.chain(new).map(|held| (held.part.part, held.root)).collect();
+        let roots: BTreeMap<_, _> = held.chain(new).map(|held| (held.part.part, held.root())).collect();
         root(&self.session, roots.into_iter())
     }
 }

@@ -1,5 +1,6 @@
 //! A device's own copy of a session's data.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -11,7 +12,7 @@ use super::path::Tree;
 use super::snapshot::Base;
 use super::stream::{Stream, StreamOp};
 use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_PATH, MAX_STREAM_BYTES, MAX_STREAM_OPS, MAX_WRITERS};
-use crate::wire::codec::{decode, encode, encode_into};
+use crate::wire::codec::{decode, encode, encode_into, encoded_len};
 use crate::wire::hash::blob_id;
 use crate::wire::text::clean_name;
 use crate::wire::{ActorId, Announced, Hash, List, Nonce, PartId, SessionId, Text, Tip, Writer};
@@ -46,12 +47,23 @@ pub struct State {
 
 /// A part, with what follows from it: its root, its encoding, and what its values and their files weigh. So a write costs
 /// no more as the session grows, and a manifest no more than to copy it together.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(super) struct PartState {
     pub(super) part: Part,
-    pub(super) root: Hash,
-    bytes: Box<[u8]>,
+    /// None since a strand of its moved: of a log thousands of ops may come before anybody asks for its root.
+    known: Option<Known>,
+    /// Its strands are those of its stream, and not what somebody else's manifest says.
+    follows: bool,
+    /// The length of the encoding in bytes.
+    len: usize,
     weight: u64,
+}
+
+/// The root of a part and its encoding.
+#[derive(Clone, Debug)]
+struct Known {
+    root: Hash,
+    bytes: Box<[u8]>,
 }
 
 /// A blob that entries name: how long it is, and by how many.
@@ -104,10 +116,17 @@ impl State {
         encode_into(&self.session, &mut bytes);
         encode_into(&self.name, &mut bytes);
         encode_into(&(self.parts.len() as u64), &mut bytes);
-        self.parts.values().for_each(|held| bytes.extend_from_slice(&held.bytes));
+        self.parts.values().for_each(|held| bytes.extend_from_slice(&held.bytes()));
         // A manifest has at most MAX_MANIFEST bytes.
         let manifest_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         (Announced { root: self.root(), manifest: blob_id(&bytes), manifest_len }, bytes)
+    }
+
+    /// Makes the roots and encodings that aren't known since ops came, so that they are made once, whoever asks for them.
+    pub(crate) fn know_roots(&mut self) {
+        for held in self.parts.values_mut() {
+            held.known.get_or_insert_with(|| Known::of(&held.part));
+        }
     }
 
     /// The session.
@@ -122,26 +141,26 @@ impl State {
 
     /// The root: which ops this device holds.
     pub fn root(&self) -> Hash {
-        root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root)))
+        root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root())))
     }
 
     /// The roots of all parts, ascending by part.
     pub fn roots(&self) -> Vec<(PartId, Hash)> {
-        self.parts.iter().map(|(id, held)| (*id, held.root)).collect()
+        self.parts.iter().map(|(id, held)| (*id, held.root())).collect()
     }
 
     /// All parts with their roots, ascending by id.
-    pub fn rooted(&self) -> impl Iterator<Item = (&Part, &Hash)> {
-        self.parts.values().map(|held| (&held.part, &held.root))
+    pub fn rooted(&self) -> impl Iterator<Item = (&Part, Hash)> {
+        self.parts.values().map(|held| (&held.part, held.root()))
     }
 
     /// All parts with their roots and what they weigh, ascending by id: the bytes of their values or ops, and of the files
     /// that they name.
-    pub fn weighed(&self) -> impl Iterator<Item = (&Part, &Hash, u64)> {
+    pub fn weighed(&self) -> impl Iterator<Item = (&Part, Hash, u64)> {
         self.parts.values().map(|held| {
             let ops = || self.streams.get(&held.part.part).map(|stream| stream.bytes() as u64);
             let weight = if has_values(held.part.kind) { held.weight } else { ops().unwrap_or(held.weight) };
-            (&held.part, &held.root, weight)
+            (&held.part, held.root(), weight)
         })
     }
 
@@ -383,7 +402,6 @@ impl State {
         let fits = !has_values(kind) && known.is_none_or(|known| known.kind == kind);
         rules.ensure(Clause::DATA_KIND_1, fits, Code::DATA_MANIFEST)?;
         let kind = PartKind::from_number(kind).ok_or(Violation::new(Code::WIRE_VALUE, Clause::WIRE_VALUE_1))?;
-        let mut head = known.cloned().unwrap_or_else(|| Part::new(part, kind));
         let held = self.streams.get(&part).map_or(0, |stream| stream.seq(&actor));
         if seq <= held {
             let stream = self.streams.get(&part);
@@ -399,19 +417,29 @@ impl State {
         }
         let next = seq == held + 1 || !rules.keeps(Clause::DATA_STREAM_1);
         rules.ensure(Clause::DATA_OP_1, next, Code::DATA_HASH)?;
-        let crowded = held == 0 && head.strands.len() >= MAX_ACTORS;
+        let crowded = held == 0 && known.is_some_and(|known| known.strands.len() >= MAX_ACTORS);
         let long = self.streams.get(&part).map_or(0, Stream::len) >= MAX_STREAM_OPS;
         let heavy = self.streams.values().map(Stream::bytes).sum::<usize>() >= MAX_STREAM_BYTES;
         if crowded || long || heavy {
             return Err(full);
         }
-        if known.is_none() && !self.has_place(&PartState::new(head.clone())) {
+        if known.is_none() && !self.has_place(&PartState::new(Part::new(part, kind))) {
             return Err(full);
         }
         let stream = self.streams.entry(part).or_default();
-        stream.push(rules, (&self.session, &part), actor, seed, op)?;
+        let tip = stream.push(rules, (&self.session, &part), actor, seed, op)?;
+        if let Some(head) = self.parts.get_mut(&part).filter(|head| head.follows) {
+            let before = head.len();
+            if head.move_tip(tip) {
+                self.encoded = self.encoded + head.len() - before;
+                debug_assert_eq!(head.part.strands.to_vec(), stream.tips());
+                return Ok(true);
+            }
+        }
+        let head = self.parts.get(&part).map(|held| held.part.clone());
+        let mut head = head.unwrap_or_else(|| Part::new(part, kind));
         head.strands = List::new(stream.tips()).unwrap_or_default();
-        self.put(PartState::new(head));
+        self.put(PartState { follows: true, ..PartState::new(head) });
         Ok(true)
     }
 
@@ -474,8 +502,8 @@ impl State {
     }
 
     /// The encoding of a part.
-    pub fn part_bytes(&self, id: &PartId) -> Option<&[u8]> {
-        self.parts.get(id).map(|held| &*held.bytes)
+    pub fn part_bytes(&self, id: &PartId) -> Option<Cow<'_, [u8]>> {
+        self.parts.get(id).map(PartState::bytes)
     }
 
     /// Takes in a part that [`State::part_bytes`] gave, instead of what is held of that part.
@@ -558,12 +586,53 @@ impl PartState {
     pub(super) fn new(part: Part) -> PartState {
         let files: u64 = part.entries().map(|entry| entry.len).fold(0, u64::saturating_add);
         let weight = part.values.iter().map(|value| value.op.body.len() as u64).fold(files, u64::saturating_add);
-        PartState { root: part.root(), bytes: encode(&part).into(), weight, part }
+        let known = Known::of(&part);
+        PartState { len: known.bytes.len(), known: Some(known), follows: false, weight, part }
     }
 
-    /// The length of the part's encoding in bytes.
+    pub(super) fn root(&self) -> Hash {
+        self.known.as_ref().map_or_else(|| self.part.root(), |known| known.root)
+    }
+
+    /// The part's encoding.
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        self.known.as_ref().map_or_else(|| encode(&self.part).into(), |known| (&*known.bytes).into())
+    }
+
+    /// Its length in bytes.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.len
+    }
+
+    /// A strand that the part knows ends in another op now. False if the part doesn't know it.
+    fn move_tip(&mut self, tip: Tip) -> bool {
+        let Some(old) = self.part.strands.as_mut_slice().iter_mut().find(|old| old.actor == tip.actor) else {
+            return false;
+        };
+        self.len = self.len + encoded_len(&tip) - encoded_len(old);
+        *old = tip;
+        self.known = None;
+        true
+    }
+}
+
+impl Known {
+    fn of(part: &Part) -> Known {
+        Known { root: part.root(), bytes: encode(part).into() }
+    }
+}
+
+impl PartialEq for PartState {
+    fn eq(&self, other: &PartState) -> bool {
+        self.part == other.part
+    }
+}
+
+impl Eq for PartState {}
+
+impl core::hash::Hash for PartState {
+    fn hash<H: core::hash::Hasher>(&self, hasher: &mut H) {
+        self.part.hash(hasher);
     }
 }
 

@@ -287,7 +287,7 @@ impl Stream {
         Ok((op_hash(&prev, &header), order))
     }
 
-    /// Takes in the next op of a strand. `seed` counts for the strand's first op alone.
+    /// Takes in the next op of a strand, and says where the strand ends now. `seed` counts for the strand's first op alone.
     ///
     /// Errors: as DATA-OP-4 says; nothing is taken in then.
     pub(super) fn push(
@@ -297,16 +297,17 @@ impl Stream {
         actor: ActorId,
         seed: Nonce,
         op: StreamOp,
-    ) -> Result<(), Violation> {
+    ) -> Result<Tip, Violation> {
         let seed = self.seed(&actor).unwrap_or(seed);
         let (hash, order) = self.place(rules, (session, part, &actor), &seed, &op)?;
         let strand = self.strands.entry(actor).or_insert_with(|| Strand::new(seed));
         strand.read.extend(op.deps.iter().copied());
         self.bytes += op.body.len() + OP_BYTES;
         strand.ops.push(Held { op, hash, order, place: self.next });
-        self.arrived.insert(self.next, (actor, strand.len()));
+        let seq = strand.len();
+        self.arrived.insert(self.next, (actor, seq));
         self.next += 1;
-        Ok(())
+        Ok(Tip { actor, seq, hash })
     }
 
     /// Takes the ops of a strand behind its `keep`th out again, in order. The caller knows that no op that stays names

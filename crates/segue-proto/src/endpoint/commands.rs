@@ -93,6 +93,39 @@ impl Endpoint {
         self.write_op(now, wall_ms, session, (part, kind), body, true)
     }
 
+    /// Writes ops into a log or opaque part, one after the other, all in one batch of the journal; else as
+    /// [`Endpoint::write`]. Those before one that fails are written.
+    ///
+    /// Errors: as [`Endpoint::write`]; `BadPart` too for other kinds of parts.
+    pub fn append(
+        &mut self,
+        now: Instant,
+        wall_ms: u64,
+        session: SessionId,
+        part: PartId,
+        kind: u16,
+        bodies: Vec<Vec<u8>>,
+    ) -> Result<Lsn, UsageError> {
+        self.running()?;
+        if PartKind::from_number(kind).is_none_or(PartKind::has_values) {
+            return Err(UsageError::BadPart);
+        }
+        let (salt, hlc) = (self.fresh.nonce(), hlc(wall_ms));
+        self.command(now, session, |session, ctx| {
+            let (record, actor) = (session.contributable(ctx.rules)?, session.actor().id);
+            let written = bodies.into_iter().try_for_each(|body| {
+                let new = NewOp { actor, part, kind, hlc, record, salt, body, resolves: false };
+                ctx.fx.writes.extend(session.holdings.write(ctx.rules, new)?);
+                Ok(())
+            });
+            if !ctx.fx.writes.is_empty() {
+                name_writer(session, ctx);
+            }
+            written
+        })?;
+        Ok(self.last)
+    }
+
     fn write_op(
         &mut self,
         now: Instant,
@@ -115,12 +148,7 @@ impl Endpoint {
             let new = NewOp { actor: actor.id, part, kind, hlc, record, salt, body, resolves };
             let writes = session.holdings.write(ctx.rules, new)?;
             ctx.fx.writes.extend(writes);
-            if ctx.rules.keeps(Clause::DATA_WRITER_1) {
-                let mut taken = Taken::default();
-                let writer = Writer { device: ctx.me, nonce: actor.nonce };
-                session.holdings.name_writers(ctx.rules, alloc::vec![writer], &mut taken);
-                ctx.fx.writes.extend(taken.writes);
-            }
+            name_writer(session, ctx);
             if !shared {
                 session.written(ctx, &part, len);
             }
@@ -303,6 +331,16 @@ impl Endpoint {
     ) -> Result<R, UsageError> {
         self.running()?;
         self.step(now, session, run).ok_or(UsageError::UnknownSession)?
+    }
+}
+
+/// Notes that this device is who writes here (DATA-WRITER-1).
+fn name_writer(session: &mut Session<SessionData>, ctx: &mut Ctx<'_>) {
+    if ctx.rules.keeps(Clause::DATA_WRITER_1) {
+        let mut taken = Taken::default();
+        let writer = Writer { device: ctx.me, nonce: session.actor().nonce };
+        session.holdings.name_writers(ctx.rules, alloc::vec![writer], &mut taken);
+        ctx.fx.writes.extend(taken.writes);
     }
 }
 

@@ -87,7 +87,7 @@ impl Endpoint {
 
     fn moving(&self, state: &State, data: &SessionData, to: &DeviceId, pick: &Pick) -> Vec<Moving> {
         let lacking = self.lacking(state, data, to);
-        let moving = |(part, _, weight): (&Part, &Hash, u64)| {
+        let moving = |(part, _, weight): (&Part, Hash, u64)| {
             let files = part.entries().filter(|entry| entry.len > 0);
             let came = data.changes().origin(&part.part) == Some(*to);
             let held = |entry: &Entry| came || self.serving.was_sent(to, &entry.blob, entry.len);

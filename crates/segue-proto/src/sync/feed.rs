@@ -206,7 +206,7 @@ impl Feed {
             let known = self.keeps && from == Some(self.peer);
             let part = state.part(&id).filter(|_| !known);
             let bytes = part.and_then(|part| state.part_bytes(&part.part));
-            let pieces = part.zip(bytes).map(|(part, bytes)| pieces(part, bytes)).unwrap_or_default();
+            let pieces = part.zip(bytes).map(|(part, bytes)| pieces(part, &bytes)).unwrap_or_default();
             let more: usize = pieces.iter().map(|(_, piece)| piece.len()).sum();
             let by: BTreeSet<_> = part.into_iter().flat_map(|p| p.values.iter()).map(|value| value.op.actor).collect();
             let many = writers.union(&by).count() > MAX_NAMED;

@@ -50,6 +50,29 @@ pub fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     let _ = postcard::serialize_with_flavor(value, Append(out));
 }
 
+/// The length of a value's encoding in bytes, without making it.
+pub(crate) fn encoded_len<T: Serialize>(value: &T) -> usize {
+    struct Count(usize);
+    impl Flavor for Count {
+        type Output = usize;
+        #[inline(always)]
+        fn try_push(&mut self, _: u8) -> postcard::Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+        #[inline(always)]
+        fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+            self.0 += bytes.len();
+            Ok(())
+        }
+        fn finalize(self) -> postcard::Result<usize> {
+            Ok(self.0)
+        }
+    }
+    // As in [`encode_into`], it never fails.
+    postcard::serialize_with_flavor(value, Count(0)).unwrap_or(0)
+}
+
 /// Room for most signed bodies and control messages, so that their bytes, which come one by one, are set aside for
 /// once and not in steps.
 pub(super) const ROOM: usize = 384;
@@ -251,6 +274,10 @@ impl<T, const MAX: usize> List<T, MAX> {
     /// The elements.
     pub fn into_vec(self) -> Vec<T> {
         self.0
+    }
+    /// The elements, to be changed in place.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.0
     }
 }
 

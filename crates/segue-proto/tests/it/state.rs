@@ -165,7 +165,7 @@ fn parts_are_journaled_one_by_one() {
     let ids: Vec<PartId> = world.state.parts().map(|part| part.part).collect();
     let mut back = State::new(SESSION, "notes");
     for id in ids.iter().rev() {
-        back.load_part(Rules::ALL, world.state.part_bytes(id).unwrap()).unwrap();
+        back.load_part(Rules::ALL, &world.state.part_bytes(id).unwrap()).unwrap();
     }
     assert_eq!(back, world.state);
     assert_eq!(back.load_part(Rules::ALL, b"rubbish").map_err(|v| v.code), Err(Code::WIRE_LENGTH));
@@ -202,7 +202,7 @@ fn parts_that_swap_their_paths_load_in_any_order() {
     world.file(part(1), "q", b"1");
     for order in [[1, 2], [2, 1]] {
         let mut state = before.clone();
-        order.iter().for_each(|n| state.load_part(Rules::ALL, world.state.part_bytes(&part(*n)).unwrap()).unwrap());
+        order.iter().for_each(|n| state.load_part(Rules::ALL, &world.state.part_bytes(&part(*n)).unwrap()).unwrap());
         assert_eq!(state, world.state);
     }
 }

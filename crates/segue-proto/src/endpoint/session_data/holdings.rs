@@ -207,7 +207,7 @@ impl Holdings for SessionData {
         let mut marked = mark.roots.iter().peekable();
         for (part, root, weight) in state.weighed() {
             while marked.next_if(|(marked, _)| *marked < part.part).is_some() {}
-            let same = marked.peek().is_some_and(|marked| **marked == (part.part, *root));
+            let same = marked.peek().is_some_and(|marked| **marked == (part.part, root));
             // The last exclusive ops go in the GRANT.
             let covered = same || part.kind == PartKind::Exclusive.number();
             let covered = covered && !pick.leaves_out(&self.session, part);
@@ -378,7 +378,7 @@ impl SessionData {
         let marked = || self.marks.iter().find(|mark| mark.data.manifest == *manifest);
         match (&self.state, self.current.is_none().then(marked).flatten()) {
             (Some(state), Some(mark)) => {
-                state.rooted().map(|(part, root)| (part.part, *root)).eq(mark.roots.iter().copied())
+                state.rooted().map(|(part, root)| (part.part, root)).eq(mark.roots.iter().copied())
             }
             _ => self.current().is_some_and(|(data, _)| data.manifest == *manifest),
         }

@@ -252,7 +252,7 @@ impl SessionData {
     }
 
     fn put_part(&mut self, part: &PartId, at: u64, from: Option<DeviceId>) -> Option<Write> {
-        let value = [at.to_be_bytes().as_slice(), self.state.as_ref()?.part_bytes(part)?].concat();
+        let value = [at.to_be_bytes().as_slice(), &*self.state.as_ref()?.part_bytes(part)?].concat();
         self.overlays.insert(*part);
         self.changes.note(at, Change::Part(*part), from);
         Some(keys::put(self.session, keys::PART, part.as_bytes(), value))
@@ -275,7 +275,8 @@ impl SessionData {
     /// The state's own manifest.
     fn current(&mut self) -> Option<&(Announced, Vec<u8>)> {
         if self.current.is_none() {
-            let state = self.state.as_ref()?;
+            let state = self.state.as_mut()?;
+            state.know_roots();
             let ((data, bytes), roots) = (state.announce(), state.roots());
             self.marks.retain(|mark| mark.data.manifest != data.manifest);
             if self.marks.len() >= MAX_STAGED {
