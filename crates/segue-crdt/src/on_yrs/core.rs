@@ -11,7 +11,7 @@ use yrs::updates::decoder::Decode;
 use yrs::{Doc, OffsetKind, Options, ReadTxn, StateVector, Transact, TransactionMut, Update};
 
 use super::split::split;
-use super::wire::{self, Kind, Seen, Single, Source};
+use super::wire::{self, Block, Content, Kind, Seen, Single, Source, Writer};
 use crate::document::{DocumentError, Tally};
 use crate::guard::guarded;
 use crate::limits::{MAX_HISTORY, MAX_SNAPSHOT, MAX_UPDATE, MAX_WAITING};
@@ -134,6 +134,40 @@ impl<R: Root> Core<R> {
             Ok(transact(&live.doc, LOCAL, |txn| edit(root, txn), |txn| txn.encode_update_v1()).1)
         })?;
         self.queue(update)
+    }
+
+    /// A local edit of which the ops are made already: with it this document's clock stands at `clock`.
+    pub(super) fn make_good(
+        &mut self,
+        clock: u32,
+        edit: impl FnOnce(&R, &mut TransactionMut<'_>),
+    ) -> Result<(), DocumentError> {
+        let stands = self.call(|live| {
+            let (root, client) = (&live.root, live.doc.client_id());
+            let after = |txn: &TransactionMut<'_>| txn.after_state().get(&client);
+            Ok(transact(&live.doc, LOCAL, |txn| edit(root, txn), after).1)
+        })?;
+        match stands == clock {
+            true => Ok(()),
+            false => Err(self.break_off("the library counts its edits otherwise than its ops were".into())),
+        }
+    }
+
+    /// The op that is flushed last, if it is no more than one block of text; and where that begins.
+    pub(super) fn last_insertion(&self) -> Option<(u64, u32, Block<'_>)> {
+        let parsed = wire::parse(self.kind, Source::Op, self.out.back()?).ok()?;
+        match (parsed.writers.as_slice(), parsed.deletions.as_slice()) {
+            ([Writer { client, clock, blocks }], []) => match blocks.as_slice() {
+                [block @ Block { content: Content::Text(_), .. }] => Some((*client, *clock, *block)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether ops wait to be flushed.
+    pub(super) fn has_ops(&self) -> bool {
+        !self.out.is_empty()
     }
 
     /// Undoes, or does again, the caller's last group of edits; false if there is none.

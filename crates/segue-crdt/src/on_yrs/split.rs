@@ -81,6 +81,13 @@ impl Blocks {
     }
 }
 
+/// The update of one block.
+pub(super) fn one(kind: Kind, client: u64, clock: u32, block: &Block<'_>) -> Vec<u8> {
+    let mut piece = Blocks { kind, client, clock, next: clock, count: 0, body: Vec::with_capacity(HEAD) };
+    piece.push(block);
+    piece.take()
+}
+
 /// The part of a block that fits `room`, and the rest.
 fn cut<'a>(
     block: &Block<'a>,

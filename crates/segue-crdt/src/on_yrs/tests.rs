@@ -89,3 +89,88 @@ fn pieces_amount_to_the_whole() {
         assert_eq!(copy.get_string(&other.transact()), whole, "{most}");
     }
 }
+
+/// A word typed key by key: its ops are those that the library itself would make, byte for byte.
+#[test]
+fn what_is_typed_on_makes_the_ops_that_the_library_would_make() {
+    let (mut typed_on, mut all) = (0, 0);
+    for seed in 1..=40 {
+        let mut random = seed;
+        let mut below = |bound: u64| {
+            random = (random ^ (random << 13) ^ (random >> 7) ^ (random << 17)) % (1 << 61);
+            random % bound
+        };
+        let mut options = Options::with_client_id(ClientID::new(7));
+        options.offset_kind = OffsetKind::Utf16;
+        let doc = Doc::with_options(options);
+        let root = doc.get_or_insert_text("text");
+        let mut text = YrsText::with_client(7, None).expect("opens");
+        let mut other = YrsText::with_client(9, None).expect("opens");
+        let (mut at, mut len) = (0, 0);
+        for _ in 0..200 {
+            if below(8) == 0 {
+                // Another device writes, whose edits move the places.
+                let there = below(u64::from(len) + 1) as usize;
+                let deletes = len > 2 && below(3) == 0;
+                match deletes {
+                    true => other.delete(there.min(len as usize - 1), 1).expect("inside"),
+                    false => other.insert(there, "ü").expect("inside"),
+                }
+                let op = other.flush().expect("an op");
+                text.apply(&op).expect("an honest op");
+                let update = Update::decode_v1(&op).expect("an update");
+                doc.transact_mut().apply_update(update).expect("fits");
+                len = root.len(&doc.transact());
+            }
+            let (deleted, inserted) = match below(10) {
+                0 => ((len - at.min(len)).min(2), ""),
+                1 => (0, "xyz"),
+                _ => (0, ["a", "é", "bc"][below(3) as usize]),
+            };
+            if below(6) == 0 {
+                at = below(u64::from(len) + 1) as u32;
+            }
+            at = at.min(len - deleted);
+            let mut txn = doc.transact_mut();
+            if deleted > 0 {
+                root.remove_range(&mut txn, at, deleted);
+            }
+            if !inserted.is_empty() {
+                root.insert(&mut txn, at, inserted);
+            }
+            txn.commit();
+            let expected = txn.encode_update_v1();
+            drop(txn);
+            text.delete(at as usize, deleted as usize).expect("inside");
+            text.insert(at as usize, inserted).expect("inside");
+            let before = text.typed.len();
+            let op = text.flush();
+            assert!(text.flush().is_none());
+            all += usize::from(op.is_some());
+            typed_on += usize::from(text.typed.len() > before);
+            assert_eq!(op.clone().unwrap_or(vec![0, 0]), expected, "seed {seed}");
+            if let Some(op) = op {
+                other.apply(&op).expect("an honest op");
+            }
+            at += inserted.encode_utf16().count() as u32;
+            len = root.len(&doc.transact());
+            if below(20) == 0 {
+                assert_eq!(text.text().expect("whole"), root.get_string(&doc.transact()), "seed {seed}");
+            }
+        }
+        assert_eq!(text.text().expect("whole"), root.get_string(&doc.transact()), "seed {seed}");
+        assert_eq!(other.text(), text.text(), "seed {seed}");
+        assert_eq!(text.snapshot().expect("whole"), doc.transact().encode_state_as_update_v1(&Default::default()));
+    }
+    assert!(typed_on * 2 > all, "{typed_on} of {all}");
+}
+
+/// An op that the library counts otherwise breaks the document, and doesn't go unnoticed.
+#[test]
+fn what_the_library_counts_otherwise_breaks_the_document() {
+    let mut core = Core::<TextRef>::open(Kind::Text, 1, None).expect("opens");
+    core.edit(|root, txn| root.insert(txn, 0, "a")).expect("lives");
+    core.make_good(3, |root, txn| root.insert(txn, 1, "bc")).expect("two more");
+    let done = core.make_good(5, |root, txn| root.insert(txn, 1, "d"));
+    assert!(matches!(done, Err(DocumentError::Broken(why)) if why.contains("otherwise")));
+}

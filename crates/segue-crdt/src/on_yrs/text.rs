@@ -5,19 +5,25 @@ use std::sync::{Arc, Mutex};
 use yrs::{Assoc, ClientID, Doc, GetString, ID, ReadTxn, StickyIndex, Text, TextRef};
 
 use super::core::{Core, Root, fresh_client};
-use super::wire::{self, Id, Kind, Single};
+use super::split;
+use super::wire::{self, Block, Content, HAS_ORIGIN, HAS_RIGHT, Id, Kind, STRING, Single};
 use crate::document::{Document, DocumentError, Tally};
-use crate::limits::MAX_LEN;
+use crate::limits::{MAX_CLOCK, MAX_LEN};
 use crate::rope::{Patch, Rope, difference};
 
 /// A text that several devices edit at once. Positions are in Unicode code points.
 ///
 /// Local edits are gathered and reach the library at the next flush, so that a word typed between two flushes is one
-/// block. A text that is watched keeps a copy by code points and tells what others change; one that isn't is cheaper.
+/// block. Of a word that is typed and flushed key by key the library gets the first, and the others together, once
+/// something else happens: their ops follow from the first one's. A text that is watched keeps a copy by code points and tells what others change; one that isn't is cheaper.
 pub struct YrsText {
     core: Core<TextRef>,
     /// Local edits that the library hasn't got yet.
     edits: Vec<Edit>,
+    /// The last edit, if it was an insertion; and what was typed on behind it, of which there are ops and which the
+    /// library hasn't got yet either. It comes before the gathered edits.
+    run: Option<Run>,
+    pub(super) typed: String,
     /// In UTF-16 units, with the gathered edits.
     len: u32,
     /// The text with the gathered edits; always there if it is watched.
@@ -31,6 +37,31 @@ pub struct YrsText {
 enum Edit {
     Insert { at: u32, text: String, len: u32 },
     Delete { at: u32, len: u32 },
+}
+
+/// An insertion of this document's that may be typed on. The library looks for the place of every insertion from the
+/// start of the text; that of these is known.
+#[derive(Debug)]
+struct Run {
+    client: u64,
+    /// The clock behind it.
+    clock: u32,
+    /// What it was inserted before.
+    right: Option<Id>,
+    /// Its end.
+    at: u32,
+}
+
+impl Run {
+    /// The op of a further insertion at the end: as the library would make it.
+    fn go_on(&mut self, text: &str, len: u32) -> Vec<u8> {
+        let right = if self.right.is_some() { HAS_RIGHT } else { 0 };
+        let (info, origin) = (STRING | HAS_ORIGIN | right, Some((self.client, self.clock - 1)));
+        let block = Block { info, origin, right: self.right, key: None, content: Content::Text(text), len };
+        let op = split::one(Kind::Text, self.client, self.clock, &block);
+        (self.clock, self.at) = (self.clock + len, self.at + len);
+        op
+    }
 }
 
 impl Edit {
@@ -68,7 +99,8 @@ impl YrsText {
     /// [`DocumentError::Refused`] for a snapshot that isn't one.
     pub fn with_client(client: u64, snapshot: Option<&[u8]>) -> Result<Self, DocumentError> {
         let core = Core::open(Kind::Text, client, snapshot)?;
-        let mut text = YrsText { core, edits: Vec::new(), len: 0, copy: None, watched: false, patches: Vec::new() };
+        let (edits, run, typed, patches) = Default::default();
+        let mut text = YrsText { core, edits, run, typed, len: 0, copy: None, watched: false, patches };
         text.measure()?;
         Ok(text)
     }
@@ -203,17 +235,24 @@ impl YrsText {
 
     fn step_back(&mut self, again: bool) -> Result<bool, DocumentError> {
         self.commit()?;
+        self.run = None;
         let changed = self.core.step_back(again)?;
         self.follow(None)?;
         Ok(changed)
     }
 
-    /// Gives the gathered edits to the library.
+    /// Gives what was typed on and the gathered edits to the library.
     fn commit(&mut self) -> Result<(), DocumentError> {
+        self.make_good()?;
         if self.edits.is_empty() {
             return Ok(());
         }
         let edits = std::mem::take(&mut self.edits);
+        let end = match edits.as_slice() {
+            [Edit::Insert { at, len, .. }] if !self.core.has_ops() => Some(at + len),
+            _ => None,
+        };
+        self.run = None;
         self.core.edit(|root, txn| {
             for edit in edits {
                 match edit {
@@ -221,7 +260,35 @@ impl YrsText {
                     Edit::Delete { at, len } => root.remove_range(txn, at, len),
                 }
             }
-        })
+        })?;
+        self.run = end.zip(self.core.last_insertion()).map(|(at, (client, clock, block))| Run {
+            client,
+            clock: clock + block.len,
+            right: block.right,
+            at,
+        });
+        Ok(())
+    }
+
+    /// Gives to the library what was typed on.
+    fn make_good(&mut self) -> Result<(), DocumentError> {
+        let text = std::mem::take(&mut self.typed);
+        let Some(run) = self.run.as_ref().filter(|_| !text.is_empty()) else { return Ok(()) };
+        let at = run.at - text.encode_utf16().count() as u32;
+        self.core.make_good(run.clock, |root, txn| root.insert(txn, at, &text))
+    }
+
+    /// The op of the gathered edits, if all they do is to type on.
+    fn type_on(&mut self) -> Option<Vec<u8>> {
+        let [Edit::Insert { at, text, len }] = self.edits.as_slice() else { return None };
+        if self.core.check().is_err() || self.core.has_ops() || self.typed.len() + text.len() > MAX_TYPED {
+            return None;
+        }
+        let run = self.run.as_mut().filter(|run| run.at == *at && run.clock < MAX_CLOCK - len)?;
+        let op = run.go_on(text, *len);
+        self.typed.push_str(text);
+        self.edits.clear();
+        Some(op)
     }
 
     /// Brings length, copy and patches up to date with what others changed: one edit, or who knows what.
@@ -296,13 +363,19 @@ impl Document for YrsText {
     fn apply(&mut self, update: &[u8]) -> Result<(), DocumentError> {
         // The library's positions are those after the gathered edits.
         let _ = self.commit();
+        self.run = None;
         let single = self.core.apply(update)?;
         self.follow(single)
     }
 
     fn flush(&mut self) -> Option<Vec<u8>> {
-        // If it fails, the ops made before are still good.
-        let _ = self.commit();
+        if let Some(op) = self.type_on() {
+            return Some(op);
+        }
+        if !self.edits.is_empty() {
+            // If it fails, the ops made before are still good.
+            let _ = self.commit();
+        }
         self.core.next_op()
     }
 
@@ -337,6 +410,9 @@ fn place((client, clock): Id, txn: &impl ReadTxn) -> Option<u32> {
     let id = ID::new(ClientID::new(client), clock);
     StickyIndex::from_id(id, Assoc::After).get_offset(txn).map(|offset| offset.index)
 }
+
+/// What is typed on at most before the library gets it, in bytes. From: guess; two lines.
+const MAX_TYPED: usize = 256;
 
 const OUTSIDE: DocumentError = DocumentError::Edit("the position lies outside the text");
 const FULL: DocumentError = DocumentError::Edit("the text would be longer than the limit");
