@@ -17,6 +17,7 @@ impl Driver {
     /// Polls the core until it has nothing more to say, or until somebody else is to run before the next signature is
     /// made.
     pub(super) fn flush(&mut self) {
+        self.next = None;
         loop {
             let mut again = self.flush_journal();
             again |= self.flush_bulk();

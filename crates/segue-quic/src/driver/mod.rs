@@ -133,6 +133,8 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// When the timer fires; it may be earlier than need be.
     armed: Option<Clock>,
+    /// When time matters to the core next, as of the last flush; none if it wasn't asked since.
+    next: Option<Option<Clock>>,
     buffer: Vec<u8>,
 }
 
@@ -202,6 +204,7 @@ impl Driver {
             events: parts.events,
             timer: Box::pin(tokio::time::sleep_until(parts.origin)),
             armed: Some(parts.origin),
+            next: None,
             buffer: vec![0; CONTROL_BUFFER],
         }
     }
@@ -396,16 +399,20 @@ impl Driver {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let next = [self.core.poll_timeout().map(|at| self.clock(at)), self.keepers.next(), self.stopping];
-        let Some(next) = next.into_iter().flatten().min() else { return false };
-        if self.armed.is_none_or(|armed| next < armed) {
-            self.timer.as_mut().reset(next);
-            self.armed = Some(next);
+        let core = self.next.unwrap_or_else(|| self.core.poll_timeout().map(|at| self.clock(at)));
+        self.next = Some(core);
+        let Some(next) = [core, self.keepers.next(), self.stopping].into_iter().flatten().min() else { return false };
+        // A timer fires a tick late, also one that is due when it is set.
+        if next > Clock::now() {
+            if self.armed.is_none_or(|armed| next < armed) {
+                self.timer.as_mut().reset(next);
+                self.armed = Some(next);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.armed = None;
         }
-        if self.timer.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        self.armed = None;
         let now = self.now();
         self.core.handle_timeout(now);
         self.tell_time();
