@@ -1,13 +1,14 @@
 //! Keeping what was received: verified by the core's code and stored, on a blocking thread.
 //!
-//! A link has one such thread at a time, which goes on while there is something to do. To wake it costs more than to
-//! verify what it is woken for, so while much arrives it sleeps until some of it has gathered; small blobs, of which many
-//! come at once, don't cost a wake-up and an input of the driver each.
+//! A link has one such thread at a time, which goes on while there is something to do. To wake it costs whoever reads more
+//! than to verify what it is woken for, so while much arrives it naps, and looks by itself what has gathered meanwhile;
+//! and once it has ended, a new one is begun when some has gathered. So small blobs, of which many come at once, don't
+//! cost a wake-up and an input of the driver each.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use segue_proto::LinkId;
@@ -26,6 +27,11 @@ const BURST: usize = 8;
 /// much took longer, the one for its wake-ups, the other as less stays in the processor's cache.
 const GATHERED: usize = 2 * BUFFER;
 
+/// How long the thread naps while streams are read and less than [`GATHERED`] has come, and how often in a row before it
+/// ends. From: measurement of 1,000 files over loopback, a tenth faster than without; with twice as long a nap, slower.
+const NAP: Duration = Duration::from_micros(400);
+const NAPS: usize = 3;
+
 /// The longest that something waits for the thread to be woken, and how long the thread has rested if nothing waits: little
 /// beside a disk's sync, and much beside a wake-up.
 const LINGER: Duration = Duration::from_millis(5);
@@ -38,6 +44,8 @@ struct Inner {
     link: LinkId,
     shared: Shared,
     queue: Mutex<Queue>,
+    /// Ends the thread's nap.
+    up: Condvar,
 }
 
 /// Bounded by the link's budget, of which everything in it has a share.
@@ -48,6 +56,10 @@ struct Queue {
     bytes: usize,
     /// A thread is at it.
     running: bool,
+    /// It naps: it looks again soon.
+    naps: bool,
+    /// It is to look at once.
+    woken: bool,
     /// When the last thread had nothing more to do.
     rested: Option<Instant>,
     /// Somebody wakes a thread soon.
@@ -103,7 +115,7 @@ enum Then {
 
 impl Keeper {
     pub(super) fn new(link: LinkId, shared: Shared) -> Self {
-        Keeper(Arc::new(Inner { link, shared, queue: Mutex::default() }))
+        Keeper(Arc::new(Inner { link, shared, queue: Mutex::default(), up: Condvar::new() }))
     }
 
     /// Verifies and stores chunks, and tells the core.
@@ -134,9 +146,11 @@ impl Keeper {
         queue.bytes += job.got.buffer.len();
         queue.jobs.push_back(job);
         if queue.running {
-            return;
-        }
-        if queue.is_due(Instant::now()) {
+            // Twice as much as it gathers is more than it should sleep over.
+            if queue.bytes >= 2 * GATHERED {
+                self.wake(&mut queue);
+            }
+        } else if queue.is_due(Instant::now()) {
             self.wake(&mut queue);
         } else if !mem::replace(&mut queue.lingers, true) {
             let keeper = self.clone();
@@ -150,6 +164,10 @@ impl Keeper {
     }
 
     fn wake(&self, queue: &mut Queue) {
+        queue.woken = true;
+        if mem::take(&mut queue.naps) {
+            self.0.up.notify_one();
+        }
         if !queue.jobs.is_empty() && !mem::replace(&mut queue.running, true) {
             let keeper = self.clone();
             spawn_blocking(move || keeper.run());
@@ -168,6 +186,15 @@ impl Keeper {
     /// What there is to do; none ends the thread.
     fn next(&self) -> Option<Vec<Job>> {
         let mut queue = self.lock();
+        for _ in 0..NAPS {
+            if mem::take(&mut queue.woken) || queue.reading == 0 || queue.bytes >= GATHERED {
+                break;
+            }
+            queue = self.nap(queue);
+            if !queue.jobs.is_empty() {
+                break;
+            }
+        }
         let some = queue.jobs.len().min(BURST);
         queue.running = some > 0;
         if !queue.running {
@@ -176,6 +203,15 @@ impl Keeper {
         let jobs: Vec<Job> = queue.running.then(|| queue.jobs.drain(..some).collect())?;
         queue.bytes -= jobs.iter().map(|job| job.got.buffer.len()).sum::<usize>();
         Some(jobs)
+    }
+
+    /// Waits a little, or until it is woken.
+    fn nap<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        queue.naps = true;
+        let napped = self.0.up.wait_timeout_while(queue, NAP, |queue| queue.naps);
+        let (mut queue, _) = napped.unwrap_or_else(PoisonError::into_inner);
+        queue.naps = false;
+        queue
     }
 
     fn work(&self, jobs: Vec<Job>) -> Result<(), segue_store::StoreError> {
