@@ -105,6 +105,10 @@ fn what_is_typed_on_makes_the_ops_that_the_library_would_make() {
         let doc = Doc::with_options(options);
         let root = doc.get_or_insert_text("text");
         let mut text = YrsText::with_client(7, None).expect("opens");
+        if seed % 2 == 0 {
+            text.watch().expect("watched");
+        }
+        let long = "much at once ".repeat(8);
         let mut other = YrsText::with_client(9, None).expect("opens");
         let (mut at, mut len) = (0, 0);
         for _ in 0..200 {
@@ -125,6 +129,7 @@ fn what_is_typed_on_makes_the_ops_that_the_library_would_make() {
             let (deleted, inserted) = match below(10) {
                 0 => ((len - at.min(len)).min(2), ""),
                 1 => (0, "xyz"),
+                2 => (0, &*long),
                 _ => (0, ["a", "é", "bc"][below(3) as usize]),
             };
             if below(6) == 0 {

@@ -15,7 +15,8 @@ use crate::rope::{Patch, Rope, difference};
 ///
 /// Local edits are gathered and reach the library at the next flush, so that a word typed between two flushes is one
 /// block. Of a word that is typed and flushed key by key the library gets the first, and the others together, once
-/// something else happens: their ops follow from the first one's. A text that is watched keeps a copy by code points and tells what others change; one that isn't is cheaper.
+/// something else happens: their ops follow from the first one's. A text that is watched keeps a copy by code points
+/// and tells what others change; one that isn't is cheaper.
 pub struct YrsText {
     core: Core<TextRef>,
     /// Local edits that the library hasn't got yet.
