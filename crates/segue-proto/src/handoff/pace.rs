@@ -90,6 +90,13 @@ impl<H: Holdings> Session<H> {
         }
     }
 
+    /// No write waits for these targets any more, if one did.
+    pub(super) fn unpace(&mut self, now: Instant) {
+        for live in self.wants.values_mut() {
+            live.pace.take_if(|(_, until)| *until <= now);
+        }
+    }
+
     fn must_wait(&mut self, ctx: &Ctx<'_>, part: &PartId, len: usize) -> bool {
         if self.role(ctx.rules) != SessionRole::Primary {
             return false;

@@ -361,6 +361,7 @@ impl<H: Holdings> Session<H> {
         for device in gone {
             self.drop_want(ctx, &device, crate::Code::HO_TIMEOUT);
         }
+        self.unpace(now);
     }
 
     /// When time matters next.

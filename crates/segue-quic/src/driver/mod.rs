@@ -46,6 +46,10 @@ pub(crate) const INBOX: usize = 1_024;
 /// What is taken from one source before the others get their turn. From: guess.
 const TURN: usize = 64;
 
+/// How often in one poll what is due is done without waiting for the timer. Beyond it others get their turn, whatever the core
+/// says.
+const AT_ONCE: usize = 2;
+
 /// What is read from a control stream at once: a whole frame.
 const CONTROL_BUFFER: usize = 64 << 10;
 
@@ -166,7 +170,8 @@ pub(crate) struct Parts {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut waits) = (JoinSet::new(), Waits::default());
+        waits.reached(parts.core.durable_lsn());
         tasks.spawn(dial::accept(
             parts.endpoint.clone(),
             parts.shared.inbox.clone(),
@@ -177,7 +182,7 @@ impl Driver {
             core: parts.core,
             shared: parts.shared,
             keepers: Keepers::default(),
-            waits: Waits::default(),
+            waits,
             meets: Meets::new(parts.introductions),
             requests: BTreeMap::new(),
             strategy: parts.strategy,
@@ -294,7 +299,7 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
+        for round in 0_usize.. {
             if self.poll_stop(cx) {
                 return Poll::Ready(());
             }
@@ -302,7 +307,7 @@ impl Driver {
             busy |= self.poll_log(cx);
             busy |= self.poll_links(cx);
             busy |= self.poll_inbox(cx);
-            busy |= self.poll_timer(cx);
+            busy |= self.poll_timer(cx, round < AT_ONCE);
             while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {
                 busy |= self.stopping.is_some();
             }
@@ -319,6 +324,7 @@ impl Driver {
                 return Poll::Pending;
             }
         }
+        Poll::Pending
     }
 
     /// Whether the node is to end now.
@@ -398,12 +404,13 @@ impl Driver {
         busy
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Does what is due. `at_once`: without waiting for the timer, which fires a tick late, also if it is due when it is set.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at_once: bool) -> bool {
         let core = self.next.unwrap_or_else(|| self.core.poll_timeout().map(|at| self.clock(at)));
         self.next = Some(core);
         let Some(next) = [core, self.keepers.next(), self.stopping].into_iter().flatten().min() else { return false };
-        // A timer fires a tick late, also one that is due when it is set.
-        if next > Clock::now() {
+        let now = Clock::now();
+        if next > now || !at_once {
             if self.armed.is_none_or(|armed| next < armed) {
                 self.timer.as_mut().reset(next);
                 self.armed = Some(next);
@@ -413,6 +420,7 @@ impl Driver {
             }
             self.armed = None;
         }
+        self.armed.take_if(|armed| *armed <= now);
         let now = self.now();
         self.core.handle_timeout(now);
         self.tell_time();

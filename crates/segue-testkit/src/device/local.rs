@@ -122,6 +122,9 @@ impl Device for LocalDevice {
             Input::Time => {
                 self.endpoint.handle_timeout(now);
                 self.serve(now, Vec::new());
+                // Else a driver would be woken for it over and over.
+                let due = self.endpoint.poll_timeout().is_some_and(|at| at <= now);
+                debug_assert!(!due || self.rules != Rules::ALL, "what was due still is");
             }
         }
         self.drain(now, &mut out);
