@@ -213,10 +213,7 @@ impl Node {
                 }
                 lsn
             } else {
-                let now = driver.now();
-                let written = driver.core.append(now, wall_ms(), session, part, kind.number(), bodies);
-                driver.compact_logs(session, &[part]);
-                written?
+                driver.append_all(session, part, kind, bodies)?
             };
             Ok(driver.waits.durable(lsn))
         });
@@ -241,6 +238,24 @@ impl Node {
 }
 
 impl Driver {
+    /// Adds to a log or opaque part, in batches that aren't too long for the journal. Nothing is written of no ops.
+    fn append_all(
+        &mut self,
+        session: SessionId,
+        part: PartId,
+        kind: PartKind,
+        mut bodies: Vec<Vec<u8>>,
+    ) -> Result<Lsn, UsageError> {
+        let mut lsn = Lsn::default();
+        while !bodies.is_empty() {
+            let rest = bodies.split_off(bodies.len().min(BATCH));
+            let written = self.core.append(self.now(), wall_ms(), session, part, kind.number(), bodies);
+            self.compact_logs(session, &[part]);
+            (lsn, bodies) = (written?, rest);
+        }
+        Ok(lsn)
+    }
+
     /// Writes to a shared part. Values in conflict are all replaced if they are the same, or if the strategy says so.
     pub(crate) fn write_shared(
         &mut self,
@@ -260,6 +275,9 @@ impl Driver {
         written
     }
 }
+
+/// The ops of a batch at most: 4 MiB if all are as long as can be. From: guess; a commit of the journal takes many batches.
+const BATCH: usize = 256;
 
 /// What an op takes beside its body, about.
 const OP: usize = 64;

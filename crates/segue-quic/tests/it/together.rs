@@ -85,6 +85,7 @@ async fn what_one_writes_the_other_reads() {
     a.append(session, "chat", "hello").await.unwrap();
     b.append(session, "chat", "hello yourself").await.unwrap();
     a.push_ops(session, "map", vec![b"one".to_vec(), b"two".to_vec()]).await.unwrap();
+    a.push_ops(session, "map", Vec::new()).await.unwrap();
     b.push_op(session, "map", "three").await.unwrap();
     b.write_bytes(session, "photo", noise(300_000, 1)).await.unwrap();
     same(&a, &b, session).await;
