@@ -187,7 +187,8 @@ impl Keeper {
     fn next(&self) -> Option<Vec<Job>> {
         let mut queue = self.lock();
         for _ in 0..NAPS {
-            if mem::take(&mut queue.woken) || queue.reading == 0 || queue.bytes >= GATHERED {
+            let awaited = mem::take(&mut queue.woken) && !queue.jobs.is_empty();
+            if awaited || queue.reading == 0 || queue.bytes >= GATHERED {
                 break;
             }
             queue = self.nap(queue);
@@ -201,6 +202,8 @@ impl Keeper {
             queue.rested = Some(Instant::now());
         }
         let jobs: Vec<Job> = queue.running.then(|| queue.jobs.drain(..some).collect())?;
+        // What is left has waited already.
+        queue.woken = !queue.jobs.is_empty();
         queue.bytes -= jobs.iter().map(|job| job.got.buffer.len()).sum::<usize>();
         Some(jobs)
     }
