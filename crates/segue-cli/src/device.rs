@@ -168,8 +168,12 @@ impl Device {
 
 /// Whether a handoff made this device the owner, and its directory doesn't show it yet.
 fn owes(view: &SessionView, applied: Option<Hash>) -> bool {
-    let granted = view.chain.last().is_some_and(|head| head.body().kind == Kind::Grant.number());
-    view.role == SessionRole::Primary && granted && applied != Some(view.head)
+    let handed = view.chain.last().is_some_and(|head| {
+        let (kind, want) = (head.body().kind, head.body().want);
+        // A takeover that answers a WANT is a service's, in place of an owner that is silent.
+        kind == Kind::Grant.number() || kind == Kind::Takeover.number() && !want.is_zero()
+    });
+    view.role == SessionRole::Primary && handed && applied != Some(view.head)
 }
 
 /// Makes the state directory if there is none; its canonical path.

@@ -127,7 +127,7 @@ pub enum Error {
         code: Code,
     },
     /// The service that is to sign the session's next record, or does, didn't do what it was asked.
-    #[error("device {service} didn't change who signs the next record of session {session} ({}): {}; {}", code.name(), code.meaning().trim_end_matches('.'), custody_help(*code))]
+    #[error("device {service} didn't change who signs the next record of session {session} ({}): {}; {}", code.name(), custody_meaning(*code), custody_help(*code))]
     Delegation {
         /// The session.
         session: SessionId,
@@ -211,6 +211,14 @@ fn meeting_help(code: Code) -> &'static str {
 }
 
 /// What to do about a service that didn't sign.
+fn custody_meaning(code: Code) -> &'static str {
+    match code {
+        // What it means of a handoff says nothing of a service that was asked to sign.
+        Code::HO_PENDING => "it hasn't answered, and may do so yet",
+        _ => code.meaning().trim_end_matches('.'),
+    }
+}
+
 fn custody_help(code: Code) -> &'static str {
     match code {
         Code::SVC_LOGIN | Code::SVC_FEATURE | Code::LIMIT_QUOTA => login_help(code),

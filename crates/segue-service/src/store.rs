@@ -4,6 +4,7 @@ mod accounts;
 mod notes;
 mod sessions;
 
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -43,6 +44,14 @@ impl Store {
     /// # Errors
     /// It can't be read or made, or another process has it open.
     pub fn open(state: &Path) -> Result<Store, Failed> {
+        // The database panics over some of what it can't have written (SEC-STORE-1).
+        catch_unwind(|| Store::attach(state)).unwrap_or_else(|_| {
+            let file = state.join(FILE);
+            Err(Failed(format!("{} is corrupt, and nothing was read of it (STORE_CORRUPT)", file.display())))
+        })
+    }
+
+    fn attach(state: &Path) -> Result<Store, Failed> {
         std::fs::create_dir_all(state).map_err(failed)?;
         let db = Database::builder().set_cache_size(CACHE).create(state.join(FILE)).map_err(failed)?;
         let tables = db.begin_write().map_err(failed)?;

@@ -37,7 +37,8 @@ pub(crate) async fn change(device: &mut Device, request: Request) -> Result<Stri
         Request::Takeover(session) => {
             let before = device.session(session).await?;
             refuse_closed(&before)?;
-            if before.role == SessionRole::Primary {
+            // One that delegated has a service that it may have to do without.
+            if before.role == SessionRole::Primary && before.grantor == Some(device.node.device()) {
                 return Err(Failure::failed(format!("this device owns session {session} already")));
             }
             device.node.takeover(session).await?;

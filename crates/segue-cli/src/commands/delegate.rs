@@ -33,7 +33,17 @@ async fn ask(device: &Device, args: &mut Delegate, away: bool) -> Result<(), Fai
         say(format_args!("device {service} signs who owns session {session} {:?} next", view.name));
     } else {
         device.node.use_mailbox(addr, service).await?;
-        device.node.reclaim(session).await?;
+        device.node.reclaim(session).await.map_err(|error| {
+            let gone = matches!(error, segue_quic::Error::Delegation { .. });
+            let mut failure = Failure::from(error);
+            if gone {
+                let state = args.at.state.state.display();
+                failure.text += &format!(
+                    "; if the service is gone for good, or its store was put back, `segue takeover --state {state} {session}` does without it"
+                );
+            }
+            failure
+        })?;
         say(format_args!("this device signs who owns session {session} {:?} next", view.name));
     }
     Ok(())

@@ -46,6 +46,11 @@ async fn exchange(device: &Device, args: &mut Sync) -> Result<(), Failure> {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) | Err(_) => {
             let secs = patience.as_secs();
+            if let (0, Some((address, _))) = (device.node.stats().await?.links, args.mailbox.named()) {
+                return Err(Failure::failed(format!(
+                    "mailbox {mailbox} wasn't reached at {address} within {secs} s; check --mailbox and --mailbox-device, and that `segue serve` runs there; the same command goes on"
+                )));
+            }
             return Err(Failure::failed(format!("not all was exchanged within {secs} s; the same command goes on")));
         }
     }

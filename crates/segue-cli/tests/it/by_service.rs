@@ -103,6 +103,27 @@ fn a_delegated_session_is_sent_by_its_service_alone() {
 }
 
 #[test]
+fn a_primary_that_is_gone_for_good_is_replaced_and_its_files_are_written() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 3, 3_000);
+    let mut service = lab.start("serve --state box --listen 127.0.0.1:0 --lease 1");
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    let by = format!("--mailbox {addr} --mailbox-device {id} --no-direct");
+    // It delegates, offers, and is never seen again.
+    lab.run(&format!("send --state a notes --device {b} --timeout 1 {by}")).exits(1);
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+    lab.run(&format!("pull --state b --device {a} --into out {by} {session}")).exits(0).says("this device owns");
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+    assert_eq!(lab.session("b")["role"], "primary");
+    // It comes back after all, and knows at once.
+    lab.run(&format!("sync --state a {by}")).exits(0);
+    assert_eq!(lab.session("a")["role"], "secondary");
+    lab.run(&format!("send --state a notes --device {b} {by}")).exits(1).says("has moved");
+}
+
+#[test]
 fn nothing_is_lost_though_the_source_is_killed() {
     rounds(Victim::Source);
 }

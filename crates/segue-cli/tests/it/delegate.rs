@@ -28,6 +28,24 @@ fn a_service_is_delegated_to_killed_and_signs_the_session_back() {
 }
 
 #[test]
+fn an_owner_whose_service_is_gone_for_good_takes_its_session_back_by_name() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 3, 3_000);
+    lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
+    let (mut service, id) = serve(&lab, "127.0.0.1:0");
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+    let by = format!("--state a {session} --mailbox {} --mailbox-device {id} --timeout 1", service.addr);
+    lab.run(&format!("delegate {by}")).exits(0);
+    service.kill();
+    lab.run(&format!("reclaim {by}")).exits(1).says("segue takeover");
+    lab.run(&format!("takeover --state a {session}")).exits(0).says("this device owns");
+    assert_eq!(lab.session("a")["grantor"], lab.id("a").as_str());
+    assert_eq!(lab.session("a")["role"], "primary");
+    lab.run(&format!("takeover --state a {session}")).exits(1).says("already");
+}
+
+#[test]
 fn a_service_without_custody_is_named_in_the_refusal() {
     let lab = Lab::new();
     let b = lab.id("b");

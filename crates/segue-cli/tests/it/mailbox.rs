@@ -100,5 +100,9 @@ fn a_device_that_hosts_no_mailbox_says_so() {
         .exits(1)
         .says("hosts no mailbox");
     lab.run(&format!("sync --state a --mailbox {addr}")).exits(2);
+    lab.run(&format!("sync --state a --mailbox 127.0.0.1:9 --mailbox-device {id} --timeout 1"))
+        .exits(1)
+        .says("wasn't reached")
+        .says("127.0.0.1:9");
     lab.run("serve --state a").exits(2);
 }

@@ -271,3 +271,47 @@ fn service_grantor_5_a_device_below_generation_7_is_given_the_right_to_sign() {
     assert_eq!(role(&world, 2, session), SessionRole::Primary, "{:?}", world.devices[2].events);
     assert_eq!(grantor(&world, 2, session), 2);
 }
+
+/// Device 2 took over for the silence of 1, which then wrote to two exclusive parts; device 3 has it of 1 alone. Device 2
+/// was let go on once, so that its head is no takeover any more.
+fn lapsed() -> (World, SessionId) {
+    let (mut world, session) = delegated(10);
+    world.link(2, 0);
+    ask(&mut world, 2, session, 1);
+    world.wait(10);
+    assert_eq!(role(&world, 2, session), SessionRole::Primary, "{:?}", world.devices[2].events);
+    let host = world.devices[0].id;
+    world.devices[2].core.reclaim(world.now, session, MINUTE).unwrap();
+    world.settle();
+    world.devices[2].core.delegate(world.now, session, host, MINUTE).unwrap();
+    world.settle();
+    assert_eq!(last_kind(&world, 2, session), Kind::Delegate.number());
+    world.write(1, session, 1, EXCLUSIVE, b"view of the old one");
+    world.write(1, session, 7, EXCLUSIVE, b"another of the old one");
+    world.link(1, 3);
+    world.unlink(1);
+    (world, session)
+}
+
+#[test]
+fn service_held_1_a_target_passes_by_what_the_owner_never_took_in() {
+    let (mut world, session) = lapsed();
+    world.link(3, 0);
+    ask(&mut world, 3, session, 2);
+    assert_eq!(role(&world, 3, session), SessionRole::Primary, "{:?}", world.devices[3].events);
+    assert_eq!(world.root(2, session), world.root(3, session));
+    let root = world.root(3, session);
+    world.restart(3);
+    assert_eq!(world.root(3, session), root, "what it gave up doesn't come back");
+}
+
+#[test]
+fn service_held_1_a_fenced_owner_gets_its_session_back() {
+    let (mut world, session) = lapsed();
+    world.link(1, 0);
+    assert_eq!(role(&world, 1, session), SessionRole::Secondary);
+    ask(&mut world, 1, session, 2);
+    assert_eq!(role(&world, 1, session), SessionRole::Primary, "{:?}", world.devices[1].events);
+    assert_eq!(world.root(1, session), world.root(2, session));
+    assert_eq!(world.devices[1].core.session(&session).unwrap().copies, 2);
+}

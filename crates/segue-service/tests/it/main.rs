@@ -1,6 +1,7 @@
 //! The integration tests: one binary.
 
 mod accounts;
+mod corrupt;
 mod delegate;
 mod exchange;
 mod hostile;
