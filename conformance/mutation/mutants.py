@@ -7,7 +7,8 @@
 `cargo mutants` names the mutants of crates/segue-proto/src. A copy of the repository in target/mutants/tree gets the whole
 sample at once, each behind a switch (switched.py), and is built once, as tests are. A mutant that doesn't compile there is
 tried alone: if it doesn't compile then, it isn't viable and doesn't count. Each of the others, one after the other, passes
-through the stages until one fails or takes more than three times as long as without a mutant.
+through the quick stages until one fails or takes more than three times as long as without a mutant; those that are left
+pass through the slow ones.
 """
 
 import json
@@ -40,13 +41,16 @@ TESTED = {
     "segue-conformance": "conformance",
 }
 # What a mutant has to pass: the name, and what is run as package, target and filter. Tier A of the suite is four of them.
-STAGES = [
+QUICK = [
     ("vectors", [("segue-conformance", "it", "vectors::")]),
     ("core", [("segue-proto", "segue_proto", ""), ("segue-proto", "it", "")]),
     ("cases", [("segue-conformance", "it", "reference::")]),
     ("pairs", [("segue-conformance", "it", "every_pair_does")]),
     ("properties", [("segue-conformance", "it", "the_reference_keeps_every_property")]),
     ("service", [("segue-service", "it", "")]),
+]
+# They take minutes each: what the quick ones catch needn't go through them.
+SLOW = [
     ("simulator", [("segue-testkit", "it", "")]),
     ("model", [("segue-proto", "model", "")]),
 ]
@@ -263,24 +267,38 @@ def run_stages(mutants: list[dict], results: Results) -> None:
     """Puts one mutant after the other through the stages, so that those that are known are the first of the sample."""
     if all(results.ended(mutant) for mutant in mutants):
         return
-    stages = explore(programs())
+    built = programs()
+    pass_through(mutants, QUICK, built, results)
+    pass_through(mutants, SLOW, built, results)
+
+
+def pass_through(mutants: list[dict], stages: list[tuple], built: dict, results: Results) -> None:
+    explored = None
     for mutant in mutants:
-        for name, steps, taken in stages:
+        for at, (name, _) in enumerate(stages):
             if results.ended(mutant) or (mutant["name"], name) in results.passed:
                 continue
+            explored = explored or explore(stages, built)
+            _, steps, taken = explored[at]
             why = next(filter(None, (step.with_mutant(mutant["number"], 3 * taken + 10) for step in steps)), None)
             if why is not None:
                 results.add(mutant, name, why)
             else:
                 results.add_passed(mutant, name)
-        if not results.ended(mutant):
-            results.add(mutant, "survived", "passes all stages")
+        end(mutant, results)
 
 
-def explore(built: dict) -> list[tuple]:
+def end(mutant: dict, results: Results) -> None:
+    """Writes of a mutant that has passed all stages that it survived."""
+    passed = all((mutant["name"], name) in results.passed for name, _ in QUICK + SLOW)
+    if passed and not results.ended(mutant):
+        results.add(mutant, "survived", "passes all stages")
+
+
+def explore(stages: list[tuple], built: dict) -> list[tuple]:
     """The stages, as each passes without a mutant: name, steps, and the time of processors that they take."""
-    stages = []
-    for name, parts in STAGES:
+    explored = []
+    for name, parts in stages:
         steps = [Step(built[package, target], TREE / TESTED[package], chosen) for package, target, chosen in parts]
         taken = 0.0
         for step in steps:
@@ -289,8 +307,8 @@ def explore(built: dict) -> list[tuple]:
             if why is not None:
                 sys.exit(f"without a mutant the stage '{name}' fails: {why}")
         say(f"without a mutant: {name} passes, {taken:.1f} s of processors")
-        stages.append((name, steps, taken))
-    return stages
+        explored.append((name, steps, taken))
+    return explored
 
 
 class Step:
@@ -302,18 +320,28 @@ class Step:
         self.reached: dict[int, set[str]] = {}
 
     def explore(self) -> tuple[float, str | None]:
-        """Runs without a mutant, and learns which tests come to which mutants."""
-        record = WORK / "reached"
-        record.unlink(missing_ok=True)
-        used, why = run([self.program, *self.chosen], self.folder, 0, 7200, record)
-        for line in record.read_text().splitlines() if record.exists() else []:
+        """Runs without a mutant, and learns which tests come to which mutants; once for each build, for it may take long."""
+        known = WORK / "explored.json"
+        built = f"{self.program} {os.stat(self.program).st_mtime_ns} {' '.join(self.chosen)}"
+        explored = json.loads(known.read_text()) if known.exists() else {}
+        if built not in explored:
+            record = WORK / f"reached-{os.getpid()}"
+            used, why = run([self.program, *self.chosen], self.folder, 0, 7200, record)
+            lines = record.read_text().splitlines() if record.exists() else []
+            record.unlink(missing_ok=True)
+            if why is not None:
+                return used, why
+            explored[built] = (used, sorted(set(lines)))
+            known.write_text(json.dumps(explored))
+        used, lines = explored[built]
+        for line in lines:
             number, thread = line.split(" ", 1)
             self.reached.setdefault(int(number), set()).add(thread)
         listed = subprocess.run(
             [self.program, *self.chosen, "--list"], cwd=self.folder, check=True, capture_output=True, text=True
         ).stdout
         self.tests = {line.removesuffix(": test") for line in listed.splitlines() if line.endswith(": test")}
-        return used, why
+        return used, None
 
     def with_mutant(self, number: int, limit: float) -> str | None:
         """Why a test fails with the mutant. A thread that isn't a test's own may belong to any of them."""
@@ -356,7 +384,7 @@ def run(
         environment["SEGUE_MUTANTS_REACHED"] = str(record)
 
     def bound() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
     child = subprocess.Popen(
@@ -385,7 +413,7 @@ def run(
     timer.cancel()
     code = os.waitstatus_to_exitcode(status)
     used = usage.ru_utime + usage.ru_stime
-    if why is None and (late.is_set() or used >= int(limit)):
+    if why is None and (late.is_set() or code == -signal.SIGXCPU):
         why = f"more than {limit:.0f} s"
     elif why is None and code != 0:
         why = f"exit {code}: {last[:120]}"

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use segue_proto::limits::MAX_OFFERS;
-use segue_proto::wire::{BoxId, DeviceId, Exts, Kind, LoggedIn, SessionId, Watch};
+use segue_proto::wire::{BoxId, DeviceId, Exts, Kind, LoggedIn, PartId, SessionId, Watch};
 use segue_proto::{Clause, Code, Event, Hosted, Instant, Rules, SessionRole, Ticket};
 use segue_service::{Allowance, Claim, Directory, Memory, Policy, Quota, Service, Tokens};
 
@@ -165,6 +165,25 @@ fn a_login_ends_in_mid_link_with_its_token() {
     it.holds(1, "alice 900");
     assert!(it.devices[1].core.is_exchanged(&it.id(0)), "{:?}", it.devices[1].events);
     assert!(it.service.counts().put > put);
+}
+
+#[test]
+fn a_login_that_ended_is_told_once_however_many_requests_are_on_their_way() {
+    let mut it = world(2, Rules::ALL, Policy { ends_with_token: true, ..policy() });
+    let sessions = [(); 3].map(|()| it.session(&[2]));
+    it.holds(1, "alice 20");
+    it.link(1, 0);
+    it.now = it.now.after(25_000_000);
+    it.devices[1].events.clear();
+    for session in sessions {
+        let part = PartId::new([2; 16]);
+        it.devices[1].core.write(it.now, 1_700_000_000_000, session, part, LOG, b"late".to_vec()).unwrap();
+    }
+    it.settle();
+    it.wait(1);
+    let told = it.devices[1].events.iter().filter(|event| matches!(event, Event::Login { .. })).count();
+    let refused = it.service.counts().locked_out;
+    assert_eq!((told, refused), (1, 3));
 }
 
 #[test]

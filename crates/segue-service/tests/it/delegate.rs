@@ -1,7 +1,8 @@
 //! Ownership through a service: devices that never meet hand a session over, and one that falls silent is replaced.
 
-use segue_proto::wire::{Kind, SessionId};
-use segue_proto::{Clause, Code, Event, Generation, Rules, SessionRole};
+use segue_proto::service::custody::refusal;
+use segue_proto::wire::{Error, Kind, SessionId};
+use segue_proto::{Asked, Clause, Code, Event, Generation, Rules, SessionRole};
 use segue_service::Quota;
 
 use crate::util::{LOG, World};
@@ -106,6 +107,39 @@ fn a_push_goes_by_the_service_to_a_device_that_comes_later() {
     assert_eq!(role(&world, 2, session), SessionRole::Primary, "{:?}", world.devices[2].events);
     assert_eq!(resolved(&world, 1), [Ok(())]);
     assert_eq!(resolved(&world, 2), [Ok(())]);
+}
+
+#[test]
+fn an_offer_that_its_target_refuses_by_an_error_has_failed_for_its_owner() {
+    let (mut world, session) = delegated(0);
+    (1..=3).for_each(|at| world.link(at, 0));
+    let to = world.devices[2].id;
+    world.devices[1].core.initiate_handoff(world.now, session, to, MINUTE).unwrap();
+    world.settle();
+    // Whatever number the service gave it.
+    let refuse = |world: &mut World, at: usize| {
+        (1..=200).for_each(|req| world.says(at, &refusal(session, req, Code::LIMIT_OFFERS).into()));
+        world.settle();
+    };
+    refuse(&mut world, 3);
+    assert!(resolved(&world, 1).is_empty(), "a device that isn't its target");
+    refuse(&mut world, 2);
+    assert_eq!(resolved(&world, 1), [Err(Code::LIMIT_OFFERS)]);
+}
+
+#[test]
+fn who_is_refused_a_session_knows_when_to_ask_again() {
+    let (mut world, session) = delegated(0);
+    world.link(2, 0);
+    ask(&mut world, 2, session, 1);
+    // Whatever number the request has, and though the answer names no session.
+    for req in 1..=200 {
+        let no = Error { session: None.into(), retry_after_ms: 5_000, ..refusal(session, req, Code::LIMIT_ROOM) };
+        world.hears(2, &no.into());
+    }
+    world.settle();
+    assert_eq!(resolved(&world, 2), [Err(Code::LIMIT_ROOM)]);
+    assert_eq!(world.devices[2].core.retry_after(world.now, Asked::Session(session)), 5_000_000);
 }
 
 /// Whether device 2 is shown the offer of a session that didn't exist when it linked the service.

@@ -233,6 +233,12 @@ impl World {
         self.devices[0].core.handle_bytes(self.now, link.expect("a link"), &message.to_frame());
     }
 
+    /// The host says something to a device that is linked, whatever its core would say.
+    pub(crate) fn hears(&mut self, at: usize, message: &Message) {
+        let link = self.links.iter().find(|(_, ends)| **ends == (at, 0)).map(|(link, _)| *link);
+        self.devices[at].core.handle_bytes(self.now, link.expect("a link"), &message.to_frame());
+    }
+
     /// A device that is linked asks the mailbox about others; what it is told.
     pub(crate) fn discover(&mut self, at: usize, others: &[usize]) -> Result<Vec<Presence>, Code> {
         let others: Vec<_> = others.iter().map(|at| self.devices[*at].id).collect();

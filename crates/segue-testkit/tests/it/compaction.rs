@@ -85,6 +85,36 @@ fn a_log_gives_way_to_its_snapshot_once_all_members_hold_it() {
 }
 
 #[test]
+fn a_snapshot_that_waits_is_still_told_once_a_smaller_one_stands_for_its_ops() {
+    let (mut mesh, session) = family(5);
+    let apart = |mesh: &mut Mesh| {
+        let links: Vec<_> = (0..3).flat_map(|at| mesh.links_of(at)).collect();
+        links.into_iter().for_each(|link| mesh.cut(link));
+    };
+    let compact = |mesh: &mut Mesh| {
+        mesh.command(0, Command::Compact { session, part: diary(&session), content: None }).expect("a snapshot");
+    };
+    (0..30).for_each(|at| write(&mut mesh, at % 3, session, PartKind::Log, format!("entry {at}").as_bytes()));
+    apart(&mut mesh);
+    mesh.connect(0, 1);
+    compact(&mut mesh);
+    // All hold the first, and the one that made it doesn't know.
+    apart(&mut mesh);
+    mesh.connect(1, 2);
+    assert_eq!([0, 1, 2].map(|at| kept(&mut mesh, at, &session)), [30, 0, 0]);
+    apart(&mut mesh);
+    (30..35).for_each(|at| write(&mut mesh, 0, session, PartKind::Log, format!("entry {at}").as_bytes()));
+    compact(&mut mesh);
+    // It learns that now, and the second waits.
+    mesh.connect(0, 1);
+    assert_eq!(kept(&mut mesh, 0, &session), 5);
+    apart(&mut mesh);
+    mesh.connect(0, 2);
+    assert_eq!(kept(&mut mesh, 0, &session), 0, "the last member was told of the second");
+    assert_eq!(shown(&mesh, 2, &session), shown(&mesh, 0, &session));
+}
+
+#[test]
 fn a_device_killed_at_any_write_of_a_compaction_opens_with_the_same_log() {
     let (mut mesh, session) = family(4);
     for at in 0..30 {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use segue_proto::data::Pick;
-use segue_proto::limits::MAX_OFFERS;
+use segue_proto::limits::{MAX_OFFERS, MAX_PICK};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Hash, SessionId};
-use segue_proto::{Clause, Code, Event, Generation, SessionRole};
+use segue_proto::{Clause, Code, Event, Generation, SessionRole, UsageError};
 use segue_testkit::World;
 use segue_testkit::device::{Command, LocalDevice};
 use segue_testkit::flights::{PATIENCE, create};
@@ -43,6 +43,24 @@ fn without_the_clause_everything_comes() {
     scene.pick(1, &["letters"]);
     scene.pull(1, 0).expect("a handoff");
     scene.arrives(1, "photos/beach", &photo(2));
+}
+
+#[test]
+fn what_is_usually_picked_is_picked_of_a_session_that_comes_to_be_known() {
+    let mut scene = Scene::new(2, None);
+    let folders =
+        |count: usize| (0..count).map(|at| if at == 0 { "letters".into() } else { format!("{at}") }).collect();
+    for (count, said) in [(MAX_PICK + 1, Err(UsageError::TooLarge)), (MAX_PICK, Ok(()))] {
+        let usually = |device: &mut LocalDevice, now| device.drive(now, |core| core.pick_usually(folders(count)));
+        assert_eq!(scene.world.drive(1, usually), Some(said));
+    }
+    scene.session = create(&mut scene.world, 0, &[1]);
+    scene.world.allow_pulls(scene.session);
+    scene.write(0, "letters/first", LETTER);
+    scene.write(0, "photos/beach", &photo(2));
+    scene.pull(1, 0).expect("a handoff");
+    assert_eq!(scene.held(1, "letters/first"), Some(blob_id(LETTER)));
+    assert_eq!(scene.held(1, "photos/beach"), Some(Hash::ZERO));
 }
 
 #[test]
@@ -208,6 +226,22 @@ fn who_stands_by_for_all_at_an_owner_that_holds_a_part_gets_that_once() {
     let before = asked(&scene.world);
     scene.world.run_for(60 * MINUTE);
     assert_eq!(asked(&scene.world), before, "and nothing is asked for again");
+}
+
+#[test]
+fn ho_standby_1_only_who_is_likely_next_stands_by() {
+    let mut scene = Scene::new(3, None);
+    scene.pull(1, 0).expect("a handoff");
+    // The third device hears of the session, and doesn't get it. Whose it was is likely to be next.
+    let (session, third) = (scene.session, scene.world.id(2));
+    scene.world.set_users(Users::ABSENT);
+    scene.world.command(1, Command::Initiate { session, to: third, timeout_us: PATIENCE }).expect("an offer");
+    scene.world.run_for(1_000_000);
+    scene.world.command(1, Command::CancelHandoff { session }).expect("a handoff that is withdrawn");
+    scene.world.command(2, Command::StandBy { session, limit: 10_000_000 }).expect("a session to stand by for");
+    scene.world.run_for(MINUTE);
+    assert!(!scene.world.events(2).iter().any(|(_, event)| matches!(event, Event::StoodBy { .. })));
+    assert_eq!(scene.held(2, "photos/beach"), None);
 }
 
 #[test]

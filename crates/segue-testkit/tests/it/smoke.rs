@@ -1,7 +1,9 @@
 //! The plain handoffs, in a calm world.
 
-use segue_proto::{Event, Generation, SessionRole};
-use segue_testkit::device::Command;
+use segue_proto::data::PartKind;
+use segue_proto::wire::Receipt;
+use segue_proto::{Event, Generation, Rules, SessionRole};
+use segue_testkit::device::{Command, Reply};
 use segue_testkit::flights::{PATIENCE, UNIT};
 use segue_testkit::{Options, Pair, Promise, World};
 
@@ -39,6 +41,25 @@ fn a_session_is_pushed_and_handed_back() {
 }
 
 #[test]
+fn a_receipt_tells_of_all_that_moved() {
+    let mut pair = fresh();
+    let session = pair.session;
+    assert!(pair.push(0, 1), "{}", pair.world.trace().join("\n"));
+    // What is exclusive goes in the GRANT, though it was written after the manifest.
+    pair.world.command(1, Command::WriteExclusive { session, bytes: b"page 2".to_vec() }).unwrap();
+    assert!(pair.push(1, 0), "{}", pair.world.trace().join("\n"));
+    let record = pair.world.session(0, session).unwrap().head;
+    for at in 0..2 {
+        let given = pair.world.command(at, Command::Receipt { session, record });
+        let Ok(Reply::Receipt(bytes)) = given else { panic!("a receipt of {at}, not {given:?}") };
+        let handed = Receipt::verify(Rules::ALL, &bytes).unwrap();
+        let kinds: Vec<_> = handed.moved.iter().map(|tally| (tally.kind, tally.parts)).collect();
+        assert_eq!(kinds, [(PartKind::Blob.number(), 1), (PartKind::Exclusive.number(), 1)], "{at}");
+        assert!(handed.left.is_empty(), "{at}: {:?}", handed.left);
+    }
+}
+
+#[test]
 fn a_file_of_many_chunks_arrives() {
     let mut pair = fresh();
     let (session, content) = (pair.session, vec![7; 1_000_000]);
@@ -47,6 +68,18 @@ fn a_file_of_many_chunks_arrives() {
     assert!(pair.push(0, 1), "{}", pair.world.trace().join("\n"));
     assert_eq!(pair.world.session(1, session).unwrap().files["big"].as_bytes(), hash.as_bytes());
     intact(&pair.world);
+}
+
+#[test]
+fn who_asks_for_signatures_is_told_whether_one_is_to_make() {
+    let mut pair = fresh();
+    let asked = pair.world.drive(0, |device, now| {
+        device.drive(now, |core| {
+            let before = core.has_to_sign();
+            core.create_session(now, "notes", &[]).map(|_| (before, core.has_to_sign()))
+        })
+    });
+    assert_eq!(asked, Some(Ok((false, true))));
 }
 
 #[test]
