@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use segue_proto::handoff::{Chain, Session, keys};
 use segue_proto::wire::codec::decode;
 use segue_proto::wire::{Hash, Kind, Message, Proven, Record, Signed};
-use segue_proto::{Rules, SessionRole};
+use segue_proto::{Clause, Rules, SessionRole};
 
 use crate::data::{Data, list, list_with};
-use crate::world::{Device, World, key, number, open};
+use crate::world::{Device, Disk, World, key, number, open};
 
 type Law = Result<(), &'static str>;
 
@@ -43,14 +43,19 @@ pub(crate) fn primaries(rules: Rules, world: &World) -> Law {
         let (term, opener, n, _) = rank(session.chain(), &head);
         *seen.entry((term, opener, n)).or_default() += 1;
         law(!resumed, "S1: a source acts under a parent that it signed away")?;
-        law(!device.restored || is_granted_anew(device, session), "31: a restored store owns")?;
+        if let Some(copy) = &device.restored {
+            law(!holds_record(copy, &session.head().id()), "31: a restored store owns by what it held")?;
+            // Without a new actor no WANT can name it: then the other laws have to notice.
+            let anew = is_granted_anew(session) || !rules.keeps(Clause::HO_STORE_2);
+            law(anew, "31: a restored store owns by no WANT of its new actor")?;
+        }
     }
     law(seen.values().all(|n| *n == 1), "1: two primaries of one epoch")?;
     law(takeovers || seen.len() <= 1, "1: two primaries without a takeover")
 }
 
 /// A restored store may own under a record whose WANT names its new actor.
-fn is_granted_anew(_device: &Device, session: &Session<Data>) -> bool {
+fn is_granted_anew(session: &Session<Data>) -> bool {
     session.actor().nonce.as_bytes()[0] >= 0x80 && session.is_entitled(Rules::ALL, session.head())
 }
 
@@ -110,7 +115,10 @@ pub(crate) fn leaving(_rules: Rules, world: &World, from: u8, to: u8, message: &
                 || target.disk.iter().any(|(key, value)| data(key) && *value == base);
             // A target that knows a higher head refuses the GRANT and says why: nothing waits for its data.
             let overtaken = head_of(target).is_none_or(|head| head != want.parent);
-            law(held || target.restored || overtaken, "S2: a GRANT left for a target that doesn't hold its data")?;
+            law(
+                held || target.restored.is_some() || overtaken,
+                "S2: a GRANT left for a target that doesn't hold its data",
+            )?;
             law(
                 list_with(&end.manifest, &grant.ops).len() == usize::from(end.root.as_bytes()[0]),
                 "8: a FINAL that doesn't add up",
@@ -119,18 +127,21 @@ pub(crate) fn leaving(_rules: Rules, world: &World, from: u8, to: u8, message: &
         Message::Head(head) => {
             for record in head.records.iter() {
                 let own = record.open(Rules::ALL).is_ok_and(|body| body.signer == key(from));
-                law(!own || sender.restored || on_disk(sender, record), "9: an own record left before it was durable")?;
+                law(
+                    !own || sender.restored.is_some() || on_disk(sender, record),
+                    "9: an own record left before it was durable",
+                )?;
             }
             let Some(ack) = head.ack.get() else { return Ok(()) };
             let stored = stored_record(sender, &ack.record);
-            law(stored || sender.restored, "9: a HEAD acknowledged before the sync")
+            law(stored || sender.restored.is_some(), "9: a HEAD acknowledged before the sync")
         }
         Message::Want(want) => {
             let Ok(body) = want.want.open(Rules::ALL) else { return Err("5: a WANT that can't be read") };
             let Some(have) = body.have.get() else { return Ok(()) };
             let base = list(&have.manifest);
             let created = from == 0 && base.is_empty();
-            let stored = created || sender.restored || sender.disk.values().any(|value| *value == base);
+            let stored = created || sender.restored.is_some() || sender.disk.values().any(|value| *value == base);
             // A WANT that waited while the head changed is dead.
             let dead = head_of(sender).is_none_or(|head| head != body.parent);
             law(stored || dead, "9: a WANT said have before it was durable")
@@ -159,7 +170,10 @@ pub(crate) fn leaving_service(_rules: Rules, world: &World, to: u8, message: &Me
             let base = list(&end.manifest);
             let held = stored_record(target, &grant.record.id()) || target.disk.values().any(|value| *value == base);
             let overtaken = head_of(target).is_none_or(|head| head != want.parent);
-            law(held || target.restored || overtaken, "S2: a service's GRANT left for a target without its data")
+            law(
+                held || target.restored.is_some() || overtaken,
+                "S2: a service's GRANT left for a target without its data",
+            )
         }
         Message::Cas(cas) => law(stored(&cas.record.id()), "9: a service told of a record before it was durable"),
         Message::Head(head) => {
@@ -180,7 +194,7 @@ pub(crate) fn activated(world: &World, device: u8, record: &Hash, promised: &[u8
     law(log == promised, "8: active without the data of FINAL")?;
     let takeover = |record: &Proven<Record>| record.body().kind == Kind::Takeover.number();
     let calm = world.devices.iter().all(|device| {
-        !device.restored && device.session.as_ref().is_none_or(|known| !known.chain().records().any(takeover))
+        device.restored.is_none() && device.session.as_ref().is_none_or(|known| !known.chain().records().any(takeover))
     });
     let all = world.acked.iter().all(|(write, _)| log.contains(write));
     law(!calm || all, "4: an acknowledged write was lost over a handoff")
@@ -194,7 +208,7 @@ pub(crate) fn resolved(world: &World, device: u8, session: &Session<Data>, recor
     }
     let Some(owner) = number(&known.body().owner) else { return Ok(()) };
     let it = &world.devices[usize::from(owner)];
-    let held = stored_record(it, record) || it.restored || session.chain().continued(record);
+    let held = stored_record(it, record) || it.restored.is_some() || session.chain().continued(record);
     law(held, "L2: a GRANT was given up before its target had it")
 }
 
@@ -219,7 +233,11 @@ fn on_disk(device: &Device, record: &Signed<Record>) -> bool {
 }
 
 fn stored_record(device: &Device, id: &Hash) -> bool {
-    device.disk.iter().any(|(key, value)| {
+    holds_record(&device.disk, id)
+}
+
+fn holds_record(disk: &Disk, id: &Hash) -> bool {
+    disk.iter().any(|(key, value)| {
         let named = keys::split(key).is_some_and(|(_, letter, rest)| letter == keys::RECORD && rest == id.as_bytes());
         named && decode::<Signed<Record>>(Rules::ALL, value).is_ok()
     })

@@ -110,8 +110,8 @@ pub(crate) struct Device {
     pub held: Known<BTreeSet<(u8, Known<Message>)>>,
     /// A copy of the disk that somebody may put back.
     pub backup: Option<Disk>,
-    /// The disk was put back from a copy at least once.
-    pub restored: bool,
+    /// The copy from which the disk was put back.
+    pub restored: Option<Disk>,
     /// The store doesn't know yet that the device knows that.
     pub unproven: bool,
 }
@@ -123,6 +123,8 @@ pub(crate) struct Budget {
     pub request: u8,
     pub takeover: u8,
     pub crash: u8,
+    /// How often device 1's disk may be copied, while it has a live WANT. If never, there is a copy of device 0's first disk.
+    pub copy: u8,
     pub restore: u8,
     pub write: u8,
     pub timeout: u8,
@@ -213,11 +215,11 @@ impl World {
             let (pending, held) = Default::default();
             Device {
                 session: Some(Known::new(known)),
-                backup: Some(disk.clone()),
+                backup: (number == 0 && budget.copy == 0).then(|| disk.clone()),
                 disk,
                 pending,
                 held,
-                restored: false,
+                restored: None,
                 unproven: false,
             }
         };
@@ -351,12 +353,30 @@ impl World {
         }
     }
 
+    /// Whether a device asked for the session, has it not, and may be granted to: its WANT is out, and all that it says is
+    /// on the disk.
+    pub(crate) fn has_live_want(&self, device: u8) -> bool {
+        let it = &self.devices[usize::from(device)];
+        let Some(session) = it.session.as_ref().filter(|session| session.seeks() && it.pending.is_empty()) else {
+            return false;
+        };
+        self.net.iter().filter(|packet| packet.from == device).any(|packet| match &*packet.message {
+            Message::Want(it) => it.want.open(Rules::ALL).is_ok_and(|want| want.parent == session.head_id()),
+            _ => false,
+        })
+    }
+
+    /// Somebody copies a disk.
+    pub(crate) fn copy(&mut self, device: u8) {
+        let it = &mut self.devices[usize::from(device)];
+        it.backup = Some(it.disk.clone());
+    }
+
     /// Somebody puts an old copy of the disk back.
     pub(crate) fn restore(&mut self, rules: Rules, device: u8) {
         let it = &mut self.devices[usize::from(device)];
         let Some(backup) = it.backup.take() else { return };
-        it.disk = backup;
-        (it.restored, it.unproven) = (true, true);
+        (it.disk, it.restored, it.unproven) = (backup.clone(), Some(backup), true);
         self.crash(rules, device);
     }
 
