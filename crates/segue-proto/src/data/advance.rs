@@ -31,7 +31,7 @@ impl State {
 
     /// The root without these parts, and the root of the exclusive ones without them.
     pub fn roots_without(&self, gone: &BTreeSet<PartId>) -> (Hash, Hash) {
-        let left = self.parts.iter().filter(|(id, _)| !gone.contains(id)).map(|(id, held)| (*id, held.root));
+        let left = self.parts.iter().filter(|(id, _)| !gone.contains(id)).map(|(id, held)| (*id, held.root()));
         let left: BTreeMap<_, _> = left.collect();
         let exclusive: Vec<_> = left.iter().filter(|(id, _)| self.exclusive.contains(id)).collect();
         let exclusive = root(&self.session, exclusive.into_iter().map(|(id, root)| (*id, *root)));
