@@ -59,7 +59,7 @@ fn reload(session: &SessionId, manifest: &Manifest, state: &State) {
     let mut loaded = State::new(*session, &manifest.name);
     for part in &*manifest.parts {
         let bytes = state.part_bytes(&part.part).unwrap_or_default();
-        assert_eq!(loaded.load_part(Rules::ALL, bytes), Ok(()));
+        assert_eq!(loaded.load_part(Rules::ALL, &bytes), Ok(()));
     }
     assert_eq!(loaded.root(), state.root());
 }

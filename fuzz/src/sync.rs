@@ -80,7 +80,7 @@ fn copies(input: &mut Input<'_>) {
         order.iter().for_each(|part| assert_eq!(state.merge(Rules::ALL, part), Ok(false), "nothing is new in a copy"));
         let part = state.part(&a.part)?;
         let mut loaded = State::new(SESSION, "");
-        assert_eq!(loaded.load_part(Rules::ALL, state.part_bytes(&a.part)?), Ok(()));
+        assert_eq!(loaded.load_part(Rules::ALL, &state.part_bytes(&a.part)?), Ok(()));
         assert_eq!(loaded.part(&a.part), Some(part));
         Some(state.to_manifest())
     };
