@@ -342,8 +342,9 @@ impl<H: Holdings> Session<H> {
         let source = self.chain.get(&grant.record.body().parent).map_or(from, |parent| parent.body().owner);
         self.keep(ctx.fx);
         match self.admit(ctx, grant.record) {
-            Ok(new) if new || heard => {}
-            Ok(_) => return self.send_head(ctx, from, &before, None),
+            Ok(true) => {}
+            Ok(false) if heard => {}
+            Ok(false) => return self.send_head(ctx, from, &before, None),
             Err(violation) => return ctx.refuse_for(from, grant.req, self.id(), violation),
         }
         let picked = Pick::new(grant.want.body().pick.iter().copied()).unwrap_or_default();
