@@ -1,6 +1,6 @@
 //! Exclusive parts, and inline ops that advance them: checked first, and taken in once what they lead to was approved.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::hashes::root;
@@ -27,15 +27,6 @@ impl State {
     /// The root of the exclusive parts alone.
     pub fn exclusive_root(&self) -> Hash {
         self.exclusive_root_with(&BTreeMap::new())
-    }
-
-    /// The root without these parts, and the root of the exclusive ones without them.
-    pub fn roots_without(&self, gone: &BTreeSet<PartId>) -> (Hash, Hash) {
-        let left = self.parts.iter().filter(|(id, _)| !gone.contains(id)).map(|(id, held)| (*id, held.root()));
-        let left: BTreeMap<_, _> = left.collect();
-        let exclusive: Vec<_> = left.iter().filter(|(id, _)| self.exclusive.contains(id)).collect();
-        let exclusive = root(&self.session, exclusive.into_iter().map(|(id, root)| (*id, *root)));
-        (root(&self.session, left.into_iter()), exclusive)
     }
 
     /// The ops of exclusive parts that aren't held yet.

@@ -140,13 +140,6 @@ impl Chain {
         self.get(&self.head.opener)
     }
 
-    /// Whether what was written under a record has lapsed (SERVICE-HELD-1): the takeover that opened the head's term comes
-    /// after it, or it isn't in the head's chain.
-    pub fn is_lapsed(&self, record: &Hash) -> bool {
-        let opener = self.opener().and_then(|opener| self.place(&opener.id()));
-        opener.is_some_and(|opener| self.place(record).is_none_or(|place| place < opener))
-    }
-
     /// Whether [`Chain::admit`] would take the record in.
     pub fn admits(&self, rules: Rules, record: &Proven<Record>) -> Result<(), Violation> {
         self.check(rules, record).map(|_| ())

@@ -23,7 +23,6 @@ use crate::limits::LEASE;
 use crate::wire::codec::encode;
 use crate::wire::{
     Cas, DelegateMsg, DeviceId, Exts, Final, Freeze, Hash, Kind, Proven, Record, Renew, Sig, Signed, Want, WantMode,
-    Writer,
 };
 use crate::{Code, Violation};
 
@@ -284,7 +283,6 @@ impl<H: Holdings> Session<H> {
             return false;
         }
         let Some(live) = self.wants.get(&to).filter(|live| live.expires >= ctx.now).cloned() else { return false };
-        self.renew_lapsed(ctx);
         // What the target said that it holds, if that is all; else what this device holds now.
         let fits =
             self.holdings.release(ctx.rules, live.want.body().have.get()).filter(|it| it.inline == Inline::default());
@@ -299,18 +297,6 @@ impl<H: Holdings> Session<H> {
         let frost = Frost { id, to, want: live.want.id(), deadline, back: false, end };
         self.delegate.state = State::Freezing(Box::new(frost));
         true
-    }
-
-    /// What was written before a takeover stands from now on by the head, so that every target knows it from what the
-    /// owner never took in (SERVICE-HELD-1).
-    fn renew_lapsed(&mut self, ctx: &mut Ctx<'_>) {
-        if !ctx.rules.keeps(Clause::SERVICE_HELD_1) {
-            return;
-        }
-        self.note_lapsed();
-        let (by, head) = (Writer { device: self.me, nonce: self.actor.nonce }, self.head().id());
-        let writes = self.holdings.renew_lapsed(ctx.rules, by, head, &mut || ctx.fresh.nonce());
-        ctx.fx.writes.extend(writes);
     }
 
     /// The FINAL is signed: it leaves once it is durable (SERVICE-FREEZE-2). False if it wasn't this machine's.

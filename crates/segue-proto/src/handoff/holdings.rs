@@ -6,7 +6,7 @@ use super::receipt::Tallies;
 use crate::clause::Rules;
 use crate::data::{Part, Pick};
 use crate::journal::Write;
-use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Nonce, Op, PartId, Writer};
+use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, Op, PartId};
 use crate::{Code, Violation};
 
 /// A session's data as a device holds it, seen by the handoff machines.
@@ -43,20 +43,6 @@ pub trait Holdings {
     /// Whether the exclusive parts are those of a FINAL, and no content is missing of what this device knows of and
     /// `pick` picks. Of whoever can't tell the exclusive parts apart, the whole root.
     fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>, pick: &Pick) -> bool;
-    /// Notes which exclusive parts have values under records that lapsed, and no others. Whether they are there makes no
-    /// difference to [`Holdings::matches`] and [`Holdings::check`], and they go by [`Holdings::adopt`] if FINAL is without
-    /// them (SERVICE-HELD-1).
-    fn note_lapsed(&mut self, _lapsed: &dyn Fn(&Hash) -> bool) {}
-    /// Writes the values that are noted as lapsed anew, as they are, under `record`.
-    fn renew_lapsed(
-        &mut self,
-        _rules: Rules,
-        _by: Writer,
-        _record: Hash,
-        _salt: &mut dyn FnMut() -> Nonce,
-    ) -> Vec<Write> {
-        Vec::new()
-    }
     /// Whether, after a write of `len` bytes into an exclusive part, what a target lacks that holds `manifest` still goes
     /// inline in its GRANT.
     fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool;

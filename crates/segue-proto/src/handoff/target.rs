@@ -334,7 +334,6 @@ impl<H: Holdings> Session<H> {
         if heard && (claimed || self.head().id() != id) {
             return self.on_known_grant(ctx, from, id);
         }
-        self.note_lapsed();
         if let Err(violation) = self.judge_grant(ctx, &grant) {
             return ctx.refuse_for(from, grant.req, self.id(), violation);
         }

@@ -11,7 +11,7 @@ use crate::journal::Write;
 use crate::limits::{MAX_INLINE_BYTES, MAX_SYNC_PARTS};
 use crate::sync::Change;
 use crate::wire::codec::encode;
-use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, List, Nonce, PartId, Tally, Writer};
+use crate::wire::{ActorId, Announced, DeviceId, Final, Hash, Held, List, PartId, Tally};
 use crate::{Code, Violation};
 
 impl Holdings for SessionData {
@@ -100,17 +100,7 @@ impl Holdings for SessionData {
     fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>, pick: &Pick) -> bool {
         let here = !self.lacks_of(pick);
         let Some(state) = self.state.as_ref().filter(|_| here) else { return false };
-        let is = |of: Hash, alone: Hash| exclusive.map_or_else(|| of == *root, |exclusive| alone == *exclusive);
-        let (of, alone) = state.roots_without(&self.lapsed);
-        is(state.root(), state.exclusive_root()) || is(of, alone)
-    }
-
-    fn note_lapsed(&mut self, lapsed: &dyn Fn(&Hash) -> bool) {
-        self.find_lapsed(lapsed);
-    }
-
-    fn renew_lapsed(&mut self, rules: Rules, by: Writer, record: Hash, salt: &mut dyn FnMut() -> Nonce) -> Vec<Write> {
-        self.write_lapsed(rules, by, record, salt)
+        exclusive.map_or_else(|| state.root() == *root, |exclusive| state.exclusive_root() == *exclusive)
     }
 
     fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool {
@@ -147,8 +137,7 @@ impl Holdings for SessionData {
         rules.ensure(Clause::HO_GRANT_7, claimed, Code::DATA_INCOMPLETE)?;
         let Some(state) = self.state.as_ref().filter(|_| claimed) else { return Ok(()) };
         let root = state.exclusive_root_after(&state.stage_with(rules, &state.beyond(ops), parts)?);
-        let fits = root == end.exclusive || self.gives_up_lapsed(end, inline);
-        rules.ensure(Clause::DATA_ROOT_1, fits, Code::DATA_ROOT)
+        rules.ensure(Clause::DATA_ROOT_1, root == end.exclusive, Code::DATA_ROOT)
     }
 
     fn adopt(&mut self, end: &Final, inline: &Inline, from: DeviceId, pick: Pick) -> Vec<Write> {
@@ -172,7 +161,6 @@ impl Holdings for SessionData {
             // Sync brought more than the WANT said: the ops behind the manifest aren't told apart any more.
             mark = self.marks.iter().find(|mark| mark.data.manifest == end.manifest).cloned();
             mark.iter_mut().for_each(|mark| mark.at = None);
-            writes.extend(self.give_up_lapsed(end, inline, (at, from)));
         }
         writes.extend(self.came_by(pick));
         writes.extend(self.unstage(0));
@@ -255,7 +243,7 @@ impl SessionData {
     }
 
     /// The data stands on a manifest from now on, with what this device has beyond it beside.
-    pub(super) fn rebase(
+    fn rebase(
         &mut self,
         staged: State,
         manifest: Hash,

@@ -2,7 +2,6 @@
 
 mod aside;
 mod holdings;
-mod lapsed;
 mod picked;
 mod replaced;
 mod snapshots;
@@ -77,8 +76,6 @@ pub(super) struct SessionData {
     /// Up to which position of its log each peer's changes are held.
     cursors: BTreeMap<DeviceId, (Nonce, u64)>,
     aside: aside::Aside,
-    /// The exclusive parts whose values lapsed, as far as that was asked last (SERVICE-HELD-1).
-    lapsed: BTreeSet<PartId>,
     /// Snapshots on their way here, one of each device that sends them and each way by which they come.
     coming: BTreeMap<(DeviceId, DeviceId), (Hash, Vec<u8>)>,
 }
@@ -146,7 +143,6 @@ impl SessionData {
             changes: Changes::new(log),
             cursors: BTreeMap::new(),
             aside: aside::Aside::default(),
-            lapsed: BTreeSet::new(),
             coming: BTreeMap::new(),
         }
     }

@@ -60,7 +60,6 @@ impl<H: Holdings> Session<H> {
             return;
         }
         let picked = self.picked(ctx);
-        self.note_lapsed();
         let held = self.holdings.matches(&owed.root, owed.exclusive.as_ref(), &picked);
         if held || !ctx.rules.keeps(Clause::SERVICE_HELD_1) {
             self.want(ctx);
@@ -69,7 +68,6 @@ impl<H: Holdings> Session<H> {
 
     /// What the grantor said that the owner left, if that is here: a WANT may name it, and does (SERVICE-HELD-1).
     pub(super) fn claim_owed(&mut self, rules: Rules, picked: &Pick) -> Option<Held> {
-        self.note_lapsed();
         let State::Seeking(seeking) = &mut self.target.0 else { return None };
         let owed = seeking.end.as_mut()?;
         let held = self.holdings.matches(&owed.root, owed.exclusive.as_ref(), picked);
@@ -82,12 +80,6 @@ impl<H: Holdings> Session<H> {
     /// link with the grantor can't say what is left out (HO-PICK-1).
     pub fn owes_all(&self, ctx: &Ctx<'_>) -> bool {
         self.awaits_final() && self.picked(ctx).is_all() && !self.holdings.pick().is_all()
-    }
-
-    /// Which exclusive parts lapsed follows from the chain.
-    pub(in crate::handoff) fn note_lapsed(&mut self) {
-        let chain = &self.chain;
-        self.holdings.note_lapsed(&|record| chain.is_lapsed(record));
     }
 
     pub(super) fn on_owed(&mut self, ctx: &mut Ctx<'_>, owed: Owed) {
