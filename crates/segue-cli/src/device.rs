@@ -169,9 +169,9 @@ impl Device {
 /// Whether a handoff made this device the owner, and its directory doesn't show it yet.
 fn owes(view: &SessionView, applied: Option<Hash>) -> bool {
     let handed = view.chain.last().is_some_and(|head| {
-        let (kind, want) = (head.body().kind, head.body().want);
-        // A takeover that answers a WANT is a service's, in place of an owner that is silent.
-        kind == Kind::Grant.number() || kind == Kind::Takeover.number() && !want.is_zero()
+        let (kind, signer, owner) = (head.body().kind, head.body().signer, head.body().owner);
+        // A takeover that another device signed is a service's, in place of an owner that is silent.
+        kind == Kind::Grant.number() || kind == Kind::Takeover.number() && signer != owner
     });
     view.role == SessionRole::Primary && handed && applied != Some(view.head)
 }

@@ -210,7 +210,7 @@ fn meeting_help(code: Code) -> &'static str {
     }
 }
 
-/// What to do about a service that didn't sign.
+/// Why a service didn't sign.
 fn custody_meaning(code: Code) -> &'static str {
     match code {
         // What it means of a handoff says nothing of a service that was asked to sign.
@@ -219,6 +219,7 @@ fn custody_meaning(code: Code) -> &'static str {
     }
 }
 
+/// What to do about it.
 fn custody_help(code: Code) -> &'static str {
     match code {
         Code::SVC_LOGIN | Code::SVC_FEATURE | Code::LIMIT_QUOTA => login_help(code),

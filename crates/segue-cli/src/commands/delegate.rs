@@ -1,5 +1,7 @@
 //! `segue delegate` and `segue reclaim`: who signs the next record of a session.
 
+use segue_quic::Code;
+
 use crate::args::Delegate;
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
@@ -34,12 +36,13 @@ async fn ask(device: &Device, args: &mut Delegate, away: bool) -> Result<(), Fai
     } else {
         device.node.use_mailbox(addr, service).await?;
         device.node.reclaim(session).await.map_err(|error| {
-            let gone = matches!(error, segue_quic::Error::Delegation { .. });
+            // What it answers in earnest, such as that the session has moved, is no sign that it is gone.
+            let gone = matches!(error, segue_quic::Error::Delegation { code: Code::HO_PENDING | Code::HO_TIMEOUT | Code::SERVICE_NONE | Code::STORE_ROLLED_BACK, .. });
             let mut failure = Failure::from(error);
             if gone {
                 let state = args.at.state.state.display();
                 failure.text += &format!(
-                    "; if the service is gone for good, or its store was put back, `segue takeover --state {state} {session}` does without it"
+                    "; if the service is gone for good, or its store was put back, `segue takeover --state {state} {session}` does without it, and fences whoever it let own the session meanwhile"
                 );
             }
             failure
