@@ -189,6 +189,8 @@ async fn the_rule_that_a_peer_broke_is_in_the_log() {
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _held = tracing::subscriber::set_default(subscriber);
+    // Who logs for the first time on another thread, while nobody listens there, may have noted that nobody listens at all.
+    tracing::callsite::rebuild_interest_cache();
     let node = memory(1).open().await.unwrap();
     let client = client(Arc::default());
     let addr = node.local_addr().unwrap();
