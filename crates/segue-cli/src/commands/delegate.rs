@@ -37,7 +37,7 @@ async fn ask(device: &Device, args: &mut Delegate, away: bool) -> Result<(), Fai
         device.node.use_mailbox(addr, service).await?;
         device.node.reclaim(session).await.map_err(|error| {
             // What it answers in earnest, such as that the session has moved, is no sign that it is gone.
-            let gone = matches!(error, segue_quic::Error::Delegation { code: Code::HO_PENDING | Code::HO_TIMEOUT | Code::SERVICE_NONE | Code::STORE_ROLLED_BACK, .. });
+            let gone = matches!(error, segue_quic::Error::Delegation { code, .. } if SILENT.contains(&code));
             let mut failure = Failure::from(error);
             if gone {
                 let state = args.at.state.state.display();
@@ -51,3 +51,6 @@ async fn ask(device: &Device, args: &mut Delegate, away: bool) -> Result<(), Fai
     }
     Ok(())
 }
+
+/// What is heard of a service that may be gone for good.
+const SILENT: [Code; 4] = [Code::HO_PENDING, Code::HO_TIMEOUT, Code::SERVICE_NONE, Code::STORE_ROLLED_BACK];

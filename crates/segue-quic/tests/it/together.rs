@@ -85,7 +85,6 @@ async fn what_one_writes_the_other_reads() {
     a.append(session, "chat", "hello").await.unwrap();
     b.append(session, "chat", "hello yourself").await.unwrap();
     a.push_ops(session, "map", vec![b"one".to_vec(), b"two".to_vec()]).await.unwrap();
-    a.push_ops(session, "map", Vec::new()).await.unwrap();
     b.push_op(session, "map", "three").await.unwrap();
     b.write_bytes(session, "photo", noise(300_000, 1)).await.unwrap();
     same(&a, &b, session).await;
@@ -279,4 +278,15 @@ async fn what_was_acknowledged_is_there_after_a_crash_and_reaches_the_others() {
     assert_eq!(a.log(session, "chat").await.unwrap().len(), 1);
     assert_eq!(a.ops(session, "text", 0).await.unwrap().ops[0].body, &b"typed"[..]);
     assert_eq!(a.register(session, "title").await.unwrap().unwrap().value(), b"offline");
+}
+
+#[tokio::test]
+async fn to_write_no_ops_waits_for_nothing_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = disk(1, dir.path()).open().await.unwrap();
+    let session = node.create_session("notes", &[]).await.unwrap();
+    node.push_op(session, "text", "typed").await.unwrap();
+    node.shutdown().await;
+    let node = disk(1, dir.path()).open().await.unwrap();
+    within("nothing", node.push_ops(session, "text", Vec::new())).await.unwrap();
 }
