@@ -1,9 +1,9 @@
 //! Keeping what was received: verified by the core's code and stored, on a blocking thread.
 //!
-//! A link has one such thread at a time, which goes on while there is something to do. To wake it costs whoever reads more
-//! than to verify what it is woken for, so while much arrives it naps, and looks by itself what has gathered meanwhile;
-//! and once it has ended, a new one is begun when some has gathered. So small blobs, of which many come at once, don't
-//! cost a wake-up and an input of the driver each.
+//! A link has one such thread at a time. To wake a thread costs whoever reads the network more than to verify what it is
+//! woken for, a tenth of the time of 64 MB over loopback. So the thread isn't woken while streams are read: it naps, and
+//! looks by itself what has gathered; after some naps without anything it ends, and once some has gathered, a new one is
+//! begun. For the same reason it tells the core seldom while more is coming.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -20,19 +20,19 @@ use super::buffers::Buffer;
 use super::{BUFFER, Shared};
 use crate::driver::Input;
 
-/// Buffers after which the core is told, though there are more: it has new requests to make.
+/// Buffers after which the core is told, though more are coming: it shows progress.
 const BURST: usize = 8;
 
-/// Bytes for which the thread is woken at once. From: measurement on loopback, 64 MB in one file; half of it and twice as
-/// much took longer, the one for its wake-ups, the other as less stays in the processor's cache.
+/// Bytes for which the thread doesn't nap first, and for which one is begun at once. From: measurement on loopback, 64 MB
+/// in one file; half of it and twice as much took longer.
 const GATHERED: usize = 2 * BUFFER;
 
 /// How long the thread naps while streams are read and less than [`GATHERED`] has come, and how often in a row before it
-/// ends. From: measurement of 1,000 files over loopback, a tenth faster than without; with twice as long a nap, slower.
-const NAP: Duration = Duration::from_micros(400);
-const NAPS: usize = 3;
+/// ends. From: measurement on loopback, 64 MB in one file: between 100 and 400 us nothing is to be seen, 50 is slower.
+const NAP: Duration = Duration::from_micros(200);
+const NAPS: usize = 6;
 
-/// The longest that something waits for the thread to be woken, and how long the thread has rested if nothing waits: little
+/// The longest that something waits for a thread to be begun, and how long none has been there if nothing waits: little
 /// beside a disk's sync, and much beside a wake-up.
 const LINGER: Duration = Duration::from_millis(5);
 
@@ -58,33 +58,57 @@ struct Queue {
     running: bool,
     /// It naps: it looks again soon.
     naps: bool,
-    /// It is to look at once.
-    woken: bool,
     /// When the last thread had nothing more to do.
     rested: Option<Instant>,
     /// Somebody wakes a thread soon.
     lingers: bool,
     /// The streams that are being read.
     reading: usize,
+    /// The streams that are read no more, and wait for what becomes of what they brought.
+    waiting: usize,
 }
 
 impl Queue {
+    /// Whether nothing more will gather, or somebody waits for what has.
+    fn is_awaited(&self) -> bool {
+        self.reading == 0 || self.waiting > 0
+    }
+
     /// Whether what is there is worth a thread now: enough of it is, or nothing more comes with it.
     fn is_due(&self, now: Instant) -> bool {
         let is_late = self.rested.is_none_or(|rested| now.duration_since(rested) >= LINGER);
-        self.bytes >= GATHERED || self.reading == 0 || is_late
+        self.bytes >= GATHERED || self.is_awaited() || is_late
     }
 }
 
 /// A stream that is being read, of which more may come.
-pub(super) struct Reading(Keeper);
+pub(super) struct Reading {
+    keeper: Keeper,
+    waits: bool,
+}
+
+impl Reading {
+    /// Nothing more comes, but somebody waits for what was given.
+    pub(super) fn waits(&mut self) {
+        if !mem::replace(&mut self.waits, true) {
+            let mut queue = self.keeper.lock();
+            queue.reading -= 1;
+            queue.waiting += 1;
+            self.keeper.begin(&mut queue);
+        }
+    }
+}
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        let mut queue = self.0.lock();
-        queue.reading -= 1;
+        let mut queue = self.keeper.lock();
+        if self.waits {
+            queue.waiting -= 1;
+        } else {
+            queue.reading -= 1;
+        }
         if queue.reading == 0 {
-            self.0.wake(&mut queue);
+            self.keeper.begin(&mut queue);
         }
     }
 }
@@ -104,6 +128,16 @@ pub(super) type Kept = oneshot::Receiver<BulkEnd>;
 struct Job {
     got: Got,
     then: Then,
+}
+
+/// What was kept, and the core doesn't know of yet.
+#[derive(Default)]
+struct Untold {
+    chunks: Vec<Verified>,
+    /// The answers to requests that have ended.
+    ends: Vec<(u32, BulkEnd)>,
+    /// What became of the buffers of streams that go on.
+    answers: Vec<(oneshot::Sender<BulkEnd>, BulkEnd)>,
 }
 
 enum Then {
@@ -133,38 +167,30 @@ impl Keeper {
     /// Notes that a stream is being read.
     pub(super) fn reading(&self) -> Reading {
         self.lock().reading += 1;
-        Reading(self.clone())
-    }
-
-    /// Somebody waits for what was given: nothing more will gather.
-    pub(super) fn hurry(&self) {
-        self.wake(&mut self.lock());
+        Reading { keeper: self.clone(), waits: false }
     }
 
     fn push(&self, job: Job) {
         let mut queue = self.lock();
         queue.bytes += job.got.buffer.len();
         queue.jobs.push_back(job);
-        if queue.running {
-            // Twice as much as it gathers is more than it should sleep over.
-            if queue.bytes >= 2 * GATHERED {
-                self.wake(&mut queue);
-            }
+        if queue.running && !queue.is_awaited() {
+            // The thread looks by itself.
         } else if queue.is_due(Instant::now()) {
-            self.wake(&mut queue);
+            self.begin(&mut queue);
         } else if !mem::replace(&mut queue.lingers, true) {
             let keeper = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(LINGER).await;
                 let mut queue = keeper.lock();
                 queue.lingers = false;
-                keeper.wake(&mut queue);
+                keeper.begin(&mut queue);
             });
         }
     }
 
-    fn wake(&self, queue: &mut Queue) {
-        queue.woken = true;
+    /// Has a thread look: the one that naps, or a new one if there is something.
+    fn begin(&self, queue: &mut Queue) {
         if mem::take(&mut queue.naps) {
             self.0.up.notify_one();
         }
@@ -175,20 +201,33 @@ impl Keeper {
     }
 
     fn run(&self) {
-        while let Some(jobs) = self.next() {
-            if let Err(error) = self.work(jobs) {
-                let text = format!("writing received chunks: {error}");
-                let _ = self.0.shared.inbox.blocking_send(Input::StoreFailed(text));
+        let mut untold = Untold::default();
+        while self.has_more() {
+            while let Some(jobs) = self.next() {
+                if let Err(error) = self.work(jobs, &mut untold) {
+                    let text = format!("writing received chunks: {error}");
+                    let _ = self.0.shared.inbox.blocking_send(Input::StoreFailed(text));
+                }
             }
+            self.tell(&mut untold);
         }
     }
 
-    /// What there is to do; none ends the thread.
+    /// Whether there is something to do. If not, the thread ends.
+    fn has_more(&self) -> bool {
+        let mut queue = self.lock();
+        queue.running = !queue.jobs.is_empty();
+        if !queue.running {
+            queue.rested = Some(Instant::now());
+        }
+        queue.running
+    }
+
+    /// What there is to do; none if nothing comes for some naps, or if somebody waits to be told.
     fn next(&self) -> Option<Vec<Job>> {
         let mut queue = self.lock();
         for _ in 0..NAPS {
-            let awaited = mem::take(&mut queue.woken) && !queue.jobs.is_empty();
-            if awaited || queue.reading == 0 || queue.bytes >= GATHERED {
+            if queue.is_awaited() || queue.bytes >= GATHERED {
                 break;
             }
             queue = self.nap(queue);
@@ -197,15 +236,9 @@ impl Keeper {
             }
         }
         let some = queue.jobs.len().min(BURST);
-        queue.running = some > 0;
-        if !queue.running {
-            queue.rested = Some(Instant::now());
-        }
-        let jobs: Vec<Job> = queue.running.then(|| queue.jobs.drain(..some).collect())?;
-        // What is left has waited already.
-        queue.woken = !queue.jobs.is_empty();
+        let jobs: Vec<Job> = queue.jobs.drain(..some).collect();
         queue.bytes -= jobs.iter().map(|job| job.got.buffer.len()).sum::<usize>();
-        Some(jobs)
+        (!jobs.is_empty()).then_some(jobs)
     }
 
     /// Waits a little, or until it is woken.
@@ -217,23 +250,32 @@ impl Keeper {
         queue
     }
 
-    fn work(&self, jobs: Vec<Job>) -> Result<(), segue_store::StoreError> {
-        let (mut chunks, mut ends, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    fn work(&self, jobs: Vec<Job>, untold: &mut Untold) -> Result<(), segue_store::StoreError> {
         for Job { got, then } in jobs {
             let (kept, end) = self.store(&got)?;
-            chunks.extend(kept);
+            untold.chunks.extend(kept);
             match then {
-                Then::Answer(answer) => answers.push((answer, end)),
-                Then::End(req) => ends.push((req, end)),
+                Then::Answer(answer) => untold.answers.push((answer, end)),
+                Then::End(req) => untold.ends.push((req, end)),
             }
         }
-        self.0.shared.counters.chunks_rx.add(chunks.len() as u64);
-        let _ = self.0.shared.inbox.blocking_send(Input::Received { link: self.0.link, chunks, ends });
+        if untold.answers.len() >= BURST || !untold.ends.is_empty() || self.lock().is_awaited() {
+            self.tell(untold);
+        }
+        Ok(())
+    }
+
+    /// Tells the core of what was kept, and then the streams: what they say of their ends comes behind it.
+    fn tell(&self, untold: &mut Untold) {
+        let Untold { chunks, ends, answers } = mem::take(untold);
+        if !chunks.is_empty() || !ends.is_empty() {
+            self.0.shared.counters.chunks_rx.add(chunks.len() as u64);
+            let _ = self.0.shared.inbox.blocking_send(Input::Received { link: self.0.link, chunks, ends });
+        }
         for (answer, end) in answers {
             // A stream whose link ended doesn't care.
             let _ = answer.send(end);
         }
-        Ok(())
     }
 
     /// The chunks that are good and stored, and whether the stream is worth reading on. Chunk lists are stored, too:

@@ -25,9 +25,9 @@ use super::keep::{Got, Keeper, Kept, worse};
 use crate::driver::Input;
 use crate::transport::RECEIVE_BUDGET;
 
-/// Buffers of one stream that may wait to be kept while the next is read: those that are being kept, and as many that
-/// gather meanwhile.
-const DEPTH: usize = 4;
+/// Buffers of one stream that may wait to be kept while the next is read: those of which the core isn't told yet, those
+/// that are being kept, and those that gather meanwhile.
+const DEPTH: usize = 12;
 
 /// Takes the bulk streams of a link. Ends with the link.
 pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared) {
@@ -111,7 +111,7 @@ impl Body {
     /// Reads all chunks, and has them verified and stored. How the stream ended; none if somebody else tells the core,
     /// or the node is halting.
     async fn run(mut self, incoming: &Incoming) -> Option<BulkEnd> {
-        let reading = self.keeper.reading();
+        let mut reading = self.keeper.reading();
         let mut keeping = VecDeque::<Kept>::new();
         let mut end = BulkEnd::Finished;
         let last = incoming.first.saturating_add(incoming.count);
@@ -122,8 +122,8 @@ impl Body {
             let read = self.take(&incoming.plan, &group).await;
             // What came before is settled first, but for a little that keeps the thread at it.
             let depth = if next == last { 0 } else { DEPTH };
-            if keeping.len() > depth {
-                self.keeper.hurry();
+            if depth == 0 && !keeping.is_empty() {
+                reading.waits();
             }
             while keeping.len() > depth
                 && let Some(kept) = keeping.pop_front()
@@ -143,7 +143,7 @@ impl Body {
                 Err(bad) => end = worse(end, bad),
             }
         }
-        self.keeper.hurry();
+        reading.waits();
         // What was verified before the end is kept, however the stream ended.
         for kept in keeping {
             end = worse(end, kept.await.ok()?);
