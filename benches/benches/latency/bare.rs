@@ -12,6 +12,7 @@ use segue_quic::bare::{self, Windows};
 use segue_store::{Hooks, Journal, Report};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 /// A flight: what its sender does, sends, and what its receiver does with it. Without a length nothing is sent.
 #[derive(Clone, Copy, Debug)]
@@ -210,26 +211,14 @@ async fn drain(connection: Connection, tell: mpsc::UnboundedSender<usize>) {
 }
 
 /// The same by a receiver that verifies and keeps the bytes: each piece is hashed, and the whole of several pieces, and
-/// copied to where it stays, on another thread and one piece behind the network.
+/// copied to where it stays, on another thread, which looks for itself what has come, as to be woken takes longer.
 async fn keep(connection: Connection, tell: mpsc::UnboundedSender<usize>) {
     while let Ok(mut stream) = connection.accept_uni().await {
         let tell = tell.clone();
         tokio::spawn(async move {
-            let (pieces, mut todo) = mpsc::channel::<Vec<u8>>(2);
+            let (pieces, todo) = mpsc::channel::<Vec<u8>>(DEPTH);
             let (back, mut spare) = mpsc::unbounded_channel::<Vec<u8>>();
-            let keeper = tokio::task::spawn_blocking(move || {
-                let (mut kept, mut whole) = (Vec::new(), blake3::Hasher::new());
-                while let Some(piece) = todo.blocking_recv() {
-                    std::hint::black_box(blake3::hash(&piece));
-                    if piece.len() == PIECE || !kept.is_empty() {
-                        whole.update(&piece);
-                    }
-                    kept.extend_from_slice(&piece);
-                    let _ = back.send(piece);
-                }
-                std::hint::black_box(whole.finalize());
-                kept.len()
-            });
+            let keeper = tokio::task::spawn_blocking(move || keep_pieces(todo, &back));
             loop {
                 let mut piece = spare.try_recv().unwrap_or_default();
                 piece.resize(PIECE, 0);
@@ -249,6 +238,33 @@ async fn keep(connection: Connection, tell: mpsc::UnboundedSender<usize>) {
         });
     }
 }
+
+fn keep_pieces(mut todo: mpsc::Receiver<Vec<u8>>, back: &mpsc::UnboundedSender<Vec<u8>>) -> usize {
+    let (mut kept, mut whole) = (Vec::new(), blake3::Hasher::new());
+    loop {
+        let piece = match todo.try_recv() {
+            Ok(piece) => piece,
+            Err(TryRecvError::Empty) => {
+                std::thread::sleep(NAP);
+                continue;
+            }
+            Err(TryRecvError::Disconnected) => break,
+        };
+        std::hint::black_box(blake3::hash(&piece));
+        if piece.len() == PIECE || !kept.is_empty() {
+            whole.update(&piece);
+        }
+        kept.extend_from_slice(&piece);
+        let _ = back.send(piece);
+    }
+    std::hint::black_box(whole.finalize());
+    kept.len()
+}
+
+/// Pieces that may wait to be kept.
+const DEPTH: usize = 16;
+/// How long the keeper sleeps if there is nothing.
+const NAP: Duration = Duration::from_micros(100);
 
 /// What is written and read at once: as much as a node does.
 const PIECE: usize = 256 << 10;

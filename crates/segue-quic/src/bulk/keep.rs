@@ -16,7 +16,7 @@ use segue_proto::transfer::{BulkEnd, Plan, Verified};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::buffers::Buffer;
+use super::content::Content;
 use super::{BUFFER, Shared};
 use crate::driver::Input;
 
@@ -52,6 +52,8 @@ struct Inner {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// What was kept of slices. They are given back to whoever reads: who allocates them frees them faster.
+    spent: Vec<Got>,
     /// The bytes of the jobs.
     bytes: usize,
     /// A thread is at it.
@@ -117,7 +119,7 @@ impl Drop for Reading {
 pub(super) struct Got {
     pub(super) plan: Arc<Plan>,
     pub(super) group: Range<u32>,
-    pub(super) buffer: Buffer,
+    pub(super) content: Content,
     /// Its share of the link's budget.
     pub(super) _room: OwnedSemaphorePermit,
 }
@@ -170,9 +172,15 @@ impl Keeper {
         Reading { keeper: self.clone(), waits: false }
     }
 
+    /// Frees what was kept meanwhile.
+    pub(super) fn reclaim(&self) {
+        let spent = mem::take(&mut self.lock().spent);
+        drop(spent);
+    }
+
     fn push(&self, job: Job) {
         let mut queue = self.lock();
-        queue.bytes += job.got.buffer.len();
+        queue.bytes += job.got.content.len();
         queue.jobs.push_back(job);
         if queue.running && !queue.is_awaited() {
             // The thread looks by itself.
@@ -217,10 +225,13 @@ impl Keeper {
     fn has_more(&self) -> bool {
         let mut queue = self.lock();
         queue.running = !queue.jobs.is_empty();
-        if !queue.running {
-            queue.rested = Some(Instant::now());
+        if queue.running {
+            return true;
         }
-        queue.running
+        queue.rested = Some(Instant::now());
+        let spent = mem::take(&mut queue.spent);
+        drop((queue, spent));
+        false
     }
 
     /// What there is to do; none if nothing comes for some naps, or if somebody waits to be told.
@@ -237,7 +248,7 @@ impl Keeper {
         }
         let some = queue.jobs.len().min(BURST);
         let jobs: Vec<Job> = queue.jobs.drain(..some).collect();
-        queue.bytes -= jobs.iter().map(|job| job.got.buffer.len()).sum::<usize>();
+        queue.bytes -= jobs.iter().map(|job| job.got.content.len()).sum::<usize>();
         (!jobs.is_empty()).then_some(jobs)
     }
 
@@ -251,15 +262,23 @@ impl Keeper {
     }
 
     fn work(&self, jobs: Vec<Job>, untold: &mut Untold) -> Result<(), segue_store::StoreError> {
+        let mut spent = Vec::new();
         for Job { got, then } in jobs {
             let (kept, end) = self.store(&got)?;
+            if got.content.is_lent() {
+                spent.push(got);
+            }
             untold.chunks.extend(kept);
             match then {
                 Then::Answer(answer) => untold.answers.push((answer, end)),
                 Then::End(req) => untold.ends.push((req, end)),
             }
         }
-        if untold.answers.len() >= BURST || !untold.ends.is_empty() || self.lock().is_awaited() {
+        let mut queue = self.lock();
+        queue.spent.append(&mut spent);
+        let is_awaited = queue.is_awaited();
+        drop(queue);
+        if untold.answers.len() >= BURST || !untold.ends.is_empty() || is_awaited {
             self.tell(untold);
         }
         Ok(())
@@ -281,16 +300,16 @@ impl Keeper {
     /// The chunks that are good and stored, and whether the stream is worth reading on. Chunk lists are stored, too:
     /// whoever has the blob must be able to serve them.
     fn store(&self, got: &Got) -> Result<(Vec<Verified>, BulkEnd), segue_store::StoreError> {
-        let (chunks, end) = self.verify(got);
-        let stored = self.0.shared.storage.store(&got.plan, &chunks, &got.buffer)?;
+        let bytes = got.content.whole(&self.0.shared.buffers);
+        let (chunks, end) = self.verify(got, &bytes);
+        let stored = self.0.shared.storage.store(&got.plan, &chunks, &bytes)?;
         // Without the last chunks the core won't take the blob for complete.
         Ok(if stored { (chunks, end) } else { (Vec::new(), BulkEnd::Corrupt) })
     }
 
     /// Verifies chunks up to the first bad one.
-    fn verify(&self, got: &Got) -> (Vec<Verified>, BulkEnd) {
+    fn verify(&self, got: &Got, mut rest: &[u8]) -> (Vec<Verified>, BulkEnd) {
         let (plan, mut good) = (&got.plan, Vec::new());
-        let mut rest: &[u8] = &got.buffer;
         for index in got.group.clone() {
             let len = plan.chunk(index).map_or(0, |chunk| chunk.len as usize);
             let Some((bytes, later)) = rest.split_at_checked(len) else { return (good, BulkEnd::Corrupt) };

@@ -1,7 +1,9 @@
 //! Bulk: the bytes of blobs, outside the driver. It only hears what they turned out to be.
 
 mod buffers;
+mod content;
 mod keep;
+mod lending;
 pub(crate) mod mailed;
 pub(crate) mod receive;
 pub(crate) mod search;
@@ -18,6 +20,7 @@ use crate::stats::Counters;
 use crate::storage::Storage;
 use crate::transport;
 pub(crate) use buffers::{BUFFER, Buffers};
+pub(crate) use lending::Lending;
 
 /// What the tasks of a node share.
 #[derive(Clone)]
@@ -27,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) rules: Rules,
     pub(crate) buffers: Buffers,
+    /// Who may hold what came from the socket, in place of copies.
+    pub(crate) lending: Lending,
     /// Requests of all links that may be served at the same time.
     pub(crate) serving: serve::Turns,
 }

@@ -5,12 +5,14 @@
 //! and the sender waits.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, ReadExactError, RecvStream};
-use segue_proto::limits::{FRAME_TIMEOUT, IDLE};
+use bytes::Bytes;
+use quinn::{Connection, RecvStream};
+use segue_proto::limits::{CHUNK, FRAME_TIMEOUT, IDLE};
 use segue_proto::transfer::{BulkEnd, Plan};
 use segue_proto::wire::{Bytes as Header, Message, frame::Framer};
 use segue_proto::{Clause, Code, Incoming, LinkId, Violation};
@@ -20,14 +22,21 @@ use tokio::time::timeout;
 
 use super::BUFFER;
 use super::Shared;
-use super::buffers::Buffer;
+use super::content::Content;
 use super::keep::{Got, Keeper, Kept, worse};
+use super::lending::Loan;
 use crate::driver::Input;
 use crate::transport::RECEIVE_BUDGET;
 
 /// Buffers of one stream that may wait to be kept while the next is read: those of which the core isn't told yet, those
 /// that are being kept, and those that gather meanwhile.
 const DEPTH: usize = 12;
+
+/// A stream that brings less is copied. From: guess; a tenth of a second at 10 MB/s.
+const LONG: usize = 1 << 20;
+
+/// What is taken of a stream at once, in slices.
+const SLICES: usize = 64;
 
 /// Takes the bulk streams of a link. Ends with the link.
 pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared) {
@@ -71,7 +80,9 @@ async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, keeper: K
         }
         Err(_) => return,
     };
-    let end = Body { stream, rest, shared: shared.clone(), keeper, budget }.run(&incoming).await;
+    let rest = VecDeque::from_iter((!rest.is_empty()).then(|| Bytes::from(rest)));
+    let ahead = None;
+    let end = Body { stream, rest, ahead, shared: shared.clone(), keeper, budget }.run(&incoming).await;
     if let Some(end) = end {
         shared.tell(Input::Received { link, chunks: Vec::new(), ends: vec![(req, end)] }).await;
     }
@@ -100,8 +111,10 @@ async fn first_frame(stream: &mut RecvStream, shared: &Shared) -> Result<Option<
 /// The bytes behind the first frame.
 struct Body {
     stream: RecvStream,
-    /// What was read together with the frame.
-    rest: Vec<u8>,
+    /// What was read before it was wanted.
+    rest: VecDeque<Bytes>,
+    /// For `rest`, if what is read is kept in slices.
+    ahead: Option<Loan>,
     shared: Shared,
     keeper: Keeper,
     budget: Arc<Semaphore>,
@@ -116,6 +129,9 @@ impl Body {
         let mut end = BulkEnd::Finished;
         let last = incoming.first.saturating_add(incoming.count);
         let mut next = incoming.first;
+        if incoming.count as usize >= LONG / CHUNK {
+            self.ahead = self.shared.lending.ahead();
+        }
         while next < last && end == BulkEnd::Finished {
             let group = group(&incoming.plan, next..last);
             next = group.end;
@@ -131,8 +147,8 @@ impl Body {
                 end = worse(end, kept.await.ok()?);
             }
             match read {
-                Ok((buffer, room)) => {
-                    let got = Got { plan: incoming.plan.clone(), group, buffer, _room: room };
+                Ok((content, room)) => {
+                    let got = Got { plan: incoming.plan.clone(), group, content, _room: room };
                     if end == BulkEnd::Finished && next == last && self.has_ended().await {
                         drop(reading);
                         self.keeper.keep_last(got, incoming.req);
@@ -159,29 +175,55 @@ impl Body {
     }
 
     /// Reads a group of chunks.
-    async fn take(&mut self, plan: &Plan, group: &Range<u32>) -> Result<(Buffer, OwnedSemaphorePermit), BulkEnd> {
+    async fn take(&mut self, plan: &Plan, group: &Range<u32>) -> Result<(Content, OwnedSemaphorePermit), BulkEnd> {
         let len: u32 = group.clone().filter_map(|index| plan.chunk(index)).map(|chunk| chunk.len).sum();
         let share = len.min(BUFFER as u32);
         let room = self.budget.clone().acquire_many_owned(share).await.map_err(|_| BulkEnd::Lost)?;
-        let mut buffer = self.shared.buffers.take(len as usize);
-        self.fill(&mut buffer).await?;
+        let loan = self.ahead.as_ref().and_then(|_| {
+            self.keeper.reclaim();
+            self.shared.lending.content()
+        });
+        let mut content = match loan {
+            Some(loan) => Content::lent(loan),
+            None => Content::copied(self.shared.buffers.take(len as usize)),
+        };
+        // A source whose file changed or went away resets the stream, or ends it early.
+        let filled = timeout(Duration::from_micros(IDLE), self.fill(&mut content, len as usize)).await;
+        filled.ok().flatten().ok_or(BulkEnd::Lost)?;
+        content.settle();
         self.shared.counters.bulk_rx.add(u64::from(len));
-        Ok((buffer, room))
+        Ok((content, room))
     }
 
-    async fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), BulkEnd> {
-        let ready = self.rest.len().min(buffer.len());
-        let (head, tail) = buffer.split_at_mut(ready);
-        head.copy_from_slice(&self.rest[..ready]);
-        self.rest.drain(..ready);
-        buffer = tail;
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        match timeout(Duration::from_micros(IDLE), self.stream.read_exact(buffer)).await {
-            Ok(Ok(())) => Ok(()),
-            // A source whose file changed or went away resets the stream, or ends it early.
-            Ok(Err(ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(_))) | Err(_) => Err(BulkEnd::Lost),
+    /// Reads until there are `len` bytes; none if the stream ends before.
+    async fn fill(&mut self, content: &mut Content, len: usize) -> Option<()> {
+        let mut slices = [const { Bytes::new() }; SLICES];
+        loop {
+            while content.len() < len
+                && let Some(mut slice) = self.rest.pop_front()
+            {
+                let later = slice.split_off(slice.len().min(len - content.len()));
+                content.push(slice);
+                if !later.is_empty() {
+                    self.rest.push_front(later);
+                }
+            }
+            if content.is_scattered() {
+                content.copy(self.shared.buffers.take(len));
+            }
+            let missing = len - content.len();
+            if missing == 0 {
+                return Some(());
+            }
+            if content.is_lent() {
+                // Little beyond what is missing: packets carry more than a kilobyte.
+                let slices = &mut slices[..(missing / 1_024 + 1).min(SLICES)];
+                let read = self.stream.read_chunks(slices).await.ok()??;
+                self.rest.extend(slices.iter_mut().take(read).map(mem::take));
+            } else {
+                let read = self.stream.read(content.unfilled()).await.ok()??;
+                content.filled(read);
+            }
         }
     }
 
