@@ -302,6 +302,8 @@ pub enum UsageError {
     RolledBack,
     /// A value is longer, or a list has more entries, than its limit.
     TooLarge,
+    /// A name holds a control character, or one that changes the direction of the text around it.
+    BadText,
     /// The part exists with another kind, or the path isn't one that may be written.
     BadPart,
     /// The part has several values that were written without knowing of each other; they are to be resolved first.
@@ -341,6 +343,7 @@ impl UsageError {
             UsageError::Closed => Code::HO_CLOSED,
             UsageError::RolledBack => Code::STORE_ROLLED_BACK,
             UsageError::TooLarge => Code::WIRE_LIMIT,
+            UsageError::BadText => Code::WIRE_STRING,
             UsageError::BadPart => Code::DATA_NAME,
             UsageError::Conflicted => Code::DATA_CONFLICT,
             UsageError::Halted => Code::STORE_IO,
@@ -372,6 +375,9 @@ impl fmt::Display for UsageError {
                 "this device's store looks like a restored backup: it may contribute, and owns again once another device hands it the session",
             ),
             UsageError::TooLarge => f.write_str("a value is larger than its limit"),
+            UsageError::BadText => f.write_str(
+                "the name holds a control character, or one that changes the direction of the text around it: leave that out",
+            ),
             UsageError::BadPart => f.write_str("the part has another kind, or its path may not be written"),
             UsageError::Conflicted => {
                 f.write_str("the part has values in conflict: look at them, and resolve them by one that stands for all")

@@ -110,8 +110,8 @@ pub enum Error {
         /// Why.
         code: Code,
     },
-    /// A service doesn't let this device in.
-    #[error("service {service} doesn't let this device in ({}): {}; {}", code.name(), code.meaning().trim_end_matches('.'), login_help(*code))]
+    /// A service doesn't let this device in, or doesn't answer.
+    #[error("service {service} {} ({}): {}; {}", login_outcome(*code), code.name(), code.meaning().trim_end_matches('.'), login_help(*code))]
     Login {
         /// The service.
         service: DeviceId,
@@ -175,6 +175,10 @@ impl Error {
     }
 }
 
+fn login_outcome(code: Code) -> &'static str {
+    if code == Code::LINK_LOST { "doesn't answer" } else { "doesn't let this device in" }
+}
+
 /// What to do about a service that doesn't let this device in, or not as far as it asks.
 pub(crate) fn login_help(code: Code) -> &'static str {
     match code {
@@ -225,5 +229,17 @@ fn custody_help(code: Code) -> &'static str {
         Code::SVC_LOGIN | Code::SVC_FEATURE | Code::LIMIT_QUOTA => login_help(code),
         Code::SERVICE_NONE => "check that it runs `segue serve` without --no-custody, or choose another",
         _ => "check that it runs `segue serve`, and try again",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_is_silent_is_told_from_one_that_refuses() {
+        let said = |code| Error::Login { service: DeviceId::ZERO, code }.to_string();
+        assert!(said(Code::LINK_LOST).contains("doesn't answer (LINK_LOST)"), "{}", said(Code::LINK_LOST));
+        assert!(said(Code::SVC_LOGIN).contains("doesn't let this device in (SVC_LOGIN)"), "{}", said(Code::SVC_LOGIN));
     }
 }

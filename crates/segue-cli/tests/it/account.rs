@@ -48,6 +48,14 @@ fn a_picture_links_two_devices_which_show_the_same_code() {
 }
 
 #[test]
+fn a_name_that_turns_the_text_around_it_is_refused_as_such() {
+    let lab = Lab::new();
+    let line = "link --state phone --name a\u{202e}b --listen 127.0.0.1:0";
+    lab.run(line).exits(1).says("direction of the text").says("leave that out");
+    lab.run(&line.replace('\u{202e}', &"b".repeat(63))).exits(1).says("larger than its limit");
+}
+
+#[test]
 fn nobody_at_the_terminal_confirms_nothing() {
     let lab = Lab::new();
     let (new, text) = invites(&lab, "phone", "--yes");

@@ -53,7 +53,7 @@ impl Endpoint {
     /// `recovery` is a key that may link and revoke and can't be revoked; its secret is the application's to keep. The
     /// account is there once [`Event::AccountCreated`] says so.
     ///
-    /// Errors: `HasAccount`; `TooLarge` for a name of more than 64 characters.
+    /// Errors: `HasAccount`; `TooLarge` for a name of more than 64 characters, `BadText` for one that could deceive who reads it.
     pub fn create_account(&mut self, wall_ms: u64, name: &str, recovery: Option<DeviceId>) -> Result<(), UsageError> {
         self.running()?;
         if self.account.roster.is_some() || !self.account.signing.is_empty() {
@@ -470,8 +470,10 @@ fn is_takeover(record: &Proven<Record>) -> bool {
 }
 
 pub(super) fn short(name: &str) -> Result<Text<256>, UsageError> {
-    let fits = name.chars().count() <= MAX_NAME && name.chars().all(crate::wire::text::is_plain);
-    Text::new(name).filter(|_| fits).ok_or(UsageError::TooLarge)
+    if !name.chars().all(crate::wire::text::is_plain) {
+        return Err(UsageError::BadText);
+    }
+    Text::new(name).filter(|_| name.chars().count() <= MAX_NAME).ok_or(UsageError::TooLarge)
 }
 
 pub(super) fn hlc(wall_ms: u64) -> Hlc {

@@ -23,7 +23,8 @@ impl Endpoint {
     /// Invites a linked device to link this one, which is new and is to be called `name`. `hints` are addresses of this
     /// device, each as host and port. An older invitation is void from here on.
     ///
-    /// Errors: `HasAccount`; `TooLarge` for a name of more than 64 characters or for more than 4 hints.
+    /// Errors: `HasAccount`; `TooLarge` for a name of more than 64 characters or for more than 4 hints,
+    /// `BadText` for a name that could deceive who reads it.
     pub fn invite(&mut self, now: Instant, wall_ms: u64, name: &str, hints: &[String]) -> Result<Invite, UsageError> {
         self.running()?;
         if self.account.roster.is_some() {
