@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant as Clock;
 
 use crate::bulk::serve::{SERVING_IN_ALL, Turns};
-use crate::bulk::{Buffers, Lending, Shared};
+use crate::bulk::{Buffers, Shared};
 use crate::conflicts::{Ask, Strategy};
 use crate::driver::journal::Log;
 use crate::driver::{Driver, INBOX, Parts};
@@ -302,9 +302,9 @@ impl Builder {
         let (done_in, done) = watch::channel(false);
         let events = Arc::new(Queue::default());
         let counters = Arc::default();
-        let (rules, buffers, lending) = (self.rules, Buffers::default(), Lending::new());
+        let (rules, buffers) = (self.rules, Buffers::default());
         let serving = Turns::new(SERVING_IN_ALL);
-        let shared = Shared { inbox: inbox_in, storage: store.storage, counters, rules, buffers, lending, serving };
+        let shared = Shared { inbox: inbox_in, storage: store.storage, counters, rules, buffers, serving };
         let inbox_in = shared.inbox.clone();
         let host = host.map(|(host, report)| mailbox::host(host, origin, inbox_in, report));
         let node = Node::new(&core, &shared, &endpoint, events.clone(), stop_in, done, self.timeout);

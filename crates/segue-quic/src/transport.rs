@@ -41,8 +41,7 @@ impl Windows {
     pub const NODE: Windows = Windows { stream: 2 << 20, link: 4 << 20, send: 2 << 20 };
 
     /// The windows of each of so many authenticated links. All peers together may cost 256 MiB (threat 22): 64 MiB for
-    /// what is received, 32 MiB for what is sent, 32 MiB for what is read to be sent (`serve::SERVING_IN_ALL`), 16 MiB for
-    /// what is kept in slices (`LENT`). Readers
+    /// what is received, 32 MiB for what is sent, 32 MiB for what is read to be sent (`serve::SERVING_IN_ALL`). Readers
     /// hold what was asked for, so it is the application that decides from how many sources at once.
     pub(crate) fn shared_by(links: usize) -> Windows {
         let share = |all: usize, one: u32| u32::try_from(all / links.max(1)).unwrap_or(one).clamp(PREAUTH_WINDOW, one);
@@ -51,14 +50,11 @@ impl Windows {
     }
 }
 
-/// What the readers of a link's streams hold between them, received and not written yet: a buffer each. With less, those
+/// What the readers of a link's streams hold between them, received and not written yet: a buffer each, or, for moments, what
+/// the slices of one that wasn't copied may hold (`bulk::content`). With less, those
 /// that wait for room could fill the link's window with what they don't read, and starve those that have room. A chunk
 /// that is longer than a buffer counts as one; own senders make such chunks from 16 GiB on.
 pub(crate) const RECEIVE_BUDGET: usize = BULK_STREAMS as usize * BUFFER;
-
-/// What slices of what came from the sockets may hold, of all streams of a node. From: measurement on loopback; one busy
-/// stream needs half of it.
-pub(crate) const LENT: usize = 16 << 20;
 
 /// What a link may have in flight before its peer is authenticated: the control stream alone, and a little more than
 /// the core takes (`MAX_PREAUTH`), so that it is the core that refuses.

@@ -1,7 +1,8 @@
 //! What was read of a stream and isn't kept yet: a copy, or the slices themselves of what came from the socket.
 //!
 //! To copy costs whoever reads the network some hundredths of its time. But a slice of one byte may hold all that the system
-//! gave at once, so slices are kept only while not many such reads are behind them.
+//! gave at once, and of what quinn joined, because it came in small pieces, even more. So slices are counted by what they
+//! may hold, and held for moments only: while more comes at once, and until they are kept.
 
 use std::mem;
 use std::ops::Deref;
@@ -9,14 +10,16 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use super::buffers::{Buffer, Buffers};
-use super::lending::Loan;
 
-/// What a slice may hold, in bytes: the most that the system gives of a socket as one piece.
+/// What the slices of one read of the socket may hold, in bytes: the most that the system gives as one piece.
 pub(super) const READ: usize = 64 << 10;
 
 /// The reads that may be behind one content. On loopback a read brings ten packets, and a buffer is full after eighteen; where
 /// each brings one packet, all is copied.
 pub(super) const READS: usize = 24;
+
+/// The slices that may be one content. From: a buffer of packets of 1,200 bytes has 219.
+const SLICES: usize = 512;
 
 /// The most that lies between two slices of one read, where nothing but the stream's bytes came: a packet's tag, and the
 /// headers of a packet and a frame. From: RFC 9000, 17.3 and 19.8, with room to spare.
@@ -33,11 +36,11 @@ enum Held {
     Lent(Slices),
 }
 
+#[derive(Default)]
 struct Slices {
-    loan: Loan,
     slices: Vec<Bytes>,
     reads: usize,
-    /// The bytes of the last read's slices.
+    /// From the first to the last byte of the last read, with what lies between its slices.
     last: usize,
 }
 
@@ -48,8 +51,8 @@ impl Content {
     }
 
     /// Slices, as they come.
-    pub(super) fn lent(loan: Loan) -> Content {
-        Content { held: Held::Lent(Slices { loan, slices: Vec::new(), reads: 0, last: 0 }), len: 0 }
+    pub(super) fn lent() -> Content {
+        Content { held: Held::Lent(Slices::default()), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -70,15 +73,12 @@ impl Content {
         }
     }
 
-    /// Whether more reads are behind it than may be.
-    pub(super) fn is_scattered(&self) -> bool {
-        matches!(&self.held, Held::Lent(slices) if slices.reads > READS)
-    }
-
-    /// Nothing more comes.
-    pub(super) fn settle(&mut self) {
-        if let Held::Lent(slices) = &mut self.held {
-            slices.loan.shrink(slices.reads);
+    /// What its slices may hold, in bytes; none if that is more than may be.
+    pub(super) fn holds(&self) -> Option<usize> {
+        match &self.held {
+            Held::Copied(_) => Some(0),
+            Held::Lent(slices) if slices.reads > READS || slices.slices.len() > SLICES => None,
+            Held::Lent(slices) => Some(slices.reads * READ),
         }
     }
 
@@ -119,16 +119,20 @@ impl Content {
 
 impl Slices {
     fn push(&mut self, slice: Bytes) {
-        let follows = self.slices.last().is_some_and(|last| {
-            let between = (slice.as_ptr() as usize).checked_sub(last.as_ptr() as usize + last.len());
-            between.is_some_and(|between| between <= BETWEEN)
+        let between = self.slices.last().and_then(|last| {
+            let end = last.as_ptr() as usize + last.len();
+            (slice.as_ptr() as usize).checked_sub(end).filter(|between| *between <= BETWEEN)
         });
-        if !follows || self.last + slice.len() > READ {
-            (self.reads, self.last) = (self.reads + 1, 0);
-        }
-        // One that is longer is what several reads were joined to.
-        self.reads += slice.len() / READ;
-        self.last += slice.len() % READ;
+        // Reads may lie side by side, too: what counts is how far they reach.
+        let reach = match between {
+            Some(between) => self.last + between + slice.len(),
+            None => {
+                self.reads += 1;
+                slice.len()
+            }
+        };
+        self.reads += reach.saturating_sub(1) / READ;
+        self.last = reach - reach.saturating_sub(1) / READ * READ;
         self.slices.push(slice);
     }
 }
@@ -155,8 +159,6 @@ impl Deref for Whole<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bulk::Lending;
-    use crate::transport::LENT;
 
     /// What the system gave at once, as slices of `len` bytes with `between` other bytes after each.
     fn read(slices: usize, len: usize, between: usize) -> Vec<Bytes> {
@@ -164,24 +166,18 @@ mod tests {
         (0..slices).map(|at| read.slice(at * (len + between)..).slice(..len)).collect()
     }
 
-    fn lent(lending: &Lending, slices: &[Bytes]) -> Content {
-        let mut content = Content::lent(lending.content().unwrap());
+    fn lent(slices: &[Bytes]) -> Content {
+        let mut content = Content::lent();
         slices.iter().for_each(|slice| content.push(slice.clone()));
         content
     }
 
-    fn free(lending: &Lending) -> usize {
-        let mut held: Vec<_> = std::iter::from_fn(|| lending.content()).collect();
-        held.iter_mut().for_each(|loan| loan.shrink(READS));
-        held.len()
-    }
-
     #[test]
     fn slices_and_copies_hold_the_same() {
-        let (buffers, lending) = (Buffers::default(), Lending::new());
+        let buffers = Buffers::default();
         let slices = [read(10, 1_400, 60), read(3, 1, 0), read(1, 200_000, 0)].concat();
         let all = slices.concat();
-        let mut content = lent(&lending, &slices);
+        let mut content = lent(&slices);
         assert!(*content.whole(&buffers) == *all && content.len() == all.len() && content.is_lent());
         content.copy(buffers.take(all.len() + 2));
         assert!(*content.whole(&buffers) == *all && !content.is_lent());
@@ -191,36 +187,26 @@ mod tests {
         assert!(*content.whole(&buffers) == [&all, &[1, 2][..]].concat());
     }
 
-    /// Threat 22: one byte of each read would hold all of them.
+    /// Threat 22: a byte of each read would hold all of them.
     #[test]
-    fn what_is_scattered_over_more_reads_than_may_be_is_seen() {
-        let lending = Lending::new();
-        // One read after the other, whole: as many as there are.
-        let whole: Vec<Bytes> = (0..READS).flat_map(|_| read(10, 1_400, 60)).collect();
-        assert!(!lent(&lending, &whole).is_scattered());
-        // A byte of each, and one more read than may be.
-        let first = |_| read(10, 1_400, 60).swap_remove(0);
-        assert!(!lent(&lending, &(0..READS).map(first).collect::<Vec<_>>()).is_scattered());
-        assert!(lent(&lending, &(0..=READS).map(first).collect::<Vec<_>>()).is_scattered());
-        // Slices of one read with other things between them may be of as many reads.
-        let apart = read(READS + 1, 1_400, BETWEEN + 1);
-        assert!(lent(&lending, &apart).is_scattered());
-        // One slice that is as long as more reads.
-        assert!(lent(&lending, &read(1, (READS + 1) * READ, 0)).is_scattered());
-        // Slices that lie side by side, together longer than a read can be.
-        assert!(lent(&lending, &read(READS + 1, READ - 1, 0)).is_scattered());
-    }
-
-    #[test]
-    fn a_loan_is_as_long_as_what_it_is_for_and_comes_back() {
-        let lending = Lending::new();
-        let all = LENT / READ / READS;
-        assert_eq!(free(&lending), all);
-        let mut contents: Vec<Content> = (0..all).map(|_| lent(&lending, &read(10, 1_400, 60))).collect();
-        assert!(free(&lending) == 0 && lending.ahead().is_none());
-        contents.iter_mut().for_each(Content::settle);
-        assert!(free(&lending) >= all - 1, "a read each is held");
-        contents.iter_mut().for_each(|content| content.copy(Buffers::default().take(content.len())));
-        assert_eq!(free(&lending), all);
+    fn slices_count_as_what_they_may_hold() {
+        let reads = |slices: &[Bytes]| lent(slices).holds().map(|holds| holds / READ);
+        assert_eq!(reads(&read(10, 1_400, 60)), Some(1));
+        // A byte of each, and whole ones: in a descending order none follows the one before.
+        let first: Vec<Bytes> = (0..=READS).map(|_| read(1, 1, 60).swap_remove(0)).collect();
+        let whole = read(READS + 1, READ - BETWEEN, BETWEEN);
+        for mut slices in [first, whole] {
+            slices.sort_by_key(|slice| std::cmp::Reverse(slice.as_ptr() as usize));
+            assert_eq!((reads(&slices[1..]), reads(&slices)), (Some(READS), None));
+        }
+        // What lies too far apart may be of as many reads.
+        assert_eq!(reads(&read(READS, 1_400, BETWEEN + 1)), Some(READS));
+        assert_eq!(reads(&read(READS + 1, 1_400, BETWEEN + 1)), None);
+        // What reaches further than a read is of several, in one slice or in many that lie side by side.
+        assert_eq!((reads(&read(1, READS * READ, 0)), reads(&read(1, READS * READ + 1, 0))), (Some(READS), None));
+        assert_eq!(reads(&read(300, 1_000, 100)), Some(6));
+        // Little of much, side by side.
+        assert_eq!(reads(&read(SLICES, 1, 100)), Some(1));
+        assert_eq!(reads(&read(SLICES + 1, 1, 100)), None);
     }
 }

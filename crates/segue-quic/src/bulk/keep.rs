@@ -52,7 +52,7 @@ struct Inner {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// What was kept of slices. They are given back to whoever reads: who allocates them frees them faster.
+    /// What was kept of slices, for whoever reads to free: the thread that allocated them does so faster.
     spent: Vec<Got>,
     /// The bytes of the jobs.
     bytes: usize,

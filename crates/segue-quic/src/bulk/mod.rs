@@ -3,7 +3,6 @@
 mod buffers;
 mod content;
 mod keep;
-mod lending;
 pub(crate) mod mailed;
 pub(crate) mod receive;
 pub(crate) mod search;
@@ -20,7 +19,6 @@ use crate::stats::Counters;
 use crate::storage::Storage;
 use crate::transport;
 pub(crate) use buffers::{BUFFER, Buffers};
-pub(crate) use lending::Lending;
 
 /// What the tasks of a node share.
 #[derive(Clone)]
@@ -30,8 +28,6 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) rules: Rules,
     pub(crate) buffers: Buffers,
-    /// Who may hold what came from the socket, in place of copies.
-    pub(crate) lending: Lending,
     /// Requests of all links that may be served at the same time.
     pub(crate) serving: serve::Turns,
 }

@@ -1,5 +1,5 @@
 //! Receiving: each unidirectional stream answers one range, and is read by a task of its own. What it brings is verified
-//! and stored by the link's [`Keeper`], one buffer behind the network.
+//! and stored by the link's [`Keeper`], some buffers behind the network.
 //!
 //! Memory is bounded by the link's budget: a task reads no further before there is room, the stream's window fills,
 //! and the sender waits.
@@ -22,9 +22,8 @@ use tokio::time::timeout;
 
 use super::BUFFER;
 use super::Shared;
-use super::content::Content;
+use super::content::{Content, READ, READS};
 use super::keep::{Got, Keeper, Kept, worse};
-use super::lending::Loan;
 use crate::driver::Input;
 use crate::transport::RECEIVE_BUDGET;
 
@@ -32,8 +31,15 @@ use crate::transport::RECEIVE_BUDGET;
 /// that are being kept, and those that gather meanwhile.
 const DEPTH: usize = 12;
 
-/// A stream that brings less is copied. From: guess; a tenth of a second at 10 MB/s.
+/// What a stream brings that is shorter, if its chunks are as long as usual, is copied. From: guess; a tenth of a second at
+/// 10 MB/s.
 const LONG: usize = 1 << 20;
+
+/// How long slices are held while more is read. From: guess; a hundred times what a buffer takes on loopback.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// What a packet brings at least, on most paths, in bytes.
+const PACKET: usize = 1_350;
 
 /// What is taken of a stream at once, in slices.
 const SLICES: usize = 64;
@@ -81,8 +87,8 @@ async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, keeper: K
         Err(_) => return,
     };
     let rest = VecDeque::from_iter((!rest.is_empty()).then(|| Bytes::from(rest)));
-    let ahead = None;
-    let end = Body { stream, rest, ahead, shared: shared.clone(), keeper, budget }.run(&incoming).await;
+    let is_long = incoming.count as usize >= LONG / CHUNK;
+    let end = Body { stream, rest, is_long, shared: shared.clone(), keeper, budget }.run(&incoming).await;
     if let Some(end) = end {
         shared.tell(Input::Received { link, chunks: Vec::new(), ends: vec![(req, end)] }).await;
     }
@@ -113,8 +119,8 @@ struct Body {
     stream: RecvStream,
     /// What was read before it was wanted.
     rest: VecDeque<Bytes>,
-    /// For `rest`, if what is read is kept in slices.
-    ahead: Option<Loan>,
+    /// What is read is kept in slices, if there is room for what they may hold.
+    is_long: bool,
     shared: Shared,
     keeper: Keeper,
     budget: Arc<Semaphore>,
@@ -129,9 +135,6 @@ impl Body {
         let mut end = BulkEnd::Finished;
         let last = incoming.first.saturating_add(incoming.count);
         let mut next = incoming.first;
-        if incoming.count as usize >= LONG / CHUNK {
-            self.ahead = self.shared.lending.ahead();
-        }
         while next < last && end == BulkEnd::Finished {
             let group = group(&incoming.plan, next..last);
             next = group.end;
@@ -150,8 +153,8 @@ impl Body {
                 Ok((content, room)) => {
                     let got = Got { plan: incoming.plan.clone(), group, content, _room: room };
                     if end == BulkEnd::Finished && next == last && self.has_ended().await {
-                        drop(reading);
                         self.keeper.keep_last(got, incoming.req);
+                        drop(reading);
                         return None;
                     }
                     keeping.push_back(self.keeper.keep(got));
@@ -164,6 +167,7 @@ impl Body {
         for kept in keeping {
             end = worse(end, kept.await.ok()?);
         }
+        drop(reading);
         if end == BulkEnd::Finished {
             end = self.finish().await;
         }
@@ -177,25 +181,46 @@ impl Body {
     /// Reads a group of chunks.
     async fn take(&mut self, plan: &Plan, group: &Range<u32>) -> Result<(Content, OwnedSemaphorePermit), BulkEnd> {
         let len: u32 = group.clone().filter_map(|index| plan.chunk(index)).map(|chunk| chunk.len).sum();
-        let share = len.min(BUFFER as u32);
-        let room = self.budget.clone().acquire_many_owned(share).await.map_err(|_| BulkEnd::Lost)?;
-        let loan = self.ahead.as_ref().and_then(|_| {
-            self.keeper.reclaim();
-            self.shared.lending.content()
-        });
-        let mut content = match loan {
-            Some(loan) => Content::lent(loan),
-            None => Content::copied(self.shared.buffers.take(len as usize)),
+        let (len, share) = (len as usize, len.min(BUFFER as u32));
+        self.keeper.reclaim();
+        let (mut content, mut room) = match self.room_for_slices() {
+            Some(room) => (Content::lent(), room),
+            None => {
+                let room = self.budget.clone().acquire_many_owned(share).await.map_err(|_| BulkEnd::Lost)?;
+                (Content::copied(self.shared.buffers.take(len)), room)
+            }
         };
-        // A source whose file changed or went away resets the stream, or ends it early.
-        let filled = timeout(Duration::from_micros(IDLE), self.fill(&mut content, len as usize)).await;
+        if content.is_lent() {
+            // A source whose file changed or went away resets the stream, or ends it early.
+            let filled =
+                timeout(PATIENCE, self.fill(&mut content, len)).await.map(|filled| filled.ok_or(BulkEnd::Lost));
+            let holds = match filled {
+                Ok(filled) => filled.map(|()| content.holds())?,
+                Err(_) => None,
+            };
+            if holds.is_none() {
+                content.copy(self.shared.buffers.take(len));
+            }
+            let beyond = room.num_permits().saturating_sub(holds.unwrap_or(0).max(share as usize));
+            drop(room.split(beyond));
+        }
+        let filled = timeout(Duration::from_micros(IDLE), self.fill(&mut content, len)).await;
         filled.ok().flatten().ok_or(BulkEnd::Lost)?;
-        content.settle();
-        self.shared.counters.bulk_rx.add(u64::from(len));
+        if self.rest.len() > 1 {
+            let rest: Vec<Bytes> = self.rest.drain(..).collect();
+            self.rest.push_back(Bytes::from(rest.concat()));
+        }
+        self.shared.counters.bulk_rx.add(len as u64);
         Ok((content, room))
     }
 
-    /// Reads until there are `len` bytes; none if the stream ends before.
+    /// Room for all that the slices of a content may hold, if there is.
+    fn room_for_slices(&self) -> Option<OwnedSemaphorePermit> {
+        let room = || self.budget.clone().try_acquire_many_owned((READS * READ) as u32);
+        if self.is_long { room().ok() } else { None }
+    }
+
+    /// Reads until there are `len` bytes, or until slices may hold more than may be; none if the stream ends before.
     async fn fill(&mut self, content: &mut Content, len: usize) -> Option<()> {
         let mut slices = [const { Bytes::new() }; SLICES];
         loop {
@@ -208,16 +233,13 @@ impl Body {
                     self.rest.push_front(later);
                 }
             }
-            if content.is_scattered() {
-                content.copy(self.shared.buffers.take(len));
-            }
             let missing = len - content.len();
-            if missing == 0 {
+            if missing == 0 || content.holds().is_none() {
                 return Some(());
             }
             if content.is_lent() {
-                // Little beyond what is missing: packets carry more than a kilobyte.
-                let slices = &mut slices[..(missing / 1_024 + 1).min(SLICES)];
+                // Little beyond what is missing.
+                let slices = &mut slices[..(missing / PACKET + 1).min(SLICES)];
                 let read = self.stream.read_chunks(slices).await.ok()??;
                 self.rest.extend(slices.iter_mut().take(read).map(mem::take));
             } else {
@@ -252,8 +274,7 @@ impl Body {
     }
 }
 
-/// As many chunks as fit a buffer, and at least one. Smaller groups would wake more threads, larger ones wouldn't stay in
-/// the processor's cache.
+/// As many chunks as fit a buffer, and at least one. Larger groups wouldn't stay in the processor's cache.
 fn group(plan: &Plan, range: Range<u32>) -> Range<u32> {
     let mut len = 0u32;
     let fits = |index: &u32| {
