@@ -250,7 +250,9 @@ def touches(mutant: dict, place: tuple[str, int, int]) -> bool:
     file, first, last = place
     start, end = mutant["span"]["start"]["line"], mutant["span"]["end"]["line"]
     if mutant["genre"] == "FnValue":
-        start, end = mutant["function"]["span"]["start"]["line"], start
+        # An early return of another type than the body's is an error at the body's end.
+        whole = mutant["function"]["span"]
+        start, end = whole["start"]["line"], whole["end"]["line"]
     return mutant["file"] == file and start <= last and end >= first
 
 

@@ -1,8 +1,9 @@
 //! Logs and opaque parts: every op once, after those that its writer had read, and one order for a log.
 
+use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use segue_proto::data::{NewOp, PartKind, State, StreamOp, Written, named_part, salt};
-use segue_proto::wire::{ActorId, Hash, Hlc, Nonce};
+use segue_proto::wire::{ActorId, Cover, DeviceId, Hash, Hlc, List, Nonce, Signed, Snapshot};
 use segue_proto::{Clause, Code, Rules, Violation};
 
 use crate::util::{SESSION, actor, part};
@@ -152,5 +153,39 @@ proptest! {
             let deps = copies[0].op(actor, *seq).1.deps;
             prop_assert!(deps.iter().all(|dep| order[..at].contains(dep)));
         }
+    }
+}
+
+/// WIRE-VALUE-1: a snapshot covers ops of a log or opaque part, and each strand once.
+#[test]
+fn a_snapshot_that_covers_nothing_or_a_strand_twice_is_none() {
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let cover = |(by, seq): &(u8, u64)| Cover {
+        actor: actor(*by),
+        seq: *seq,
+        hash: Hash::new([2; 32]),
+        hlc: Hlc::new([3; 8]),
+        seed: Nonce::new([4; 16]),
+    };
+    let opens = |kind: PartKind, covers: &[(u8, u64)]| {
+        let snapshot = Snapshot {
+            session: SESSION,
+            part: part(1),
+            kind: kind.number(),
+            signer: DeviceId::new(key.verifying_key().to_bytes()),
+            covers: List::new(covers.iter().map(cover).collect()).unwrap(),
+            format: 0,
+            len: 0,
+            hash: Hash::new([5; 32]),
+        };
+        Signed::sign(&snapshot, &key).open(Rules::ALL).map(drop)
+    };
+    let refused = Err(Violation::new(Code::WIRE_VALUE, Clause::WIRE_VALUE_1));
+    for kind in [PartKind::Log, PartKind::Opaque] {
+        assert_eq!(opens(kind, &[(1, 1), (2, 7)]), Ok(()));
+    }
+    assert_eq!(opens(PartKind::Register, &[(1, 1), (2, 7)]), refused);
+    for covers in [&[][..], &[(1, 0)], &[(2, 7), (1, 1)], &[(1, 1), (1, 7)]] {
+        assert_eq!(opens(PartKind::Log, covers), refused, "{covers:?}");
     }
 }

@@ -1,10 +1,11 @@
 //! What a feed sends: frames that a peer takes, and ops that are whole again there.
 
 use segue_proto::Rules;
-use segue_proto::data::{NewOp, PartKind, State, Written};
-use segue_proto::limits::MAX_FRAME;
+use segue_proto::data::{NewOp, Part, PartKind, State, Written};
+use segue_proto::limits::{MAX_FRAME, MAX_SYNC_PARTS};
 use segue_proto::sync::{Change, Changes, FedOp, Feed, Inbound, Outbound};
-use segue_proto::wire::{DeviceId, Hash, Hlc, Message, Nonce};
+use segue_proto::wire::codec::decode;
+use segue_proto::wire::{DeviceId, Hash, Hlc, Message, Nonce, PartId};
 
 use crate::util::{SESSION, actor, part};
 
@@ -20,11 +21,16 @@ impl Copy {
     }
 
     fn append(&mut self, by: u8, body: &[u8]) {
+        let written = self.write(by, part(1), PartKind::Log, body);
+        let Written::Op { seq, .. } = written else { panic!("a log has no values") };
+        self.changes.note(self.changes.next(), Change::Op(part(1), actor(by), seq), None);
+    }
+
+    fn write(&mut self, by: u8, part: PartId, kind: PartKind, body: &[u8]) -> Written {
         let (hlc, record, salt) = (Hlc::new([1, 0, 0, 0, 0, 0, 0, 0]), Hash::new([4; 32]), Nonce::new([by; 16]));
-        let (actor, kind) = (actor(by), PartKind::Log.number());
-        let new = NewOp { actor, part: part(1), kind, hlc, record, salt, body: body.to_vec(), resolves: false };
-        let Written::Op { seq, .. } = self.state.write(Rules::ALL, new).unwrap() else { panic!("a log has no values") };
-        self.changes.note(self.changes.next(), Change::Op(part(1), actor, seq), None);
+        let (actor, kind) = (actor(by), kind.number());
+        let new = NewOp { actor, part, kind, hlc, record, salt, body: body.to_vec(), resolves: false };
+        self.state.write(Rules::ALL, new).unwrap()
     }
 
     fn op(&self, by: u8, seq: u64) -> FedOp {
@@ -82,4 +88,30 @@ fn wire_frame_1_ops_that_read_much_fit_their_frames() {
     let mut last = Copy::new();
     ops(messages).into_iter().for_each(|op| assert!(last.take(op)));
     assert_eq!(last.state.root(), relay.state.root());
+}
+
+#[test]
+fn a_row_of_ops_goes_in_one_message_under_one_name() {
+    let mut copy = Copy::new();
+    (0..100).for_each(|_| copy.append(1, b"key"));
+    let names: Vec<_> = copy.fed().iter().map(|message| message.row().name).collect();
+    assert_eq!(names, ["STRAND", "OPS"]);
+}
+
+/// WIRE-CAP-1: parts of a few bytes, of which more fit a frame than a PARTS may hold.
+#[test]
+fn parts_that_are_many_and_small_go_in_as_few_messages_as_hold_them() {
+    let mut copy = Copy::new();
+    let id = |number: usize| PartId::new((number as u128).to_be_bytes());
+    for number in 1..=2 * MAX_SYNC_PARTS {
+        copy.write(1, id(number), PartKind::Register, b"");
+        copy.changes.note(copy.changes.next(), Change::Part(id(number)), None);
+    }
+    let parts = |message: Message| {
+        let Message::Parts(parts) = message else { panic!("{} in a feed of registers", message.row().name) };
+        parts.parts.iter().map(|part| decode::<Part>(Rules::ALL, part).unwrap().part).collect::<Vec<_>>()
+    };
+    let fed: Vec<_> = copy.fed().into_iter().map(parts).collect();
+    assert_eq!(fed.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_SYNC_PARTS; 2]);
+    assert_eq!(fed.concat(), (1..=2 * MAX_SYNC_PARTS).map(id).collect::<Vec<_>>());
 }

@@ -1,7 +1,7 @@
 //! Ownership through a service: devices that never meet hand a session over, and one that falls silent is replaced.
 
 use segue_proto::service::custody::refusal;
-use segue_proto::wire::{Error, Kind, SessionId};
+use segue_proto::wire::{Error, Exts, Hash, Head, Kind, List, Message, Record, SessionId, Signed};
 use segue_proto::{Asked, Clause, Code, Event, Generation, Rules, SessionRole};
 use segue_service::Quota;
 
@@ -140,6 +140,29 @@ fn who_is_refused_a_session_knows_when_to_ask_again() {
     world.settle();
     assert_eq!(resolved(&world, 2), [Err(Code::LIMIT_ROOM)]);
     assert_eq!(world.devices[2].core.retry_after(world.now, Asked::Session(session)), 5_000_000);
+}
+
+#[test]
+fn ho_head_2_a_service_leads_on_from_a_head_that_it_knows_and_from_no_other() {
+    let (mut world, session) = delegated(0);
+    world.link(2, 0);
+    let chain = world.devices[2].core.session(&session).unwrap().chain.to_vec();
+    let heads = |world: &mut World, record: Signed<Record>| {
+        world.told.clear();
+        let (records, ext) = (List::new(vec![record]).unwrap(), Exts::empty());
+        world.says(2, &Head { session, records, more: false, ack: None.into(), ext }.into());
+        world.settle();
+        let head = |(_, message): &(_, Message)| match message {
+            Message::Head(head) => Some(head.records.iter().map(Signed::id).collect::<Vec<_>>()),
+            _ => None,
+        };
+        world.told.iter().filter_map(head).collect::<Vec<_>>()
+    };
+    let behind: Vec<_> = chain[1..].iter().map(|record| record.id()).collect();
+    assert_eq!(heads(&mut world, chain[0].signed().clone()), [behind]);
+    let apart = Record { parent: Hash::new([9; 32]), ..chain[1].body().clone() };
+    let apart = Signed::sign(&apart, world.key(1));
+    assert!(heads(&mut world, apart).is_empty());
 }
 
 /// Whether device 2 is shown the offer of a session that didn't exist when it linked the service.

@@ -1,9 +1,12 @@
 //! Devices that are never online together.
 
+use segue_proto::data::Entry;
+use segue_proto::wire::PartId;
+use segue_proto::wire::hash::blob_id;
 use segue_proto::{Clause, Event, Rules};
 use segue_service::Quota;
 
-use crate::util::{LOG, OPAQUE, REGISTER, World};
+use crate::util::{FILE, LOG, OPAQUE, REGISTER, World};
 
 #[test]
 fn two_devices_that_never_meet_converge_on_every_kind() {
@@ -26,6 +29,28 @@ fn two_devices_that_never_meet_converge_on_every_kind() {
     world.visit(1);
     assert_eq!(world.root(2, session), world.root(1, session));
     assert!(world.broken(1).is_empty() && world.broken(2).is_empty(), "{:?} {:?}", world.broken(1), world.broken(2));
+}
+
+#[test]
+fn a_log_gives_way_to_its_snapshot_by_the_mailbox_alone() {
+    let mut world = World::new(3, Quota::default());
+    let (session, part) = (world.session(&[2, 3]), PartId::new([2; 16]));
+    for at in 0..20 {
+        world.write(1, session, 2, LOG, format!("line {at}").as_bytes());
+    }
+    [1, 2, 3].into_iter().for_each(|at| world.visit(at));
+    let kept = |world: &World| {
+        let kept = |at: usize| world.devices[at].core.state(&session)?.stream(&part).map(|stream| stream.len());
+        [1, 2, 3].map(|at| kept(at).expect("a log"))
+    };
+    let root = world.root(1, session);
+    world.devices[1].core.compact(world.now, session, part, None).unwrap();
+    world.settle();
+    [1, 2].into_iter().for_each(|at| world.visit(at));
+    assert_eq!(kept(&world), [20; 3], "the third doesn't hold it yet");
+    [3, 1, 2].into_iter().for_each(|at| world.visit(at));
+    assert_eq!(kept(&world), [0; 3]);
+    assert_eq!([2, 3].map(|at| world.root(at, session)), [root; 2]);
 }
 
 #[test]
@@ -129,4 +154,22 @@ fn canary(rules: Rules) -> bool {
 fn service_seal_1_what_a_session_holds_is_not_found_in_the_mailbox() {
     assert!(!canary(Rules::ALL));
     assert!(canary(Rules::without(Clause::SERVICE_SEAL_1)), "the search finds what isn't sealed");
+}
+
+#[test]
+fn content_that_is_lost_while_another_loss_is_told_is_told_of_too() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    let blobs = ["one", "two"].map(|path| {
+        let (blob, part) = (blob_id(path.as_bytes()), path.as_bytes()[0]);
+        let entry = Entry::file(path, false, path.len() as u64, blob, None).unwrap();
+        world.write(1, session, part, FILE, &entry.to_bytes());
+        blob
+    });
+    world.link(1, 0);
+    let put = world.service.counts().put;
+    // Nobody answers before the second.
+    blobs.into_iter().for_each(|blob| world.devices[1].core.handle_lost(world.now, session, blob));
+    world.settle();
+    assert_eq!(world.service.counts().put, put + 2);
 }

@@ -1,6 +1,9 @@
 //! A device that is put out of the account.
 
-use segue_proto::wire::SessionId;
+use segue_proto::wire::{
+    ActorId, Cut, CutTip, DeviceId, EntryKind, Exts, Hash, Hlc, List, PartId, RosterEntry, RosterMsg, SessionId,
+    Signed, Text,
+};
 use segue_proto::{Clause, Rules, SessionRole};
 use segue_service::Quota;
 
@@ -104,6 +107,46 @@ fn devices_linked_apart_learn_of_each_other_by_the_mailbox() {
     world.visit(1);
     world.visit(2);
     assert!(world.service.counts().put <= put + 2, "{} more", world.service.counts().put - put);
+}
+
+#[test]
+fn entries_with_as_many_heads_fit_their_letters() {
+    let (mut world, _) = family(Rules::ALL);
+    let roster = world.devices[1].core.roster().unwrap();
+    let (account, parents) = (roster.account(), List::new(roster.heads()).unwrap());
+    // The third put out keys of nobody, each without knowing of the others, so that each entry is a head.
+    let signer = world.devices[3].id;
+    let tip = |part: u8| {
+        let (part, actor, hash) = (PartId::new([part; 16]), ActorId::new([8; 32]), Hash::new([9; 32]));
+        CutTip { part, actor, seq: 1, hash }
+    };
+    let cut = Cut { tips: List::new((0..6).map(tip).collect()).unwrap(), heads: List::empty() };
+    let entry = |number: u8| RosterEntry {
+        kind: EntryKind::Revoke.number(),
+        account,
+        parents: parents.clone(),
+        signer,
+        device: DeviceId::new([number; 32]),
+        name: Text::default(),
+        made: Hlc::new([0; 8]),
+        genesis: None.into(),
+        cut: Some(cut.clone()).into(),
+    };
+    let entries: Vec<_> = (50..250).map(|number| Signed::sign(&entry(number), world.key(3))).collect();
+    world.link(1, 3);
+    for page in entries.chunks(64) {
+        let (heads, entries) = (List::empty(), List::new(page.to_vec()).unwrap());
+        let page = RosterMsg { account, heads, entries, more: true, ext: Exts::empty() };
+        world.hears_from(1, 3, &page.into());
+        world.settle();
+    }
+    world.unlink(3);
+    // The second meets nobody but the mailbox.
+    world.visit(1);
+    world.visit(2);
+    let heads = |at: usize| world.devices[at].core.roster().unwrap().heads();
+    assert_eq!(heads(1).len(), entries.len());
+    assert!(heads(2) == heads(1), "{} heads", heads(2).len());
 }
 
 const EXCLUSIVE: u16 = 5;

@@ -14,6 +14,7 @@ use segue_service::{
 };
 
 pub(crate) const LOG: u16 = 2;
+pub(crate) const FILE: u16 = 3;
 pub(crate) const REGISTER: u16 = 1;
 pub(crate) const OPAQUE: u16 = 4;
 
@@ -127,6 +128,8 @@ pub(crate) struct World {
     hosted: VecDeque<Hosted>,
     /// What the operator's log was told of logins.
     pub(crate) logged: Vec<(DeviceId, Result<String, String>)>,
+    /// What the service told devices without being asked for it.
+    pub(crate) told: Vec<(DeviceId, Message)>,
     next: u64,
     pub(crate) now: Instant,
 }
@@ -147,7 +150,8 @@ impl World {
         devices[0].core.host_mailbox();
         let service = Service::new(Hostile::default(), quota).with_rules(rules);
         let (links, hosted) = (BTreeMap::new(), VecDeque::new());
-        let mut world = World { devices, service, links, hosted, logged: Vec::new(), next: 1, now: start };
+        let (logged, told) = (Vec::new(), Vec::new());
+        let mut world = World { devices, service, links, hosted, logged, told, next: 1, now: start };
         for at in 1..=count {
             world.introduce(at);
         }
@@ -235,8 +239,18 @@ impl World {
 
     /// The host says something to a device that is linked, whatever its core would say.
     pub(crate) fn hears(&mut self, at: usize, message: &Message) {
-        let link = self.links.iter().find(|(_, ends)| **ends == (at, 0)).map(|(link, _)| *link);
+        self.hears_from(at, 0, message);
+    }
+
+    /// A device that another one dialled says something to it, whatever its core would say.
+    pub(crate) fn hears_from(&mut self, at: usize, other: usize, message: &Message) {
+        let link = self.links.iter().find(|(_, ends)| **ends == (at, other)).map(|(link, _)| *link);
         self.devices[at].core.handle_bytes(self.now, link.expect("a link"), &message.to_frame());
+    }
+
+    /// The key pair of a device.
+    pub(crate) fn key(&self, at: usize) -> &SigningKey {
+        &self.devices[at].key
     }
 
     /// A device that is linked asks the mailbox about others; what it is told.
@@ -343,6 +357,7 @@ impl World {
         }
         for (to, message) in given.tells {
             host.tell_hosted(now, to, Lsn::default(), &message);
+            self.told.push((to, message));
         }
         self.logged.extend(given.logins);
         given.signs.into_iter().for_each(|(session, record, bytes)| host.sign_hosted(session, record, bytes));

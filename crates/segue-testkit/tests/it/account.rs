@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use segue_proto::data::{PartKind, named_part};
-use segue_proto::wire::{DeviceId, Hash, Kind, SessionId};
+use segue_proto::limits::MAX_ENTRIES;
+use segue_proto::wire::{
+    DeviceId, EntryKind, Exts, Hash, Hlc, Kind, List, Message, RosterEntry, RosterMsg, SessionId, Signed, Text,
+};
 use segue_proto::{Continuity, Event, Instant, LinkId, Lsn, Policy, Role};
 use segue_testkit::device::{Command, Contents, Device, Input, Outputs, Reply, Setup, Start};
 use segue_testkit::{LocalDevice, Rng};
@@ -400,4 +403,83 @@ fn a_session_that_is_begun_while_devices_are_linked_comes_to_all_of_them() {
     mesh.command(2, Command::Write { session, part, kind, body, resolves: false }).expect("a write");
     let root = |at: usize| mesh.devices[at].endpoint().session(&session).expect("it is known").root;
     assert_eq!([root(0), root(1)], [root(2); 2]);
+}
+
+#[test]
+fn a_new_device_takes_an_account_of_many_pages() {
+    let mut mesh = Mesh::new(6);
+    mesh.command(0, Command::CreateAccount { name: "first".into() });
+    mesh.link(0, 1);
+    // The second tells the first of devices that it linked apart.
+    let (key, signer) = (mesh.setups[1].key(), mesh.ids[1]);
+    let roster = mesh.devices[0].endpoint().roster().expect("an account");
+    let (account, mut head) = (roster.account(), roster.heads()[0]);
+    let mut entries = Vec::new();
+    for number in 0..2 * MAX_ENTRIES {
+        let device = DeviceId::new(*blake3::hash(&number.to_be_bytes()).as_bytes());
+        let entry = RosterEntry {
+            kind: EntryKind::Link.number(),
+            account,
+            parents: List::new(vec![head]).unwrap(),
+            signer,
+            device,
+            name: Text::new("phone").unwrap(),
+            made: Hlc::new([0; 8]),
+            genesis: None.into(),
+            cut: None.into(),
+        };
+        entries.push(Signed::sign(&entry, &key));
+        head = entries[number].id();
+    }
+    for page in entries.chunks(MAX_ENTRIES) {
+        let (heads, entries) = (List::new(vec![head]).unwrap(), List::new(page.to_vec()).unwrap());
+        let page = Message::from(RosterMsg { account, heads, entries, more: false, ext: Exts::empty() });
+        mesh.queue.push_back((0, Input::Bytes { link: mesh.links_of(1)[0], bytes: page.to_frame() }));
+        mesh.run();
+    }
+    mesh.link(0, 2);
+    let roster = |at: usize| mesh.devices[at].endpoint().roster().expect("an account");
+    assert!(roster(0).has(&head), "the first takes them in");
+    assert_eq!(roster(2).heads(), roster(0).heads());
+}
+
+#[test]
+fn a_device_that_keeps_a_session_lets_no_stranger_in() {
+    let mut mesh = Mesh::new(7);
+    mesh.command(0, Command::CreateAccount { name: "first".into() });
+    mesh.link(0, 1);
+    mesh.command(0, Command::Create { name: "notes".into(), members: vec![] }).expect("a session");
+    let peer = |mesh: &Mesh, link| mesh.devices[0].endpoint().link_peer(link).map(|(peer, _)| peer);
+    let link = mesh.connect(2, 0);
+    assert_eq!(peer(&mesh, link), None);
+    mesh.link(0, 2);
+    let link = mesh.connect(2, 0);
+    assert_eq!(peer(&mesh, link), Some(mesh.ids[2]));
+}
+
+/// DATA-ASIDE-2: who holds less of a revoked device than its revoker held sets nothing of that aside.
+#[test]
+fn a_value_from_before_the_cut_stands() {
+    let mut mesh = Mesh::new(8);
+    mesh.command(0, Command::CreateAccount { name: "first".into() });
+    mesh.link(0, 1);
+    mesh.link(0, 2);
+    let made = mesh.command(0, Command::Create { name: "notes".into(), members: vec![] });
+    let Some(Reply::Session(session)) = made else { panic!("a session, not {made:?}") };
+    let (part, kind) = (named_part(&session, PartKind::Register, "title"), PartKind::Register.number());
+    let root = |mesh: &Mesh, at: usize| mesh.devices[at].endpoint().session(&session).expect("it is known").root;
+    let write = |mesh: &mut Mesh, body: &[u8]| {
+        let body = body.to_vec();
+        mesh.command(2, Command::Write { session, part, kind, body, resolves: true }).expect("a write");
+    };
+    write(&mut mesh, b"held by all");
+    assert_eq!([root(&mesh, 0), root(&mesh, 1)], [root(&mesh, 2); 2]);
+    mesh.links_of(1).into_iter().for_each(|link| mesh.cut(link));
+    write(&mut mesh, b"held by the revoker");
+    let device = mesh.ids[2];
+    mesh.command(0, Command::Revoke { device }).expect("a revoke");
+    mesh.connect(0, 1);
+    assert_eq!(root(&mesh, 1), root(&mesh, 0));
+    let aside = |event: &&Event| matches!(event, Event::SetAside { .. });
+    assert_eq!(mesh.events[1].iter().find(aside), None);
 }

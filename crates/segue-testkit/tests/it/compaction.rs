@@ -87,6 +87,20 @@ fn a_log_gives_way_to_its_snapshot_once_all_members_hold_it() {
 #[test]
 fn a_snapshot_that_waits_is_still_told_once_a_smaller_one_stands_for_its_ops() {
     let (mut mesh, session) = family(5);
+    waits_behind_a_smaller_one(&mut mesh, session);
+}
+
+#[test]
+fn a_snapshot_that_waits_is_still_told_once_one_behind_it_took_the_place_of_an_older_one() {
+    let (mut mesh, session) = family(6);
+    (0..30).for_each(|at| write(&mut mesh, at % 3, session, PartKind::Log, format!("older {at}").as_bytes()));
+    mesh.command(0, Command::Compact { session, part: diary(&session), content: None }).expect("a snapshot");
+    assert_eq!([0, 1, 2].map(|at| kept(&mut mesh, at, &session)), [0; 3]);
+    waits_behind_a_smaller_one(&mut mesh, session);
+}
+
+/// The first makes two snapshots of the log. Of the smaller it learns that all hold it while the other waits.
+fn waits_behind_a_smaller_one(mesh: &mut Mesh, session: SessionId) {
     let apart = |mesh: &mut Mesh| {
         let links: Vec<_> = (0..3).flat_map(|at| mesh.links_of(at)).collect();
         links.into_iter().for_each(|link| mesh.cut(link));
@@ -94,24 +108,24 @@ fn a_snapshot_that_waits_is_still_told_once_a_smaller_one_stands_for_its_ops() {
     let compact = |mesh: &mut Mesh| {
         mesh.command(0, Command::Compact { session, part: diary(&session), content: None }).expect("a snapshot");
     };
-    (0..30).for_each(|at| write(&mut mesh, at % 3, session, PartKind::Log, format!("entry {at}").as_bytes()));
-    apart(&mut mesh);
+    (0..30).for_each(|at| write(mesh, at % 3, session, PartKind::Log, format!("entry {at}").as_bytes()));
+    apart(mesh);
     mesh.connect(0, 1);
-    compact(&mut mesh);
+    compact(mesh);
     // All hold the first, and the one that made it doesn't know.
-    apart(&mut mesh);
+    apart(mesh);
     mesh.connect(1, 2);
-    assert_eq!([0, 1, 2].map(|at| kept(&mut mesh, at, &session)), [30, 0, 0]);
-    apart(&mut mesh);
-    (30..35).for_each(|at| write(&mut mesh, 0, session, PartKind::Log, format!("entry {at}").as_bytes()));
-    compact(&mut mesh);
+    assert_eq!([0, 1, 2].map(|at| kept(mesh, at, &session)), [30, 0, 0]);
+    apart(mesh);
+    (30..35).for_each(|at| write(mesh, 0, session, PartKind::Log, format!("entry {at}").as_bytes()));
+    compact(mesh);
     // It learns that now, and the second waits.
     mesh.connect(0, 1);
-    assert_eq!(kept(&mut mesh, 0, &session), 5);
-    apart(&mut mesh);
+    assert_eq!(kept(mesh, 0, &session), 5);
+    apart(mesh);
     mesh.connect(0, 2);
-    assert_eq!(kept(&mut mesh, 0, &session), 0, "the last member was told of the second");
-    assert_eq!(shown(&mesh, 2, &session), shown(&mesh, 0, &session));
+    assert_eq!(kept(mesh, 0, &session), 0, "the last member was told of the second");
+    assert_eq!(shown(mesh, 2, &session), shown(mesh, 0, &session));
 }
 
 #[test]

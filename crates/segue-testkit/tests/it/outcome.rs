@@ -24,11 +24,15 @@ fn mixtures() -> impl Iterator<Item = [Generation; 3]> {
 
 impl Three {
     fn new(generations: [Generation; 3]) -> Three {
+        Three::with(generations, Policy::Deny)
+    }
+
+    fn with(generations: [Generation; 3], pulls: Policy) -> Three {
         let mut world = World::local(Options::calm(1, 1_000, 100));
         world.set_users(Users::ABSENT);
         world.add(3, |at, setup| {
             setup.generation = generations[at];
-            setup.pulls = Policy::Deny;
+            setup.pulls = pulls;
             setup.follow = true;
         });
         let session = create(&mut world, 0, &[1, 2]);
@@ -168,5 +172,19 @@ fn of_two_offers_the_later_stands_and_all_learn_who_owns() {
         assert_eq!(three.world.session(1, three.session).map(|state| state.role), Some(SessionRole::Secondary));
         // The device that came off empty may be offered it again, by the new owner.
         three.moves(2, 1, "three");
+    }
+}
+
+#[test]
+fn who_asked_a_device_that_handed_over_meanwhile_is_told_at_once() {
+    for generations in mixtures() {
+        let mut three = Three::with(generations, Policy::Ask);
+        let (session, from) = (three.session, three.world.id(0));
+        three.world.command(2, Command::Request { session, from, timeout_us: PATIENCE }).unwrap();
+        let token = three.offer(0, 1);
+        three.world.command(1, Command::Accept { token }).unwrap();
+        three.ends(2, 0, Code::HO_STALE_PARENT);
+        three.owned_by(1, "two");
+        three.moves(1, 2, "three");
     }
 }

@@ -38,6 +38,25 @@ fn what_is_picked_comes_and_the_rest_stays_with_its_holder() {
 }
 
 #[test]
+fn what_the_device_leaves_out_is_told_before_a_handoff() {
+    let mut scene = Scene::new(2, None);
+    let (session, source, target) = (scene.session, scene.world.id(0), scene.world.id(1));
+    let left_out = |scene: &Scene| {
+        let device = scene.world.device(0).expect("a device that runs");
+        let outlook = device.endpoint().outlook(&session, &target).expect("a session that is known");
+        let left_out = outlook.parts.into_iter().flat_map(|part| part.files).filter(|file| file.left_out);
+        left_out.map(|file| file.entry.path.to_string()).collect::<Vec<_>>()
+    };
+    scene.pick(1, &["letters"]);
+    scene.follow(1, 0);
+    scene.arrives(1, "letters/first", LETTER);
+    assert!(left_out(&scene).is_empty(), "it hasn't said what it wants");
+    scene.world.command(1, Command::Consent { session, to: source, ttl_us: MINUTE }).expect("a consent");
+    scene.world.run_for(1_000_000);
+    assert_eq!(left_out(&scene), ["photos/beach"]);
+}
+
+#[test]
 fn without_the_clause_everything_comes() {
     let mut scene = Scene::new(2, Some(Clause::HO_PICK_2));
     scene.pick(1, &["letters"]);

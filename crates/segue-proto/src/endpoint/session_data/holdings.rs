@@ -388,7 +388,11 @@ impl SessionData {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Nonce, SessionId};
+    use crate::Rules;
+    use crate::data::NewOp;
+    use crate::limits::MAX_OP_BODY;
+    use crate::wire::hash::Hasher;
+    use crate::wire::{Hlc, Nonce, SessionId};
 
     #[test]
     fn what_two_picks_of_one_manifest_said_is_held_still() {
@@ -400,5 +404,41 @@ mod tests {
         }
         assert!(picks.iter().all(|pick| data.state_of(&hash, pick).is_some()));
         assert!(data.state_of(&hash, &Pick::all()).is_none());
+    }
+
+    /// HO-PACE-1: a GRANT has room for what was said to have room, however many devices wrote the part before.
+    #[test]
+    fn what_leaves_room_goes_inline() {
+        let part = PartId::new([3; 16]);
+        let new = |writer: u16, len: usize| NewOp {
+            actor: ActorId::new(*Hasher::new("writer").bytes(&writer.to_be_bytes()).finish().as_bytes()),
+            part,
+            kind: PartKind::Exclusive.number(),
+            hlc: Hlc::new([0; 8]),
+            record: Hash::new([4; 32]),
+            salt: Nonce::ZERO,
+            body: alloc::vec![5; len],
+            resolves: false,
+        };
+        let mut data = SessionData::created(SessionId::new([1; 16]), "notes", Nonce::ZERO);
+        let (mut fits, mut too_much) = (0, 0);
+        for writers in 1..=320 {
+            data.write(Rules::ALL, new(writers, 1)).expect("a write");
+            if writers % 20 > 0 {
+                continue;
+            }
+            let (Announced { root, manifest, .. }, _) = data.current().expect("a manifest").clone();
+            // The ops behind it aren't told apart, so the part goes whole.
+            data.cut_tail();
+            for len in (0..=MAX_OP_BODY).step_by(MAX_OP_BODY / 8) {
+                let mut then = data.clone();
+                let leaves_room = then.leaves_room(&manifest, &part, len);
+                then.write(Rules::ALL, new(writers + 1, len)).expect("a write");
+                let goes = then.inline_behind(Rules::ALL, &Held { root, manifest }).is_some();
+                assert!(goes || !leaves_room, "{len} bytes beside {writers} writers");
+                (fits, too_much) = (fits + usize::from(leaves_room), too_much + usize::from(!goes));
+            }
+        }
+        assert!(fits > 0 && too_much > 0, "{fits} fit, {too_much} are too much");
     }
 }
