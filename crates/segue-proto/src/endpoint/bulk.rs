@@ -316,7 +316,7 @@ impl Endpoint {
         let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
         let wanted: BTreeSet<_> = data.wanted(self.config.rules).map(|entry| entry.blob).collect();
         let Some(running) = self.bulk.downloads.get_mut(&session).filter(|running| !running.idle) else { return };
-        let sought = running.data.clone().or(running.next.as_ref().map(|(data, _)| data.clone()));
+        let sought = running.data.is_some() || running.next.is_some();
         let over = running.standby && running.pick != *data.picked();
         let left = if over || running.data.is_some() { Ok(false) } else { running.keep_only(&wanted) };
         if over {
@@ -325,8 +325,8 @@ impl Endpoint {
         if over || left != Ok(false) {
             self.standby_tries_anew(session);
         }
-        if let Some(sought) = sought.filter(|_| !over) {
-            self.step(now, session, |session, ctx| session.picks_anew(ctx, sought));
+        if sought && !over {
+            self.step(now, session, |session, ctx| session.picks_anew(ctx));
         }
         if left != Ok(false) {
             self.after_fetch(now, session, left.map(|_| ()));

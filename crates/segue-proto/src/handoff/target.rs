@@ -69,7 +69,7 @@ struct Seeking {
     /// What the source said that it holds of that (HO-PICK-4).
     holds: Pick,
     /// The manifest that the source announced last, while this device doesn't hold it yet.
-    lacks: Option<Hash>,
+    lacks: Option<Announced>,
     /// What the source announced and couldn't give: it is asked for what there is now (TRANSFER-NEWER-1).
     gone: Option<Hash>,
     /// The WANTs that left under the head: a GRANT may answer any of them.
@@ -202,7 +202,7 @@ impl<H: Holdings> Session<H> {
                 return;
             }
             State::Seeking(seeking) if seeking.offer == Some(token) => {
-                return self.goes_along(ctx, holds, announced(offer.body()));
+                return self.goes_along(ctx, holds);
             }
             State::Seeking(seeking)
                 if seeking.from == from && seeking.offer.is_none() && ctx.rules.keeps(Clause::HO_OFFER_6) =>
@@ -275,7 +275,7 @@ impl<H: Holdings> Session<H> {
                 if seeking.gone == Some(data.manifest) {
                     return self.give_up(ctx, Code::DATA_UNAVAILABLE);
                 }
-                (seeking.lacks, seeking.told) = (Some(data.manifest), Some(data.manifest));
+                (seeking.lacks, seeking.told) = (Some(data.clone()), Some(data.manifest));
                 seeking.holds = Pick::heard(IN_HAVE, &have.ext);
                 self.seek_data(ctx, data.clone());
             }
@@ -427,9 +427,10 @@ impl<H: Holdings> Session<H> {
         self.keep(ctx.fx);
         let deadline = ctx.now.after(timeout);
         let token = offer.as_ref().map(|(token, ..)| *token);
-        let lacks = offer.as_ref().map(|(_, data, _)| data.manifest);
+        let lacks = offer.as_ref().map(|(_, data, _)| data.clone());
+        let told = lacks.as_ref().map(|data| data.manifest);
         let holds = offer.as_ref().map(|(.., holds)| holds.clone()).unwrap_or_default();
-        let seeking = Seeking { offer: token, told: lacks, holds, lacks, ..Seeking::new(id, from, deadline, mode) };
+        let seeking = Seeking { offer: token, told, holds, lacks, ..Seeking::new(id, from, deadline, mode) };
         self.target.0 = State::Seeking(Box::new(seeking));
         let way = self.way(ctx.rules, from);
         match offer {

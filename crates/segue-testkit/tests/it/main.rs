@@ -1,6 +1,7 @@
 //! What the simulated devices must do, in virtual time.
 
 mod account;
+mod again;
 mod append;
 mod compaction;
 mod delegate;

@@ -35,25 +35,25 @@ impl<H: Holdings> Session<H> {
             seeking.lacks = None;
             return self.want(ctx);
         }
-        seeking.lacks = Some(data.manifest);
+        seeking.lacks = Some(data.clone());
         seeking.step = Step::Waiting;
         ctx.fx.fetch = Some((seeking.from, data, pick));
     }
 
     /// The source says once more what goes along in its OFFER: what is still awaited of that goes by it (HO-PICK-5).
-    pub(super) fn goes_along(&mut self, ctx: &mut Ctx<'_>, holds: Pick, data: Announced) {
+    pub(super) fn goes_along(&mut self, ctx: &mut Ctx<'_>, holds: Pick) {
         let State::Seeking(seeking) = &mut self.target.0 else { return };
         if core::mem::replace(&mut seeking.holds, holds.clone()) == holds {
             return;
         }
         ctx.fx.owed |= seeking.end.is_some();
-        self.picks_anew(ctx, data);
+        self.picks_anew(ctx);
     }
 
-    /// The user picks something else while this is fetched: what that picks is.
-    pub fn picks_anew(&mut self, ctx: &mut Ctx<'_>, data: Announced) {
+    /// Something else is picked while data is fetched: what that picks of it is.
+    pub fn picks_anew(&mut self, ctx: &mut Ctx<'_>) {
         let State::Seeking(seeking) = &self.target.0 else { return };
-        if seeking.lacks == Some(data.manifest) {
+        if let Some(data) = seeking.lacks.clone() {
             self.seek_data(ctx, data);
         }
     }
@@ -74,7 +74,7 @@ impl<H: Holdings> Session<H> {
     pub fn on_data(&mut self, ctx: &mut Ctx<'_>, manifest: Hash, root: Hash) {
         ctx.event(Event::Data { session: self.id(), root });
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        if seeking.lacks == Some(manifest) {
+        if seeking.lacks.as_ref().is_some_and(|data| data.manifest == manifest) {
             seeking.lacks = None;
             self.want(ctx);
         }
@@ -86,7 +86,7 @@ impl<H: Holdings> Session<H> {
         if seeking.lacks.is_none() || !ctx.rules.keeps(Clause::TRANSFER_NEWER_1) {
             return self.give_up(ctx, Code::DATA_UNAVAILABLE);
         }
-        seeking.gone = seeking.lacks.take();
+        seeking.gone = seeking.lacks.take().map(|data| data.manifest);
         self.ask(ctx);
     }
 
