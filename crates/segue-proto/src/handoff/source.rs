@@ -10,13 +10,15 @@
 //! Only this module assigns the machine's state.
 
 mod again;
+mod grant;
+mod view;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::effects::{Ctx, Hold, SignFor, new_id};
-use super::holdings::{Holdings, Inline, Release};
+use super::holdings::{Holdings, Inline};
 use super::keys;
 use super::reason::declined;
 use super::session::Session;
@@ -119,85 +121,6 @@ impl Declined {
     }
 }
 
-impl Source {
-    pub(super) fn is_signing(&self) -> bool {
-        matches!(self.0, State::Signing(_))
-    }
-
-    pub(super) fn granted(&self) -> Option<DeviceId> {
-        match &self.0 {
-            State::Granted(granted) => Some(granted.to),
-            _ => None,
-        }
-    }
-
-    pub(super) fn waiting(&self) -> Option<(Option<HandoffId>, DeviceId, Hash)> {
-        match &self.0 {
-            State::Granted(granted) => Some((granted.id, granted.to, granted.record)),
-            _ => None,
-        }
-    }
-
-    pub(super) fn granted_record(&self) -> Option<Hash> {
-        match &self.0 {
-            State::Granted(granted) => Some(granted.record),
-            _ => None,
-        }
-    }
-
-    pub(super) fn resumes(&self, rules: Rules) -> bool {
-        matches!(&self.0, State::Granted(granted) if granted.resumed && !rules.keeps(Clause::HO_GRANT_2))
-    }
-
-    /// What a source writes under that wrongly goes on after its GRANT.
-    pub(super) fn write_parent(&self) -> Option<Hash> {
-        match &self.0 {
-            State::Granted(granted) if granted.resumed => Some(granted.parent),
-            _ => None,
-        }
-    }
-
-    /// The target that the user chose, while it may still be undone.
-    pub(super) fn offering_to(&self) -> Option<DeviceId> {
-        match &self.0 {
-            State::Offering(offering) => Some(offering.to),
-            _ => None,
-        }
-    }
-
-    /// The target of the handoff that runs.
-    pub(super) fn target(&self) -> Option<DeviceId> {
-        match &self.0 {
-            State::Resting => None,
-            State::Offering(offering) => Some(offering.to),
-            State::Signing(signing) => signing.grant.as_ref().map(|pledge| pledge.want.body().target),
-            State::Granted(granted) => Some(granted.to),
-        }
-    }
-
-    pub(super) fn awaits(&self, grantor: Option<DeviceId>, from: DeviceId, req: u32) -> bool {
-        matches!(&self.0, State::Offering(offering) if grantor.unwrap_or(offering.to) == from && offering.req == req)
-    }
-
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        match &self.0 {
-            State::Offering(offering) => Some(offering.deadline),
-            State::Granted(granted) => Some(granted.deadline.map_or(granted.resend, |at| at.min(granted.resend))),
-            State::Resting | State::Signing(_) => None,
-        }
-    }
-
-    pub(super) fn offer_id(&self) -> Option<Hash> {
-        match &self.0 {
-            State::Offering(offering) => match &offering.offer {
-                Some(OfferState::Made(offer)) => Some(offer.id()),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-}
-
 /// Commands.
 impl<H: Holdings> Session<H> {
     /// Hands the session over to `to`.
@@ -290,6 +213,22 @@ impl<H: Holdings> Session<H> {
             let (result, reason) = (Err(declined(no.code)), no.reason);
             ctx.event(Event::HandoffResolved { id, session, peer, result, reason });
         }
+    }
+
+    /// An error in answer to an OFFER.
+    pub fn on_offer_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
+        let session = self.id();
+        let State::Offering(offering) = &self.source.0 else { return };
+        if self.door(offering.to) != from || offering.req != req {
+            return;
+        }
+        // The OFFER was taken before: the target goes by what was said then (7.15).
+        if offering.stands && code.is_mended_by_time() {
+            return;
+        }
+        let (id, to) = (offering.id, offering.to);
+        self.source.0 = State::Resting;
+        ctx.resolve(id, session, to, Err(code));
     }
 
     /// The GRANT is acknowledged: this device holds nothing any more.
@@ -413,18 +352,6 @@ impl<H: Holdings> Session<H> {
         self.release(ctx, *signing, record_sig);
     }
 
-    /// A target whose WANT was granted asks again: so does the GRANT go out again. False if that isn't so.
-    pub(super) fn repeat_grant(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, req: u32, want: &Proven<Want>) -> bool {
-        let State::Granted(granted) = &self.source.0 else { return false };
-        if granted.to != to || granted.parent != want.body().parent {
-            return false;
-        }
-        let mut message = granted.grant.clone();
-        message.req = if want.id() == granted.grant.want.id() { req } else { 0 };
-        ctx.promise(to, Hold::by(ctx.rules.keeps(Clause::HO_GRANT_1)), message);
-        true
-    }
-
     /// Restores a GRANT that the journal holds.
     pub fn restore_grant(&mut self, now: Instant, id: HandoffId, grant: Grant) {
         let Some(record) = self.chain.get(&grant.record.id()) else { return };
@@ -523,60 +450,6 @@ impl<H: Holdings> Session<H> {
         Some(found)
     }
 
-    /// Grants a live WANT if its data suffices; else says what to fetch. True if the record is being signed.
-    pub(super) fn try_grant(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> bool {
-        if self.source.is_signing() && ctx.rules.keeps(Clause::HO_GRANT_3) {
-            return false;
-        }
-        // A device that slept may be asked before its timers ran.
-        let Some(live) = self.wants.get(&to).filter(|live| live.expires >= ctx.now).cloned() else { return false };
-        if !self.may_read(ctx, &to) && ctx.rules.keeps(Clause::HO_WANT_4) {
-            // It isn't trusted any more; or it isn't linked, and asks again when it is.
-            if ctx.peer(&to).is_some() {
-                self.wants.remove(&to);
-                ctx.refuse(to, live.req, self.id(), Code::HO_UNKNOWN_SESSION);
-            }
-            return false;
-        }
-        if self.grantor().is_some() {
-            return self.freeze(ctx, to);
-        }
-        let release = self.holdings.release(ctx.rules, live.want.body().have.get());
-        let Some(Release { root, exclusive, manifest, manifest_len, inline }) = release else {
-            match self.send_announcement(ctx, to) {
-                Ok(manifest) if live.want.body().have.get().is_some() => self.pace(ctx, &to, manifest),
-                Ok(_) => {}
-                Err(code) => ctx.refuse(to, live.req, self.id(), code),
-            }
-            return false;
-        };
-        let base = self.base_of(ctx.rules, live.want.body());
-        let parent = base.id();
-        let mut record = self.next_record(Kind::Grant, to);
-        (record.parent, record.term, record.n) = (parent, base.body().term, base.body().n + 1);
-        record.want = live.want.id();
-        let end = Final { session: self.id(), parent, root, exclusive, manifest, manifest_len };
-        let (id, deadline) = match &self.source.0 {
-            State::Offering(offering) if offering.to == to => (Some(offering.id), Some(offering.deadline)),
-            _ => (None, None),
-        };
-        let superseded = match &self.source.0 {
-            State::Offering(offering) => offering.to != to,
-            _ => false,
-        };
-        if superseded {
-            self.withdraw_offer(ctx, Code::HO_SUPERSEDED);
-        }
-        let pledge = Pledge { id, deadline, req: live.req, want: live.want, end, end_sig: None, inline };
-        self.seal(ctx, record, Some(pledge));
-        true
-    }
-
-    /// Asks for the signature of a record that is no grant.
-    pub(super) fn seal_alone(&mut self, ctx: &mut Ctx<'_>, record: Record) {
-        self.seal(ctx, record, None);
-    }
-
     /// From here on nothing is written under the parent: the signatures are asked for.
     fn seal(&mut self, ctx: &mut Ctx<'_>, record: Record, grant: Option<Pledge>) {
         ctx.sign(SignFor::Record, &record);
@@ -641,40 +514,5 @@ impl<H: Holdings> Session<H> {
             self.drop_want(ctx, &device, Code::HO_STALE_PARENT);
         }
         self.head_event(ctx);
-    }
-
-    /// A takeover or a close stands.
-    fn sealed_alone(&mut self, ctx: &mut Ctx<'_>, id: Hash) {
-        ctx.fx.writes.push(keys::delete(self.id(), keys::GRANT, &[]));
-        self.head_event(ctx);
-        if self.head().body().kind == Kind::Takeover.number() {
-            ctx.event(Event::Activated { session: self.id(), record: id });
-        }
-        self.delegated(ctx);
-        if self.head().body().kind == Kind::Close.number() {
-            ctx.event_when_durable(Event::Closed { session: self.id() });
-        }
-        self.source_fenced(ctx);
-        self.target_overtaken(ctx);
-        self.tell_members(ctx, None);
-        self.delegate_overtaken(ctx);
-    }
-
-    /// The record that would follow the head.
-    pub(super) fn next_record(&self, kind: Kind, owner: DeviceId) -> Record {
-        let head = self.head();
-        Record {
-            kind: kind.number(),
-            session: self.id(),
-            parent: head.id(),
-            term: head.body().term,
-            n: head.body().n + 1,
-            signer: self.me,
-            owner,
-            grantor: owner,
-            want: Hash::ZERO,
-            roster: Hash::ZERO,
-            genesis: None.into(),
-        }
     }
 }

@@ -11,19 +11,20 @@
 //! A GRANT is judged by what it holds alone, so it may arrive in any state. Only this file assigns the machine's state.
 
 mod collect;
+mod grant;
 mod via;
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::effects::{Ctx, Hold, SignFor, new_id};
+use super::effects::Ctx;
 use super::holdings::Holdings;
-use super::lapsed::{Sent, note_sent};
-use super::proven::{ProvenGrant, ack_message};
+use super::lapsed::Sent;
 use super::reason::{self, declined};
 use super::session::Session;
 use super::source::Declined;
+use crate::Code;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::{IN_HAVE, Pick};
@@ -31,10 +32,7 @@ use crate::errors::UsageError;
 use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
 use crate::limits::MAX_TTL;
-use crate::wire::{
-    Ack, Announced, Cancel, Decline, DeviceId, Exts, Hash, Have, List, Offer, Proven, Sig, Want, WantMode, WantMsg,
-};
-use crate::{Code, Violation};
+use crate::wire::{Announced, Cancel, Decline, DeviceId, Exts, Hash, Have, Offer, Proven, Want, WantMode};
 use via::Owed;
 
 /// What this device does to become the owner.
@@ -59,6 +57,16 @@ struct Invited {
     holds: Pick,
 }
 
+/// The OFFER that was accepted last, if what answered it was refused with a code that time mends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PutOff {
+    offer: Token,
+    from: DeviceId,
+    expires: Instant,
+    /// What the source said that it holds.
+    holds: Pick,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Seeking {
     id: Option<HandoffId>,
@@ -71,7 +79,7 @@ struct Seeking {
     /// What the source said that it holds of that (HO-PICK-4).
     holds: Pick,
     /// The manifest that the source announced last, while this device doesn't hold it yet.
-    lacks: Option<Hash>,
+    lacks: Option<Announced>,
     /// What the source announced and couldn't give: it is asked for what there is now (TRANSFER-NEWER-1).
     gone: Option<Hash>,
     /// The WANTs that left under the head: a GRANT may answer any of them.
@@ -204,7 +212,7 @@ impl<H: Holdings> Session<H> {
                 return;
             }
             State::Seeking(seeking) if seeking.offer == Some(token) => {
-                return self.goes_along(ctx, holds, announced(offer.body()));
+                return self.goes_along(ctx, holds);
             }
             State::Seeking(seeking)
                 if seeking.from == from && seeking.offer.is_none() && ctx.rules.keeps(Clause::HO_OFFER_6) =>
@@ -218,7 +226,13 @@ impl<H: Holdings> Session<H> {
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_SUPERSEDED });
             }
             State::Seeking(_) => self.give_up(ctx, Code::HO_SUPERSEDED),
-            State::Resting => {}
+            State::Resting => {
+                let known = self.put_off.as_mut().filter(|known| known.offer == token);
+                if let Some(known) = known.filter(|_| ctx.rules.keeps(Clause::HO_OFFER_6)) {
+                    known.holds = holds;
+                    return;
+                }
+            }
         }
         let expires = ctx.now.after(super::ttl::honoured(offer.body().ttl));
         let name = offer.body().name.to_string();
@@ -245,7 +259,7 @@ impl<H: Holdings> Session<H> {
                 self.give_up(ctx, Code::HO_CANCELLED);
             }
             // Who meant to answer it once more, doesn't.
-            _ if self.put_off == Some(subject)
+            _ if self.put_off.as_ref().is_some_and(|known| known.offer == subject)
                 && self.owner().map(|owner| self.way(ctx.rules, owner)) == Some(from) =>
             {
                 self.put_off = None;
@@ -277,7 +291,7 @@ impl<H: Holdings> Session<H> {
                 if seeking.gone == Some(data.manifest) {
                     return self.give_up(ctx, Code::DATA_UNAVAILABLE);
                 }
-                (seeking.lacks, seeking.told) = (Some(data.manifest), Some(data.manifest));
+                (seeking.lacks, seeking.told) = (Some(data.clone()), Some(data.manifest));
                 seeking.holds = Pick::heard(IN_HAVE, &have.ext);
                 self.seek_data(ctx, data.clone());
             }
@@ -323,55 +337,6 @@ impl<H: Holdings> Session<H> {
         } else {
             self.give_up(ctx, code);
         }
-    }
-
-    /// A GRANT.
-    pub fn on_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, grant: ProvenGrant) {
-        let id = grant.record.id();
-        // The record may have come before its GRANT, told by another device.
-        let heard = self.chain.get(&id).is_some();
-        let claimed = self.claim.as_ref().is_some_and(|want| want.id() == grant.want.id());
-        if heard && (claimed || self.head().id() != id) {
-            return self.on_known_grant(ctx, from, id);
-        }
-        if let Err(violation) = self.judge_grant(ctx, &grant) {
-            return ctx.refuse_for(from, grant.req, self.id(), violation);
-        }
-        let before = self.head().id();
-        let source = self.chain.get(&grant.record.body().parent).map_or(from, |parent| parent.body().owner);
-        self.keep(ctx.fx);
-        match self.admit(ctx, grant.record) {
-            Ok(true) => {}
-            Ok(false) if heard => {}
-            Ok(false) => return self.send_head(ctx, from, &before, None),
-            Err(violation) => return ctx.refuse_for(from, grant.req, self.id(), violation),
-        }
-        let picked = Pick::new(grant.want.body().pick.iter().copied()).unwrap_or_default();
-        let writes = self.holdings.adopt(grant.end.body(), &grant.inline, source, picked);
-        ctx.fx.writes.extend(writes);
-        self.keep_receipt(ctx, id, &grant.want, &grant.end);
-        self.own_by(ctx, grant.want);
-        self.activate(ctx, id);
-    }
-
-    /// All data of the fetch that runs is held and being made durable.
-    pub fn on_data(&mut self, ctx: &mut Ctx<'_>, manifest: Hash, root: Hash) {
-        ctx.event(Event::Data { session: self.id(), root });
-        let State::Seeking(seeking) = &mut self.target.0 else { return };
-        if seeking.lacks == Some(manifest) {
-            seeking.lacks = None;
-            self.want(ctx);
-        }
-    }
-
-    /// The source can't give what the fetch that runs asked for: it may have gone on since it announced that.
-    pub fn on_unavailable(&mut self, ctx: &mut Ctx<'_>) {
-        let State::Seeking(seeking) = &mut self.target.0 else { return };
-        if seeking.lacks.is_none() || !ctx.rules.keeps(Clause::TRANSFER_NEWER_1) {
-            return self.give_up(ctx, Code::DATA_UNAVAILABLE);
-        }
-        seeking.gone = seeking.lacks.take();
-        self.ask(ctx);
     }
 
     /// The fetch that runs came to nothing.
@@ -442,44 +407,6 @@ impl<H: Holdings> Session<H> {
         }
     }
 
-    /// The link with a peer is there: whatever waits for it goes on.
-    pub(super) fn ask_again(&mut self, ctx: &mut Ctx<'_>, peer: DeviceId) {
-        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
-        let State::Seeking(seeking) = &mut self.target.0 else { return };
-        if way.is_some_and(|way| way != seeking.from && ctx.peer(&way).is_some()) {
-            // It is wanted of the grantor, whatever of it is here: what is lacking, the mailbox brings.
-            if matches!(seeking.step, Step::Waiting | Step::Asking { .. }) || way == Some(peer) {
-                (seeking.lacks, seeking.end) = (None, None);
-                self.want(ctx);
-            }
-            return;
-        }
-        if seeking.from != peer || ctx.peer(&peer).is_none() {
-            return;
-        }
-        if seeking.lacks.is_some() && seeking.mode == WantMode::Answer {
-            return;
-        }
-        seeking.step = Step::Waiting;
-        seeking.lacks = None;
-        let pick = self.picked(ctx);
-        if self.owner() == Some(peer) && self.holdings.held(None, &pick).is_some() {
-            self.want(ctx);
-        } else {
-            self.ask(ctx);
-        }
-    }
-
-    /// Asks the source what there is.
-    fn ask(&mut self, ctx: &mut Ctx<'_>) {
-        let req = ctx.fresh.request();
-        let have = self.have(req, None);
-        let State::Seeking(seeking) = &mut self.target.0 else { return };
-        seeking.step = Step::Asking { req };
-        let to = seeking.from;
-        ctx.send(to, have);
-    }
-
     /// Withdraws the own wish; false if there is none.
     pub(super) fn cancel_target(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let seeking = matches!(self.target.0, State::Seeking(_));
@@ -487,38 +414,6 @@ impl<H: Holdings> Session<H> {
             self.give_up(ctx, Code::HO_CANCELLED);
         }
         seeking
-    }
-
-    /// The own WANT is signed: it leaves once what it says is durable (TRANSFER-HAVE-1).
-    pub(super) fn on_want_signed(&mut self, ctx: &mut Ctx<'_>, id: Hash, sig: Sig) {
-        let State::Seeking(seeking) = &mut self.target.0 else { return };
-        let Step::Signing(body) = &seeking.step else { return };
-        if new_id(body.as_ref()) != id {
-            return;
-        }
-        let want = Proven::own(Want::clone(body), sig);
-        let req = ctx.fresh.request();
-        seeking.step = Step::Wanting { want: want.id(), req };
-        note_sent(&mut seeking.sent, Sent { want: want.id(), req });
-        let from = seeking.from;
-        let to = self.way(ctx.rules, from);
-        let hold = Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1));
-        ctx.promise(to, hold, WantMsg { req, want: want.signed().clone(), ext: Exts::empty() });
-    }
-
-    /// The acknowledgement is signed: it leaves once the record is durable (HO-HEAD-4).
-    pub(super) fn on_ack_signed(&mut self, ctx: &mut Ctx<'_>, record: Hash, sig: Sig) {
-        let Some(known) = self.chain.get(&record) else { return };
-        let to = known.body().signer;
-        let parent = known.body().parent;
-        let head = self.head().id();
-        if head == record {
-            self.send_head(ctx, to, &parent, Some(Ack { record, sig }));
-            self.tell_members(ctx, Some(to));
-        } else {
-            // A later record of the own hand says it as well.
-            self.send_head(ctx, to, &parent, None);
-        }
     }
 
     fn may_seek(&self, ctx: &Ctx<'_>, from: DeviceId) -> Result<(), UsageError> {
@@ -548,53 +443,19 @@ impl<H: Holdings> Session<H> {
         self.keep(ctx.fx);
         let deadline = ctx.now.after(timeout);
         let token = offer.as_ref().map(|(token, ..)| *token);
-        let lacks = offer.as_ref().map(|(_, data, _)| data.manifest);
-        let holds = offer.as_ref().map(|(.., holds)| holds.clone()).unwrap_or_default();
-        let seeking = Seeking { offer: token, told: lacks, holds, lacks, ..Seeking::new(id, from, deadline, mode) };
+        let lacks = offer.as_ref().map(|(_, data, _)| data.clone());
+        let told = lacks.as_ref().map(|data| data.manifest);
+        // The next try of what was put off goes by what was said before.
+        let known = self.put_off.as_ref().filter(|known| known.from == from && ctx.now < known.expires);
+        let holds = offer.as_ref().map(|(.., holds)| holds).or(known.map(|known| &known.holds));
+        let holds = holds.cloned().unwrap_or_default();
+        let seeking = Seeking { offer: token, told, holds, lacks, ..Seeking::new(id, from, deadline, mode) };
         self.target.0 = State::Seeking(Box::new(seeking));
         let way = self.way(ctx.rules, from);
         match offer {
             Some((_, data, _)) if way == from => self.seek_data(ctx, data),
             _ => self.ask_again(ctx, way),
         }
-    }
-
-    /// Says WANT.
-    fn want(&mut self, ctx: &mut Ctx<'_>) {
-        let (session, parent, actor) = (self.id(), self.head().id(), self.actor.id);
-        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
-        let picked = self.picked(ctx);
-        let owed = self.claim_owed(ctx.rules, &picked);
-        let State::Seeking(seeking) = &mut self.target.0 else { return };
-        let have = owed.or_else(|| self.holdings.held(seeking.told.as_ref(), &picked));
-        let generation = way.and_then(|way| ctx.generation_with(&way));
-        if seeking.mode == WantMode::Standing && generation.is_none_or(|g| g < Generation::V2) {
-            seeking.step = Step::Waiting;
-            return;
-        }
-        let pick = match ctx.generation_with(&seeking.from) {
-            // With the clause off, a link that can't say so is told of a pick all the same.
-            Some(generation) if generation < Generation::V7 && !ctx.rules.keeps(Clause::GEN_USE_2) => {
-                List::new(alloc::vec![ctx.fresh.part()]).unwrap_or_default()
-            }
-            _ if ctx.rules.keeps(Clause::HO_PICK_1) => picked.ids().clone(),
-            _ => List::empty(),
-        };
-        let body = Want {
-            session,
-            parent,
-            target: ctx.me,
-            actor,
-            nonce: ctx.fresh.nonce(),
-            mode: seeking.mode.number(),
-            offer: seeking.offer.into(),
-            have: have.into(),
-            need: List::empty(),
-            pick,
-            ttl: super::ttl::millis(seeking.deadline.since(ctx.now)),
-        };
-        ctx.sign(SignFor::Want, &body);
-        seeking.step = Step::Signing(Box::new(body));
     }
 
     /// Ends the own wish.
@@ -608,8 +469,10 @@ impl<H: Holdings> Session<H> {
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &self.target.0 else { return };
         let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
+        let (expires, holds) = (seeking.deadline, seeking.holds.clone());
+        let known = offer.map(|offer| PutOff { offer, from, expires, holds });
+        self.put_off = known.or(self.put_off.take()).filter(|_| code.is_mended_by_time());
         self.target.0 = State::Resting;
-        self.put_off = offer.or(self.put_off).filter(|_| code.is_mended_by_time());
         ctx.fx.stop_fetch = true;
         let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER);
         let withdrawn = !told && !matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
@@ -630,41 +493,6 @@ impl<H: Holdings> Session<H> {
     fn decline_offer(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, subject: Hash, code: Code) {
         let session = self.id();
         ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() });
-    }
-
-    /// The checks of a GRANT, in the order of the handoff chapter.
-    fn judge_grant(&mut self, ctx: &Ctx<'_>, grant: &ProvenGrant) -> Result<(), Violation> {
-        let rules = ctx.rules;
-        let (want, record, end) = (grant.want.body(), grant.record.body(), grant.end.body());
-        let mine = want.target == self.me && record.owner == self.me && record.want == grant.want.id();
-        let present = want.actor == self.actor.id && want.parent == record.parent;
-        rules.ensure(Clause::HO_GRANT_5, mine && present, Code::HO_NO_CONSENT)?;
-        if self.chain.get(&grant.record.id()).is_none() {
-            self.chain.admits(rules, &grant.record)?;
-        }
-        let fits = end.parent == record.parent && end.session == self.id();
-        rules.ensure(Clause::HO_GRANT_6, fits, Code::HO_FINAL)?;
-        // What of the content was to be here, the own WANT said.
-        let pick = Pick::new(want.pick.iter().copied()).unwrap_or_default();
-        self.holdings.check(rules, (want.have.get(), &pick), end, &grant.inline)
-    }
-
-    pub(super) fn on_known_grant(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, id: Hash) {
-        if !ctx.rules.keeps(Clause::HO_GRANT_9) {
-            return;
-        }
-        if self.chain.leads_to_head(&id) {
-            let entitled = self.chain.get(&id).is_some_and(|record| self.is_entitled(ctx.rules, record));
-            if self.head().id() == id && entitled {
-                return self.acknowledge(ctx, id);
-            }
-        }
-        let parent = self.chain.get(&id).map_or(Hash::ZERO, |record| record.body().parent);
-        self.send_head(ctx, from, &parent, None);
-    }
-
-    fn acknowledge(&mut self, ctx: &mut Ctx<'_>, record: Hash) {
-        ctx.fx.signs.push((SignFor::Ack(record), ack_message(&record)));
     }
 
     /// This device is primary, from now on; its acknowledgement follows the sync.

@@ -1,6 +1,7 @@
 //! What the simulated devices must do, in virtual time.
 
 mod account;
+mod again;
 mod append;
 mod compaction;
 mod delegate;
@@ -19,3 +20,4 @@ mod pick_by_service;
 mod recovery;
 mod smoke;
 mod three;
+mod window;

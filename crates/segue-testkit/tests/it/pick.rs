@@ -12,8 +12,8 @@ use segue_testkit::device::{Command, LocalDevice};
 use segue_testkit::flights::{PATIENCE, create};
 use segue_testkit::world::{Options, Users};
 
-const MINUTE: u64 = 60_000_000;
-const LETTER: &[u8] = b"Dear all";
+pub(crate) const MINUTE: u64 = 60_000_000;
+pub(crate) const LETTER: &[u8] = b"Dear all";
 
 #[test]
 fn what_is_picked_comes_and_the_rest_stays_with_its_holder() {
@@ -335,22 +335,22 @@ fn asked_twice(world: &World<LocalDevice>) -> u64 {
 }
 
 /// More than a chunk.
-fn photo(seed: u8) -> Vec<u8> {
+pub(crate) fn photo(seed: u8) -> Vec<u8> {
     (0..150_000_u32).map(|at| (at % 251) as u8 ^ seed).collect()
 }
 
-struct Scene {
-    world: World<LocalDevice>,
-    session: SessionId,
+pub(crate) struct Scene {
+    pub(crate) world: World<LocalDevice>,
+    pub(crate) session: SessionId,
 }
 
 impl Scene {
     /// The first of so many devices owns a session with letters and photos; all are linked.
-    fn new(devices: usize, off: Option<Clause>) -> Scene {
+    pub(crate) fn new(devices: usize, off: Option<Clause>) -> Scene {
         Scene::of(devices, off, Generation::V7)
     }
 
-    fn of(devices: usize, off: Option<Clause>, generation: Generation) -> Scene {
+    pub(crate) fn of(devices: usize, off: Option<Clause>, generation: Generation) -> Scene {
         let mut world = World::local(Options::calm(7, 10_000, 1_000));
         world.add(devices, |_, setup| {
             setup.without = off;
@@ -368,24 +368,24 @@ impl Scene {
         scene
     }
 
-    fn write(&mut self, node: usize, path: &str, content: &[u8]) {
+    pub(crate) fn write(&mut self, node: usize, path: &str, content: &[u8]) {
         let (session, path) = (self.session, path.to_owned());
         let content = content.to_vec();
         self.world.command(node, Command::WriteFile { session, path, content }).expect("a file that is written");
         self.world.run_for(100_000);
     }
 
-    fn pick(&mut self, node: usize, folders: &[&str]) {
+    pub(crate) fn pick(&mut self, node: usize, folders: &[&str]) {
         let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
         self.world.command(node, Command::Pick { session: self.session, folders }).expect("a pick");
     }
 
-    fn follow(&mut self, node: usize, from: usize) {
+    pub(crate) fn follow(&mut self, node: usize, from: usize) {
         let from = self.world.id(from);
         self.world.command(node, Command::Follow { session: self.session, from }).expect("a session to follow");
     }
 
-    fn pull(&mut self, node: usize, from: usize) -> Result<Hash, Code> {
+    pub(crate) fn pull(&mut self, node: usize, from: usize) -> Result<Hash, Code> {
         let (session, from) = (self.session, self.world.id(from));
         self.world.command(node, Command::Request { session, from, timeout_us: PATIENCE }).expect("a pull");
         let start = self.world.events(node).len();
@@ -394,7 +394,7 @@ impl Scene {
         result(&self.world, node, start).expect("its result")
     }
 
-    fn push(&mut self, node: usize, to: usize) {
+    pub(crate) fn push(&mut self, node: usize, to: usize) {
         let (session, target) = (self.session, self.world.id(to));
         self.world.command(node, Command::Initiate { session, to: target, timeout_us: PATIENCE }).expect("a push");
         let owns = |world: &mut World<LocalDevice>| {
@@ -404,11 +404,11 @@ impl Scene {
         self.world.run_for(1_000_000);
     }
 
-    fn held(&mut self, node: usize, path: &str) -> Option<Hash> {
+    pub(crate) fn held(&mut self, node: usize, path: &str) -> Option<Hash> {
         self.world.session(node, self.session)?.files.get(path).copied()
     }
 
-    fn arrives(&mut self, node: usize, path: &str, content: &[u8]) {
+    pub(crate) fn arrives(&mut self, node: usize, path: &str, content: &[u8]) {
         let (session, hash) = (self.session, blob_id(content));
         let here = |world: &mut World<LocalDevice>| {
             world.session(node, session).is_some_and(|it| it.files.get(path) == Some(&hash))
@@ -416,7 +416,7 @@ impl Scene {
         assert!(self.world.run_until(PATIENCE, here), "{path}");
     }
 
-    fn elsewhere(&mut self, node: usize) -> Vec<(String, Vec<segue_proto::wire::DeviceId>)> {
+    pub(crate) fn elsewhere(&mut self, node: usize) -> Vec<(String, Vec<segue_proto::wire::DeviceId>)> {
         let device = self.world.device(node).expect("a device that runs");
         let found = device.endpoint().held_elsewhere(&self.session);
         found.into_iter().map(|it| (it.entry.path.to_string(), it.holders)).collect()
