@@ -1,8 +1,6 @@
 //! Bulk: what is fetched. The bytes themselves pass by; their plans, their verification and the count of what is missing
 //! are here.
 
-mod leaving;
-
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,7 +19,6 @@ use crate::limits::{ANSWER_TIMEOUT, MAX_FIRST};
 use crate::transfer::{BulkEnd, Fetch, Path, Plan, Verified, Wanted};
 use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Ranges, SessionId};
 use crate::{Code, Violation};
-use leaving::Leaving;
 
 /// Asks which chunks of a plan this device holds already: report each that verifies, then
 /// [`Endpoint::handle_searched`].
@@ -54,8 +51,6 @@ pub struct Incoming {
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
     downloads: BTreeMap<SessionId, Download>,
-    /// What was asked for and isn't wanted any more.
-    leaving: Leaving,
     /// The paths whose content the user wants first.
     first: BTreeMap<SessionId, BTreeSet<Path>>,
 }
@@ -82,8 +77,6 @@ struct Download {
 #[derive(Debug)]
 struct Asked {
     blob: Hash,
-    /// It is longer than a chunk: content, or its chunk list.
-    long: bool,
     /// Streams that haven't ended yet.
     left: usize,
     /// Streams that are under way.
@@ -107,30 +100,13 @@ impl Bulk {
         }
     }
 
-    /// Ends what is fetched of a session. What was asked for it is outstanding still.
-    fn remove(&mut self, session: &SessionId) -> Option<Download> {
-        let mut download = self.downloads.remove(session)?;
-        let asked = core::mem::take(&mut download.asked);
-        self.leaving.add(*session, &download, asked);
-        Some(download)
-    }
-
-    /// Begins to fetch this, in the place of what was fetched of the session.
-    fn insert(&mut self, session: SessionId, download: Download) {
-        self.remove(&session);
-        self.downloads.insert(session, download);
-    }
-
-    /// The sessions and devices whose requests wait while no answer of the same device is under way: until when they do.
-    fn unanswered(&self) -> impl Iterator<Item = ((SessionId, DeviceId), Instant)> {
-        let answering = self.downloads.values().filter(|d| d.is_answered()).map(|d| d.from);
-        let answering: BTreeSet<_> = answering.chain(self.leaving.answering()).collect();
+    /// The sessions whose requests wait while no answer of the same device is under way: until when they do.
+    fn unanswered(&self) -> impl Iterator<Item = (SessionId, Instant)> {
+        let answering: BTreeSet<_> = self.downloads.values().filter(|d| d.is_answered()).map(|d| d.from).collect();
         let waiting = self.downloads.iter().filter(|(_, download)| !download.asked.is_empty());
         waiting
-            .map(|(session, download)| ((*session, download.from), download.moved))
-            .chain(self.leaving.waiting())
-            .filter(move |((_, from), _)| !answering.contains(from))
-            .map(|(of, moved)| (of, moved.after(ANSWER_TIMEOUT)))
+            .filter(move |(_, download)| !answering.contains(&download.from))
+            .map(|(session, download)| (*session, download.moved.after(ANSWER_TIMEOUT)))
     }
 
     fn first_of(&self, session: &SessionId) -> BTreeSet<Path> {
@@ -140,7 +116,6 @@ impl Bulk {
     /// An answer of this device began or ended.
     fn note_answer(&mut self, now: Instant, from: DeviceId) {
         self.downloads.values_mut().filter(|download| download.from == from).for_each(|download| download.moved = now);
-        self.leaving.note_answer(now, from);
     }
 }
 
@@ -158,13 +133,7 @@ impl Endpoint {
             download.from == peer && (named || !strict)
         };
         let mut found = self.bulk.downloads.iter_mut().map(|(id, download)| (*id, download));
-        let Some((session, download)) = found.find(|(_, download)| asked(download)) else {
-            if let Some(session) = self.bulk.leaving.refused(peer, header) {
-                self.bulk.note_answer(now, peer);
-                self.left_room(now, session, peer);
-            }
-            return Err(unknown);
-        };
+        let (session, download) = found.find(|(_, download)| asked(download)).ok_or(unknown)?;
         let (plan, first, count) = download.fetch.accepts(header.blob, header.offset, header.len)?;
         download.asked.get_mut(&header.req).into_iter().for_each(|asked| asked.open += 1);
         self.bulk.note_answer(now, peer);
@@ -193,13 +162,7 @@ impl Endpoint {
     pub fn handle_bulk_end(&mut self, now: Instant, link: LinkId, req: u32, end: BulkEnd) {
         let Some(peer) = self.links.get(&link).and_then(|link| link.ready()).map(|ready| ready.peer) else { return };
         let found = self.bulk.downloads.iter_mut().find(|(_, d)| d.from == peer && d.asked.contains_key(&req));
-        let Some((session, download)) = found else {
-            if let Some(session) = self.bulk.leaving.ended(peer, req) {
-                self.bulk.note_answer(now, peer);
-                self.left_room(now, session, peer);
-            }
-            return;
-        };
+        let Some((session, download)) = found else { return };
         let session = *session;
         let outcome = download.stream_ended(req, end);
         self.bulk.note_answer(now, peer);
@@ -269,7 +232,7 @@ impl Endpoint {
             content.next = Some((data, pick));
         } else {
             match self.open_fetch(now, session, from, data, pick) {
-                Ok(download) => self.bulk.insert(session, download),
+                Ok(download) => drop(self.bulk.downloads.insert(session, download)),
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
         }
@@ -309,7 +272,7 @@ impl Endpoint {
         let manifest = data.manifest;
         if let Ok(download) = self.open_fetch(now, session, from, data, pick) {
             self.standby_tries(session, manifest, holds);
-            self.bulk.insert(session, Download { standby: true, ..download });
+            self.bulk.downloads.insert(session, Download { standby: true, ..download });
             self.pump(now, session);
         }
     }
@@ -317,7 +280,7 @@ impl Endpoint {
     /// What is fetched to stand by isn't wanted any more.
     pub(super) fn stop_standing_by(&mut self, session: &SessionId) {
         if self.bulk.downloads.get(session).is_some_and(|download| download.standby) {
-            self.bulk.remove(session);
+            self.bulk.downloads.remove(session);
         }
     }
 
@@ -342,7 +305,7 @@ impl Endpoint {
         fetch.want_first(self.bulk.first_of(&session));
         fetch.more(missing);
         let download = Download::new(now, from, None, fetch);
-        self.bulk.insert(session, download);
+        self.bulk.downloads.insert(session, download);
         self.pump(now, session);
     }
 
@@ -355,11 +318,9 @@ impl Endpoint {
         let Some(running) = self.bulk.downloads.get_mut(&session).filter(|running| !running.idle) else { return };
         let sought = running.data.is_some() || running.next.is_some();
         let over = running.standby && running.pick != *data.picked();
-        let (leaving, left) =
-            if over || running.data.is_some() { (BTreeMap::new(), Ok(false)) } else { running.keep_only(&wanted) };
-        self.bulk.leaving.add(session, running, leaving);
+        let left = if over || running.data.is_some() { Ok(false) } else { running.keep_only(&wanted) };
         if over {
-            self.bulk.remove(&session);
+            self.bulk.downloads.remove(&session);
         }
         if over || left != Ok(false) {
             self.standby_tries_anew(session);
@@ -375,7 +336,6 @@ impl Endpoint {
     /// The link with a device is gone: what was asked there is asked again later.
     pub(super) fn pause_fetches(&mut self, _now: Instant, peer: DeviceId) {
         self.bulk.downloads.retain(|_, download| download.from != peer || !download.idle);
-        self.bulk.leaving.link_down(peer);
         for download in self.bulk.downloads.values_mut().filter(|download| download.from == peer) {
             download.asked.clear();
             download.fetch.on_link_down();
@@ -400,11 +360,10 @@ impl Endpoint {
         if !self.config.rules.keeps(Clause::TRANSFER_ANSWER_1) {
             return;
         }
-        let late: BTreeSet<_> = self.bulk.unanswered().filter(|(_, at)| *at <= now).map(|(of, _)| of).collect();
-        for (session, from) in late {
-            self.bulk.leaving.give_up(&session, &from);
-            let download = self.bulk.downloads.get_mut(&session).filter(|download| download.from == from);
-            let outcome = download.map_or(Ok(()), Download::give_up_asked);
+        let late: Vec<_> = self.bulk.unanswered().filter(|(_, at)| *at <= now).map(|(session, _)| session).collect();
+        for session in late {
+            let Some(download) = self.bulk.downloads.get_mut(&session) else { continue };
+            let outcome = download.give_up_asked();
             self.after_fetch(now, session, outcome);
         }
     }
@@ -412,36 +371,24 @@ impl Endpoint {
     /// An error in answer to a request for bytes; false if there was none.
     pub(super) fn fetch_refused(&mut self, now: Instant, from: DeviceId, req: u32, code: Code) -> bool {
         let found = self.bulk.downloads.iter_mut().find(|(_, d)| d.from == from && d.asked.contains_key(&req));
-        let Some((session, download)) = found else {
-            let Some(session) = self.bulk.leaving.answered(from, req) else { return false };
-            self.left_room(now, session, from);
-            return true;
-        };
+        let Some((session, download)) = found else { return false };
         let session = *session;
-        if code == Code::LIMIT_REQUESTS {
-            // If none other is outstanding, time gives it up (TRANSFER-ANSWER-1).
-            download.asked.entry(req).and_modify(|asked| asked.put_off = true);
-            return true;
-        }
-        let asked = download.asked.remove(&req);
         if download.data.is_none() && code == Code::DATA_UNAVAILABLE {
-            asked.into_iter().for_each(|asked| download.fetch.skip(asked.blob));
+            if let Some(asked) = download.asked.remove(&req) {
+                download.fetch.skip(asked.blob);
+            }
             let outcome = download.resume_put_off();
             self.after_fetch(now, session, outcome);
+        } else if code == Code::LIMIT_REQUESTS {
+            // If none other is outstanding, time gives it up (TRANSFER-ANSWER-1).
+            download.asked.entry(req).and_modify(|asked| asked.put_off = true);
         } else if code == Code::DATA_UNAVAILABLE && !download.idle {
-            self.bulk.remove(&session);
+            self.bulk.downloads.remove(&session);
             self.step(now, session, |session, ctx| session.on_unavailable(ctx));
         } else {
             self.fail_fetch(now, session, code);
         }
         true
-    }
-
-    /// An answer that isn't needed any more has come to its end: more can be asked for.
-    fn left_room(&mut self, now: Instant, session: SessionId, from: DeviceId) {
-        let download = self.bulk.downloads.get_mut(&session).filter(|download| download.from == from);
-        let outcome = download.map_or(Ok(()), Download::resume_put_off);
-        self.after_fetch(now, session, outcome);
     }
 
     fn after_fetch(&mut self, now: Instant, session: SessionId, outcome: Result<(), Violation>) {
@@ -461,7 +408,7 @@ impl Endpoint {
         let wanted = |download: Download| {
             !download.idle && !download.standby && (download.data.is_some() || download.next.is_some())
         };
-        if self.bulk.remove(&session).is_none_or(wanted) {
+        if self.bulk.downloads.remove(&session).is_none_or(wanted) {
             self.step(now, session, |session, ctx| session.on_fetch_failed(ctx, code));
         }
     }
@@ -479,7 +426,6 @@ impl Endpoint {
         let reuse = generation.is_none_or(|generation| generation >= Generation::V2)
             && self.config.rules.keeps(Clause::TRANSFER_REUSE_1);
         let holdings = self.sessions.get(&session).map(|session| &session.holdings).filter(|_| reuse);
-        download.fetch.leave_room(self.bulk.leaving.outstanding(&session, &download.from));
         while let Some(plan) = download.fetch.next_search() {
             let old = holdings.map(|holdings| download.old_of(holdings, &plan.blob())).unwrap_or_default();
             self.out.searches.push_back(Search { session, plan, old });
@@ -492,24 +438,18 @@ impl Endpoint {
         let (to, mut messages) = (download.from, Vec::new());
         while let Some(wanted) = download.fetch.next_request(resume) {
             if download.standby && !self.standbys.spend(self.config.rules, &session, wanted.bytes()) {
-                // These weren't sent.
-                for (req, _) in &messages {
-                    download.asked.remove(req);
-                }
                 return self.end_standby(session);
             }
             let req = self.fresh.request();
-            let (left, long) = (wanted.ranges.len().max(1), wanted.long);
-            let asked = Asked { blob: wanted.blob, long, left, open: 0, end: BulkEnd::Finished, put_off: false };
-            download.asked.insert(req, asked);
+            let left = wanted.ranges.len().max(1);
+            download
+                .asked
+                .insert(req, Asked { blob: wanted.blob, left, open: 0, end: BulkEnd::Finished, put_off: false });
             download.moved = now;
-            messages.push((req, request(req, session, wanted)));
-        }
-        if !messages.is_empty() {
-            self.bulk.leaving.note_request(now, session, to);
+            messages.push(request(req, session, wanted));
         }
         let short = if download.data.is_none() { download.fetch.take_short() } else { BTreeSet::new() };
-        for (_, message) in messages {
+        for message in messages {
             self.send(now, to, Lsn::default(), &message);
         }
         if !short.is_empty() {
@@ -519,7 +459,7 @@ impl Endpoint {
 
     /// All is held: once it is durable, the session may say so (TRANSFER-HAVE-1).
     fn finish_fetch(&mut self, now: Instant, session: SessionId) {
-        let Some(download) = self.bulk.remove(&session) else { return };
+        let Some(download) = self.bulk.downloads.remove(&session) else { return };
         let Some(Announced { manifest: hash, .. }) = download.data else {
             self.finish_contents(now, session, download.fetch.got());
             if let Some((data, pick)) = download.next {
@@ -602,12 +542,14 @@ impl Download {
         self.asked.values().any(|asked| asked.open > 0)
     }
 
-    /// Gets no content any more that isn't among this. What was asked for of what is left out, and whether any is.
-    fn keep_only(&mut self, wanted: &BTreeSet<Hash>) -> (BTreeMap<u32, Asked>, Result<bool, Violation>) {
+    /// Gets no content any more that isn't among this; whether any is left out.
+    fn keep_only(&mut self, wanted: &BTreeSet<Hash>) -> Result<bool, Violation> {
         let (left, any) = self.fetch.keep_only(wanted);
-        let leaving = self.asked.extract_if(.., |_, asked| left.contains(&asked.blob)).collect();
-        let resumed = if left.is_empty() { Ok(()) } else { self.resume_put_off() };
-        (leaving, resumed.map(|()| any))
+        self.asked.retain(|_, asked| !left.contains(&asked.blob));
+        if !left.is_empty() {
+            self.resume_put_off()?;
+        }
+        Ok(any)
     }
 
     /// All that was asked for can be asked for again.
@@ -642,7 +584,7 @@ impl Download {
 }
 
 fn request(req: u32, session: SessionId, wanted: Wanted) -> Message {
-    let Wanted { blob, len, ranges, .. } = wanted;
+    let Wanted { blob, len, ranges } = wanted;
     match List::new(ranges) {
         Some(ranges) if !ranges.is_empty() => Ranges { req, session, blob, len, ranges, ext: Exts::empty() }.into(),
         _ => Get { req, session, blob, len, ext: Exts::empty() }.into(),

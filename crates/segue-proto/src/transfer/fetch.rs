@@ -45,8 +45,6 @@ pub struct Fetch {
     pick: Pick,
     /// What the user wants first.
     first: BTreeSet<Path>,
-    /// What is outstanding beside `active`.
-    outstanding: Outstanding,
     /// The needs that aren't met yet, here and in `active`.
     open: usize,
     done: u64,
@@ -65,17 +63,6 @@ pub struct Wanted {
     pub len: u64,
     /// What of it is wanted; empty means all of it, with GET.
     pub ranges: Vec<Range>,
-    /// Whether it is long, or the chunk list of what is.
-    pub long: bool,
-}
-
-/// Requests that are outstanding and whose answers this fetch doesn't need: they take room in its windows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Outstanding {
-    /// Those on the same link.
-    pub(crate) all: usize,
-    /// Those for long content of the session.
-    pub(crate) long: usize,
 }
 
 impl Wanted {
@@ -131,7 +118,6 @@ impl Fetch {
             lists: BTreeSet::new(),
             pick: Pick::all(),
             first: BTreeSet::new(),
-            outstanding: Outstanding::default(),
             open: 0,
             done: 0,
             total: 0,
@@ -156,12 +142,6 @@ impl Fetch {
             let later = !path.is_some_and(|path| self.first.contains(path));
             self.waiting.insert((Turn { later, ..turn }, at), need);
         }
-    }
-
-    /// From now on so much is outstanding besides (TRANSFER-ORDER-2).
-    pub(crate) fn leave_room(&mut self, outstanding: Outstanding) {
-        self.outstanding =
-            if self.rules.keeps(Clause::TRANSFER_ORDER_2) { outstanding } else { Outstanding::default() };
     }
 
     /// The blobs of [`Fetch::contents`] that are complete.
@@ -298,11 +278,6 @@ impl Fetch {
     /// The next blob to ask for, if there is room in the window. `resume`: the link has RANGES, from generation 2.
     pub fn next_request(&mut self, resume: bool) -> Option<Wanted> {
         self.fill();
-        // What was begun before as much was outstanding elsewhere waits, too.
-        let asked = self.active.values().filter(|item| matches!(item.phase, Phase::Asked { .. })).count();
-        if asked.saturating_add(self.outstanding.all) >= FETCH_WINDOW {
-            return None;
-        }
         let ordered = self.rules.keeps(Clause::TRANSFER_ORDER_1);
         let unasked = self.active.values_mut().filter(|item| !matches!(item.phase, Phase::Asked { .. }));
         let turn = |item: &Item| if ordered { item.turn } else { item.turn.reversed() };
@@ -314,8 +289,7 @@ impl Fetch {
         let whole = || Vec::from([Range { offset: 0, len }]);
         let ranges = if resume { item.missing_ranges() } else { whole() };
         item.phase = Phase::Asked { ranges: ranges.clone(), brought: false };
-        let ranges = if resume { ranges } else { Vec::new() };
-        Some(Wanted { blob, len, ranges, long: item.turn.long })
+        Some(Wanted { blob, len, ranges: if resume { ranges } else { Vec::new() } })
     }
 
     /// The plan, the first chunk and the number of chunks of a stream that brings `len` bytes from `offset`.
@@ -432,9 +406,8 @@ impl Fetch {
     /// (TRANSFER-ORDER-2).
     fn fill(&mut self) {
         let most = if self.rules.keeps(Clause::TRANSFER_ORDER_2) { LONG_WINDOW } else { FETCH_WINDOW };
-        let long = self.active.values().filter(|item| item.turn.long).count();
-        let mut long = long.saturating_add(self.outstanding.long);
-        while self.active.len().saturating_add(self.outstanding.all) < FETCH_WINDOW {
+        let mut long = self.active.values().filter(|item| item.turn.long).count();
+        while self.active.len() < FETCH_WINDOW {
             // A file may have the bytes of another's chunk list. The two are got one after the other, so that a blob's
             // hash always names one of them only.
             let full = long >= most;

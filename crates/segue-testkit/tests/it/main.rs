@@ -20,4 +20,3 @@ mod pick_by_service;
 mod recovery;
 mod smoke;
 mod three;
-mod window;
