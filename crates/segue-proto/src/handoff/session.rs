@@ -14,13 +14,13 @@ use super::lapsed::Lapsed;
 use super::pace::Waiting;
 use super::receipt::Kept;
 use super::source::Source;
-use super::target::{PutOff, Target};
+use super::target::Target;
 use super::wants::LiveWant;
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
 use crate::data::{IN_HAVE, Pick, actor_id};
 use crate::errors::UsageError;
-use crate::event::{Event, HandoffId};
+use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
 use crate::limits::MAX_FRAME;
 use crate::wire::codec::encode;
@@ -60,7 +60,8 @@ pub struct Session<H> {
     pub(super) target: Target,
     pub(super) delegate: Delegate,
     pub(super) lapsed: Vec<Lapsed>,
-    pub(super) put_off: Option<PutOff>,
+    /// The OFFER that was accepted last, if what answered it was refused with a code that time mends.
+    pub(super) put_off: Option<Token>,
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
     /// A write that waits for a target.
     pub(super) waiting: Option<Waiting>,

@@ -57,16 +57,6 @@ struct Invited {
     holds: Pick,
 }
 
-/// The OFFER that was accepted last, if what answered it was refused with a code that time mends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PutOff {
-    offer: Token,
-    from: DeviceId,
-    expires: Instant,
-    /// What the source said that it holds.
-    holds: Pick,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Seeking {
     id: Option<HandoffId>,
@@ -226,13 +216,7 @@ impl<H: Holdings> Session<H> {
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_SUPERSEDED });
             }
             State::Seeking(_) => self.give_up(ctx, Code::HO_SUPERSEDED),
-            State::Resting => {
-                let known = self.put_off.as_mut().filter(|known| known.offer == token);
-                if let Some(known) = known.filter(|_| ctx.rules.keeps(Clause::HO_OFFER_6)) {
-                    known.holds = holds;
-                    return;
-                }
-            }
+            State::Resting => {}
         }
         let expires = ctx.now.after(super::ttl::honoured(offer.body().ttl));
         let name = offer.body().name.to_string();
@@ -259,7 +243,7 @@ impl<H: Holdings> Session<H> {
                 self.give_up(ctx, Code::HO_CANCELLED);
             }
             // Who meant to answer it once more, doesn't.
-            _ if self.put_off.as_ref().is_some_and(|known| known.offer == subject)
+            _ if self.put_off == Some(subject)
                 && self.owner().map(|owner| self.way(ctx.rules, owner)) == Some(from) =>
             {
                 self.put_off = None;
@@ -445,10 +429,7 @@ impl<H: Holdings> Session<H> {
         let token = offer.as_ref().map(|(token, ..)| *token);
         let lacks = offer.as_ref().map(|(_, data, _)| data.clone());
         let told = lacks.as_ref().map(|data| data.manifest);
-        // The next try of what was put off goes by what was said before.
-        let known = self.put_off.as_ref().filter(|known| known.from == from && ctx.now < known.expires);
-        let holds = offer.as_ref().map(|(.., holds)| holds).or(known.map(|known| &known.holds));
-        let holds = holds.cloned().unwrap_or_default();
+        let holds = offer.as_ref().map(|(.., holds)| holds.clone()).unwrap_or_default();
         let seeking = Seeking { offer: token, told, holds, lacks, ..Seeking::new(id, from, deadline, mode) };
         self.target.0 = State::Seeking(Box::new(seeking));
         let way = self.way(ctx.rules, from);
@@ -469,10 +450,8 @@ impl<H: Holdings> Session<H> {
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &self.target.0 else { return };
         let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
-        let (expires, holds) = (seeking.deadline, seeking.holds.clone());
-        let known = offer.map(|offer| PutOff { offer, from, expires, holds });
-        self.put_off = known.or(self.put_off.take()).filter(|_| code.is_mended_by_time());
         self.target.0 = State::Resting;
+        self.put_off = offer.or(self.put_off).filter(|_| code.is_mended_by_time());
         ctx.fx.stop_fetch = true;
         let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER);
         let withdrawn = !told && !matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);

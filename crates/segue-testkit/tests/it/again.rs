@@ -1,54 +1,15 @@
-//! What is said again, in virtual time: an OFFER whose answer was put off (spec section 7.7), and a choice of what goes along
-//! while something newer is fetched (7.15).
+//! What is said again, in virtual time: a choice of what goes along, while something newer is fetched (spec section 7.15).
 
 use segue_proto::data::Pick;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{DeviceId, Error, Exts, Hash, Message, SessionId};
-use segue_proto::{Clause, Code, Event, Token};
+use segue_proto::{Code, Event, Token};
 use segue_testkit::World;
 use segue_testkit::device::{Command, LocalDevice};
 use segue_testkit::flights::PATIENCE;
 use segue_testkit::world::Users;
 
-use crate::pick::{LETTER, Scene, photo};
-use crate::pick_by_service;
-
-const SECOND: u64 = 1_000_000;
-
-#[test]
-fn an_offer_that_is_said_again_while_its_answer_is_put_off_asks_nobody_again() {
-    let requests = |off| {
-        let mut scene = Scene::new(2, off);
-        put_off(&mut scene.world, scene.session, (0, 1), (0, 1));
-        // On the next link the OFFER is said again.
-        scene.world.link(0, 1);
-        scene.world.run_for(5 * SECOND);
-        scene
-    };
-    let mut scene = requests(None);
-    assert_eq!(tokens(&scene.world, 1).len(), 1, "the user is asked once");
-    scene.pull(1, 0).expect("the next try");
-    assert_eq!(scene.held(1, "letters/first"), Some(blob_id(LETTER)));
-    let scene = requests(Some(Clause::HO_OFFER_6));
-    assert_eq!(tokens(&scene.world, 1).len(), 2, "without the clause");
-}
-
-#[test]
-fn what_an_offer_said_of_content_counts_in_the_next_try() {
-    use pick_by_service::{PHOTO, SERVICE, Scene};
-    let mut scene = Scene::new(3, |_, _| {});
-    choose(&mut scene.world, scene.session, 1);
-    scene.link([1, 2]);
-    scene.delegate(1);
-    put_off(&mut scene.world, scene.session, (1, 2), (SERVICE, 2));
-    scene.link([2]);
-    assert_eq!(tokens(&scene.world, 2).len(), 1, "the user is asked once");
-    let (session, from) = (scene.session, scene.world.id(1));
-    scene.world.command(2, Command::Request { session, from, timeout_us: PATIENCE }).expect("the next try");
-    scene.world.run_until_event(2, PATIENCE / 2, activated).expect("a handoff");
-    assert!(scene.holds(2, "letters/first", pick_by_service::LETTER));
-    assert!(!scene.holds(2, "photos/beach", PHOTO), "it stays behind");
-}
+use crate::pick::{Scene, photo};
 
 #[test]
 fn what_is_chosen_to_go_along_reaches_a_fetch_that_went_on_to_newer_data() {
@@ -72,23 +33,6 @@ fn what_is_chosen_to_go_along_reaches_a_fetch_that_went_on_to_newer_data() {
     assert!(came < 60, "{came} photos came before the handoff");
 }
 
-/// The first of two devices offers the session to the second, whose user accepts; the answer is refused, for there were too
-/// many, and the link over which it went is lost.
-fn put_off(world: &mut World<LocalDevice>, session: SessionId, (from, to): (usize, usize), link: (usize, usize)) {
-    let token = offered(world, session, (from, to));
-    let seen = world.trace().len();
-    world.command(to, Command::Accept { token }).expect("an acceptance");
-    let req = asked(world, seen, "WANT");
-    let door = world.id(link.0);
-    answer(world, to, door, req, Code::LIMIT_REQUESTS);
-    let deferred =
-        |(_, event): &(_, Event)| matches!(event, Event::HandoffResolved { result: Err(Code::LIMIT_REQUESTS), .. });
-    assert!(world.events(to).iter().any(deferred), "the answer is put off");
-    world.unlink(link.0, link.1);
-    world.run_for(SECOND);
-    assert_eq!(world.events(to).iter().find_map(|(_, event)| activated(event)), None);
-}
-
 fn offered(world: &mut World<LocalDevice>, session: SessionId, (from, to): (usize, usize)) -> Token {
     let target = world.id(to);
     world.set_users(Users::ABSENT);
@@ -98,15 +42,6 @@ fn offered(world: &mut World<LocalDevice>, session: SessionId, (from, to): (usiz
         _ => None,
     };
     world.run_until_event(to, PATIENCE, asks).expect("a user who is asked")
-}
-
-/// What the device's user was asked.
-fn tokens(world: &World<LocalDevice>, node: usize) -> Vec<Token> {
-    let token = |event: &Event| match event {
-        Event::HandoffRequest { token, .. } => Some(*token),
-        _ => None,
-    };
-    world.events(node).iter().filter_map(|(_, event)| token(event)).collect()
 }
 
 /// The device chooses that letters alone go along.
