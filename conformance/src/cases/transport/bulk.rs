@@ -58,6 +58,19 @@ pub(super) const CASES: &[Case] = &[
     )
     .needs(FETCHES)
     .part(Part::Target),
+    works("transport/bulk/ends-early-and-keeps-what-matched", &["TRANSFER-BYTES-3"], DIALLED, |lo| {
+        let mut scene = at_content(lo, 3 * CHUNK + 1)?;
+        let whole = scene.whole()?;
+        scene.link.bulk(&whole[..whole.len() - CHUNK])?.finish();
+        let asked = next_content(&mut scene.link, &scene.book, scene.asked.blob)?;
+        let missing = [Range { offset: 2 * CHUNK as u64, len: CHUNK as u64 + 1 }];
+        ensure(asked.ranges == missing, "RANGES of the chunks that are missing", format!("{:?}", asked.ranges))?;
+        answer(&mut scene.link, &scene.book, &asked)?;
+        scene.completes()
+    })
+    .since(V2)
+    .needs(FETCHES)
+    .part(Part::Target),
     refused(
         "transport/bulk/not-asked-for",
         &["TRANSPORT-STREAM-3", "TRANSFER-BYTES-1"],

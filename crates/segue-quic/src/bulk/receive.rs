@@ -138,7 +138,7 @@ impl Body {
         while next < last && end == BulkEnd::Finished {
             let group = group(&incoming.plan, next..last);
             next = group.end;
-            let read = self.take(&incoming.plan, &group).await;
+            let read = self.take(&incoming.plan, group).await?;
             // What came before is settled first, but for a little that keeps the thread at it.
             let depth = if next == last { 0 } else { DEPTH };
             if depth == 0 && !keeping.is_empty() {
@@ -149,18 +149,13 @@ impl Body {
             {
                 end = worse(end, kept.await.ok()?);
             }
-            match read {
-                Ok((content, room)) => {
-                    let got = Got { plan: incoming.plan.clone(), group, content, _room: room };
-                    if end == BulkEnd::Finished && next == last && self.has_ended().await {
-                        self.keeper.keep_last(got, incoming.req);
-                        drop(reading);
-                        return None;
-                    }
-                    keeping.push_back(self.keeper.keep(got));
-                }
-                Err(bad) => end = worse(end, bad),
+            end = worse(end, read.end);
+            let got = read.got(&incoming.plan);
+            if end == BulkEnd::Finished && next == last && self.has_ended().await {
+                self.keeper.keep_last(got, incoming.req);
+                return None;
             }
+            keeping.push_back(self.keeper.keep(got));
         }
         reading.waits();
         // What was verified before the end is kept, however the stream ended.
@@ -178,40 +173,39 @@ impl Body {
         Some(end)
     }
 
-    /// Reads a group of chunks.
-    async fn take(&mut self, plan: &Plan, group: &Range<u32>) -> Result<(Content, OwnedSemaphorePermit), BulkEnd> {
-        let len: u32 = group.clone().filter_map(|index| plan.chunk(index)).map(|chunk| chunk.len).sum();
+    /// Reads a group of chunks, or as much of it as comes. None if the node is halting.
+    async fn take(&mut self, plan: &Plan, group: Range<u32>) -> Option<Read> {
+        let len: u32 = group.clone().map(|index| chunk_len(plan, index)).sum();
         let (len, share) = (len as usize, len.min(BUFFER as u32));
         self.keeper.reclaim();
         let (mut content, mut room) = match self.room_for_slices() {
             Some(room) => (Content::lent(), room),
             None => {
-                let room = self.budget.clone().acquire_many_owned(share).await.map_err(|_| BulkEnd::Lost)?;
+                let room = self.budget.clone().acquire_many_owned(share).await.ok()?;
                 (Content::copied(self.shared.buffers.take(len)), room)
             }
         };
+        let mut filled = Some(());
         if content.is_lent() {
-            // A source whose file changed or went away resets the stream, or ends it early.
-            let filled =
-                timeout(PATIENCE, self.fill(&mut content, len)).await.map(|filled| filled.ok_or(BulkEnd::Lost));
-            let holds = match filled {
-                Ok(filled) => filled.map(|()| content.holds())?,
-                Err(_) => None,
-            };
+            let in_time = timeout(PATIENCE, self.fill(&mut content, len)).await.ok();
+            filled = in_time.unwrap_or(filled);
+            let holds = content.holds().filter(|_| in_time.is_some());
             if holds.is_none() {
                 content.copy(self.shared.buffers.take(len));
             }
             let beyond = room.num_permits().saturating_sub(holds.unwrap_or(0).max(share as usize));
             drop(room.split(beyond));
         }
-        let filled = timeout(Duration::from_micros(IDLE), self.fill(&mut content, len)).await;
-        filled.ok().flatten().ok_or(BulkEnd::Lost)?;
+        if filled.is_some() {
+            filled = self.fill(&mut content, len).await;
+        }
         if self.rest.len() > 1 {
             let rest: Vec<Bytes> = self.rest.drain(..).collect();
             self.rest.push_back(Bytes::from(rest.concat()));
         }
-        self.shared.counters.bulk_rx.add(len as u64);
-        Ok((content, room))
+        self.shared.counters.bulk_rx.add(content.len() as u64);
+        let end = if filled.is_some() { BulkEnd::Finished } else { BulkEnd::Lost };
+        Some(Read { content, room, group, end })
     }
 
     /// Room for all that the slices of a content may hold, if there is.
@@ -220,9 +214,10 @@ impl Body {
         if self.is_long { room().ok() } else { None }
     }
 
-    /// Reads until there are `len` bytes, or until slices may hold more than may be; none if the stream ends before.
+    /// Reads until there are `len` bytes, or until slices may hold more than may be; none if the stream ends before, or brings
+    /// nothing for IDLE (TRANSFER-BYTES-3): a source whose file changed or went away resets the stream, or ends it early.
     async fn fill(&mut self, content: &mut Content, len: usize) -> Option<()> {
-        let mut slices = [const { Bytes::new() }; SLICES];
+        let (limit, mut slices) = (Duration::from_micros(IDLE), [const { Bytes::new() }; SLICES]);
         loop {
             while content.len() < len
                 && let Some(mut slice) = self.rest.pop_front()
@@ -240,10 +235,10 @@ impl Body {
             if content.is_lent() {
                 // Little beyond what is missing.
                 let slices = &mut slices[..(missing / PACKET + 1).min(SLICES)];
-                let read = self.stream.read_chunks(slices).await.ok()??;
+                let read = timeout(limit, self.stream.read_chunks(slices)).await.ok()?.ok()??;
                 self.rest.extend(slices.iter_mut().take(read).map(mem::take));
             } else {
-                let read = self.stream.read(content.unfilled()).await.ok()??;
+                let read = timeout(limit, self.stream.read(content.unfilled())).await.ok()?.ok()??;
                 content.filled(read);
             }
         }
@@ -272,6 +267,32 @@ impl Body {
             _ => BulkEnd::Finished,
         }
     }
+}
+
+/// What was read of a group of chunks.
+struct Read {
+    content: Content,
+    room: OwnedSemaphorePermit,
+    group: Range<u32>,
+    /// Whether it is all.
+    end: BulkEnd,
+}
+
+impl Read {
+    /// The chunks that are there whole: what matched is kept, however the stream ends (TRANSFER-BYTES-3).
+    fn got(self, plan: &Arc<Plan>) -> Got {
+        let (mut len, have) = (0, self.content.len());
+        let whole = self.group.clone().take_while(|index| {
+            len += chunk_len(plan, *index) as usize;
+            len <= have
+        });
+        let group = self.group.start..self.group.start + whole.count() as u32;
+        Got { plan: plan.clone(), group, content: self.content, _room: self.room }
+    }
+}
+
+fn chunk_len(plan: &Plan, index: u32) -> u32 {
+    plan.chunk(index).map_or(0, |chunk| chunk.len)
 }
 
 /// As many chunks as fit a buffer, and at least one. Larger groups wouldn't stay in the processor's cache.
