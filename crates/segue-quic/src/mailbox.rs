@@ -1,6 +1,7 @@
 //! Mailboxes: using one, so that devices converge that are never online together, and hosting one.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -64,6 +65,9 @@ pub struct Said {
 
 /// Where the node's journal keeps the host's mark.
 pub(crate) const MARK: &[u8] = b"mark";
+
+/// What is said of a host that panicked. What it didn't answer, its devices ask again.
+const PANICKED: &str = "the mailbox's host panicked: its store may be corrupt (STORE_CORRUPT); start again, and if that repeats, put a copy back";
 
 /// What is handed to a host at once. From: its full envelopes are 16 MiB.
 const BATCH: usize = 256;
@@ -155,18 +159,22 @@ pub(crate) fn host(
                 Err(mpsc::RecvTimeoutError::Timeout) => Vec::new(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             };
-            let input = match host.handle(core_time(origin.elapsed()), came) {
+            // A database panics over some of what it can't have written (SEC-STORE-1).
+            let said = catch_unwind(AssertUnwindSafe(|| host.handle(core_time(origin.elapsed()), came)));
+            let broken = said.is_err();
+            let input = match said.unwrap_or_else(|_| Err(PANICKED.to_owned())) {
                 Ok(said) => {
                     let new = mark.replace(said.mark) != Some(said.mark);
                     Input::Call(Box::new(move |driver: &mut Driver| driver.say_hosted(said, new)))
                 }
                 Err(text) => Input::StoreFailed(text),
             };
-            if inbox.blocking_send(input).is_err() {
+            if inbox.blocking_send(input).is_err() || broken {
                 break;
             }
         }
-        drop((host, alive));
+        drop(catch_unwind(AssertUnwindSafe(|| drop(host))));
+        drop(alive);
     });
     tell
 }

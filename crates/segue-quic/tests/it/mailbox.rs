@@ -1,6 +1,6 @@
 //! Nodes that are never online together, and a node that hosts their mailbox.
 
-use segue_quic::{Builder, Hosted, Instant, MailboxHost, Node, Said, SessionId};
+use segue_quic::{Builder, Event, Hosted, Instant, MailboxHost, Node, Said, SessionId};
 use segue_service::{Quota, Service, Store};
 
 use crate::util::*;
@@ -76,4 +76,24 @@ async fn devices_that_are_never_online_together_converge_while_the_host_is_kille
     assert_ne!(first, second);
     assert_eq!(second, third);
     host.shutdown().await;
+}
+
+struct Panics;
+
+impl MailboxHost for Panics {
+    fn handle(&mut self, _: Instant, _: Vec<Hosted>) -> Result<Said, String> {
+        panic!("a page that nobody wrote")
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_panics_halts_its_node_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = disk(9, dir.path()).accept_unknown(true).host_mailbox(Panics).open().await.unwrap();
+    let device = memory(1).follow(true).open().await.unwrap();
+    device.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
+    let halted = |event| if let Event::Halted { text } = event { Some(text) } else { None };
+    let text = event(&host, "the halt", halted).await;
+    assert!(text.contains("STORE_CORRUPT"), "{text}");
+    within("the end", host.shutdown()).await;
 }
