@@ -56,6 +56,7 @@ struct Queue {
     spent: Vec<Got>,
     /// The bytes of the jobs.
     bytes: usize,
+    untold: Untold,
     /// A thread is at it.
     running: bool,
     /// It naps: it looks again soon.
@@ -71,6 +72,10 @@ struct Queue {
 }
 
 impl Queue {
+    fn has_more(&self) -> bool {
+        !self.jobs.is_empty() || !self.untold.chunks.is_empty() || !self.untold.ends.is_empty()
+    }
+
     /// Whether nothing more will gather, or somebody waits for what has.
     fn is_awaited(&self) -> bool {
         self.reading == 0 || self.waiting > 0
@@ -111,6 +116,10 @@ impl Drop for Reading {
         }
         if queue.reading == 0 {
             self.keeper.begin(&mut queue);
+            // The link may have ended, and what is known to be here isn't asked for over the next.
+            let untold = mem::take(&mut queue.untold);
+            drop(queue);
+            self.keeper.tell_at_once(untold);
         }
     }
 }
@@ -139,7 +148,32 @@ struct Untold {
     /// The answers to requests that have ended.
     ends: Vec<(u32, BulkEnd)>,
     /// What became of the buffers of streams that go on.
-    answers: Vec<(oneshot::Sender<BulkEnd>, BulkEnd)>,
+    answers: Vec<Answer>,
+}
+
+type Answer = (oneshot::Sender<BulkEnd>, BulkEnd);
+
+impl Untold {
+    fn add(&mut self, kept: Vec<Verified>, end: BulkEnd, then: Then) {
+        self.chunks.extend(kept);
+        match then {
+            Then::Answer(answer) => self.answers.push((answer, end)),
+            Then::End(req) => self.ends.push((req, end)),
+        }
+    }
+
+    fn append(&mut self, mut later: Untold) {
+        self.chunks.append(&mut later.chunks);
+        self.ends.append(&mut later.ends);
+        self.answers.append(&mut later.answers);
+    }
+}
+
+fn answer(answers: Vec<Answer>) {
+    for (answer, end) in answers {
+        // A stream whose link ended doesn't care.
+        let _ = answer.send(end);
+    }
 }
 
 enum Then {
@@ -202,29 +236,28 @@ impl Keeper {
         if mem::take(&mut queue.naps) {
             self.0.up.notify_one();
         }
-        if !queue.jobs.is_empty() && !mem::replace(&mut queue.running, true) {
+        if queue.has_more() && !mem::replace(&mut queue.running, true) {
             let keeper = self.clone();
             spawn_blocking(move || keeper.run());
         }
     }
 
     fn run(&self) {
-        let mut untold = Untold::default();
         while self.has_more() {
             while let Some(jobs) = self.next() {
-                if let Err(error) = self.work(jobs, &mut untold) {
+                if let Err(error) = self.work(jobs) {
                     let text = format!("writing received chunks: {error}");
                     let _ = self.0.shared.inbox.blocking_send(Input::StoreFailed(text));
                 }
             }
-            self.tell(&mut untold);
+            self.tell();
         }
     }
 
     /// Whether there is something to do. If not, the thread ends.
     fn has_more(&self) -> bool {
         let mut queue = self.lock();
-        queue.running = !queue.jobs.is_empty();
+        queue.running = queue.has_more();
         if queue.running {
             return true;
         }
@@ -261,40 +294,66 @@ impl Keeper {
         queue
     }
 
-    fn work(&self, jobs: Vec<Job>, untold: &mut Untold) -> Result<(), segue_store::StoreError> {
-        let mut spent = Vec::new();
+    fn work(&self, jobs: Vec<Job>) -> Result<(), segue_store::StoreError> {
+        let (mut new, mut spent, mut failed) = (Untold::default(), Vec::new(), Ok(()));
         for Job { got, then } in jobs {
-            let (kept, end) = self.store(&got)?;
+            match self.store(&got) {
+                Ok((kept, end)) => new.add(kept, end, then),
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            }
             if got.content.is_lent() {
                 spent.push(got);
-            }
-            untold.chunks.extend(kept);
-            match then {
-                Then::Answer(answer) => untold.answers.push((answer, end)),
-                Then::End(req) => untold.ends.push((req, end)),
             }
         }
         let mut queue = self.lock();
         queue.spent.append(&mut spent);
-        let is_awaited = queue.is_awaited();
-        drop(queue);
-        if untold.answers.len() >= BURST || !untold.ends.is_empty() || is_awaited {
-            self.tell(untold);
+        queue.untold.append(new);
+        if queue.untold.answers.len() >= BURST || !queue.untold.ends.is_empty() || queue.is_awaited() {
+            drop(queue);
+            self.tell();
         }
-        Ok(())
+        failed
     }
 
     /// Tells the core of what was kept, and then the streams: what they say of their ends comes behind it.
-    fn tell(&self, untold: &mut Untold) {
-        let Untold { chunks, ends, answers } = mem::take(untold);
-        if !chunks.is_empty() || !ends.is_empty() {
-            self.0.shared.counters.chunks_rx.add(chunks.len() as u64);
-            let _ = self.0.shared.inbox.blocking_send(Input::Received { link: self.0.link, chunks, ends });
+    fn tell(&self) {
+        let untold = mem::take(&mut self.lock().untold);
+        let (input, answers) = self.split(untold);
+        if let Some(input) = input {
+            let _ = self.0.shared.inbox.blocking_send(input);
         }
-        for (answer, end) in answers {
-            // A stream whose link ended doesn't care.
-            let _ = answer.send(end);
+        answer(answers);
+    }
+
+    /// The same from a thread that mustn't wait; if it would have to, the keeper's own thread does it.
+    fn tell_at_once(&self, untold: Untold) {
+        if untold.chunks.is_empty() && untold.ends.is_empty() {
+            return answer(untold.answers);
         }
+        match self.0.shared.inbox.try_reserve() {
+            Ok(room) => {
+                let (input, answers) = self.split(untold);
+                if let Some(input) = input {
+                    room.send(input);
+                }
+                answer(answers);
+            }
+            Err(_) => {
+                let mut queue = self.lock();
+                let later = mem::replace(&mut queue.untold, untold);
+                queue.untold.append(later);
+                self.begin(&mut queue);
+            }
+        }
+    }
+
+    fn split(&self, Untold { chunks, ends, answers }: Untold) -> (Option<Input>, Vec<Answer>) {
+        self.0.shared.counters.chunks_rx.add(chunks.len() as u64);
+        let any = !chunks.is_empty() || !ends.is_empty();
+        (any.then_some(Input::Received { link: self.0.link, chunks, ends }), answers)
     }
 
     /// The chunks that are good and stored, and whether the stream is worth reading on. Chunk lists are stored, too:
