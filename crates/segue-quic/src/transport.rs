@@ -51,9 +51,9 @@ impl Windows {
 }
 
 /// What the readers of a link's streams hold between them, received and not written yet: a buffer each, or, for moments, what
-/// the slices of one that wasn't copied may hold (`bulk::content`). With less, those
-/// that wait for room could fill the link's window with what they don't read, and starve those that have room. A chunk
-/// that is longer than a buffer counts as one; own senders make such chunks from 16 GiB on.
+/// the slices of one that wasn't copied may hold (`bulk::content`). With less, those that wait for room could fill the
+/// link's window with what they don't read, and starve those that have room. A chunk that is longer than a buffer counts
+/// as one; own senders make such chunks from 16 GiB on.
 pub(crate) const RECEIVE_BUDGET: usize = BULK_STREAMS as usize * BUFFER;
 
 /// What a link may have in flight before its peer is authenticated: the control stream alone, and a little more than

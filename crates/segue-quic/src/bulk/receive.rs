@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const PACKET: usize = 1_350;
 
 /// What is taken of a stream at once, in slices.
-const SLICES: usize = 64;
+const AT_ONCE: usize = 64;
 
 /// Takes the bulk streams of a link. Ends with the link.
 pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared) {
@@ -210,14 +210,14 @@ impl Body {
 
     /// Room for all that the slices of a content may hold, if there is.
     fn room_for_slices(&self) -> Option<OwnedSemaphorePermit> {
-        let room = || self.budget.clone().try_acquire_many_owned((READS * READ) as u32);
-        if self.is_long { room().ok() } else { None }
+        let room = || self.budget.clone().try_acquire_many_owned((READS * READ) as u32).ok();
+        self.is_long.then(room).flatten()
     }
 
     /// Reads until there are `len` bytes, or until slices may hold more than may be; none if the stream ends before, or brings
     /// nothing for IDLE (TRANSFER-BYTES-3): a source whose file changed or went away resets the stream, or ends it early.
     async fn fill(&mut self, content: &mut Content, len: usize) -> Option<()> {
-        let (limit, mut slices) = (Duration::from_micros(IDLE), [const { Bytes::new() }; SLICES]);
+        let (limit, mut slices) = (Duration::from_micros(IDLE), [const { Bytes::new() }; AT_ONCE]);
         loop {
             while content.len() < len
                 && let Some(mut slice) = self.rest.pop_front()
@@ -234,7 +234,7 @@ impl Body {
             }
             if content.is_lent() {
                 // Little beyond what is missing.
-                let slices = &mut slices[..(missing / PACKET + 1).min(SLICES)];
+                let slices = &mut slices[..(missing / PACKET + 1).min(AT_ONCE)];
                 let read = timeout(limit, self.stream.read_chunks(slices)).await.ok()?.ok()??;
                 self.rest.extend(slices.iter_mut().take(read).map(mem::take));
             } else {
@@ -291,7 +291,8 @@ impl Read {
     }
 }
 
-fn chunk_len(plan: &Plan, index: u32) -> u32 {
+/// The length of a chunk, in bytes; 0 if there is none.
+pub(super) fn chunk_len(plan: &Plan, index: u32) -> u32 {
     plan.chunk(index).map_or(0, |chunk| chunk.len)
 }
 
@@ -299,7 +300,7 @@ fn chunk_len(plan: &Plan, index: u32) -> u32 {
 fn group(plan: &Plan, range: Range<u32>) -> Range<u32> {
     let mut len = 0u32;
     let fits = |index: &u32| {
-        len = len.saturating_add(plan.chunk(*index).map_or(0, |chunk| chunk.len));
+        len = len.saturating_add(chunk_len(plan, *index));
         *index == range.start || len as usize <= BUFFER
     };
     range.start..range.start + range.clone().take_while(fits).count() as u32
