@@ -74,6 +74,9 @@ impl State {
 
     /// The root that the session has once `advance`, staged against this very state, is taken in (DATA-ROOT-1).
     pub fn root_after(&self, advance: &Advance) -> Hash {
+        if let Some(roots) = self.image.roots() {
+            return roots.with(advance.parts.iter().map(|(id, held)| (*id, held.root()))).root();
+        }
         let after = self.after(advance);
         root(&self.session, after.iter().map(|held| (held.part.part, held.root())))
     }

@@ -5,12 +5,15 @@
 //! tips, each part's winning op whole, and in the op of a file the blob with its content.
 
 mod advance;
+mod announce;
 mod hashes;
 mod manifest;
 mod objects;
+mod pages;
 mod part;
 mod path;
 mod pick;
+mod roots;
 mod snapshot;
 mod state;
 mod stream;
@@ -20,9 +23,11 @@ pub use advance::Advance;
 pub use hashes::{actor_id, body_hash, header, named_part, op_hash, root, salt, session_id, strand_hash};
 pub use manifest::Manifest;
 pub use objects::{Entry, EntryMode, ListRef, OpHeader, Part, PartKind, Value, parts};
+pub use pages::Pages;
 pub use path::check_path;
 pub use pick::Pick;
 pub(crate) use pick::{IN_HAVE, IN_OFFER};
+pub(crate) use roots::Roots;
 pub use snapshot::{Base, LogEntry};
 pub use state::State;
 pub use stream::{Delivered, Stream, StreamOp};

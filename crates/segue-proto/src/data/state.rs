@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::announce::Image;
 use super::hashes::{actor_id, root};
 use super::manifest::{Manifest, placed};
 use super::objects::{Entry, Part, PartKind, Value};
@@ -12,10 +13,9 @@ use super::path::Tree;
 use super::snapshot::Base;
 use super::stream::{Stream, StreamOp};
 use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_PATH, MAX_STREAM_BYTES, MAX_STREAM_OPS, MAX_WRITERS};
-use crate::wire::codec::{decode, encode, encode_into, encoded_len};
-use crate::wire::hash::blob_id;
+use crate::wire::codec::{decode, encode, encoded_len};
 use crate::wire::text::clean_name;
-use crate::wire::{ActorId, Announced, Hash, List, Nonce, PartId, SessionId, Text, Tip, Writer};
+use crate::wire::{ActorId, Hash, List, Nonce, PartId, SessionId, Text, Tip, Writer};
 use crate::wire::{DeviceId, Holding, Signed};
 use crate::{Clause, Code, Rules, Violation};
 
@@ -23,7 +23,7 @@ use crate::{Clause, Code, Rules, Violation};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub(super) session: SessionId,
-    name: Text<256>,
+    pub(super) name: Text<256>,
     pub(super) parts: BTreeMap<PartId, PartState>,
     /// The ops of log and opaque parts.
     pub(super) streams: BTreeMap<PartId, Stream>,
@@ -43,6 +43,7 @@ pub struct State {
     snapshots: BTreeMap<(PartId, Hash), Base>,
     /// What devices said that they hold of snapshots: of each device and snapshot the first that was heard.
     holdings: BTreeMap<(PartId, Hash, DeviceId), (Signed<Holding>, Holding)>,
+    pub(super) image: Image,
 }
 
 /// A part, with what follows from it: its root, its encoding, and what its values and their files weigh. So a write costs
@@ -57,6 +58,8 @@ pub(super) struct PartState {
     /// The length of the encoding in bytes.
     len: usize,
     weight: u64,
+    /// What it weighed when the weights of all were summed up.
+    pub(super) counted: u64,
 }
 
 /// The root of a part and its encoding.
@@ -92,6 +95,7 @@ impl State {
             writers: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             holdings: BTreeMap::new(),
+            image: Image::default(),
         }
     }
 
@@ -110,25 +114,6 @@ impl State {
         Manifest { session: self.session, name: self.name.clone(), parts }
     }
 
-    /// How the manifest is announced, and its encoding: as [`Manifest::announce`] says, without making a manifest.
-    pub fn announce(&self) -> (Announced, Vec<u8>) {
-        let mut bytes = Vec::with_capacity(Manifest::MAX_HEADER + self.encoded);
-        encode_into(&self.session, &mut bytes);
-        encode_into(&self.name, &mut bytes);
-        encode_into(&(self.parts.len() as u64), &mut bytes);
-        self.parts.values().for_each(|held| bytes.extend_from_slice(&held.bytes()));
-        // A manifest has at most MAX_MANIFEST bytes.
-        let manifest_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        (Announced { root: self.root(), manifest: blob_id(&bytes), manifest_len }, bytes)
-    }
-
-    /// Makes the roots and encodings that aren't known since ops came, so that they are made once, whoever asks for them.
-    pub(crate) fn know_roots(&mut self) {
-        for held in self.parts.values_mut() {
-            held.known.get_or_insert_with(|| Known::of(&held.part));
-        }
-    }
-
     /// The session.
     pub fn session(&self) -> SessionId {
         self.session
@@ -141,27 +126,21 @@ impl State {
 
     /// The root: which ops this device holds.
     pub fn root(&self) -> Hash {
-        root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root())))
-    }
-
-    /// The roots of all parts, ascending by part.
-    pub fn roots(&self) -> Vec<(PartId, Hash)> {
-        self.parts.iter().map(|(id, held)| (*id, held.root())).collect()
-    }
-
-    /// All parts with their roots, ascending by id.
-    pub fn rooted(&self) -> impl Iterator<Item = (&Part, Hash)> {
-        self.parts.values().map(|held| (&held.part, held.root()))
+        let anew = || root(&self.session, self.parts.iter().map(|(id, held)| (*id, held.root())));
+        self.image.root().unwrap_or_else(anew)
     }
 
     /// All parts with their roots and what they weigh, ascending by id: the bytes of their values or ops, and of the files
     /// that they name.
     pub fn weighed(&self) -> impl Iterator<Item = (&Part, Hash, u64)> {
-        self.parts.values().map(|held| {
-            let ops = || self.streams.get(&held.part.part).map(|stream| stream.bytes() as u64);
-            let weight = if has_values(held.part.kind) { held.weight } else { ops().unwrap_or(held.weight) };
-            (&held.part, held.root(), weight)
-        })
+        self.parts.iter().map(|(id, held)| (&held.part, held.root(), self.weight(id)))
+    }
+
+    /// What a part weighs, in bytes.
+    pub(super) fn weight(&self, id: &PartId) -> u64 {
+        let Some(held) = self.parts.get(id) else { return 0 };
+        let ops = || self.streams.get(id).map(|stream| stream.bytes() as u64);
+        if has_values(held.part.kind) { held.weight } else { ops().unwrap_or(held.weight) }
     }
 
     /// The parts that the owner alone writes, ascending by id.
@@ -173,6 +152,7 @@ impl State {
     pub fn name_as(&mut self, name: &str) {
         if self.name.is_empty() {
             self.name = Text::new(clean_name(name)).unwrap_or_default();
+            self.image.forget();
         }
     }
 
@@ -314,6 +294,7 @@ impl State {
     }
 
     pub(crate) fn stream_mut(&mut self, part: &PartId) -> Option<&mut Stream> {
+        self.image.note(*part, self.parts.get(part));
         self.streams.get_mut(part)
     }
 
@@ -337,6 +318,7 @@ impl State {
         if let Some(old) = self.parts.remove(id) {
             self.detach(&old.part);
             self.encoded -= old.len();
+            self.image.note(*id, Some(&old));
         }
         self.streams.remove(id);
     }
@@ -430,6 +412,7 @@ impl State {
         let tip = stream.push(rules, (&self.session, &part), actor, seed, op)?;
         if let Some(head) = self.parts.get_mut(&part).filter(|head| head.follows) {
             let before = head.len();
+            self.image.note(part, Some(head));
             if head.move_tip(tip) {
                 self.encoded = self.encoded + head.len() - before;
                 debug_assert_eq!(head.part.strands.to_vec(), stream.tips());
@@ -523,7 +506,9 @@ impl State {
     }
 
     pub(super) fn put(&mut self, held: PartState) {
-        if let Some(old) = self.parts.remove(&held.part.part) {
+        let old = self.parts.remove(&held.part.part);
+        self.image.note(held.part.part, old.as_ref());
+        if let Some(old) = old {
             self.detach(&old.part);
             self.encoded -= old.len();
         }
@@ -587,15 +572,20 @@ impl PartState {
         let files: u64 = part.entries().map(|entry| entry.len).fold(0, u64::saturating_add);
         let weight = part.values.iter().map(|value| value.op.body.len() as u64).fold(files, u64::saturating_add);
         let known = Known::of(&part);
-        PartState { len: known.bytes.len(), known: Some(known), follows: false, weight, part }
+        PartState { len: known.bytes.len(), known: Some(known), follows: false, weight, counted: 0, part }
     }
 
     pub(super) fn root(&self) -> Hash {
         self.known.as_ref().map_or_else(|| self.part.root(), |known| known.root)
     }
 
+    /// Makes its root and its encoding, if they aren't known since ops came.
+    pub(super) fn know(&mut self) {
+        self.known.get_or_insert_with(|| Known::of(&self.part));
+    }
+
     /// The part's encoding.
-    fn bytes(&self) -> Cow<'_, [u8]> {
+    pub(super) fn bytes(&self) -> Cow<'_, [u8]> {
         self.known.as_ref().map_or_else(|| encode(&self.part).into(), |known| (&*known.bytes).into())
     }
 

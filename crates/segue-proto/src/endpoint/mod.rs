@@ -397,7 +397,7 @@ impl Endpoint {
 
     /// The bytes of a manifest that this device announced, to serve.
     pub fn meta(&self, hash: &Hash) -> Option<Vec<u8>> {
-        self.sessions.values().find_map(|session| session.holdings.manifest_bytes(hash)).map(<[u8]>::to_vec)
+        self.sessions.values().find_map(|session| session.holdings.manifest_bytes(hash))
     }
 
     /// A session's data as this device holds it now.

@@ -64,7 +64,7 @@ pub trait Holdings {
     fn copy_aside(&mut self, record: &Hash) -> (Vec<Write>, usize);
     /// What of this device's data went with a FINAL on this manifest to a target that picked this, and what didn't; none
     /// if that isn't known.
-    fn tally(&self, _manifest: &Hash, _pick: &Pick) -> Option<Tallies> {
+    fn tally(&mut self, _manifest: &Hash, _pick: &Pick) -> Option<Tallies> {
         None
     }
     /// Whether `actor` wrote to an exclusive part, as far as is known here.

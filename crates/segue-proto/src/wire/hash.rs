@@ -54,7 +54,7 @@ pub fn blob_id(content: &[u8]) -> Hash {
 }
 
 /// The key that BLAKE3 derives from a context.
-fn context_key(context: &str) -> ContextKey {
+pub(crate) fn context_key(context: &str) -> ContextKey {
     let known = KEYS.iter().find(|(name, _)| *name == context);
     known.map_or_else(|| hash_derive_key_context(context), |(_, key)| *key)
 }

@@ -41,7 +41,8 @@ fn ids_and_hashes_follow_their_formulas() {
     let all = h("segue/1 root", &[&[7; 16], &[0, 0, 0, 1], &[9; 16], &part_root]);
     assert_eq!(*world.state.root().as_bytes(), all);
     assert_eq!(world.state.to_manifest().root(), world.state.root());
-    assert_eq!(world.state.to_manifest().announce(), world.state.announce());
+    let (data, pages) = world.state.announce();
+    assert_eq!(world.state.to_manifest().announce(), (data, pages.to_vec()));
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Holdings for SessionData {
     }
 
     fn announce(&mut self, to: &DeviceId) -> Result<Announced, Code> {
-        let data = self.current().map(|(data, _)| data.clone()).ok_or(Code::DATA_UNAVAILABLE)?;
+        let data = self.current().cloned().ok_or(Code::DATA_UNAVAILABLE)?;
         self.before.retain_mut(|before| {
             before.to.remove(to);
             !before.to.is_empty()
@@ -45,7 +45,7 @@ impl Holdings for SessionData {
         if let Some(told) = told {
             let staged = self.staged.iter().filter(|staged| staged.suits(pick)).map(|staged| &staged.data);
             let staged = staged.into_iter().find(|data| data.manifest == *told).map(of);
-            let current = || self.current().map(|(data, _)| of(data)).filter(|held| own && held.manifest == *told);
+            let current = || self.current().map(of).filter(|held| own && held.manifest == *told);
             if let Some(held) = staged.or_else(current) {
                 return Some(held);
             }
@@ -53,7 +53,7 @@ impl Holdings for SessionData {
         let data = match self.staged.iter().rfind(|staged| staged.suits(pick)) {
             Some(staged) => staged.data.clone(),
             None if self.is_blank() || !own => return None,
-            None => self.current()?.0.clone(),
+            None => self.current()?.clone(),
         };
         Some(Held { root: data.root, manifest: data.manifest })
     }
@@ -92,15 +92,18 @@ impl Holdings for SessionData {
     }
 
     fn standing(&mut self) -> Option<Release> {
-        let Announced { root, manifest, manifest_len } = self.current()?.0.clone();
+        let Announced { root, manifest, manifest_len } = self.current()?.clone();
         let exclusive = self.state.as_ref()?.exclusive_root();
         Some(Release { root, exclusive, manifest, manifest_len, inline: Inline::default() })
     }
 
     fn matches(&mut self, root: &Hash, exclusive: Option<&Hash>, pick: &Pick) -> bool {
         let here = !self.lacks_of(pick);
-        let Some(state) = self.state.as_ref().filter(|_| here) else { return false };
-        exclusive.map_or_else(|| state.root() == *root, |exclusive| state.exclusive_root() == *exclusive)
+        let Some(state) = self.state.as_mut().filter(|_| here) else { return false };
+        match exclusive {
+            Some(exclusive) => state.exclusive_root() == *exclusive,
+            None => state.roots().root() == *root,
+        }
     }
 
     fn leaves_room(&mut self, manifest: &Hash, part: &PartId, len: usize) -> bool {
@@ -150,7 +153,7 @@ impl Holdings for SessionData {
         if let Some(found) = self.staged.iter().position(|staged| staged.data.manifest == end.manifest) {
             let staged = self.staged.remove(found);
             let lacking = self.unfetched(&staged);
-            let Staged { data, state, .. } = staged;
+            let Staged { data, mut state, .. } = staged;
             mark = Some(Mark { data, roots: state.roots(), at: start, bound: 0 });
             writes.extend(self.rebase(state, end.manifest, &lacking, (at, from)));
             writes.extend(lacking.into_values().filter_map(|(part, entry)| self.miss(part, entry)).collect::<Vec<_>>());
@@ -200,23 +203,32 @@ impl Holdings for SessionData {
         (writes, made)
     }
 
-    fn tally(&self, manifest: &Hash, pick: &Pick) -> Option<Tallies> {
-        let state = self.state.as_ref()?;
+    fn tally(&mut self, manifest: &Hash, pick: &Pick) -> Option<Tallies> {
+        let state = self.state.as_mut()?;
         let mark = self.marks.iter().find(|mark| mark.data.manifest == *manifest)?;
-        let (mut moved, mut left) = (BTreeMap::new(), BTreeMap::new());
-        let mut marked = mark.roots.iter().peekable();
-        for (part, root, weight) in state.weighed() {
-            while marked.next_if(|(marked, _)| *marked < part.part).is_some() {}
-            let same = marked.peek().is_some_and(|marked| **marked == (part.part, root));
-            // The last exclusive ops go in the GRANT.
-            let covered = same || part.kind == PartKind::Exclusive.number();
-            let covered = covered && !pick.leaves_out(&self.session, part);
-            let sum = if covered { &mut moved } else { &mut left };
-            let tally = sum.entry(part.kind).or_insert(Tally { kind: part.kind, parts: 0, bytes: 0 });
-            tally.parts += 1;
-            tally.bytes = tally.bytes.saturating_add(weight);
+        // The last exclusive ops go in the GRANT.
+        let shared = |part: &Part| part.kind != PartKind::Exclusive.number();
+        let (mut moved, mut left) = state.changed_since(&mark.roots, shared);
+        if !pick.is_all() {
+            let session = self.session;
+            let stays = |(part, root, weight): (&Part, Hash, u64)| {
+                let same = || mark.roots.get(&part.part) == Some(root);
+                (pick.leaves_out(&session, part) && (!shared(part) || same())).then_some((part.kind, weight))
+            };
+            for (kind, weight) in state.weighed().filter_map(stays) {
+                let (parts, bytes) = left.entry(kind).or_default();
+                (*parts, *bytes) = (*parts + 1, *bytes + u128::from(weight));
+            }
         }
-        let list = |sum: BTreeMap<u16, Tally>| List::new(sum.into_values().collect());
+        for (kind, (parts, bytes)) in &left {
+            let all = moved.entry(*kind).or_default();
+            *all = (all.0.saturating_sub(*parts), all.1.saturating_sub(*bytes));
+        }
+        let list = |sums: BTreeMap<u16, (u32, u128)>| {
+            let some = sums.into_iter().filter(|(_, (parts, _))| *parts > 0);
+            let bytes = |bytes: u128| u64::try_from(bytes).unwrap_or(u64::MAX);
+            List::new(some.map(|(kind, (parts, sum))| Tally { kind, parts, bytes: bytes(sum) }).collect())
+        };
         Some((list(moved)?, list(left)?))
     }
 
@@ -315,15 +327,9 @@ impl SessionData {
         let mark = self.marks.last()?;
         // What others wrote into shared parts meanwhile isn't promised: it comes by sync, before or after.
         let state = self.state.as_ref()?;
-        let mut roots = mark.roots.clone();
         let changed = inline.ops.iter().map(|op| op.part).chain(inline.parts.iter().map(|part| part.part));
-        for (part, now) in changed.filter_map(|part| Some((part, state.part(&part)?.root()))) {
-            match roots.binary_search_by_key(&part, |(part, _)| *part) {
-                Ok(at) => roots.iter_mut().skip(at).take(1).for_each(|(_, root)| *root = now),
-                Err(at) => roots.insert(at, (part, now)),
-            }
-        }
-        let root = crate::data::root(&self.session, roots.into_iter());
+        let now = changed.filter_map(|part| Some((part, state.part(&part)?.root())));
+        let root = mark.roots.with(now).root();
         let (manifest, manifest_len) = (mark.data.manifest, mark.data.manifest_len);
         Some(Release { root, exclusive: state.exclusive_root(), manifest, manifest_len, inline })
     }
@@ -343,10 +349,7 @@ impl SessionData {
     }
 
     fn changed_since<'a>(&'a self, mark: &'a Mark) -> impl Iterator<Item = &'a Part> {
-        let before = |part: &Part| {
-            let at = mark.roots.binary_search_by_key(&part.part, |(part, _)| *part).ok()?;
-            mark.roots.get(at).map(|(_, root)| *root)
-        };
+        let before = |part: &Part| mark.roots.get(&part.part);
         self.state.iter().flat_map(State::exclusive).filter(move |part| before(part) != Some(part.root()))
     }
 
@@ -376,11 +379,9 @@ impl SessionData {
     /// out once more.
     fn is_at(&mut self, manifest: &Hash) -> bool {
         let marked = || self.marks.iter().find(|mark| mark.data.manifest == *manifest);
-        match (&self.state, self.current.is_none().then(marked).flatten()) {
-            (Some(state), Some(mark)) => {
-                state.rooted().map(|(part, root)| (part.part, root)).eq(mark.roots.iter().copied())
-            }
-            _ => self.current().is_some_and(|(data, _)| data.manifest == *manifest),
+        match (&mut self.state, self.current.is_none().then(marked).flatten()) {
+            (Some(state), Some(mark)) => state.roots() == mark.roots,
+            _ => self.current().is_some_and(|data| data.manifest == *manifest),
         }
     }
 }
@@ -427,7 +428,7 @@ mod tests {
             if writers % 20 > 0 {
                 continue;
             }
-            let (Announced { root, manifest, .. }, _) = data.current().expect("a manifest").clone();
+            let Announced { root, manifest, .. } = data.current().expect("a manifest").clone();
             // The ops behind it aren't told apart, so the part goes whole.
             data.cut_tail();
             for len in (0..=MAX_OP_BODY).step_by(MAX_OP_BODY / 8) {

@@ -19,7 +19,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::clause::Rules;
-use crate::data::{Entry, Manifest, NewOp, Part, PartKind, Pick, State, Written};
+use crate::data::{Entry, Manifest, NewOp, Pages, Part, PartKind, Pick, Roots, State, Written};
 use crate::errors::UsageError;
 use crate::handoff::keys;
 use crate::journal::Write;
@@ -37,7 +37,7 @@ pub(super) struct SessionData {
     base: Option<Hash>,
     overlays: BTreeSet<PartId>,
     /// The state's own manifest, once somebody asked for it.
-    current: Option<(Announced, Vec<u8>)>,
+    current: Option<(Announced, Pages)>,
     /// The peers that were told of it.
     told: BTreeSet<DeviceId>,
     /// What peers were told of last, if the state went on since: they may be fetching it (TRANSFER-ANNOUNCE-1). The
@@ -84,7 +84,7 @@ pub(super) struct SessionData {
 struct Mark {
     data: Announced,
     /// The roots of the parts that it has.
-    roots: Vec<(PartId, Hash)>,
+    roots: Roots,
     /// How many ops of the tail it has; none if the tail doesn't reach back to it, or skips what it lacks.
     at: Option<usize>,
     /// What the exclusive parts that changed since take at most, whole, in bytes.
@@ -98,7 +98,7 @@ struct Before {
     /// The peers that were told of nothing since.
     to: BTreeSet<DeviceId>,
     data: Announced,
-    bytes: Vec<u8>,
+    pages: Pages,
     /// The parts that have changed since.
     changed: BTreeSet<PartId>,
     /// The blobs that those named then, with their lengths in bytes.
@@ -195,11 +195,11 @@ impl SessionData {
     /// Parts of the state have changed; what they named before comes with them. Peers may have been told of it.
     fn retire(&mut self, parts: impl IntoIterator<Item = (PartId, Vec<(Hash, u64)>)>) {
         let to = core::mem::take(&mut self.told);
-        if let Some((data, bytes)) = self.current.take().filter(|_| !to.is_empty()) {
+        if let Some((data, pages)) = self.current.take().filter(|_| !to.is_empty()) {
             if self.before.len() >= MAX_ANNOUNCED {
                 self.before.remove(0);
             }
-            self.before.push(Before { to, data, bytes, changed: BTreeSet::new(), blobs: BTreeMap::new() });
+            self.before.push(Before { to, data, pages, changed: BTreeSet::new(), blobs: BTreeMap::new() });
         }
         for (part, blobs) in parts {
             self.retired.extend(blobs.iter().map(|(blob, _)| *blob).filter(|blob| self.missing.contains_key(blob)));
@@ -226,17 +226,24 @@ impl SessionData {
     }
 
     /// The bytes of a manifest that this device can serve (TRANSFER-ANNOUNCE-1).
-    pub(super) fn manifest_bytes(&self, hash: &Hash) -> Option<&[u8]> {
-        let own = self.current.as_ref().filter(|(data, _)| data.manifest == *hash).map(|(_, bytes)| bytes);
-        let staged = self.staged.iter().find(|staged| staged.data.manifest == *hash).map(|staged| &staged.bytes);
-        let before = self.before.iter().find(|before| before.data.manifest == *hash).map(|before| &before.bytes);
-        own.or(staged).or(before).map(Vec::as_slice)
+    pub(super) fn manifest_bytes(&self, hash: &Hash) -> Option<Vec<u8>> {
+        let current = self.current.iter().map(|(data, pages)| (data, pages));
+        let before = self.before.iter().map(|before| (&before.data, &before.pages));
+        let own = current.chain(before).find(|(data, _)| data.manifest == *hash).map(|(_, pages)| pages.to_vec());
+        own.or_else(|| Some(self.staged.iter().find(|staged| staged.data.manifest == *hash)?.bytes.clone()))
+    }
+
+    /// The length of a manifest that this device can serve.
+    fn manifest_len(&self, hash: &Hash) -> Option<u64> {
+        let own = self.current.iter().map(|(data, _)| data).chain(self.before.iter().map(|before| &before.data));
+        let mut all = own.chain(self.staged.iter().map(|staged| &staged.data));
+        all.find(|data| data.manifest == *hash).map(|data| u64::from(data.manifest_len))
     }
 
     /// Whether the session's data names this blob, with this length.
     pub(super) fn names(&self, blob: &Hash, len: u64) -> bool {
         let of = |state: &State| state.blob_len(blob) == Some(len);
-        let manifest = self.manifest_bytes(blob).is_some_and(|bytes| bytes.len() as u64 == len);
+        let manifest = self.manifest_len(blob) == Some(len);
         let before = || self.before.iter().any(|before| before.blobs.get(blob) == Some(&len));
         manifest || self.state.iter().chain(self.staged.iter().map(|it| &it.state)).any(of) || before()
     }
@@ -273,19 +280,18 @@ impl SessionData {
     }
 
     /// The state's own manifest.
-    fn current(&mut self) -> Option<&(Announced, Vec<u8>)> {
+    fn current(&mut self) -> Option<&Announced> {
         if self.current.is_none() {
             let state = self.state.as_mut()?;
-            state.know_roots();
-            let ((data, bytes), roots) = (state.announce(), state.roots());
+            let ((data, pages), roots) = (state.announce(), state.roots());
             self.marks.retain(|mark| mark.data.manifest != data.manifest);
             if self.marks.len() >= MAX_STAGED {
                 self.marks.remove(0);
             }
             self.marks.push(Mark { data: data.clone(), roots, at: Some(self.tail.len()), bound: 0 });
-            self.current = Some((data, bytes));
+            self.current = Some((data, pages));
         }
-        self.current.as_ref()
+        self.current.as_ref().map(|(data, _)| data)
     }
 }
 
