@@ -111,7 +111,9 @@ impl Pages {
                     last.value = None;
                     bytes = later;
                 }
-                None => self.pages.push(Arc::new(Page { bytes: Vec::with_capacity(bytes.len().min(PAGE)), value: None })),
+                None => {
+                    self.pages.push(Arc::new(Page { bytes: Vec::with_capacity(bytes.len().min(PAGE)), value: None }))
+                }
             }
         }
     }
