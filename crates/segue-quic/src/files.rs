@@ -1,6 +1,6 @@
 //! A session's data: its files, and its view state.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -53,15 +53,52 @@ impl Node {
     /// # Errors
     /// As [`Node::write_file`]. Files before the one that failed may be written.
     pub async fn write_files(&self, session: SessionId, files: Vec<(String, PathBuf)>) -> Result<(), Error> {
+        let entries = self.read_entries(files).await?;
+        self.put_entries(session, entries).await
+    }
+
+    /// Writes those of many files at whose paths the session holds still what stands in `seen`, or nothing if nothing does:
+    /// what other devices wrote since `seen` was looked at isn't replaced unseen. Gives what was written, as
+    /// [`Node::files`] shows it; what isn't among it was left as it is.
+    ///
+    /// # Errors
+    /// As [`Node::write_files`].
+    pub async fn replace_files(
+        &self,
+        session: SessionId,
+        files: Vec<(String, PathBuf)>,
+        seen: &[FileInfo],
+    ) -> Result<Vec<FileInfo>, Error> {
+        let entries = self.read_entries(files).await?;
+        self.replace_entries(session, entries, seen).await
+    }
+
+    /// The same with entries, removals among them.
+    ///
+    /// # Errors
+    /// As [`Node::put_entries`].
+    pub async fn replace_entries(
+        &self,
+        session: SessionId,
+        entries: Vec<Entry>,
+        seen: &[FileInfo],
+    ) -> Result<Vec<FileInfo>, Error> {
+        let paths: HashSet<&str> = entries.iter().map(|entry| &*entry.path).collect();
+        let seen = seen.iter().filter(|file| paths.contains(&*file.path));
+        let seen: HashMap<_, _> = seen.map(|file| (file.path.clone(), file.clone())).collect();
+        self.put(session, entries, Some(seen)).await
+    }
+
+    async fn read_entries(&self, files: Vec<(String, PathBuf)>) -> Result<Vec<Entry>, Error> {
         let storage = self.storage()?;
-        let entries = blocking(move || {
+        blocking(move || {
             let entries = files.iter().map(|(path, source)| read_entry(&storage, path, source));
             let entries = entries.collect::<Result<Vec<_>, _>>()?;
             // A lost list costs a read of the files; see `storage::links`.
             storage.save_links().unwrap_or_else(|error| tracing::warn!(%error, "the list of linked files"));
             Ok(entries)
-        });
-        self.put_entries(session, entries.await?).await
+        })
+        .await
     }
 
     /// Writes content into a session under `path`, and waits until it is durable.
@@ -96,11 +133,21 @@ impl Node {
     /// # Errors
     /// As [`Node::put_entry`]. Entries before the one that failed may be written.
     pub async fn put_entries(&self, session: SessionId, entries: Vec<Entry>) -> Result<(), Error> {
+        self.put(session, entries, None).await.map(drop)
+    }
+
+    async fn put(
+        &self,
+        session: SessionId,
+        entries: Vec<Entry>,
+        seen: Option<HashMap<String, FileInfo>>,
+    ) -> Result<Vec<FileInfo>, Error> {
         let written = self.command("write into the session", move |driver| {
-            let lsn = driver.put_entries(session, entries)?;
-            Ok(driver.waits.durable(lsn))
+            let (lsn, written) = driver.put_entries(session, entries, seen.as_ref())?;
+            Ok((driver.waits.durable(lsn), written))
         });
-        written.await?.await.unwrap_or(Err(Error::Stopped))
+        let (durable, written) = written.await?;
+        durable.await.unwrap_or(Err(Error::Stopped)).map(|()| written)
     }
 
     /// From now on fetches what lies at these paths of a session before everything else that isn't asked for yet, at
@@ -289,26 +336,38 @@ impl Node {
 }
 
 impl Driver {
-    /// Writes entries, each into the part that holds its path, or into a new one. The LSN behind them; if the session
-    /// holds them all already, that of the last write, which may have been theirs.
-    fn put_entries(&mut self, session: SessionId, entries: Vec<Entry>) -> Result<Lsn, UsageError> {
+    /// Writes entries, each into the part that holds its path, or into a new one; with `seen` only where the session still
+    /// holds that. The LSN behind them, or if the session holds them all already, that of the last write, which may have
+    /// been theirs; and what the session holds of them then.
+    fn put_entries(
+        &mut self,
+        session: SessionId,
+        entries: Vec<Entry>,
+        seen: Option<&HashMap<String, FileInfo>>,
+    ) -> Result<(Lsn, Vec<FileInfo>), UsageError> {
         let state = self.core.state(&session).ok_or(UsageError::UnknownSession)?;
         let removes = |entry: &Entry| entry.mode == EntryMode::Removed.number();
         // Where entries stand elsewhere than at their own paths, all are placed once for all writes.
         let mut placed: Option<HashMap<String, (PartId, Entry)>> = (!state.is_plain())
             .then(|| state.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect());
-        let mut lsn = self.waits.last_write();
+        let (mut lsn, mut written) = (self.waits.last_write(), Vec::new());
         for entry in entries {
             let held = match &placed {
                 Some(placed) => placed.get(&*entry.path).cloned(),
                 None => self.core.state(&session).and_then(|state| state.entry_at(&entry.path)),
             };
-            let part = match held {
-                Some((_, same)) if same == entry => continue,
-                Some((part, _)) => part,
-                None if removes(&entry) => continue,
-                None => self.part_of(&session, &entry.path),
+            let is_there = held.as_ref().map_or(removes(&entry), |(_, held)| *held == entry);
+            let is_seen = |seen: &HashMap<String, FileInfo>| {
+                seen.get(&*entry.path) == held.as_ref().map(|(_, held)| info(held)).as_ref()
             };
+            if !is_there && !seen.is_none_or(is_seen) {
+                continue;
+            }
+            written.push(info(&entry));
+            if is_there {
+                continue;
+            }
+            let part = held.map_or_else(|| self.part_of(&session, &entry.path), |(part, _)| part);
             lsn = self.write_shared(session, part, PartKind::Blob, entry.to_bytes())?;
             match &mut placed {
                 Some(placed) if entry.is_live() => drop(placed.insert(entry.path.to_string(), (part, entry))),
@@ -316,7 +375,7 @@ impl Driver {
                 None => {}
             }
         }
-        Ok(lsn)
+        Ok((lsn, written))
     }
 
     /// The part for a path that no file has: the one that every device makes of it, unless that holds a file which the

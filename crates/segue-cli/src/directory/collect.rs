@@ -17,35 +17,47 @@ use super::scan::Tree;
 use crate::failure::Failure;
 
 /// Writes what the user changed since directory and session had `known` in common: removals first, as a path that is
-/// taken must be free before. What others changed meanwhile is left alone, and what is the same already costs a read of
-/// the file and nothing else, so it may be done again at any time. True if others changed something; and the files that
-/// were written.
+/// taken must be free before. What others changed meanwhile is left alone, also while the files are read, and what is the
+/// same already costs a read of the file and nothing else, so it may be done again at any time. True if others changed
+/// something; and what was written.
 pub(crate) async fn collect(
     node: &Node,
     session: SessionId,
     tree: &Tree,
     known: &Known,
-) -> Result<(bool, BTreeSet<String>), Failure> {
-    let (held, tree, theirs) = sides(node, session, tree, known).await?;
-    let tree = &tree;
-    let changed_there = theirs.known != theirs.held;
-    let (gone, empty) = (gone(tree, &held, &theirs), new_directories(tree, &held, &theirs));
+) -> Result<(bool, Known), Failure> {
+    let sides = sides(node, session, tree, known).await?;
+    enter(node, session, sides).await
+}
+
+/// What a look at both sides found, and what others may change meanwhile.
+async fn enter(
+    node: &Node,
+    session: SessionId,
+    (held, tree, theirs): (Vec<FileInfo>, Tree, Theirs),
+) -> Result<(bool, Known), Failure> {
+    let mut changed_there = theirs.known != theirs.held;
+    let (gone, empty) = (gone(&tree, &held, &theirs), new_directories(&tree, &held, &theirs));
     for entries in [gone, empty].into_iter().filter(|entries| !entries.is_empty()) {
-        node.put_entries(session, entries).await.map_err(refused)?;
+        let count = entries.len();
+        let wrote = node.replace_entries(session, entries, &held).await.map_err(refused)?;
+        changed_there |= wrote.len() < count;
     }
-    let files = tree.files.clone();
+    let (files, seen) = (tree.files, held.clone());
     let (changed, same) = blocking(move || split(files, held, &theirs)).await?;
-    let wrote = changed.iter().map(|(path, _)| path.clone()).collect();
-    if !changed.is_empty() {
-        node.write_files(session, changed).await.map_err(refused)?;
-    }
+    let count = changed.len();
+    let wrote = match count {
+        0 => Vec::new(),
+        _ => node.replace_files(session, changed, &seen).await.map_err(refused)?,
+    };
+    changed_there |= wrote.len() < count;
     for (blob, path) in same {
         // The store's list of files may have been lost.
         if node.blob_path(blob).await?.is_none() {
             node.link_blob(blob, &path).await?;
         }
     }
-    Ok((changed_there, wrote))
+    Ok((changed_there, Known::of(&wrote)))
 }
 
 /// What [`collect`] would write.
@@ -282,5 +294,43 @@ mod tests {
         let (changed, same) = split(tree.files, here, &theirs).expect("files that can be read");
         assert_eq!(changed.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["edited"]);
         assert!(same.is_empty());
+    }
+
+    /// Others' writes come while a long file is hashed.
+    #[tokio::test]
+    async fn what_others_write_while_files_are_read_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let node = Node::builder().in_memory().open().await.expect("a node");
+        let session = node.create_session("notes", &[]).await.expect("a session");
+        for path in ["both", "own", "removed", "gone"] {
+            node.write_bytes(session, path, "before").await.expect("a write");
+        }
+        let known = Known::of(&node.files(session).await.expect("files"));
+        let lies = |path: &str| {
+            let at = dir.path().join(path);
+            std::fs::write(&at, "mine").expect("a file");
+            (path.to_owned(), at)
+        };
+        let files = ["both", "made", "new", "own"].map(lies).into();
+        let tree = Tree { files, empty: ["place", "void"].map(str::to_owned).into(), ..Tree::default() };
+        let seen = sides(&node, session, &tree, &known).await.expect("both sides");
+        for path in ["both", "made", "place", "removed"] {
+            node.write_bytes(session, path, "theirs").await.expect("a write");
+        }
+        let (changed, wrote) = enter(&node, session, seen).await.expect("a collection");
+        assert!(changed);
+        assert_eq!(wrote.0.into_keys().collect::<Vec<_>>(), ["new", "own"]);
+        let mut held = BTreeMap::new();
+        for file in node.files(session).await.expect("files") {
+            let content =
+                if file.is_dir { "/".into() } else { node.read_file(session, &file.path).await.expect("a file") };
+            held.insert(file.path, String::from_utf8(content).expect("a text"));
+        }
+        let after = [("both", "theirs"), ("made", "theirs"), ("new", "mine"), ("own", "mine"), ("place", "theirs")];
+        let after = after.into_iter().chain([("removed", "theirs"), ("void", "/")]);
+        assert_eq!(held, after.map(|(path, content)| (path.to_owned(), content.to_owned())).collect());
+        // The next time it is known that others changed them.
+        assert!(collect(&node, session, &tree, &known).await.expect("a collection").0);
+        node.shutdown().await;
     }
 }

@@ -56,19 +56,19 @@ impl Known {
         self
     }
 
-    /// What directory and session have in common once the user's changes, these files among them, are in the session. What
-    /// others changed meanwhile isn't in the directory, and so isn't known: else the user would seem to have removed it.
-    pub(crate) fn followed_by(&self, held: &Known, wrote: &BTreeSet<String>, tree: &Tree) -> Known {
+    /// What directory and session have in common once the user's changes, `wrote` among them, are in the session. What others
+    /// changed meanwhile isn't in the directory, and so isn't known: else the user would seem to have undone it.
+    pub(crate) fn followed_by(&self, held: &Known, wrote: &Known, tree: &Tree) -> Known {
         let present = tree.files.iter().map(|(path, _)| path).chain(&tree.empty).collect::<BTreeSet<_>>();
-        let is_own = |path: &String, now: &Entry| match now {
-            Entry::Directory => tree.empty.contains(path),
-            Entry::File { .. } => wrote.contains(path),
+        let mut seen = self.clone();
+        seen.0.extend(wrote.0.clone());
+        let shown = |path: &String, now: &Entry| {
+            seen.0.get(path) == Some(now) || *now == Entry::Directory && tree.empty.contains(path)
         };
-        let shown = |path: &String, now: &Entry| self.0.get(path) == Some(now) || is_own(path, now);
         let new = held.0.iter().filter(|(path, now)| shown(path, now));
         // What is neither there as it was nor removed by the user, others changed.
         let theirs = |path: &String| held.0.get(path).map_or(present.contains(path), |now| !shown(path, now));
-        let old = self.0.iter().filter(|(path, _)| theirs(path));
+        let old = seen.0.iter().filter(|(path, _)| theirs(path));
         Known(new.chain(old).map(|(path, entry)| (path.clone(), entry.clone())).collect())
     }
 
@@ -103,13 +103,23 @@ mod tests {
 
     #[test]
     fn what_others_change_while_a_directory_is_read_isnt_taken_for_known() {
-        let before = known(&[("changed", "1"), ("edited", "1"), ("kept", "1"), ("removed", "1"), ("taken", "1")]);
-        // The user edited one, made one, and removed one; others changed, made and removed one each meanwhile.
-        let files = ["changed", "edited", "kept", "made", "taken"].map(|path| (path.to_owned(), path.into()));
+        let before = known(&[
+            ("changed", "1"),
+            ("edited", "1"),
+            ("kept", "1"),
+            ("removed", "1"),
+            ("taken", "1"),
+            ("twice", "1"),
+        ]);
+        // The user edited two, made one, and removed one; others changed, made and removed one each meanwhile, and changed
+        // what the user had edited.
+        let files = ["changed", "edited", "kept", "made", "taken", "twice"].map(|path| (path.to_owned(), path.into()));
         let tree = Tree { files: files.into(), ..Tree::default() };
-        let wrote = ["edited", "made"].map(str::to_owned).into();
-        let held = known(&[("changed", "2"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("theirs", "1")]);
-        let after = known(&[("changed", "1"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("taken", "1")]);
+        let wrote = known(&[("edited", "2"), ("made", "1"), ("twice", "2")]);
+        let held =
+            known(&[("changed", "2"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("theirs", "1"), ("twice", "3")]);
+        let after = [("changed", "1"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("taken", "1"), ("twice", "2")];
+        let after = known(&after);
         assert_eq!(before.followed_by(&held, &wrote, &tree), after);
     }
 }
