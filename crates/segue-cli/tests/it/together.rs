@@ -62,6 +62,31 @@ fn what_two_devices_change_apart_is_together_when_they_meet_and_both_versions_of
 }
 
 #[test]
+fn what_is_changed_while_both_run_is_seen_on_the_other() {
+    let lab = Lab::new();
+    let (a, b, _) = shared(&lab);
+    let owner = lab.receive("b", &format!("--into out --yes --together --from {a}"));
+    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
+    // Several, since what is changed before the devices have met goes without a look, too.
+    for version in 0..3 {
+        let text = format!("changed by a: {version}\n");
+        fs::write(lab.path("notes/plan"), &text).unwrap();
+        wait_for(|| read(&lab, "out/notes/plan").as_ref() == Some(&text));
+    }
+    fs::write(lab.path("out/notes/plan"), "then by b\n").unwrap();
+    fs::write(lab.path("out/notes/new of b"), "b\n").unwrap();
+    fs::remove_file(lab.path("out/notes/gone")).unwrap();
+    let equal = || read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes"));
+    wait_for(|| read(&lab, "notes/new of b").is_some() && equal());
+    assert_eq!((read(&lab, "notes/plan").as_deref(), read(&lab, "notes/gone")), (Some("then by b\n"), None));
+    lab.run("conflicts --state a").exits(0).says("no conflicts");
+    for running in [owner, other] {
+        running.interrupt();
+        running.end().exits(0);
+    }
+}
+
+#[test]
 fn one_version_stands_for_all_and_the_other_is_saved_first() {
     let lab = Lab::new();
     let (_, b, session) = shared(&lab);

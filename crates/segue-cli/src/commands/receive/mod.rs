@@ -4,6 +4,7 @@ mod incoming;
 pub(crate) mod place;
 mod requests;
 mod sessions;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::owner;
 use crate::terminal::{Answers, Interrupt, note, say};
 use crate::who::Who;
 use incoming::Incoming;
+use watch::Watch;
 
 /// Runs until it is interrupted, or with `--once` until one session has changed hands.
 pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
@@ -111,6 +113,7 @@ struct Receiver {
     incoming: Incoming,
     /// What each directory looked like when it was read last.
     looks: BTreeMap<SessionId, sessions::Look>,
+    watch: Watch,
     /// Files that are known to have several versions, and whose user was told.
     told: BTreeSet<(SessionId, PartId)>,
     /// Devices that took their leave, and haven't come back.
@@ -151,6 +154,7 @@ impl Receiver {
             flows: BTreeMap::new(),
             incoming: Incoming::default(),
             looks: BTreeMap::new(),
+            watch: Watch::new(),
             told: BTreeSet::new(),
             left: BTreeSet::new(),
             named: BTreeSet::new(),
@@ -168,6 +172,7 @@ impl Receiver {
         while !self.is_done() {
             let answers = self.answers.as_mut().filter(|_| !self.waiting.is_empty());
             let until = self.last.as_ref().map(|last| last.until);
+            let watch = self.args.together.then(|| self.watch.next());
             tokio::select! {
                 biased;
                 Some(Ok((request, result))) = self.handoffs.join_next() => self.over(request, result).await?,
@@ -179,6 +184,7 @@ impl Receiver {
                 Some(asked) = control.recv() => self.control(asked).await,
                 () = deadline(until) => break,
                 _ = ticks.tick(), if mailed || !self.flows.is_empty() => self.look().await?,
+                () = deadline(watch), if watch.is_some() => self.watch().await,
             }
         }
         Ok(())

@@ -212,7 +212,8 @@ impl Receiver {
     }
 }
 
-fn look(tree: &Tree) -> Look {
+/// What a directory looks like.
+pub(super) fn look(tree: &Tree) -> Look {
     let file = |(name, path): &(String, std::path::PathBuf)| {
         let metadata = path.symlink_metadata().ok();
         let time = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
