@@ -10,7 +10,8 @@ use segue_quic::{Builder, Content, DeviceId, Hash, KEY_FILE, Node, SessionId, Se
 use crate::args::State;
 use crate::directory::{self, Known};
 use crate::failure::Failure;
-use crate::index::Index;
+use crate::index::{Index, Note, Place};
+use crate::terminal::note;
 
 /// What the core is told of a handoff's deadline: its longest `ttl`. The command's own patience is about silence, not
 /// about how long a large session takes.
@@ -105,6 +106,34 @@ impl Device {
             directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
         self.applied(view, &shown)?;
         Ok(Some(written))
+    }
+
+    /// Brings every session that this device may write and its directory together. What was moved aside for it; what goes
+    /// wrong with one session is told, and the others go on.
+    pub(crate) async fn reconcile_all(&mut self) -> Result<Vec<String>, Failure> {
+        let places: Vec<_> = self.index.places().map(|(id, place)| (id, place.clone())).collect();
+        let mut aside = Vec::new();
+        for (session, place) in places {
+            let Some(view) = self.node.session(session).await?.filter(|view| contributes(view, &place)) else {
+                continue;
+            };
+            match self.both_ways(&view, &place.directory).await {
+                Ok(written) => aside.extend(written.into_iter().flatten().flat_map(|written| written.aside)),
+                Err(failure) => note(format_args!("session {session}: its directory stays as it was: {failure}")),
+            }
+        }
+        Ok(aside)
+    }
+
+    /// What a handoff brought, and then what changed on either side.
+    async fn both_ways(
+        &mut self,
+        view: &SessionView,
+        directory: &Path,
+    ) -> Result<[Option<directory::Written>; 2], Failure> {
+        let brought = self.materialize(view).await?;
+        let tree = directory::scan(directory, &self.state)?;
+        Ok([brought, self.reconcile(view, &tree).await?])
     }
 
     /// What directory and session had in common last.
@@ -218,4 +247,15 @@ pub(crate) fn handed_over(view: &SessionView, to: DeviceId, parent: Hash) -> Opt
     let after = view.chain.iter().skip_while(|record| record.id() != parent).skip(1);
     let mut first = after.take(1);
     first.find(|record| record.body().owner == to).map(|record| record.id())
+}
+
+/// Whether what is in a directory belongs into its session: it has been here, and this device takes part in it.
+fn contributes(view: &SessionView, place: &Place) -> bool {
+    match view.role {
+        SessionRole::Primary => !view.closed,
+        SessionRole::Secondary | SessionRole::RolledBack => {
+            !view.closed && !matches!(place.note, Some(Note::Receiving { .. }))
+        }
+        _ => false,
+    }
 }

@@ -16,17 +16,19 @@ pub(crate) async fn run(mut args: Sync) -> Result<Exit, Failure> {
     let device = Device::open(&args.state, |builder| {
         args.from.iter().filter_map(Who::known).fold(builder.follow(true), segue_quic::Builder::trust)
     });
-    let device = device.await?;
-    let done = exchange(&device, &mut args).await;
+    let mut device = device.await?;
+    let done = exchange(&mut device, &mut args).await;
     device.close().await;
     done.map(|()| Exit::Resolved)
 }
 
-async fn exchange(device: &Device, args: &mut Sync) -> Result<(), Failure> {
+async fn exchange(device: &mut Device, args: &mut Sync) -> Result<(), Failure> {
     for who in &mut args.from {
         who.look_up(&device.node).await?;
         device.node.trust(who.id()).await?;
     }
+    // What is in the directories by now goes with the rest.
+    bring_together(device).await?;
     let mailbox = start(&device.node, &mut args.mailbox).await?;
     let Some(mailbox) = mailbox else {
         return Err(Failure::usage("name the mailbox: --mailbox ADDR --mailbox-device ID"));
@@ -54,11 +56,19 @@ async fn exchange(device: &Device, args: &mut Sync) -> Result<(), Failure> {
             return Err(Failure::failed(format!("not all was exchanged within {secs} s; the same command goes on")));
         }
     }
+    bring_together(device).await?;
     let sessions = device.node.sessions().await?;
     say(format_args!("exchanged {} sessions with mailbox {mailbox}", sessions.len()));
     for view in sessions {
         say(format_args!("session {} {:?} root {}", view.id, view.name, view.root));
     }
+    Ok(())
+}
+
+/// Brings the sessions and their directories together.
+async fn bring_together(device: &mut Device) -> Result<(), Failure> {
+    let aside = device.reconcile_all().await?;
+    aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
     Ok(())
 }
 

@@ -76,6 +76,40 @@ fn two_devices_that_are_never_online_together_converge_though_the_mailbox_is_kil
 }
 
 #[test]
+fn directories_of_devices_that_are_never_online_together_come_to_hold_the_same() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    fs::create_dir(lab.path("notes")).unwrap();
+    for name in ["both", "gone", "kept"] {
+        fs::write(lab.path("notes").join(name), "before\n").unwrap();
+    }
+    let receiver = lab.receive("b", "--into out --yes --once");
+    lab.run(&format!("send --state a notes --to {} --device {b}", receiver.addr)).exits(0);
+    receiver.end().exits(0);
+
+    for (at, by) in [("notes", "a"), ("out/notes", "b")] {
+        for name in ["both", &format!("new of {by}")] {
+            fs::write(lab.path(at).join(name), format!("by {by}\n")).unwrap();
+        }
+    }
+    fs::remove_file(lab.path("notes/gone")).unwrap();
+    let (mailbox, id) = serve(&lab, "127.0.0.1:0");
+    let at_a = sync(&lab, "a", &b, (&mailbox, &id));
+    assert_ne!(sync(&lab, "b", &a, (&mailbox, &id)), at_a);
+    sync(&lab, "a", &b, (&mailbox, &id));
+    assert_eq!(read_tree(&lab.path("notes")), read_tree(&lab.path("out/notes")));
+    let names: Vec<_> = read_tree(&lab.path("notes")).into_keys().collect();
+    assert_eq!(names, ["both", "kept", "new of a", "new of b"]);
+    // What both changed has two versions, of which one is shown.
+    for state in ["a", "b"] {
+        let listed = lab.run(&format!("conflicts --state {state}")).exits(0).says("\"both\"").says("by this device");
+        assert_eq!(listed.out.lines().count(), 4, "{}", listed.out);
+    }
+    mailbox.interrupt();
+    mailbox.end().exits(0);
+}
+
+#[test]
 fn a_mailbox_for_some_refuses_others() {
     let lab = Lab::new();
     let (a, b) = (lab.id("a"), lab.id("b"));
