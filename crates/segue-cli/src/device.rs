@@ -8,7 +8,7 @@ use segue_proto::wire::Kind;
 use segue_quic::{Builder, Content, DeviceId, Hash, KEY_FILE, Node, SessionId, SessionRole, SessionView};
 
 use crate::args::State;
-use crate::directory::{self, Known};
+use crate::directory::{self, Known, Stamps};
 use crate::failure::Failure;
 use crate::index::{Index, Note, Place};
 use crate::terminal::note;
@@ -65,10 +65,11 @@ impl Device {
         let Some(place) = self.index.place(&view.id).filter(|place| owes(view, place.applied)).cloned() else {
             return Ok(None);
         };
-        let known = self.index.known(&view.id)?;
+        let (known, stamps) = (self.index.known(&view.id)?, self.index.stamps(&view.id));
         let (written, shown) =
-            directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
+            directory::materialize(&self.node, &self.state, view.id, &place.directory, &known, &stamps).await?;
         self.applied(view, &shown)?;
+        self.index.save_stamps(&view.id, &stamps);
         Ok(Some(written))
     }
 
@@ -80,8 +81,20 @@ impl Device {
         view: &SessionView,
         tree: &directory::Tree,
     ) -> Result<Option<directory::Written>, Failure> {
+        let stamps = self.index.stamps(&view.id);
+        let written = self.reconcile_by(view, tree, &stamps).await?;
+        self.index.save_stamps(&view.id, &stamps);
+        Ok(written)
+    }
+
+    async fn reconcile_by(
+        &mut self,
+        view: &SessionView,
+        tree: &directory::Tree,
+        stamps: &Stamps,
+    ) -> Result<Option<directory::Written>, Failure> {
         let known = self.known(view).await?;
-        let (theirs, wrote) = directory::collect(&self.node, view.id, tree, &known).await?;
+        let (theirs, wrote) = directory::collect(&self.node, view.id, tree, &known, stamps).await?;
         if !theirs {
             let files = directory::files(&self.node, view.id).await?;
             let shown = known.followed_by(&Known::of(&files.here), &wrote, tree).keeping(&known, &files.elsewhere);
@@ -90,7 +103,7 @@ impl Device {
         }
         let files = directory::files(&self.node, view.id).await?;
         // What the user changed counts as known, so that the next change of it is the user's too.
-        let known = known.with(&Known::of(&files.here), tree);
+        let known = known.with(&Known::of(&files.here), tree, stamps);
         self.index.save_known(&view.id, &known)?;
         if files.coming {
             return Ok(None);
@@ -103,7 +116,7 @@ impl Device {
         let Some(place) = self.index.place(&view.id).cloned() else { return Ok(None) };
         self.keep_versions(view.id).await?;
         let (written, shown) =
-            directory::materialize(&self.node, &self.state, view.id, &place.directory, &known).await?;
+            directory::materialize(&self.node, &self.state, view.id, &place.directory, &known, stamps).await?;
         self.applied(view, &shown)?;
         Ok(Some(written))
     }
@@ -132,8 +145,21 @@ impl Device {
         directory: &Path,
     ) -> Result<[Option<directory::Written>; 2], Failure> {
         let brought = self.materialize(view).await?;
-        let tree = directory::scan(directory, &self.state)?;
+        let tree = self.scan(view.id, directory)?;
         Ok([brought, self.reconcile(view, &tree).await?])
+    }
+
+    /// Reads a directory where nobody looks at what comes of it: one that is empty all at once is taken for a disk that
+    /// isn't there, and not for what the user did to every file.
+    pub(crate) fn scan(&self, session: SessionId, directory: &Path) -> Result<directory::Tree, Failure> {
+        let tree = directory::scan(directory, &self.state)?;
+        match self.index.known(&session)?.is_lost(&tree) {
+            None => Ok(tree),
+            Some(files) => Err(Failure::failed(format!(
+                "{} is empty, and had {files} files: as if a disk weren't there. If you removed them, make a file or a directory there, and they are removed from the session, too",
+                directory.display()
+            ))),
+        }
     }
 
     /// What directory and session had in common last.
@@ -157,7 +183,7 @@ impl Device {
             return Ok(directory::Unsent::default());
         }
         let known = self.known(view).await?;
-        directory::unsent(&self.node, view.id, tree, &known).await
+        directory::unsent(&self.node, view.id, tree, &known, self.index.stamps(&view.id)).await
     }
 
     /// Copies what is only in the directory, and isn't shown there any more, into the state directory: the versions of a

@@ -12,7 +12,7 @@ use segue_quic::{DeviceId, Hash, SessionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::Known;
+use crate::directory::{Known, Saved, Stamps};
 use crate::failure::Failure;
 
 /// The index of a state directory.
@@ -127,6 +127,23 @@ impl Index {
         let dir = self.state.join(KNOWN);
         fs::create_dir_all(&dir).map_err(Failure::io("make", &dir))?;
         write(&self.known_file(session), known)
+    }
+
+    /// What is remembered of a session's files; nothing if that can't be understood.
+    pub(crate) fn stamps(&self, session: &SessionId) -> Stamps {
+        Stamps::new(read::<Saved>(&self.stamps_file(session)).ok().flatten().unwrap_or_default())
+    }
+
+    /// Remembers it for the next time. Lost, it costs a read of the files.
+    pub(crate) fn save_stamps(&self, session: &SessionId, stamps: &Stamps) {
+        let Some(saved) = stamps.saved() else { return };
+        if let Err(error) = write(&self.stamps_file(session), &saved) {
+            tracing::warn!(%session, %error, "what was read of the files isn't remembered");
+        }
+    }
+
+    fn stamps_file(&self, session: &SessionId) -> PathBuf {
+        self.state.join(KNOWN).join(format!("{session}.stamps"))
     }
 
     fn save(&self) -> Result<(), Failure> {

@@ -10,10 +10,10 @@ use segue_proto::transfer::{ChunkList, ChunkRef, ListBuilder};
 use segue_proto::wire::codec::decode;
 use segue_quic::{Error, FileInfo, Hash, Node, SessionId, UsageError};
 
-use super::Known;
 use super::held::Files;
 use super::materialize::blocking;
 use super::scan::Tree;
+use super::{Known, Stamps};
 use crate::failure::Failure;
 
 /// Writes what the user changed since directory and session had `known` in common: removals first, as a path that is
@@ -25,9 +25,10 @@ pub(crate) async fn collect(
     session: SessionId,
     tree: &Tree,
     known: &Known,
+    stamps: &Stamps,
 ) -> Result<(bool, Known), Failure> {
     let sides = sides(node, session, tree, known).await?;
-    enter(node, session, sides).await
+    enter(node, session, sides, stamps.clone()).await
 }
 
 /// What a look at both sides found, and what others may change meanwhile.
@@ -35,6 +36,7 @@ async fn enter(
     node: &Node,
     session: SessionId,
     (held, tree, theirs): (Vec<FileInfo>, Tree, Theirs),
+    stamps: Stamps,
 ) -> Result<(bool, Known), Failure> {
     let mut changed_there = theirs.known != theirs.held;
     let (gone, empty) = (gone(&tree, &held, &theirs), new_directories(&tree, &held, &theirs));
@@ -44,7 +46,7 @@ async fn enter(
         changed_there |= wrote.len() < count;
     }
     let (files, seen) = (tree.files, held.clone());
-    let (changed, same) = blocking(move || split(files, held, &theirs)).await?;
+    let (changed, same) = blocking(move || split(files, held, &theirs, &stamps)).await?;
     let count = changed.len();
     let wrote = match count {
         0 => Vec::new(),
@@ -81,12 +83,18 @@ pub(crate) struct New {
 }
 
 /// Finds out what [`collect`] would write, by reading alone.
-pub(crate) async fn unsent(node: &Node, session: SessionId, tree: &Tree, known: &Known) -> Result<Unsent, Failure> {
+pub(crate) async fn unsent(
+    node: &Node,
+    session: SessionId,
+    tree: &Tree,
+    known: &Known,
+    stamps: Stamps,
+) -> Result<Unsent, Failure> {
     let (held, tree, theirs) = sides(node, session, tree, known).await?;
     let gone = gone(&tree, &held, &theirs).into_iter().map(|entry| entry.path.to_string()).collect();
     let files = tree.files.clone();
     let files = blocking(move || {
-        let (changed, _) = split(files, held, &theirs)?;
+        let (changed, _) = split(files, held, &theirs, &stamps)?;
         changed.into_iter().map(|(name, path)| New::read(name, &path)).collect()
     });
     Ok(Unsent { files: files.await?, gone })
@@ -179,16 +187,21 @@ fn new_directories(tree: &Tree, held: &[FileInfo], theirs: &Theirs) -> Vec<Entry
 type Changed = Vec<(String, PathBuf)>;
 
 /// The files that the user changed, and those that the session holds in just this form, by their blobs.
-fn split(files: Changed, held: Vec<FileInfo>, theirs: &Theirs) -> Result<(Changed, Vec<(Hash, PathBuf)>), Failure> {
+fn split(
+    files: Changed,
+    held: Vec<FileInfo>,
+    theirs: &Theirs,
+    stamps: &Stamps,
+) -> Result<(Changed, Vec<(Hash, PathBuf)>), Failure> {
     let held: BTreeMap<String, FileInfo> = held.into_iter().map(|file| (file.path.clone(), file)).collect();
     let (mut changed, mut same) = (Vec::new(), Vec::new());
     for (name, path) in files {
         let known = held.get(&name).filter(|known| !known.is_dir);
-        let is_same = |known: &FileInfo| is_same(known, &path).map_err(Failure::io("read", &path));
+        let is_same = |known: &FileInfo| is_same(stamps, known, &path).map_err(Failure::io("read", &path));
         match known.map(|known| is_same(known).map(|same| (same, known.blob))).transpose()? {
             Some((true, blob)) => same.push((blob, path)),
             // An edit outlives a removal.
-            None if theirs.removed(&name) => match theirs.known.holds(&name, &path) {
+            None if theirs.removed(&name) => match theirs.known.holds(stamps, &name, &path) {
                 Ok(true) => {}
                 other => other.map(|_| changed.push((name, path.clone()))).map_err(Failure::io("read", &path))?,
             },
@@ -200,39 +213,51 @@ fn split(files: Changed, held: Vec<FileInfo>, theirs: &Theirs) -> Result<(Change
 }
 
 /// Whether a file is as the session has it; its content is looked at last.
-fn is_same(known: &FileInfo, path: &Path) -> io::Result<bool> {
+fn is_same(stamps: &Stamps, known: &FileInfo, path: &Path) -> io::Result<bool> {
     let metadata = path.symlink_metadata()?;
     if metadata.len() != known.len || is_executable(&metadata) != known.executable {
         return Ok(false);
     }
-    Ok(hash(path, known.len)? == known.blob)
+    Ok(stamps.hash(path, || hash(path))? == known.blob)
 }
 
-/// The hash of a file; of one that is longer, of its beginning.
-fn hash(path: &Path, len: u64) -> io::Result<Hash> {
-    let mut builder = ListBuilder::new(len);
-    fill(&mut builder, path, len)?;
-    Ok(builder.finish().0)
+fn hash(path: &Path) -> io::Result<Hash> {
+    let mut hasher = blake3::Hasher::new();
+    each(path, |bytes| {
+        hasher.update(bytes);
+        true
+    })?;
+    Ok(Hash::new(*hasher.finalize().as_bytes()))
 }
 
 /// Reads a file, or if it is longer than it was its beginning.
 fn fill(builder: &mut ListBuilder, path: &Path, len: u64) -> io::Result<()> {
-    let (mut file, mut buffer) = (std::fs::File::open(path)?, vec![0; super::BUFFER]);
+    each(path, |bytes| {
+        builder.push(bytes);
+        builder.pushed() <= len
+    })
+}
+
+/// Reads a file, as long as it is of interest.
+fn each(path: &Path, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    let mut file = std::fs::File::open(path)?;
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(super::BUFFER);
+    let mut buffer = vec![0; super::BUFFER.min(len.max(1))];
     loop {
         let read = io::Read::read(&mut file, &mut buffer)?;
-        if read == 0 || builder.pushed() > len {
+        if read == 0 || !take(&buffer[..read]) {
             return Ok(());
         }
-        builder.push(&buffer[..read]);
     }
 }
 
 impl Known {
     /// Whether the file on this machine is as it was known.
-    pub(super) fn holds(&self, name: &str, path: &Path) -> io::Result<bool> {
+    pub(super) fn holds(&self, stamps: &Stamps, name: &str, path: &Path) -> io::Result<bool> {
         match self.0.get(name) {
             Some(super::Entry::File { len, blob }) => {
-                Ok(path.symlink_metadata()?.len() == *len && hash(path, *len)?.to_string() == *blob)
+                let same = |hash: Hash| hash.to_string() == *blob;
+                Ok(path.symlink_metadata()?.len() == *len && same(stamps.hash(path, || hash(path))?))
             }
             _ => Ok(false),
         }
@@ -291,7 +316,7 @@ mod tests {
         let (here, tree, theirs) = apart(held, Tree { files, ..Tree::default() }, &known);
         let gone: Vec<_> = gone(&tree, &here, &theirs).into_iter().map(|entry| entry.path.to_string()).collect();
         assert_eq!(gone, ["removed"]);
-        let (changed, same) = split(tree.files, here, &theirs).expect("files that can be read");
+        let (changed, same) = split(tree.files, here, &theirs, &Stamps::default()).expect("files that can be read");
         assert_eq!(changed.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["edited"]);
         assert!(same.is_empty());
     }
@@ -317,7 +342,7 @@ mod tests {
         for path in ["both", "made", "place", "removed"] {
             node.write_bytes(session, path, "theirs").await.expect("a write");
         }
-        let (changed, wrote) = enter(&node, session, seen).await.expect("a collection");
+        let (changed, wrote) = enter(&node, session, seen, Stamps::default()).await.expect("a collection");
         assert!(changed);
         assert_eq!(wrote.0.into_keys().collect::<Vec<_>>(), ["new", "own"]);
         let mut held = BTreeMap::new();
@@ -330,7 +355,7 @@ mod tests {
         let after = after.into_iter().chain([("removed", "theirs"), ("void", "/")]);
         assert_eq!(held, after.map(|(path, content)| (path.to_owned(), content.to_owned())).collect());
         // The next time it is known that others changed them.
-        assert!(collect(&node, session, &tree, &known).await.expect("a collection").0);
+        assert!(collect(&node, session, &tree, &known, &Stamps::default()).await.expect("a collection").0);
         node.shutdown().await;
     }
 }

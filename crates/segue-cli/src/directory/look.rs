@@ -57,16 +57,21 @@ pub(super) fn holds(root: &Dir, path: &str, len: u64, blob: &str) -> io::Result<
     if kind(root, path)? != (Local::File { len }) {
         return Ok(false);
     }
+    Ok(hash(root, path)?.to_string() == blob)
+}
+
+/// The hash of the file at `path`.
+pub(super) fn hash(root: &Dir, path: &str) -> io::Result<Hash> {
     let mut file = root.open(path)?;
-    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; BUFFER.min(len as usize).max(1)]);
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(BUFFER);
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; BUFFER.min(len.max(1))]);
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            break;
+            return Ok(Hash::new(*hasher.finalize().as_bytes()));
         }
         hasher.update(&buffer[..read]);
     }
-    Ok(Hash::new(*hasher.finalize().as_bytes()).to_string() == blob)
 }
 
 /// The directories above a path, the topmost first.

@@ -10,7 +10,7 @@ use segue_quic::{FileInfo, Hash, Node, SessionId};
 
 use super::apply::{Apply, Step};
 use super::look::{self, empty_blob};
-use super::{ASIDE, Known};
+use super::{ASIDE, Known, Stamps};
 use crate::failure::Failure;
 
 /// What was written.
@@ -36,6 +36,7 @@ pub(crate) async fn materialize(
     session: SessionId,
     root: &Path,
     known: &Known,
+    stamps: &Stamps,
 ) -> Result<(Written, Known), Failure> {
     let held = super::files(node, session).await?;
     let files = held.here;
@@ -47,7 +48,8 @@ pub(crate) async fn materialize(
     for dir in [root, &staging] {
         fs::create_dir_all(dir).map_err(Failure::io("make the directory", dir))?;
     }
-    let job = Job { root: root.to_owned(), staging, files, known, device: node.device().to_string() };
+    let (device, stamps) = (node.device().to_string(), stamps.clone());
+    let job = Job { root: root.to_owned(), staging, files, known, device, stamps };
     let (job, steps) = blocking(move || job.plan().map(|steps| (job, steps))).await?;
     for (blob, len) in job.needed(&steps) {
         stage(node, state, &job.staging, blob, len).await?;
@@ -89,6 +91,7 @@ struct Job {
     files: Vec<FileInfo>,
     known: Known,
     device: String,
+    stamps: Stamps,
 }
 
 impl Job {
@@ -99,8 +102,9 @@ impl Job {
             if file.is_dir {
                 return Ok(Step::Directory);
             }
-            let in_place = look::look(&root, &file.path)? == look::Local::File { len: file.len }
-                && look::holds(&root, &file.path, file.len, &file.blob.to_string())?;
+            let is_there = look::look(&root, &file.path)? == look::Local::File { len: file.len };
+            let read = || look::hash(&root, &file.path);
+            let in_place = is_there && self.stamps.hash(&self.root.join(&file.path), read)? == file.blob;
             Ok(if in_place { Step::Keep } else { Step::Write })
         };
         let plan = |file: &FileInfo| step(file).map_err(Failure::io("look at", &self.root.join(&file.path)));

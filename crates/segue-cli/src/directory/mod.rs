@@ -10,6 +10,7 @@ mod held;
 mod look;
 mod materialize;
 mod scan;
+mod stamps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,7 @@ pub(crate) use collect::{New, Unsent, collect, unsent};
 pub(crate) use held::files;
 pub(crate) use materialize::{Written, materialize};
 pub(crate) use scan::{Tree, copies, scan};
+pub(crate) use stamps::{Saved, Stamps};
 
 /// What directory and session had in common last: by it a file that the user changed since is told from one that may
 /// be replaced.
@@ -50,6 +52,14 @@ impl Known {
         self
     }
 
+    /// How many files there were, if a directory that looks like this has lost all that it had. Whoever wants that has
+    /// removed them; but most often it is the disk that isn't there.
+    pub(crate) fn is_lost(&self, tree: &Tree) -> Option<usize> {
+        let empty = tree.files.is_empty() && tree.empty.is_empty() && tree.skipped.is_empty();
+        let files = self.0.values().filter(|entry| matches!(entry, Entry::File { .. })).count();
+        (empty && files > 0).then_some(files)
+    }
+
     /// Without these paths.
     fn without(mut self, elsewhere: &BTreeSet<String>) -> Known {
         self.0.retain(|path, _| !elsewhere.contains(path));
@@ -73,9 +83,9 @@ impl Known {
     }
 
     /// With what the session holds now and the directory held when it was read.
-    pub(crate) fn with(mut self, held: &Known, tree: &Tree) -> Known {
+    pub(crate) fn with(mut self, held: &Known, tree: &Tree, stamps: &Stamps) -> Known {
         for (name, path) in &tree.files {
-            if let (Some(entry), Ok(true)) = (held.0.get(name), held.holds(name, path)) {
+            if let (Some(entry), Ok(true)) = (held.0.get(name), held.holds(stamps, name, path)) {
                 self.0.insert(name.clone(), entry.clone());
             }
         }

@@ -105,6 +105,22 @@ fn directories_of_devices_that_are_never_online_together_come_to_hold_the_same()
         let listed = lab.run(&format!("conflicts --state {state}")).exits(0).says("\"both\"").says("by this device");
         assert_eq!(listed.out.lines().count(), 4, "{}", listed.out);
     }
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+    lab.run(&format!("conflicts --state a {session} --keep-both")).exits(0);
+    sync(&lab, "a", &b, (&mailbox, &id));
+
+    // A directory that is empty all at once: as if its disk weren't there.
+    fs::rename(lab.path("notes"), lab.path("elsewhere")).unwrap();
+    fs::create_dir(lab.path("notes")).unwrap();
+    let at = &mailbox.addr;
+    let to = format!("sync --state a --mailbox {at} --mailbox-device {id} --from {b}");
+    lab.run(&to).exits(0).says("is empty, and had 5 files");
+    sync(&lab, "b", &a, (&mailbox, &id));
+    assert_eq!(read_tree(&lab.path("out/notes")), read_tree(&lab.path("elsewhere")));
+    fs::write(lab.path("notes/only"), "by a\n").unwrap();
+    sync(&lab, "a", &b, (&mailbox, &id));
+    sync(&lab, "b", &a, (&mailbox, &id));
+    assert_eq!(read_tree(&lab.path("out/notes")).into_keys().collect::<Vec<_>>(), ["only"]);
     mailbox.interrupt();
     mailbox.end().exits(0);
 }

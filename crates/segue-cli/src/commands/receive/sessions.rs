@@ -6,7 +6,7 @@ use segue_quic::{DeviceId, SessionId, SessionRole, SessionView};
 use tokio::time::Instant;
 
 use super::{LINGER, Last, Receiver};
-use crate::directory::{Tree, Written, scan};
+use crate::directory::{Tree, Written};
 use crate::failure::Failure;
 use crate::index::Note;
 use crate::terminal::{note, say};
@@ -181,7 +181,7 @@ impl Receiver {
             // It has never been here.
             return Ok(());
         }
-        let tree = scan(&place.directory, &self.device.state)?;
+        let tree = self.device.scan(session, &place.directory)?;
         let look = look(&tree);
         if self.looks.get(&session) != Some(&look) {
             let written = self.device.reconcile(&view, &tree).await?;
