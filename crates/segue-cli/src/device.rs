@@ -65,7 +65,7 @@ impl Device {
         let Some(place) = self.index.place(&view.id).filter(|place| owes(view, place.applied)).cloned() else {
             return Ok(None);
         };
-        let (known, stamps) = (self.index.known(&view.id)?, self.index.stamps(&view.id));
+        let (known, stamps) = (self.remembered(view).await?, self.index.stamps(&view.id));
         let (written, shown) =
             directory::materialize(&self.node, &self.state, view.id, &place.directory, &known, &stamps).await?;
         self.applied(view, &shown)?;
@@ -94,16 +94,18 @@ impl Device {
         stamps: &Stamps,
     ) -> Result<Option<directory::Written>, Failure> {
         let known = self.known(view).await?;
-        let (theirs, wrote) = directory::collect(&self.node, view.id, tree, &known, stamps).await?;
+        let intend = |intended: &directory::Intended| self.index.intend(&view.id, &known, intended);
+        let theirs = directory::collect(&self.node, view.id, tree, &known, stamps, intend).await?;
+        // With what was written now.
+        let known = self.known(view).await?;
+        let files = directory::files(&self.node, view.id).await?;
         if !theirs {
-            let files = directory::files(&self.node, view.id).await?;
-            let shown = known.followed_by(&Known::of(&files.here), &wrote, tree).keeping(&known, &files.elsewhere);
+            let shown = known.followed_by(&Known::of(&files.here), tree).keeping(&known, &files.elsewhere);
             self.applied(view, &shown)?;
             return Ok(None);
         }
-        let files = directory::files(&self.node, view.id).await?;
         // What the user changed counts as known, so that the next change of it is the user's too.
-        let known = known.with(&Known::of(&files.here), tree, stamps);
+        let known = known.with(&Known::of(&files.here), &files.elsewhere, tree, stamps);
         self.index.save_known(&view.id, &known)?;
         if files.coming {
             return Ok(None);
@@ -153,7 +155,7 @@ impl Device {
     /// isn't there, and not for what the user did to every file.
     pub(crate) fn scan(&self, session: SessionId, directory: &Path) -> Result<directory::Tree, Failure> {
         let tree = directory::scan(directory, &self.state)?;
-        match self.index.known(&session)?.is_lost(&tree) {
+        match self.index.known(&session)?.0.is_lost(&tree) {
             None => Ok(tree),
             Some(files) => Err(Failure::failed(format!(
                 "{} is empty, and had {files} files: as if a disk weren't there. If you removed them, make a file or a directory there, and they are removed from the session, too",
@@ -168,8 +170,17 @@ impl Device {
         match view.role {
             // This device made the session, and was interrupted before it remembered what of the directory it had read.
             SessionRole::Primary if begun => Ok(Known::of(&directory::files(&self.node, view.id).await?.here)),
-            _ => self.index.known(&view.id),
+            _ => self.remembered(view).await,
         }
+    }
+
+    async fn remembered(&self, view: &SessionView) -> Result<Known, Failure> {
+        let (known, intended) = self.index.known(&view.id)?;
+        if intended.is_empty() {
+            return Ok(known);
+        }
+        let held = self.node.files(view.id).await?;
+        Ok(known.after(&intended, &Known::of(&held)))
     }
 
     /// What of the directory would go into the session before it is handed over. Nothing, while the directory doesn't
@@ -276,7 +287,7 @@ pub(crate) fn handed_over(view: &SessionView, to: DeviceId, parent: Hash) -> Opt
 }
 
 /// Whether what is in a directory belongs into its session: it has been here, and this device takes part in it.
-fn contributes(view: &SessionView, place: &Place) -> bool {
+pub(crate) fn contributes(view: &SessionView, place: &Place) -> bool {
     match view.role {
         SessionRole::Primary => !view.closed,
         SessionRole::Secondary | SessionRole::RolledBack => {

@@ -12,7 +12,7 @@ use segue_quic::{DeviceId, Hash, SessionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{Known, Saved, Stamps};
+use crate::directory::{Intended, Known, Saved, Stamps};
 use crate::failure::Failure;
 
 /// The index of a state directory.
@@ -67,6 +67,13 @@ pub(crate) struct Creating {
     pub(crate) name: String,
 }
 
+/// What directory and session have in common, as it lies in the state directory.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Common<K = Known, I = Intended> {
+    known: K,
+    intended: I,
+}
+
 impl Index {
     /// Reads the index of a state directory; an empty one if there is none.
     pub(crate) fn load(state: &Path) -> Result<Index, Failure> {
@@ -117,16 +124,22 @@ impl Index {
         self.save()
     }
 
-    /// What directory and session had in common last.
-    pub(crate) fn known(&self, session: &SessionId) -> Result<Known, Failure> {
-        Ok(read(&self.known_file(session))?.unwrap_or_default())
+    /// What directory and session had in common last, and what was about to be written into the session since.
+    pub(crate) fn known(&self, session: &SessionId) -> Result<(Known, Intended), Failure> {
+        let Common { known, intended } = read(&self.known_file(session))?.unwrap_or_default();
+        Ok((known, intended))
     }
 
     /// Remembers what directory and session have in common.
     pub(crate) fn save_known(&self, session: &SessionId, known: &Known) -> Result<(), Failure> {
+        self.intend(session, known, &Intended::default())
+    }
+
+    /// Remembers that, and what is about to be written into the session.
+    pub(crate) fn intend(&self, session: &SessionId, known: &Known, intended: &Intended) -> Result<(), Failure> {
         let dir = self.state.join(KNOWN);
         fs::create_dir_all(&dir).map_err(Failure::io("make", &dir))?;
-        write(&self.known_file(session), known)
+        write(&self.known_file(session), &Common { known, intended })
     }
 
     /// What is remembered of a session's files; nothing if that can't be understood.

@@ -53,30 +53,16 @@ impl Node {
     /// # Errors
     /// As [`Node::write_file`]. Files before the one that failed may be written.
     pub async fn write_files(&self, session: SessionId, files: Vec<(String, PathBuf)>) -> Result<(), Error> {
-        let entries = self.read_entries(files).await?;
+        let entries = self.read_files(files).await?;
         self.put_entries(session, entries).await
     }
 
-    /// Writes those of many files at whose paths the session holds still what stands in `seen`, or nothing if nothing does:
-    /// what other devices wrote since `seen` was looked at isn't replaced unseen. Gives what was written, as
-    /// [`Node::files`] shows it; what isn't among it was left as it is.
+    /// Writes those of many entries, removals among them, at whose paths the session holds still what stands in `seen`, or
+    /// nothing if nothing does: what other devices wrote since `seen` was looked at isn't replaced unseen. Gives what was
+    /// written, as [`Node::files`] shows it; what isn't among it was left as it is.
     ///
     /// # Errors
-    /// As [`Node::write_files`].
-    pub async fn replace_files(
-        &self,
-        session: SessionId,
-        files: Vec<(String, PathBuf)>,
-        seen: &[FileInfo],
-    ) -> Result<Vec<FileInfo>, Error> {
-        let entries = self.read_entries(files).await?;
-        self.replace_entries(session, entries, seen).await
-    }
-
-    /// The same with entries, removals among them.
-    ///
-    /// # Errors
-    /// As [`Node::put_entries`].
+    /// As [`Node::put_entries`]; `Conflicted` once all others are written.
     pub async fn replace_entries(
         &self,
         session: SessionId,
@@ -89,7 +75,12 @@ impl Node {
         self.put(session, entries, Some(seen)).await
     }
 
-    async fn read_entries(&self, files: Vec<(String, PathBuf)>) -> Result<Vec<Entry>, Error> {
+    /// Reads files of this machine, by their paths in a session, and gives the entries with which to write them there. As
+    /// with [`Node::write_file`] their content isn't copied.
+    ///
+    /// # Errors
+    /// A file can't be read, or its path is too long.
+    pub async fn read_files(&self, files: Vec<(String, PathBuf)>) -> Result<Vec<Entry>, Error> {
         let storage = self.storage()?;
         blocking(move || {
             let entries = files.iter().map(|(path, source)| read_entry(&storage, path, source));
@@ -350,7 +341,7 @@ impl Driver {
         // Where entries stand elsewhere than at their own paths, all are placed once for all writes.
         let mut placed: Option<HashMap<String, (PartId, Entry)>> = (!state.is_plain())
             .then(|| state.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect());
-        let (mut lsn, mut written) = (self.waits.last_write(), Vec::new());
+        let (mut lsn, mut written, mut conflicted) = (self.waits.last_write(), Vec::new(), false);
         for entry in entries {
             let held = match &placed {
                 Some(placed) => placed.get(&*entry.path).cloned(),
@@ -363,19 +354,26 @@ impl Driver {
             if !is_there && !seen.is_none_or(is_seen) {
                 continue;
             }
-            written.push(info(&entry));
             if is_there {
+                written.push(info(&entry));
                 continue;
             }
             let part = held.map_or_else(|| self.part_of(&session, &entry.path), |(part, _)| part);
-            lsn = self.write_shared(session, part, PartKind::Blob, entry.to_bytes())?;
+            match self.write_shared(session, part, PartKind::Blob, entry.to_bytes()) {
+                Err(UsageError::Conflicted) if seen.is_some() => {
+                    conflicted = true;
+                    continue;
+                }
+                other => lsn = other?,
+            }
+            written.push(info(&entry));
             match &mut placed {
                 Some(placed) if entry.is_live() => drop(placed.insert(entry.path.to_string(), (part, entry))),
                 Some(placed) => drop(placed.remove(&*entry.path)),
                 None => {}
             }
         }
-        Ok((lsn, written))
+        if conflicted { Err(UsageError::Conflicted) } else { Ok((lsn, written)) }
     }
 
     /// The part for a path that no file has: the one that every device makes of it, unless that holds a file which the

@@ -42,7 +42,7 @@ impl<'a> Apply<'a> {
     pub(super) fn remove(&mut self, path: &str, entry: &Entry, wanted: &BTreeSet<&str>) -> io::Result<()> {
         match (look(&self.root, path)?, entry) {
             (Local::Directory, Entry::Directory) => self.prune(path, wanted)?,
-            (Local::File { .. }, Entry::File { len, blob }) => {
+            (Local::File { .. }, Entry::File { len, blob, .. }) => {
                 if holds(&self.root, path, *len, blob)? {
                     self.root.remove_file(path)?;
                     self.touch(path);
@@ -143,7 +143,7 @@ impl<'a> Apply<'a> {
     /// Whether the file at `path` is as the session knew it.
     fn is_known(&self, path: &str) -> io::Result<bool> {
         match self.known.0.get(path) {
-            Some(Entry::File { len, blob }) => holds(&self.root, path, *len, blob),
+            Some(Entry::File { len, blob, .. }) => holds(&self.root, path, *len, blob),
             _ => Ok(false),
         }
     }

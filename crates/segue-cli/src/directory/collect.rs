@@ -13,22 +13,23 @@ use segue_quic::{Error, FileInfo, Hash, Node, SessionId, UsageError};
 use super::held::Files;
 use super::materialize::blocking;
 use super::scan::Tree;
-use super::{Known, Stamps};
+use super::{Intended, Known, Stamps};
 use crate::failure::Failure;
 
 /// Writes what the user changed since directory and session had `known` in common: removals first, as a path that is
-/// taken must be free before. What others changed meanwhile is left alone, also while the files are read, and what is the
-/// same already costs a read of the file and nothing else, so it may be done again at any time. True if others changed
-/// something; and what was written.
+/// taken must be free before. `intend` remembers it before that. What others changed meanwhile is left alone, also while the
+/// files are read, and what is the same already costs a look at the file and nothing else, so it may be done again at any
+/// time. True if others changed something.
 pub(crate) async fn collect(
     node: &Node,
     session: SessionId,
     tree: &Tree,
     known: &Known,
     stamps: &Stamps,
-) -> Result<(bool, Known), Failure> {
+    intend: impl FnOnce(&Intended) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
     let sides = sides(node, session, tree, known).await?;
-    enter(node, session, sides, stamps.clone()).await
+    enter(node, session, sides, stamps.clone(), intend).await
 }
 
 /// What a look at both sides found, and what others may change meanwhile.
@@ -37,29 +38,30 @@ async fn enter(
     session: SessionId,
     (held, tree, theirs): (Vec<FileInfo>, Tree, Theirs),
     stamps: Stamps,
-) -> Result<(bool, Known), Failure> {
-    let mut changed_there = theirs.known != theirs.held;
-    let (gone, empty) = (gone(&tree, &held, &theirs), new_directories(&tree, &held, &theirs));
-    for entries in [gone, empty].into_iter().filter(|entries| !entries.is_empty()) {
-        let count = entries.len();
-        let wrote = node.replace_entries(session, entries, &held).await.map_err(refused)?;
-        changed_there |= wrote.len() < count;
-    }
+    intend: impl FnOnce(&Intended) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    let changed_there = theirs.known != theirs.held;
+    let gone = gone(&tree, &held, &theirs);
+    let removed = gone.iter().map(|entry| entry.path.to_string()).collect();
+    let mut entries = [gone, new_directories(&tree, &held, &theirs)].concat();
     let (files, seen) = (tree.files, held.clone());
     let (changed, same) = blocking(move || split(files, held, &theirs, &stamps)).await?;
-    let count = changed.len();
-    let wrote = match count {
-        0 => Vec::new(),
-        _ => node.replace_files(session, changed, &seen).await.map_err(refused)?,
-    };
-    changed_there |= wrote.len() < count;
+    if !changed.is_empty() {
+        entries.extend(node.read_files(changed).await?);
+    }
+    let count = entries.len();
+    let mut wrote = 0;
+    if count > 0 {
+        intend(&Intended { wrote: Known::to_write(&entries), removed })?;
+        wrote = node.replace_entries(session, entries, &seen).await.map_err(refused)?.len();
+    }
     for (blob, path) in same {
         // The store's list of files may have been lost.
         if node.blob_path(blob).await?.is_none() {
             node.link_blob(blob, &path).await?;
         }
     }
-    Ok((changed_there, Known::of(&wrote)))
+    Ok(changed_there || wrote < count)
 }
 
 /// What [`collect`] would write.
@@ -215,7 +217,7 @@ fn split(
 /// Whether a file is as the session has it; its content is looked at last.
 fn is_same(stamps: &Stamps, known: &FileInfo, path: &Path) -> io::Result<bool> {
     let metadata = path.symlink_metadata()?;
-    if metadata.len() != known.len || is_executable(&metadata) != known.executable {
+    if metadata.len() != known.len || !is_as(&metadata, known.executable) {
         return Ok(false);
     }
     Ok(stamps.hash(path, || hash(path))? == known.blob)
@@ -252,25 +254,45 @@ fn each(path: &Path, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
 }
 
 impl Known {
+    /// What the session holds once these are written.
+    fn to_write(entries: &[Entry]) -> Known {
+        let known = |entry: &Entry| match EntryMode::from_number(entry.mode)? {
+            EntryMode::Removed => None,
+            EntryMode::Directory => Some(super::Entry::Directory),
+            mode => Some(super::Entry::File {
+                len: entry.len,
+                blob: entry.blob.to_string(),
+                executable: mode == EntryMode::Executable,
+            }),
+        };
+        Known(entries.iter().filter_map(|entry| Some((entry.path.to_string(), known(entry)?))).collect())
+    }
+
     /// Whether the file on this machine is as it was known.
     pub(super) fn holds(&self, stamps: &Stamps, name: &str, path: &Path) -> io::Result<bool> {
         match self.0.get(name) {
-            Some(super::Entry::File { len, blob }) => {
-                let same = |hash: Hash| hash.to_string() == *blob;
-                Ok(path.symlink_metadata()?.len() == *len && same(stamps.hash(path, || hash(path))?))
+            Some(super::Entry::File { len, blob, executable }) => {
+                let metadata = path.symlink_metadata()?;
+                let looks = metadata.len() == *len && is_as(&metadata, *executable);
+                Ok(looks && stamps.hash(path, || hash(path))?.to_string() == *blob)
             }
             _ => Ok(false),
         }
     }
 }
 
+/// Whether a file can be run, or can't be, as the session says. Where a system doesn't tell, it is.
+fn is_as(metadata: &std::fs::Metadata, executable: bool) -> bool {
+    cfg!(not(unix)) || is_executable(metadata) == executable
+}
+
 #[cfg(unix)]
-fn is_executable(metadata: &std::fs::Metadata) -> bool {
+pub(crate) fn is_executable(metadata: &std::fs::Metadata) -> bool {
     std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0
 }
 
 #[cfg(not(unix))]
-fn is_executable(_: &std::fs::Metadata) -> bool {
+pub(crate) fn is_executable(_: &std::fs::Metadata) -> bool {
     false
 }
 
@@ -342,9 +364,17 @@ mod tests {
         for path in ["both", "made", "place", "removed"] {
             node.write_bytes(session, path, "theirs").await.expect("a write");
         }
-        let (changed, wrote) = enter(&node, session, seen, Stamps::default()).await.expect("a collection");
-        assert!(changed);
-        assert_eq!(wrote.0.into_keys().collect::<Vec<_>>(), ["new", "own"]);
+        let mut intended = Intended::default();
+        let intend = |all: &Intended| {
+            intended = all.clone();
+            Ok(())
+        };
+        assert!(enter(&node, session, seen, Stamps::default(), intend).await.expect("a collection"));
+        // Of what was intended that counts which was written.
+        let now_known = known.clone().after(&intended, &Known::of(&node.files(session).await.expect("files")));
+        let changed = now_known.0.iter().filter(|(path, entry)| known.0.get(*path) != Some(*entry));
+        assert_eq!(changed.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["new", "own", "void"]);
+        assert!(known.0.keys().filter(|path| !now_known.0.contains_key(*path)).eq(["gone"]));
         let mut held = BTreeMap::new();
         for file in node.files(session).await.expect("files") {
             let content =
@@ -355,7 +385,9 @@ mod tests {
         let after = after.into_iter().chain([("removed", "theirs"), ("void", "/")]);
         assert_eq!(held, after.map(|(path, content)| (path.to_owned(), content.to_owned())).collect());
         // The next time it is known that others changed them.
-        assert!(collect(&node, session, &tree, &known, &Stamps::default()).await.expect("a collection").0);
+        assert!(
+            collect(&node, session, &tree, &now_known, &Stamps::default(), |_| Ok(())).await.expect("a collection")
+        );
         node.shutdown().await;
     }
 }

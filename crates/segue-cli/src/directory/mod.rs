@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use segue_quic::FileInfo;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use collect::{New, Unsent, collect, unsent};
+pub(crate) use collect::{New, Unsent, collect, is_executable, unsent};
 pub(crate) use held::files;
 pub(crate) use materialize::{Written, materialize};
 pub(crate) use scan::{Tree, copies, scan};
@@ -32,7 +32,27 @@ pub(crate) struct Known(BTreeMap<String, Entry>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Entry {
     Directory,
-    File { len: u64, blob: String },
+    File {
+        len: u64,
+        blob: String,
+        #[serde(default)]
+        executable: bool,
+    },
+}
+
+/// What was about to be written into the session, and taken out of it. It is remembered first: whoever is killed in between
+/// finds by it what the directory held, though the user has changed it again since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Intended {
+    wrote: Known,
+    removed: BTreeSet<String>,
+}
+
+impl Intended {
+    /// Whether that is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wrote.0.is_empty() && self.removed.is_empty()
+    }
 }
 
 impl Known {
@@ -40,9 +60,17 @@ impl Known {
     pub(crate) fn of(files: &[FileInfo]) -> Known {
         let entry = |file: &FileInfo| match file.is_dir {
             true => Entry::Directory,
-            false => Entry::File { len: file.len, blob: file.blob.to_string() },
+            false => Entry::File { len: file.len, blob: file.blob.to_string(), executable: file.executable },
         };
         Known(files.iter().map(|file| (file.path.clone(), entry(file))).collect())
+    }
+
+    /// With what was to be written and removed, as far as the session shows that it was: the directory was so then.
+    pub(crate) fn after(mut self, intended: &Intended, held: &Known) -> Known {
+        let wrote = intended.wrote.0.iter().filter(|(path, entry)| held.0.get(*path) == Some(*entry));
+        self.0.extend(wrote.map(|(path, entry)| (path.clone(), entry.clone())));
+        self.0.retain(|path, _| held.0.contains_key(path) || !intended.removed.contains(path));
+        self
     }
 
     /// With what was known before of these paths, whose content isn't here.
@@ -66,24 +94,26 @@ impl Known {
         self
     }
 
-    /// What directory and session have in common once the user's changes, `wrote` among them, are in the session. What others
-    /// changed meanwhile isn't in the directory, and so isn't known: else the user would seem to have undone it.
-    pub(crate) fn followed_by(&self, held: &Known, wrote: &Known, tree: &Tree) -> Known {
-        let present = tree.files.iter().map(|(path, _)| path).chain(&tree.empty).collect::<BTreeSet<_>>();
-        let mut seen = self.clone();
-        seen.0.extend(wrote.0.clone());
+    /// What directory and session have in common once the user's changes are in the session. What others changed meanwhile
+    /// isn't in the directory, and so isn't known: else the user would seem to have undone it.
+    pub(crate) fn followed_by(&self, held: &Known, tree: &Tree) -> Known {
+        let present = tree.paths();
         let shown = |path: &String, now: &Entry| {
-            seen.0.get(path) == Some(now) || *now == Entry::Directory && tree.empty.contains(path)
+            self.0.get(path) == Some(now) || *now == Entry::Directory && tree.empty.contains(path)
         };
         let new = held.0.iter().filter(|(path, now)| shown(path, now));
         // What is neither there as it was nor removed by the user, others changed.
         let theirs = |path: &String| held.0.get(path).map_or(present.contains(path), |now| !shown(path, now));
-        let old = seen.0.iter().filter(|(path, _)| theirs(path));
+        let old = self.0.iter().filter(|(path, _)| theirs(path));
         Known(new.chain(old).map(|(path, entry)| (path.clone(), entry.clone())).collect())
     }
 
-    /// With what the session holds now and the directory held when it was read.
-    pub(crate) fn with(mut self, held: &Known, tree: &Tree, stamps: &Stamps) -> Known {
+    /// With what the session holds now and the directory held when it was read, and without what neither has: whoever makes
+    /// that again has made it anew.
+    pub(crate) fn with(mut self, held: &Known, elsewhere: &BTreeSet<String>, tree: &Tree, stamps: &Stamps) -> Known {
+        let present = tree.paths();
+        let stays = |path: &String| held.0.contains_key(path) || present.contains(path) || elsewhere.contains(path);
+        self.0.retain(|path, _| stays(path));
         for (name, path) in &tree.files {
             if let (Some(entry), Ok(true)) = (held.0.get(name), held.holds(stamps, name, path)) {
                 self.0.insert(name.clone(), entry.clone());
@@ -107,29 +137,36 @@ mod tests {
     use super::*;
 
     fn known(files: &[(&str, &str)]) -> Known {
-        let entry = |blob: &str| Entry::File { len: 1, blob: blob.to_owned() };
+        let entry = |blob: &str| Entry::File { len: 1, blob: blob.to_owned(), executable: false };
         Known(files.iter().map(|(path, blob)| ((*path).to_owned(), entry(blob))).collect())
+    }
+
+    fn tree(paths: &[&str]) -> Tree {
+        Tree { files: paths.iter().map(|path| ((*path).to_owned(), path.into())).collect(), ..Tree::default() }
     }
 
     #[test]
     fn what_others_change_while_a_directory_is_read_isnt_taken_for_known() {
-        let before = known(&[
-            ("changed", "1"),
-            ("edited", "1"),
-            ("kept", "1"),
-            ("removed", "1"),
-            ("taken", "1"),
-            ("twice", "1"),
-        ]);
+        let before =
+            [("changed", "1"), ("edited", "1"), ("kept", "1"), ("removed", "1"), ("taken", "1"), ("twice", "1")];
         // The user edited two, made one, and removed one; others changed, made and removed one each meanwhile, and changed
         // what the user had edited.
-        let files = ["changed", "edited", "kept", "made", "taken", "twice"].map(|path| (path.to_owned(), path.into()));
-        let tree = Tree { files: files.into(), ..Tree::default() };
+        let tree = tree(&["changed", "edited", "kept", "made", "taken", "twice"]);
         let wrote = known(&[("edited", "2"), ("made", "1"), ("twice", "2")]);
+        let intended = Intended { wrote, removed: ["removed".to_owned()].into() };
         let held =
             known(&[("changed", "2"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("theirs", "1"), ("twice", "3")]);
-        let after = [("changed", "1"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("taken", "1"), ("twice", "2")];
-        let after = known(&after);
-        assert_eq!(before.followed_by(&held, &wrote, &tree), after);
+        let after = [("changed", "1"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("taken", "1"), ("twice", "1")];
+        assert_eq!(known(&before).after(&intended, &held).followed_by(&held, &tree), known(&after));
+    }
+
+    #[test]
+    fn what_was_removed_and_made_again_is_new() {
+        let (before, held) = (known(&[("kept", "1"), ("elsewhere", "1"), ("plan", "1")]), known(&[("kept", "1")]));
+        let intended = Intended { removed: ["plan".to_owned(), "kept".to_owned()].into(), ..Intended::default() };
+        let after = known(&[("kept", "1"), ("elsewhere", "1")]);
+        assert_eq!(before.clone().after(&intended, &held), after);
+        let elsewhere = ["elsewhere".to_owned()].into();
+        assert_eq!(before.with(&held, &elsewhere, &tree(&[]), &Stamps::default()), after);
     }
 }

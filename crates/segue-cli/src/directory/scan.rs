@@ -1,5 +1,6 @@
 //! Reading a directory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, FileType};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,13 @@ pub(crate) struct Tree {
     pub(crate) bytes: u64,
     /// What was left out, and why.
     pub(crate) skipped: Vec<String>,
+}
+
+impl Tree {
+    /// What there is.
+    pub(crate) fn paths(&self) -> BTreeSet<&String> {
+        self.files.iter().map(|(path, _)| path).chain(&self.empty).collect()
+    }
 }
 
 /// Reads the directory `root`, both ways canonical, leaving out the state directory should it lie inside.

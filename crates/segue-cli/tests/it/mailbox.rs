@@ -126,6 +126,56 @@ fn directories_of_devices_that_are_never_online_together_come_to_hold_the_same()
 }
 
 #[test]
+fn what_is_written_though_something_else_is_refused_is_no_change_of_others() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    fs::create_dir(lab.path("notes")).unwrap();
+    for name in ["list", "plan", "zoo"] {
+        fs::write(lab.path("notes").join(name), "before\n").unwrap();
+    }
+    let receiver = lab.receive("b", "--into out --yes --once");
+    lab.run(&format!("send --state a notes --to {} --device {b}", receiver.addr)).exits(0);
+    receiver.end().exits(0);
+    fs::write(lab.path("notes/plan"), "by a\n").unwrap();
+    fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
+    let (mailbox, id) = serve(&lab, "127.0.0.1:0");
+    let both = || {
+        for (state, from) in [("a", &b), ("b", &a), ("a", &b)] {
+            sync(&lab, state, from, (&mailbox, &id));
+        }
+        ["list", "plan", "zoo"].map(|name| fs::read_to_string(lab.path("out/notes").join(name)).unwrap())
+    };
+    both();
+    // The plan has two versions now, so what the user makes of it isn't taken; what else is changed is, again and again.
+    for version in ["1\n", "2\n", "3\n"] {
+        for name in ["list", "plan", "zoo"] {
+            fs::write(lab.path("notes").join(name), version).unwrap();
+        }
+        let [list, plan, zoo] = both();
+        assert_eq!([list.as_str(), zoo.as_str()], [version; 2]);
+        assert!(plan.starts_with("by "), "{plan}");
+        assert_eq!(fs::read_to_string(lab.path("notes/plan")).unwrap(), version);
+    }
+    // That a file can be run goes along, and stays.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+        lab.run(&format!("conflicts --state b {session} --take 1")).exits(0);
+        fs::write(lab.path("notes/plan"), fs::read(lab.path("out/notes/plan")).unwrap()).unwrap();
+        fs::set_permissions(lab.path("notes/zoo"), fs::Permissions::from_mode(0o755)).unwrap();
+        both();
+        let runs = |path: &str| lab.path(path).metadata().unwrap().permissions().mode() & 0o100 != 0;
+        assert!(runs("out/notes/zoo") && runs("notes/zoo") && !runs("out/notes/list"));
+        let roots = || [("a", &b), ("b", &a)].map(|(state, from)| sync(&lab, state, from, (&mailbox, &id)));
+        let [at_a, at_b] = roots();
+        assert_eq!((&at_a, roots()), (&at_b, [at_a.clone(), at_b.clone()]));
+    }
+    mailbox.interrupt();
+    mailbox.end().exits(0);
+}
+
+#[test]
 fn a_mailbox_for_some_refuses_others() {
     let lab = Lab::new();
     let (a, b) = (lab.id("a"), lab.id("b"));

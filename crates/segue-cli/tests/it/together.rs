@@ -79,6 +79,16 @@ fn what_is_changed_while_both_run_is_seen_on_the_other() {
     let equal = || read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes"));
     wait_for(|| read(&lab, "notes/new of b").is_some() && equal());
     assert_eq!((read(&lab, "notes/plan").as_deref(), read(&lab, "notes/gone")), (Some("then by b\n"), None));
+    // Others change something while a directory can't be read; then it can be.
+    let roots = || ["a", "b"].map(|state| lab.session(state)["root"].as_str().unwrap().to_owned());
+    let before = roots();
+    fs::write(lab.path("notes/a:b"), "no name for every system\n").unwrap();
+    fs::write(lab.path("out/notes/plan"), "by b, unread\n").unwrap();
+    wait_for(|| roots()[0] != before[0] && roots()[0] == roots()[1]);
+    fs::remove_file(lab.path("notes/a:b")).unwrap();
+    wait_for(|| read(&lab, "notes/plan").as_deref() == Some("by b, unread\n"));
+    fs::write(lab.path("notes/list"), "by a\n").unwrap();
+    wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("by a\n"));
     lab.run("conflicts --state a").exits(0).says("no conflicts");
     for running in [owner, other] {
         running.interrupt();

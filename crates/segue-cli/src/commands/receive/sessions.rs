@@ -6,13 +6,14 @@ use segue_quic::{DeviceId, SessionId, SessionRole, SessionView};
 use tokio::time::Instant;
 
 use super::{LINGER, Last, Receiver};
+use crate::device::contributes;
 use crate::directory::{Tree, Written};
 use crate::failure::Failure;
-use crate::index::Note;
+use crate::index::{Note, Place};
 use crate::terminal::{note, say};
 
-/// What a directory looks like without reading its files: their names, lengths and times.
-pub(super) type Look = Vec<(String, u64, Option<SystemTime>)>;
+/// What a directory looks like without reading its files: their names, lengths and times, and whether they can be run.
+pub(super) type Look = Vec<(String, u64, Option<SystemTime>, bool)>;
 
 impl Receiver {
     /// Goes on with what an earlier run left.
@@ -168,19 +169,19 @@ impl Receiver {
         Ok(())
     }
 
+    /// Whether what is in a directory belongs into its session.
+    pub(super) fn takes_part(&self, view: &SessionView, place: &Place) -> bool {
+        contributes(view, place) && (view.role == SessionRole::Primary || self.args.together)
+    }
+
     /// Brings a session and its directory together.
     pub(super) async fn bring_up_to_date(&mut self, session: SessionId) -> Result<(), Failure> {
         let Some(view) = self.device.node.session(session).await? else { return Ok(()) };
         let Some(place) = self.device.index.place(&session).cloned() else { return Ok(()) };
-        let contributes = matches!(view.role, SessionRole::Secondary | SessionRole::RolledBack) && self.args.together;
-        if view.role != SessionRole::Primary && !contributes {
+        if !self.takes_part(&view, &place) && view.role != SessionRole::Primary {
             return Ok(());
         }
         self.write(&view, None).await?;
-        if matches!(place.note, Some(Note::Receiving { .. })) && view.role != SessionRole::Primary {
-            // It has never been here.
-            return Ok(());
-        }
         let tree = self.device.scan(session, &place.directory)?;
         let look = look(&tree);
         if self.looks.get(&session) != Some(&look) {
@@ -217,8 +218,9 @@ pub(super) fn look(tree: &Tree) -> Look {
     let file = |(name, path): &(String, std::path::PathBuf)| {
         let metadata = path.symlink_metadata().ok();
         let time = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
-        (name.clone(), metadata.map_or(0, |metadata| metadata.len()), time)
+        let runs = metadata.as_ref().is_some_and(crate::directory::is_executable);
+        (name.clone(), metadata.map_or(0, |metadata| metadata.len()), time, runs)
     };
-    let empty = tree.empty.iter().map(|name| (name.clone(), 0, None));
+    let empty = tree.empty.iter().map(|name| (name.clone(), 0, None, false));
     tree.files.iter().map(file).chain(empty).collect()
 }

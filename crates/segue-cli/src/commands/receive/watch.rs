@@ -27,7 +27,7 @@ pub(super) struct Watch {
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The share of a processor that looks may take, one in so many: names and times of 10,000 files take some hundredths of
-/// a second.
+/// a second. To read what changed isn't counted.
 const SHARE: u32 = 50;
 
 /// So many looks in a row a directory may change before it is read all the same.
@@ -44,38 +44,49 @@ impl Watch {
     }
 
     /// Whether it is time to read a directory that looks different: whoever writes a file may be in the middle of it.
-    fn has_settled(&mut self, session: SessionId, now: Look) -> bool {
+    fn has_settled(&mut self, session: SessionId, now: &Look) -> bool {
         let (before, times) = self.moving.remove(&session).unwrap_or_default();
-        if now == before || times >= PATIENCE {
+        if *now == before || times >= PATIENCE {
             return true;
         }
-        self.moving.insert(session, (now, times + 1));
+        self.moving.insert(session, (now.clone(), times + 1));
         false
     }
 }
 
 impl Receiver {
-    /// Reads the directories that look different than when they were read last.
+    /// Reads the directories that look different than when they were read last, or that weren't read since something was
+    /// wrong.
     pub(super) async fn watch(&mut self) {
-        let began = Instant::now();
-        let sessions: Vec<_> = self.device.index.places().map(|(id, place)| (id, place.directory.clone())).collect();
-        let mut changed = Vec::new();
-        for (session, directory) in sessions {
-            // What was never read is read when it has come; and nothing changes under a handoff.
-            let Some(read) = self.looks.get(&session).filter(|_| !self.under_way.contains(&session)) else { continue };
-            match scan(&directory, &self.device.state).map(|tree| look(&tree)) {
-                Ok(now) if now == *read => drop(self.watch.moving.remove(&session)),
-                Ok(now) => changed.extend(self.watch.has_settled(session, now).then_some(session)),
+        let (mut looked, mut changed) = (Duration::ZERO, Vec::new());
+        let places: Vec<_> = self.device.index.places().map(|(id, place)| (id, place.clone())).collect();
+        for (session, place) in places {
+            // Nothing changes under a handoff.
+            let view = self.device.node.session(session).await.ok().flatten();
+            if self.under_way.contains(&session) || !view.is_some_and(|view| self.takes_part(&view, &place)) {
+                continue;
+            }
+            let began = Instant::now();
+            let now = scan(&place.directory, &self.device.state).map(|tree| look(&tree));
+            looked += began.elapsed();
+            match now {
+                Ok(now) if self.looks.get(&session) == Some(&now) => drop(self.watch.moving.remove(&session)),
+                Ok(now) if self.watch.has_settled(session, &now) => changed.push((session, now)),
+                Ok(_) => {}
                 Err(failure) => self.stays(session, &failure),
             }
         }
-        self.watch.next = Instant::now() + EVERY.max(began.elapsed() * SHARE);
-        for session in changed {
+        for (session, now) in changed {
             match self.bring_up_to_date(session).await {
                 Ok(()) => drop(self.watch.told.remove(&session)),
-                Err(failure) => self.stays(session, &failure),
+                Err(failure) => {
+                    self.stays(session, &failure);
+                    // Before either side changes, it would come to the same.
+                    self.looks.insert(session, now);
+                }
             }
         }
+        self.watch.next = Instant::now() + EVERY.max(looked * SHARE);
     }
 
     /// Says what is wrong with a directory, once.
@@ -95,12 +106,12 @@ mod tests {
     #[test]
     fn a_directory_is_read_once_it_looks_the_same_twice_or_has_changed_for_long() {
         let (mut watch, session) = (Watch::new(), SessionId::new([7; 16]));
-        let look = |len: u32| vec![("file".to_owned(), u64::from(len), None)];
-        assert!(!watch.has_settled(session, look(1)) && watch.has_settled(session, look(1)));
+        let look = |len: u32| vec![("file".to_owned(), u64::from(len), None, false)];
+        assert!(!watch.has_settled(session, &look(1)) && watch.has_settled(session, &look(1)));
         for len in 0..PATIENCE {
-            assert!(!watch.has_settled(session, look(len)), "{len}");
+            assert!(!watch.has_settled(session, &look(len)), "{len}");
         }
-        assert!(watch.has_settled(session, look(PATIENCE)));
-        assert!(!watch.has_settled(session, look(PATIENCE)));
+        assert!(watch.has_settled(session, &look(PATIENCE)));
+        assert!(!watch.has_settled(session, &look(PATIENCE)));
     }
 }
