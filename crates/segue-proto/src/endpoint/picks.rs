@@ -76,7 +76,7 @@ impl Endpoint {
     /// In the next handoff of a session, or the one that runs, this device takes this alone of its content along, and until
     /// that is over, however it ends, puts no other of it into mailboxes. One that ended with a code that time mends
     /// ([`Code::is_mended_by_time`](crate::Code::is_mended_by_time)) isn't over: the next one is another try, unless
-    /// [`Endpoint::end_choice`] is called. The rest stays behind: it is named as ever, is here, and is served to whoever asks
+    /// [`Endpoint::end_tries`] is called. The rest stays behind: it is named as ever, is here, and is served to whoever asks
     /// for it. The next owner gets it later, unless its user picked what it has.
     ///
     /// A target that has an OFFER, and may still be granted to, is told of it at once.
@@ -95,8 +95,16 @@ impl Endpoint {
         Ok(())
     }
 
+    /// No other try follows of a handoff of this session that ended with a code that time mends. If none runs, what was
+    /// chosen to go along in one from this device is forgotten, and an OFFER that was accepted here is put to the user again
+    /// when it is said again (HO-OFFER-6). Whoever tries nothing again calls this as a handoff ends so.
+    pub fn end_tries(&mut self, now: Instant, id: SessionId) {
+        self.sessions.get_mut(&id).into_iter().for_each(|session| session.end_tries());
+        self.end_choice(now, id);
+    }
+
     /// If no handoff from this device runs, what was chosen to go along in one is forgotten.
-    pub fn end_choice(&mut self, now: Instant, id: SessionId) {
+    pub(super) fn end_choice(&mut self, now: Instant, id: SessionId) {
         let session = self.sessions.get_mut(&id).filter(|session| session.handing_over().is_none());
         if session.is_some_and(|session| session.holdings.end_handoff()) {
             self.put_other_content(now);

@@ -14,13 +14,13 @@ use super::lapsed::Lapsed;
 use super::pace::Waiting;
 use super::receipt::Kept;
 use super::source::Source;
-use super::target::Target;
+use super::target::{PutOff, Target};
 use super::wants::LiveWant;
 use crate::clause::{Clause, Rules};
 use crate::clock::Instant;
 use crate::data::{IN_HAVE, Pick, actor_id};
 use crate::errors::UsageError;
-use crate::event::{Event, HandoffId, Token};
+use crate::event::{Event, HandoffId};
 use crate::generations::Generation;
 use crate::limits::MAX_FRAME;
 use crate::wire::codec::encode;
@@ -60,8 +60,7 @@ pub struct Session<H> {
     pub(super) target: Target,
     pub(super) delegate: Delegate,
     pub(super) lapsed: Vec<Lapsed>,
-    /// The OFFER that was accepted last, if what answered it was refused with a code that time mends.
-    pub(super) put_off: Option<Token>,
+    pub(super) put_off: Option<PutOff>,
     pub(super) wants: BTreeMap<DeviceId, LiveWant>,
     /// A write that waits for a target.
     pub(super) waiting: Option<Waiting>,
@@ -368,7 +367,8 @@ impl<H: Holdings> Session<H> {
     pub fn next_timeout(&self) -> Option<Instant> {
         let wants = self.wants.values().map(|want| want.expires).min();
         let own = [self.source.next_timeout(), self.target.next_timeout(), self.delegate.next_timeout()];
-        own.into_iter().chain([wants, self.next_resume()]).flatten().min()
+        let put_off = self.put_off.as_ref().map(PutOff::expires);
+        own.into_iter().chain([wants, put_off, self.next_resume()]).flatten().min()
     }
 
     /// Whether nothing here waits for anything, so that a session that isn't kept may be forgotten.
@@ -424,6 +424,9 @@ impl<H: Holdings> Session<H> {
         }
         if let Some(rival) = admitted.rival.filter(|_| ctx.rules.keeps(Clause::HO_EQUIV_1)) {
             ctx.event(Event::Equivocation { session: self.id(), key: signer, records: [rival.min(id), rival.max(id)] });
+        }
+        if admitted.head {
+            self.put_off = None;
         }
         if admitted.new {
             self.watch_signer(ctx, &id);

@@ -12,6 +12,7 @@
 
 mod collect;
 mod grant;
+mod put_off;
 mod via;
 
 use alloc::boxed::Box;
@@ -33,6 +34,7 @@ use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
 use crate::limits::MAX_TTL;
 use crate::wire::{Announced, Cancel, Decline, DeviceId, Exts, Hash, Have, Offer, Proven, Want, WantMode};
+pub(super) use put_off::PutOff;
 use via::Owed;
 
 /// What this device does to become the owner.
@@ -57,13 +59,21 @@ struct Invited {
     holds: Pick,
 }
 
+/// An OFFER that counts as accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Accepted {
+    token: Token,
+    /// When the OFFER is void, whatever time is left for the wish.
+    expires: Instant,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Seeking {
     id: Option<HandoffId>,
     from: DeviceId,
     deadline: Instant,
     mode: WantMode,
-    offer: Option<Hash>,
+    offer: Option<Accepted>,
     /// What the source announced last.
     told: Option<Hash>,
     /// What the source said that it holds of that (HO-PICK-4).
@@ -95,6 +105,11 @@ impl Seeking {
     fn new(id: Option<HandoffId>, from: DeviceId, deadline: Instant, mode: WantMode) -> Seeking {
         let (offer, told, lacks, gone, sent, step) = (None, None, None, None, Vec::new(), Step::Waiting);
         Seeking { id, from, deadline, mode, offer, told, holds: Pick::all(), lacks, gone, sent, step, end: None }
+    }
+
+    /// Whether it is to answer this OFFER.
+    fn answers(&self, offer: &Token) -> bool {
+        self.offer.is_some_and(|accepted| accepted.token == *offer)
     }
 }
 
@@ -161,9 +176,10 @@ impl<H: Holdings> Session<H> {
             return None;
         }
         let (from, timeout) = (offer.body().source, expires.since(ctx.now));
+        let accepted = Accepted { token, expires: *expires };
         let (data, holds) = (announced(offer.body()), holds.clone());
         let id = ctx.fresh.handoff();
-        self.seek(ctx, Some(id), from, timeout, WantMode::Answer, Some((token, data, holds)));
+        self.seek(ctx, Some(id), from, timeout, WantMode::Answer, Some((accepted, data, holds)));
         Some(id)
     }
 
@@ -195,20 +211,23 @@ impl<H: Holdings> Session<H> {
         }
         self.peer_heads.insert(from, offer.body().parent);
         let (token, from) = (offer.id(), offer.body().source);
+        let put_off = self.expiry_of_put_off(ctx.now, token);
+        let expires = put_off.unwrap_or_else(|| ctx.now.after(super::ttl::honoured(offer.body().ttl)));
         match &mut self.target.0 {
             // The same OFFER again, after a reconnect: what goes along may be another by now.
             State::Invited(known) if known.offer.id() == token => {
                 known.holds = holds;
                 return;
             }
-            State::Seeking(seeking) if seeking.offer == Some(token) => {
+            State::Seeking(seeking) if seeking.answers(&token) => {
                 return self.goes_along(ctx, holds);
             }
             State::Seeking(seeking)
                 if seeking.from == from && seeking.offer.is_none() && ctx.rules.keeps(Clause::HO_OFFER_6) =>
             {
                 // The user wants it from there already (HO-OFFER-6).
-                (seeking.mode, seeking.offer, seeking.holds) = (WantMode::Answer, Some(token), holds);
+                seeking.offer = Some(Accepted { token, expires });
+                (seeking.mode, seeking.holds) = (WantMode::Answer, holds);
                 return self.seek_data(ctx, announced(offer.body()));
             }
             State::Invited(known) => {
@@ -216,9 +235,12 @@ impl<H: Holdings> Session<H> {
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_SUPERSEDED });
             }
             State::Seeking(_) => self.give_up(ctx, Code::HO_SUPERSEDED),
-            State::Resting => {}
+            State::Resting => {
+                if put_off.is_some() && self.holds_anew(ctx, &holds) {
+                    return;
+                }
+            }
         }
-        let expires = ctx.now.after(super::ttl::honoured(offer.body().ttl));
         let name = offer.body().name.to_string();
         self.name_as(&name, ctx.fx);
         self.target.0 = State::Invited(Box::new(Invited { offer, expires, holds }));
@@ -239,12 +261,14 @@ impl<H: Holdings> Session<H> {
                 self.target.0 = State::Resting;
                 ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
             }
-            State::Seeking(it) if it.offer == Some(subject) && self.way(ctx.rules, it.from) == from => {
+            State::Seeking(it) if it.answers(&subject) && self.way(ctx.rules, it.from) == from => {
                 self.give_up(ctx, Code::HO_CANCELLED);
             }
             // Who meant to answer it once more, doesn't.
-            _ if self.put_off == Some(subject)
-                && self.owner().map(|owner| self.way(ctx.rules, owner)) == Some(from) =>
+            _ if self
+                .put_off
+                .as_ref()
+                .is_some_and(|known| known.offer.token == subject && self.way(ctx.rules, known.from) == from) =>
             {
                 self.put_off = None;
                 ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
@@ -332,6 +356,7 @@ impl<H: Holdings> Session<H> {
 /// Steps.
 impl<H: Holdings> Session<H> {
     pub(super) fn target_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        self.put_off_timeout(ctx.now);
         match &self.target.0 {
             State::Invited(invited) if invited.expires <= ctx.now => {
                 let (token, session) = (invited.offer.id(), self.id());
@@ -352,6 +377,7 @@ impl<H: Holdings> Session<H> {
         match seeking.id.filter(|_| !sent.is_empty() && ctx.rules.keeps(Clause::HO_TIME_3)) {
             Some(id) => {
                 self.target.0 = State::Resting;
+                self.put_off = None;
                 ctx.fx.stop_fetch = true;
                 self.lapse(ctx, id, from, sent);
             }
@@ -421,16 +447,17 @@ impl<H: Holdings> Session<H> {
         from: DeviceId,
         timeout: u64,
         mode: WantMode,
-        offer: Option<(Hash, Announced, Pick)>,
+        offer: Option<(Accepted, Announced, Pick)>,
     ) {
         self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
         let deadline = ctx.now.after(timeout);
-        let token = offer.as_ref().map(|(token, ..)| *token);
+        let accepted = offer.as_ref().map(|(accepted, ..)| *accepted);
         let lacks = offer.as_ref().map(|(_, data, _)| data.clone());
         let told = lacks.as_ref().map(|data| data.manifest);
-        let holds = offer.as_ref().map(|(.., holds)| holds.clone()).unwrap_or_default();
-        let seeking = Seeking { offer: token, told, holds, lacks, ..Seeking::new(id, from, deadline, mode) };
+        let holds = offer.as_ref().map(|(.., holds)| holds.clone());
+        let holds = holds.or_else(|| self.holds_of_put_off(ctx.now, &from)).unwrap_or_default();
+        let seeking = Seeking { offer: accepted, told, holds, lacks, ..Seeking::new(id, from, deadline, mode) };
         self.target.0 = State::Seeking(Box::new(seeking));
         let way = self.way(ctx.rules, from);
         match offer {
@@ -450,8 +477,9 @@ impl<H: Holdings> Session<H> {
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &self.target.0 else { return };
         let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
+        let put_off = offer.map(|offer| PutOff { offer, from, holds: seeking.holds.clone() });
         self.target.0 = State::Resting;
-        self.put_off = offer.or(self.put_off).filter(|_| code.is_mended_by_time());
+        self.put_off = put_off.or(self.put_off.take()).filter(|_| code.is_mended_by_time());
         ctx.fx.stop_fetch = true;
         let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER);
         let withdrawn = !told && !matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
@@ -461,7 +489,7 @@ impl<H: Holdings> Session<H> {
             (Step::Wanting { want, .. }, _) if withdrawn && tells => {
                 ctx.send(to, Cancel { session, subject: want, code: code.into(), ext: Exts::empty() });
             }
-            (_, Some(offer)) if withdrawn && tells => self.decline_offer(ctx, to, offer, code),
+            (_, Some(offer)) if withdrawn && tells => self.decline_offer(ctx, to, offer.token, code),
             _ => {}
         }
         if let Some(id) = id {

@@ -244,7 +244,7 @@ impl Driver {
                 Event::Activated { session, record }
             }
             Said::HandoffResolved { id, session, peer, result, reason } => {
-                let teller = self.waits.teller(&id, &result);
+                let teller = self.waits.teller(&id, session, &result);
                 let retry_after = self.retry_after(Asked::Session(session));
                 let end = End { result, reason: reason.clone(), retry_after };
                 self.waits.resolved(id, session, end, self.is_linked(&peer));

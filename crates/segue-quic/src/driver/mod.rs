@@ -304,6 +304,7 @@ impl Driver {
                 return Poll::Ready(());
             }
             let mut busy = std::mem::take(&mut self.yields);
+            busy |= self.end_tries();
             busy |= self.poll_log(cx);
             busy |= self.poll_links(cx);
             busy |= self.poll_inbox(cx);
@@ -345,6 +346,13 @@ impl Driver {
         let Some(deadline) = self.stopping else { return false };
         let told = self.links.is_empty() && self.closings.is_empty();
         (told && self.log.is_idle()) || deadline <= Clock::now() || self.halted
+    }
+
+    /// Tells the core which calls were dropped between their tries, before it hears more.
+    fn end_tries(&mut self) -> bool {
+        let (now, dropped) = (self.now(), self.waits.dropped_tries());
+        dropped.iter().for_each(|session| self.core.end_tries(now, *session));
+        !dropped.is_empty()
     }
 
     fn poll_log(&mut self, cx: &mut Context<'_>) -> bool {

@@ -42,6 +42,8 @@ pub(crate) enum Change {
 #[derive(Default)]
 pub(crate) struct Waits {
     handoffs: BTreeMap<HandoffId, Handoff>,
+    /// Whoever may try a handoff of a session again, from the end of a try to the next.
+    between: BTreeMap<SessionId, Weak<Untold>>,
     durable: VecDeque<(Lsn, Tell)>,
     /// The last batch that somebody waited for.
     last_write: Lsn,
@@ -109,19 +111,32 @@ impl Waits {
     pub(crate) fn handoff(
         &mut self,
         id: HandoffId,
-        peer: DeviceId,
+        (session, peer): (SessionId, DeviceId),
         linked: bool,
         untold: Weak<Untold>,
     ) -> oneshot::Receiver<Resolved> {
+        self.between.remove(&session);
         let (tell, told) = oneshot::channel();
         self.handoffs.insert(id, Handoff { peer, since: Instant::now(), met: linked, tell, untold });
         told
     }
 
     /// Whoever is to tell the application how a handoff ended, if not the driver at once.
-    pub(crate) fn teller(&self, id: &HandoffId, result: &Result<Hash, Code>) -> Option<Arc<Untold>> {
+    pub(crate) fn teller(
+        &mut self,
+        id: &HandoffId,
+        session: SessionId,
+        result: &Result<Hash, Code>,
+    ) -> Option<Arc<Untold>> {
         let mended = result.is_err_and(Code::is_mended_by_time);
-        self.handoffs.get(id).filter(|_| mended).and_then(|handoff| handoff.untold.upgrade())
+        let handoff = self.handoffs.get(id).filter(|_| mended)?;
+        self.between.insert(session, handoff.untold.clone());
+        handoff.untold.upgrade()
+    }
+
+    /// The sessions of which no other try follows, as whoever was to make it is gone.
+    pub(crate) fn dropped_tries(&mut self) -> Vec<SessionId> {
+        self.between.extract_if(.., |_, untold| untold.strong_count() == 0).map(|(session, _)| session).collect()
     }
 
     /// Waits until a GRANT is acknowledged.

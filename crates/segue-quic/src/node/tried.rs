@@ -35,7 +35,7 @@ impl Node {
             let code = failed.code();
             let Some(wait) = backoff.next(code, failed.retry_after()) else {
                 untold.ends_with(code);
-                self.choice_is_over(session).await;
+                self.tries_are_over(session).await;
                 return Err(failed);
             };
             tracing::debug!(%session, code = code.name(), ?wait, "tried again after a while");
@@ -44,20 +44,20 @@ impl Node {
             self.inner.events.push(Event::HandoffDeferred { session, peer, code, wait });
             if let Err(code) = pause.await {
                 untold.ends_with(code);
-                // A newer call has a choice of its own.
+                // A newer call's tries go on.
                 if code != Code::HO_SUPERSEDED {
-                    self.choice_is_over(session).await;
+                    self.tries_are_over(session).await;
                 }
                 return Err(HandoffError::end(code, session, peer, None, LinkWas::There));
             }
         }
     }
 
-    /// What was chosen to go along in a handoff that isn't tried again is forgotten.
-    async fn choice_is_over(&self, session: SessionId) {
+    /// A handoff isn't tried again: what was to last over all its tries is forgotten.
+    async fn tries_are_over(&self, session: SessionId) {
         let ended = self.call(move |driver| {
             let now = driver.now();
-            driver.core.end_choice(now, session);
+            driver.core.end_tries(now, session);
         });
         // A node that has stopped has forgotten it.
         let _ = ended.await;
@@ -77,7 +77,7 @@ impl Node {
                 untold.forget();
             }
             let linked = driver.is_linked(&peer);
-            Ok(driver.waits.handoff(id, peer, linked, untold))
+            Ok(driver.waits.handoff(id, (session, peer), linked, untold))
         });
         let mut told = started.await.map_err(|_| HandoffError::Stopped)??;
         tracing::debug!(%session, %peer, "a handoff runs");

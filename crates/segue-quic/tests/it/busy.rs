@@ -283,6 +283,31 @@ async fn an_acceptance_that_waits_for_its_next_try_ends_when_the_owner_cancels()
 }
 
 #[tokio::test]
+async fn an_offer_is_put_to_the_user_again_once_nobody_tries_to_accept_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    a.write_bytes(session, "letters/first", b"a letter".to_vec()).await.unwrap();
+    let accept = async {
+        let token = offered(&b).await;
+        refuses.store(usize::MAX, Ordering::SeqCst);
+        tokio::select! {
+            ended = b.accept_handoff(token) => panic!("{ended:?}"),
+            () = event(&b, "a refusal", |event| matches!(event, Event::HandoffDeferred { .. }).then_some(())) => {}
+        }
+        refuses.store(0, Ordering::SeqCst);
+        // The OFFER is said again.
+        a.take_along(session, Pick::types(["letters"])).await.unwrap();
+        assert_eq!(offered(&b).await, token);
+        b.accept_handoff(token).await
+    };
+    let (given, taken) =
+        within("the handoff", async { tokio::join!(a.initiate_handoff(session, b.device()), accept) }).await;
+    assert_eq!(given.unwrap().record, taken.unwrap().record);
+    drop(host);
+}
+
+#[tokio::test]
 async fn a_delegation_that_cant_be_tried_again_is_told_with_what_hinders_it() {
     let dir = tempfile::tempdir().unwrap();
     let refuses = Arc::new(AtomicUsize::new(0));

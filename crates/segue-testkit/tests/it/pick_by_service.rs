@@ -9,10 +9,10 @@ use segue_testkit::device::{Command, LocalDevice, Setup};
 use segue_testkit::flights::{PATIENCE, create};
 use segue_testkit::{Options, World};
 
-const SERVICE: usize = 0;
-const SECOND: u64 = 1_000_000;
-const LETTER: &[u8] = b"Dear all";
-const PHOTO: &[u8] = b"The beach";
+pub(crate) const SERVICE: usize = 0;
+pub(crate) const SECOND: u64 = 1_000_000;
+pub(crate) const LETTER: &[u8] = b"Dear all";
+pub(crate) const PHOTO: &[u8] = b"The beach";
 
 #[test]
 fn below_7_a_device_owns_by_a_service_once_all_content_is_here_whatever_it_picked() {
@@ -222,21 +222,21 @@ fn content_that_nobody_puts_is_looked_for_until_its_file_is_removed() {
     assert!(scene.holds(3, "letters/second", b"Dear you"), "there is room to look for it");
 }
 
-struct Scene {
-    world: World<LocalDevice>,
-    session: SessionId,
+pub(crate) struct Scene {
+    pub(crate) world: World<LocalDevice>,
+    pub(crate) session: SessionId,
 }
 
 impl Scene {
     /// A service, and devices that vouch for one another, and meet nobody but it. The first of them owns a
     /// session with letters and photos. None is linked yet.
-    fn new(devices: usize, set: impl FnMut(usize, &mut Setup)) -> Scene {
+    pub(crate) fn new(devices: usize, set: impl FnMut(usize, &mut Setup)) -> Scene {
         let mailed: Vec<usize> = (1..devices).collect();
         Scene::of(devices, &mailed, set)
     }
 
     /// Of which these use the service as a mailbox.
-    fn of(devices: usize, mailed: &[usize], mut set: impl FnMut(usize, &mut Setup)) -> Scene {
+    pub(crate) fn of(devices: usize, mailed: &[usize], mut set: impl FnMut(usize, &mut Setup)) -> Scene {
         let mut world = World::local(Options::calm(7, 10_000, 1_000));
         world.add(devices, |at, setup| {
             setup.follow = true;
@@ -263,62 +263,62 @@ impl Scene {
         scene
     }
 
-    fn link(&mut self, nodes: impl IntoIterator<Item = usize>) {
+    pub(crate) fn link(&mut self, nodes: impl IntoIterator<Item = usize>) {
         nodes.into_iter().for_each(|at| self.world.link(at, SERVICE));
         self.runs(5 * SECOND);
     }
 
     /// Links the two devices with each other, so that all that is wanted goes that way.
-    fn meet(&mut self) {
+    pub(crate) fn meet(&mut self) {
         self.world.link(1, 2);
         self.runs(20 * SECOND);
     }
 
     /// Links a device with the service, and lets some time pass.
-    fn link_for(&mut self, node: usize, micros: u64) {
+    pub(crate) fn link_for(&mut self, node: usize, micros: u64) {
         self.world.link(node, SERVICE);
         self.runs(micros);
     }
 
     /// Whether a device takes all that it has for put.
-    fn is_exchanged(&mut self, node: usize) -> bool {
+    pub(crate) fn is_exchanged(&mut self, node: usize) -> bool {
         let service = self.world.id(SERVICE);
         self.world.device(node).is_some_and(|device| device.endpoint().is_exchanged(&service))
     }
 
     /// How many envelopes the service was sent.
-    fn puts(&self) -> usize {
+    pub(crate) fn puts(&self) -> usize {
         self.world.trace().iter().filter(|line| line.contains(" PUT_OK")).count()
     }
 
     /// Of how many files a device lacks the content.
-    fn elsewhere(&mut self, node: usize) -> usize {
+    pub(crate) fn elsewhere(&mut self, node: usize) -> usize {
         let device = self.world.device(node).expect("a device");
         device.endpoint().held_elsewhere(&self.session).len()
     }
 
-    fn delegate(&mut self, owner: usize) {
+    pub(crate) fn delegate(&mut self, owner: usize) {
         let (session, service) = (self.session, self.world.id(SERVICE));
         self.world.command(owner, Command::Delegate { session, service, timeout_us: PATIENCE }).expect("a delegate");
         self.runs(5 * SECOND);
     }
 
-    fn write(&mut self, node: usize, path: &str, content: &[u8]) {
+    pub(crate) fn write(&mut self, node: usize, path: &str, content: &[u8]) {
         let (session, path, content) = (self.session, path.to_owned(), content.to_vec());
         self.world.command(node, Command::WriteFile { session, path, content }).expect("a file that is written");
         self.runs(100_000);
     }
 
-    fn pick(&mut self, node: usize, folders: &[&str]) {
+    pub(crate) fn pick(&mut self, node: usize, folders: &[&str]) {
         let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
         self.world.command(node, Command::Pick { session: self.session, folders }).expect("a pick");
     }
 
-    fn runs(&mut self, micros: u64) {
+    pub(crate) fn runs(&mut self, micros: u64) {
         self.world.run_for(micros);
     }
 
-    fn holds(&mut self, node: usize, path: &str, content: &[u8]) -> bool {
+    pub(crate) fn holds(&mut self, node: usize, path: &str, content: &[u8]) -> bool {
         let state = self.world.session(node, self.session);
         state.is_some_and(|state| state.files.get(path) == Some(&blob_id(content)))
     }

@@ -156,7 +156,7 @@ impl<H: Holdings> Session<H> {
             actor,
             nonce: ctx.fresh.nonce(),
             mode: seeking.mode.number(),
-            offer: seeking.offer.into(),
+            offer: seeking.offer.map(|offer| offer.token).into(),
             have: have.into(),
             need: List::empty(),
             pick,
