@@ -27,7 +27,7 @@ pub use clock::Instant;
 pub use endpoint::{
     Asked, ContentId, ContentRead, ContentWrite, Endpoint, HeldElsewhere, Hosted, Incoming, Moving, MovingFile,
     OpenError, Outlook, PendingHandoff, Search, Serve, Served, SessionView, SetAside, SignId, SignRequest, Ticket,
-    UnwrapId, UnwrapRequest,
+    Unwanted, UnwrapId, UnwrapRequest,
 };
 pub use errors::{Code, Outcome, UsageError, Violation};
 pub use event::{Accepted, Config, Event, HandoffId, LinkId, Policy, Role, Token};

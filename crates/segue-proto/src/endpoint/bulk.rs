@@ -1,6 +1,8 @@
 //! Bulk: what is fetched. The bytes themselves pass by; their plans, their verification and the count of what is missing
 //! are here.
 
+mod leaving;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,8 +19,9 @@ use crate::handoff::Holdings;
 use crate::journal::Lsn;
 use crate::limits::{ANSWER_TIMEOUT, MAX_FIRST};
 use crate::transfer::{BulkEnd, Fetch, Path, Plan, Verified, Wanted};
-use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Ranges, SessionId};
+use crate::wire::{Announced, Bytes, DeviceId, Exts, Get, Hash, List, Message, Range, Ranges, SessionId};
 use crate::{Code, Violation};
+use leaving::Leaving;
 
 /// Asks which chunks of a plan this device holds already: report each that verifies, then
 /// [`Endpoint::handle_searched`].
@@ -48,9 +51,20 @@ pub struct Incoming {
     pub count: u32,
 }
 
+/// A request whose answer isn't wanted any more: those of its streams that are being read are to be stopped, and reported as
+/// [`Endpoint::handle_bulk_end`] wants it. Those that begin later are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unwanted {
+    /// The link.
+    pub link: LinkId,
+    /// The request.
+    pub req: u32,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
     downloads: BTreeMap<SessionId, Download>,
+    leaving: Leaving,
     /// The paths whose content the user wants first.
     first: BTreeMap<SessionId, BTreeSet<Path>>,
 }
@@ -76,7 +90,11 @@ struct Download {
 
 #[derive(Debug)]
 struct Asked {
-    blob: Hash,
+    plan: Arc<Plan>,
+    /// What of its blob was asked for.
+    ranges: Vec<Range>,
+    /// It is long content, or the chunk list of such.
+    long: bool,
     /// Streams that haven't ended yet.
     left: usize,
     /// Streams that are under way.
@@ -84,6 +102,19 @@ struct Asked {
     end: BulkEnd,
     /// The peer had too many: it is asked for again when another has ended.
     put_off: bool,
+}
+
+impl Asked {
+    fn new(wanted: &Wanted) -> Asked {
+        let whole = || Vec::from([Range { offset: 0, len: wanted.len }]);
+        let ranges = if wanted.ranges.is_empty() { whole() } else { wanted.ranges.clone() };
+        let (plan, long, left) = (wanted.plan.clone(), wanted.long, ranges.len());
+        Asked { plan, ranges, long, left, open: 0, end: BulkEnd::Finished, put_off: false }
+    }
+
+    fn blob(&self) -> Hash {
+        self.plan.blob()
+    }
 }
 
 impl Bulk {
@@ -100,13 +131,30 @@ impl Bulk {
         }
     }
 
-    /// The sessions whose requests wait while no answer of the same device is under way: until when they do.
-    fn unanswered(&self) -> impl Iterator<Item = (SessionId, Instant)> {
-        let answering: BTreeSet<_> = self.downloads.values().filter(|d| d.is_answered()).map(|d| d.from).collect();
+    /// Ends what is fetched of a session. What was asked for is outstanding still.
+    fn remove(&mut self, session: &SessionId) -> Option<Download> {
+        let mut download = self.downloads.remove(session)?;
+        let asked = core::mem::take(&mut download.asked);
+        self.leaving.add(*session, &download, asked);
+        Some(download)
+    }
+
+    /// Begins to fetch this, in the place of what was fetched of the session.
+    fn insert(&mut self, session: SessionId, download: Download) {
+        self.remove(&session);
+        self.downloads.insert(session, download);
+    }
+
+    /// The sessions and devices whose requests wait while no answer of the same device is under way: until when they do.
+    fn unanswered(&self) -> impl Iterator<Item = ((SessionId, DeviceId), Instant)> {
+        let answering = self.downloads.values().filter(|d| d.is_answered()).map(|d| d.from);
+        let answering: BTreeSet<_> = answering.chain(self.leaving.answering()).collect();
         let waiting = self.downloads.iter().filter(|(_, download)| !download.asked.is_empty());
+        let waiting = waiting.map(|(session, download)| ((*session, download.from), download.moved));
         waiting
-            .filter(move |(_, download)| !answering.contains(&download.from))
-            .map(|(session, download)| (*session, download.moved.after(ANSWER_TIMEOUT)))
+            .chain(self.leaving.waiting())
+            .filter(move |((_, from), _)| !answering.contains(from))
+            .map(|(of, moved)| (of, moved.after(ANSWER_TIMEOUT)))
     }
 
     fn first_of(&self, session: &SessionId) -> BTreeSet<Path> {
@@ -116,6 +164,7 @@ impl Bulk {
     /// An answer of this device began or ended.
     fn note_answer(&mut self, now: Instant, from: DeviceId) {
         self.downloads.values_mut().filter(|download| download.from == from).for_each(|download| download.moved = now);
+        self.leaving.note_answer(now, from);
     }
 }
 
@@ -129,11 +178,13 @@ impl Endpoint {
         let peer = self.links.get(&link).and_then(|link| link.ready()).map(|ready| ready.peer).ok_or(unknown)?;
         let strict = self.config.rules.keeps(Clause::TRANSFER_BYTES_1);
         let asked = |download: &Download| {
-            let named = download.asked.get(&header.req).is_some_and(|asked| asked.blob == header.blob);
+            let named = download.asked.get(&header.req).is_some_and(|asked| asked.blob() == header.blob);
             download.from == peer && (named || !strict)
         };
         let mut found = self.bulk.downloads.iter_mut().map(|(id, download)| (*id, download));
-        let (session, download) = found.find(|(_, download)| asked(download)).ok_or(unknown)?;
+        let Some((session, download)) = found.find(|(_, download)| asked(download)) else {
+            return self.leaving_begins(now, peer, header).unwrap_or(Err(unknown));
+        };
         let (plan, first, count) = download.fetch.accepts(header.blob, header.offset, header.len)?;
         download.asked.get_mut(&header.req).into_iter().for_each(|asked| asked.open += 1);
         self.bulk.note_answer(now, peer);
@@ -162,11 +213,17 @@ impl Endpoint {
     pub fn handle_bulk_end(&mut self, now: Instant, link: LinkId, req: u32, end: BulkEnd) {
         let Some(peer) = self.links.get(&link).and_then(|link| link.ready()).map(|ready| ready.peer) else { return };
         let found = self.bulk.downloads.iter_mut().find(|(_, d)| d.from == peer && d.asked.contains_key(&req));
-        let Some((session, download)) = found else { return };
+        let Some((session, download)) = found else {
+            return self.leaving_ended(now, peer, req);
+        };
         let session = *session;
         let outcome = download.stream_ended(req, end);
+        let over = !download.asked.contains_key(&req);
         self.bulk.note_answer(now, peer);
         self.after_fetch(now, session, outcome);
+        if over {
+            self.resume_others(now, session, peer);
+        }
     }
 
     /// Content that the session's data names isn't here any more: nothing is said to be held that names it, and it is
@@ -232,7 +289,7 @@ impl Endpoint {
             content.next = Some((data, pick));
         } else {
             match self.open_fetch(now, session, from, data, pick) {
-                Ok(download) => drop(self.bulk.downloads.insert(session, download)),
+                Ok(download) => self.bulk.insert(session, download),
                 Err(why) => return self.fail_fetch(now, session, why.code),
             }
         }
@@ -272,7 +329,7 @@ impl Endpoint {
         let manifest = data.manifest;
         if let Ok(download) = self.open_fetch(now, session, from, data, pick) {
             self.standby_tries(session, manifest, holds);
-            self.bulk.downloads.insert(session, Download { standby: true, ..download });
+            self.bulk.insert(session, Download { standby: true, ..download });
             self.pump(now, session);
         }
     }
@@ -280,7 +337,8 @@ impl Endpoint {
     /// What is fetched to stand by isn't wanted any more.
     pub(super) fn stop_standing_by(&mut self, session: &SessionId) {
         if self.bulk.downloads.get(session).is_some_and(|download| download.standby) {
-            self.bulk.downloads.remove(session);
+            self.bulk.remove(session);
+            self.stop_answers(session);
         }
     }
 
@@ -305,12 +363,12 @@ impl Endpoint {
         fetch.want_first(self.bulk.first_of(&session));
         fetch.more(missing);
         let download = Download::new(now, from, None, fetch);
-        self.bulk.downloads.insert(session, download);
+        self.bulk.insert(session, download);
         self.pump(now, session);
     }
 
     /// Less is wanted than before: what isn't any more is asked for no more (HO-PICK-2), and the rest goes on. What of it is
-    /// on its way is refused, or comes and may be used.
+    /// on its way is stopped.
     pub(super) fn stop_unwanted(&mut self, now: Instant, session: SessionId) {
         self.leave_contents(session);
         let Some(data) = self.sessions.get(&session).map(|session| &session.holdings) else { return };
@@ -318,28 +376,34 @@ impl Endpoint {
         let Some(running) = self.bulk.downloads.get_mut(&session).filter(|running| !running.idle) else { return };
         let sought = running.data.is_some() || running.next.is_some();
         let over = running.standby && running.pick != *data.picked();
-        let left = if over || running.data.is_some() { Ok(false) } else { running.keep_only(&wanted) };
+        let (leaving, any) =
+            if over || running.data.is_some() { Default::default() } else { running.keep_only(&wanted) };
+        self.bulk.leaving.add(session, running, leaving);
         if over {
-            self.bulk.downloads.remove(&session);
+            self.bulk.remove(&session);
+            self.stop_answers(&session);
         }
-        if over || left != Ok(false) {
+        if over || any {
             self.standby_tries_anew(session);
         }
         if sought && !over {
             self.step(now, session, |session, ctx| session.picks_anew(ctx));
         }
-        if left != Ok(false) {
-            self.after_fetch(now, session, left.map(|_| ()));
+        if any {
+            self.pump(now, session);
         }
     }
 
     /// The link with a device is gone: what was asked there is asked again later.
-    pub(super) fn pause_fetches(&mut self, _now: Instant, peer: DeviceId) {
+    pub(super) fn pause_fetches(&mut self, now: Instant, peer: DeviceId) {
         self.bulk.downloads.retain(|_, download| download.from != peer || !download.idle);
+        let asked = self.bulk.leaving.link_down(peer);
         for download in self.bulk.downloads.values_mut().filter(|download| download.from == peer) {
             download.asked.clear();
             download.fetch.on_link_down();
         }
+        // What is got elsewhere has more room.
+        asked.into_iter().for_each(|session| self.pump(now, session));
     }
 
     pub(super) fn resume_fetches(&mut self, now: Instant, peer: DeviceId) {
@@ -360,10 +424,11 @@ impl Endpoint {
         if !self.config.rules.keeps(Clause::TRANSFER_ANSWER_1) {
             return;
         }
-        let late: Vec<_> = self.bulk.unanswered().filter(|(_, at)| *at <= now).map(|(session, _)| session).collect();
-        for session in late {
-            let Some(download) = self.bulk.downloads.get_mut(&session) else { continue };
-            let outcome = download.give_up_asked();
+        let late: BTreeSet<_> = self.bulk.unanswered().filter(|(_, at)| *at <= now).map(|(of, _)| of).collect();
+        for (session, from) in late {
+            self.bulk.leaving.give_up(session, from);
+            let download = self.bulk.downloads.get_mut(&session).filter(|download| download.from == from);
+            let outcome = download.map_or(Ok(()), Download::give_up_asked);
             self.after_fetch(now, session, outcome);
         }
     }
@@ -371,19 +436,21 @@ impl Endpoint {
     /// An error in answer to a request for bytes; false if there was none.
     pub(super) fn fetch_refused(&mut self, now: Instant, from: DeviceId, req: u32, code: Code) -> bool {
         let found = self.bulk.downloads.iter_mut().find(|(_, d)| d.from == from && d.asked.contains_key(&req));
-        let Some((session, download)) = found else { return false };
+        let Some((session, download)) = found else { return self.leaving_refused(now, from, req, code) };
         let session = *session;
-        if download.data.is_none() && code == Code::DATA_UNAVAILABLE {
-            if let Some(asked) = download.asked.remove(&req) {
-                download.fetch.skip(asked.blob);
-            }
-            let outcome = download.resume_put_off();
-            self.after_fetch(now, session, outcome);
-        } else if code == Code::LIMIT_REQUESTS {
+        if code == Code::LIMIT_REQUESTS {
             // If none other is outstanding, time gives it up (TRANSFER-ANSWER-1).
             download.asked.entry(req).and_modify(|asked| asked.put_off = true);
+            return true;
+        }
+        let asked = download.asked.remove(&req);
+        if download.data.is_none() && code == Code::DATA_UNAVAILABLE {
+            asked.into_iter().for_each(|asked| download.fetch.skip(asked.blob()));
+            let outcome = download.resume_put_off();
+            self.after_fetch(now, session, outcome);
+            self.resume_others(now, session, from);
         } else if code == Code::DATA_UNAVAILABLE && !download.idle {
-            self.bulk.downloads.remove(&session);
+            self.bulk.remove(&session);
             self.step(now, session, |session, ctx| session.on_unavailable(ctx));
         } else {
             self.fail_fetch(now, session, code);
@@ -408,13 +475,16 @@ impl Endpoint {
         let wanted = |download: Download| {
             !download.idle && !download.standby && (download.data.is_some() || download.next.is_some())
         };
-        if self.bulk.downloads.remove(&session).is_none_or(wanted) {
+        let ended = self.bulk.remove(&session);
+        self.stop_answers(&session);
+        if ended.is_none_or(wanted) {
             self.step(now, session, |session, ctx| session.on_fetch_failed(ctx, code));
         }
     }
 
     /// Asks for whatever can be asked for now, and ends a fetch that is complete.
     fn pump(&mut self, now: Instant, session: SessionId) {
+        self.stop_useless(&session);
         let Some(download) = self.bulk.downloads.get_mut(&session) else { return };
         if download.idle {
             return if download.asked.is_empty() {
@@ -426,6 +496,7 @@ impl Endpoint {
         let reuse = generation.is_none_or(|generation| generation >= Generation::V2)
             && self.config.rules.keeps(Clause::TRANSFER_REUSE_1);
         let holdings = self.sessions.get(&session).map(|session| &session.holdings).filter(|_| reuse);
+        download.fetch.leave_room(self.bulk.leaving.outside(&session, &download.from));
         while let Some(plan) = download.fetch.next_search() {
             let old = holdings.map(|holdings| download.old_of(holdings, &plan.blob())).unwrap_or_default();
             self.out.searches.push_back(Search { session, plan, old });
@@ -438,18 +509,20 @@ impl Endpoint {
         let (to, mut messages) = (download.from, Vec::new());
         while let Some(wanted) = download.fetch.next_request(resume) {
             if download.standby && !self.standbys.spend(self.config.rules, &session, wanted.bytes()) {
+                // These don't leave.
+                messages.iter().for_each(|(req, _)| drop(download.asked.remove(req)));
                 return self.end_standby(session);
             }
             let req = self.fresh.request();
-            let left = wanted.ranges.len().max(1);
-            download
-                .asked
-                .insert(req, Asked { blob: wanted.blob, left, open: 0, end: BulkEnd::Finished, put_off: false });
+            download.asked.insert(req, Asked::new(&wanted));
             download.moved = now;
-            messages.push(request(req, session, wanted));
+            messages.push((req, request(req, session, wanted)));
+        }
+        if !messages.is_empty() {
+            self.bulk.leaving.note_request(now, session, to);
         }
         let short = if download.data.is_none() { download.fetch.take_short() } else { BTreeSet::new() };
-        for message in messages {
+        for (_, message) in messages {
             self.send(now, to, Lsn::default(), &message);
         }
         if !short.is_empty() {
@@ -459,7 +532,7 @@ impl Endpoint {
 
     /// All is held: once it is durable, the session may say so (TRANSFER-HAVE-1).
     fn finish_fetch(&mut self, now: Instant, session: SessionId) {
-        let Some(download) = self.bulk.downloads.remove(&session) else { return };
+        let Some(download) = self.bulk.remove(&session) else { return };
         let Some(Announced { manifest: hash, .. }) = download.data else {
             self.finish_contents(now, session, download.fetch.got());
             if let Some((data, pick)) = download.next {
@@ -542,21 +615,17 @@ impl Download {
         self.asked.values().any(|asked| asked.open > 0)
     }
 
-    /// Gets no content any more that isn't among this; whether any is left out.
-    fn keep_only(&mut self, wanted: &BTreeSet<Hash>) -> Result<bool, Violation> {
+    /// Gets no content any more that isn't among this: what was asked for of what is left out, and whether any is.
+    fn keep_only(&mut self, wanted: &BTreeSet<Hash>) -> (BTreeMap<u32, Asked>, bool) {
         let (left, any) = self.fetch.keep_only(wanted);
-        self.asked.retain(|_, asked| !left.contains(&asked.blob));
-        if !left.is_empty() {
-            self.resume_put_off()?;
-        }
-        Ok(any)
+        (self.asked.extract_if(.., |_, asked| left.contains(&asked.blob())).collect(), any)
     }
 
     /// All that was asked for can be asked for again.
     fn give_up_asked(&mut self) -> Result<(), Violation> {
         core::mem::take(&mut self.asked)
             .into_values()
-            .try_for_each(|asked| self.fetch.on_end(asked.blob, BulkEnd::Lost))
+            .try_for_each(|asked| self.fetch.on_end(asked.blob(), BulkEnd::Lost))
     }
 
     fn stream_ended(&mut self, req: u32, end: BulkEnd) -> Result<(), Violation> {
@@ -569,7 +638,7 @@ impl Download {
         if asked.left > 0 {
             return Ok(());
         }
-        let (blob, end) = (asked.blob, asked.end);
+        let (blob, end) = (asked.blob(), asked.end);
         self.asked.remove(&req);
         self.fetch.on_end(blob, end)?;
         self.resume_put_off()
@@ -579,12 +648,12 @@ impl Download {
     fn resume_put_off(&mut self) -> Result<(), Violation> {
         let put_off: Vec<_> = self.asked.iter().filter(|(_, asked)| asked.put_off).map(|(req, _)| *req).collect();
         let asked = put_off.into_iter().filter_map(|req| self.asked.remove(&req));
-        asked.map(|asked| asked.blob).try_for_each(|blob| self.fetch.on_end(blob, BulkEnd::Lost))
+        asked.map(|asked| asked.blob()).try_for_each(|blob| self.fetch.on_end(blob, BulkEnd::Lost))
     }
 }
 
 fn request(req: u32, session: SessionId, wanted: Wanted) -> Message {
-    let Wanted { blob, len, ranges } = wanted;
+    let Wanted { blob, len, ranges, .. } = wanted;
     match List::new(ranges) {
         Some(ranges) if !ranges.is_empty() => Ranges { req, session, blob, len, ranges, ext: Exts::empty() }.into(),
         _ => Get { req, session, blob, len, ext: Exts::empty() }.into(),

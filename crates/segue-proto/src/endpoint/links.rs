@@ -228,6 +228,7 @@ impl Endpoint {
         self.account.confined.remove(&id);
         self.serving.link_gone(id);
         self.out.serves.retain(|serve| serve.link != id);
+        self.out.unwanted.retain(|unwanted| unwanted.link != id);
         let peer = self.routes.iter().find(|(_, link)| **link == id).map(|(peer, _)| *peer);
         if let Some(peer) = peer {
             self.routes.remove(&peer);

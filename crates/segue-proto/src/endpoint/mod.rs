@@ -38,7 +38,7 @@ use crate::journal::{Batch, Lsn};
 use crate::link::Links;
 use crate::wire::{DeviceId, Hash, Message, Nonce, Proven, Record, SessionId, Sig};
 
-pub use bulk::{Incoming, Search};
+pub use bulk::{Incoming, Search, Unwanted};
 pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId, UnwrapRequest};
 pub use outlook::{Moving, MovingFile, Outlook};
 pub use outputs::{SignId, SignRequest};
@@ -267,6 +267,11 @@ impl Endpoint {
     /// The next plan whose chunks are to be looked for locally.
     pub fn poll_search(&mut self) -> Option<Search> {
         self.out.searches.pop_front()
+    }
+
+    /// The next request whose answer isn't wanted any more.
+    pub fn poll_unwanted(&mut self) -> Option<Unwanted> {
+        self.out.unwanted.pop_front()
     }
 
     /// The next ranges to send.

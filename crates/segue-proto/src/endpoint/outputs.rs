@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::bulk::Search;
+use super::bulk::{Search, Unwanted};
 use super::serving::Serve;
 use crate::Code;
 use crate::event::{Event, LinkId};
@@ -30,6 +30,7 @@ pub(super) struct Outputs {
     pub(super) signs: VecDeque<SignRequest>,
     pub(super) searches: VecDeque<Search>,
     pub(super) serves: VecDeque<Serve>,
+    pub(super) unwanted: VecDeque<Unwanted>,
     pub(super) closes: VecDeque<(LinkId, Code)>,
     pub(super) events: VecDeque<Event>,
     held: VecDeque<(Lsn, Event)>,

@@ -45,6 +45,7 @@ pub struct Fetch {
     pick: Pick,
     /// What the user wants first.
     first: BTreeSet<Path>,
+    outside: Outside,
     /// The needs that aren't met yet, here and in `active`.
     open: usize,
     done: u64,
@@ -63,6 +64,21 @@ pub struct Wanted {
     pub len: u64,
     /// What of it is wanted; empty means all of it, with GET.
     pub ranges: Vec<Range>,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Whether it is long content, or the chunk list of such.
+    pub long: bool,
+}
+
+/// Requests of the same session that are outstanding and weren't made for this fetch. They take room in its windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Outside {
+    /// The blobs whose answers are taken in from the same device, and whether each is long: they aren't asked for meanwhile.
+    pub(crate) kept: BTreeMap<Hash, bool>,
+    /// How many others there are to the same device.
+    pub(crate) others: usize,
+    /// How many others there are for long content, to whatever device.
+    pub(crate) long: usize,
 }
 
 impl Wanted {
@@ -118,6 +134,7 @@ impl Fetch {
             lists: BTreeSet::new(),
             pick: Pick::all(),
             first: BTreeSet::new(),
+            outside: Outside::default(),
             open: 0,
             done: 0,
             total: 0,
@@ -142,6 +159,17 @@ impl Fetch {
             let later = !path.is_some_and(|path| self.first.contains(path));
             self.waiting.insert((Turn { later, ..turn }, at), need);
         }
+    }
+
+    /// From now on this is outstanding besides (TRANSFER-ORDER-2).
+    pub(crate) fn leave_room(&mut self, outside: Outside) {
+        self.outside = if self.rules.keeps(Clause::TRANSFER_ORDER_2) { outside } else { Outside::default() };
+    }
+
+    /// Whether a blob is or was needed, or may turn out to be, as the manifest isn't here.
+    pub(crate) fn may_need(&self, blob: &Hash) -> bool {
+        let known = self.named || self.manifest.is_some();
+        !known || self.blobs.contains(blob) || self.lists.contains(blob)
     }
 
     /// The blobs of [`Fetch::contents`] that are complete.
@@ -278,8 +306,14 @@ impl Fetch {
     /// The next blob to ask for, if there is room in the window. `resume`: the link has RANGES, from generation 2.
     pub fn next_request(&mut self, resume: bool) -> Option<Wanted> {
         self.fill();
+        let asked = self.active.values().filter(|item| matches!(item.phase, Phase::Asked { .. })).count();
+        let outside = &self.outside;
+        if asked.saturating_add(outside.kept.len()).saturating_add(outside.others) >= FETCH_WINDOW {
+            return None;
+        }
         let ordered = self.rules.keeps(Clause::TRANSFER_ORDER_1);
-        let unasked = self.active.values_mut().filter(|item| !matches!(item.phase, Phase::Asked { .. }));
+        let unasked = self.active.iter_mut().filter(|(blob, _)| !outside.kept.contains_key(*blob));
+        let unasked = unasked.map(|(_, item)| item).filter(|item| !matches!(item.phase, Phase::Asked { .. }));
         let turn = |item: &Item| if ordered { item.turn } else { item.turn.reversed() };
         // What goes first and is still looked for is waited for: it is asked for next, if it isn't here.
         let next = unasked.min_by_key(|item| (turn(item).class(), item.phase != Phase::Wanted, turn(item)));
@@ -289,7 +323,8 @@ impl Fetch {
         let whole = || Vec::from([Range { offset: 0, len }]);
         let ranges = if resume { item.missing_ranges() } else { whole() };
         item.phase = Phase::Asked { ranges: ranges.clone(), brought: false };
-        Some(Wanted { blob, len, ranges: if resume { ranges } else { Vec::new() } })
+        let (plan, long) = (item.plan.clone(), item.turn.long);
+        Some(Wanted { blob, len, ranges: if resume { ranges } else { Vec::new() }, plan, long })
     }
 
     /// The plan, the first chunk and the number of chunks of a stream that brings `len` bytes from `offset`.
@@ -298,17 +333,9 @@ impl Fetch {
     /// don't start and end at chunks.
     pub fn accepts(&self, blob: Hash, offset: u64, len: u64) -> Result<(Arc<Plan>, u32, u32), Violation> {
         let unknown = Violation::new(Code::WIRE_STATE, Clause::TRANSFER_BYTES_1);
-        let outside = Violation::new(Code::WIRE_VALUE, Clause::TRANSFER_BYTES_2);
         let item = self.active.get(&blob).ok_or(unknown)?;
-        let plan = &item.plan;
-        let end = offset.checked_add(len).filter(|end| len > 0 && *end <= plan.len()).ok_or(outside)?;
-        self.rules.ensure(Clause::TRANSFER_BYTES_1, item.asked_for(offset, end), Code::WIRE_STATE)?;
-        let (first, after) = (plan.at_offset(offset), plan.at_end(end));
-        let aligned = first.is_some() && after.is_some();
-        self.rules.ensure(Clause::TRANSFER_BYTES_2, aligned, Code::WIRE_VALUE)?;
-        let first = first.unwrap_or_else(|| plan.holding(offset));
-        let after = after.unwrap_or_else(|| plan.holding(end).saturating_add(1));
-        Ok((plan.clone(), first, after.saturating_sub(first)))
+        let (first, count) = item.plan.accepts(self.rules, item.asked(), offset, len)?;
+        Ok((item.plan.clone(), first, count))
     }
 
     /// The whole answer to the request for a blob is over. What is missing can be asked for again.
@@ -406,8 +433,8 @@ impl Fetch {
     /// (TRANSFER-ORDER-2).
     fn fill(&mut self) {
         let most = if self.rules.keeps(Clause::TRANSFER_ORDER_2) { LONG_WINDOW } else { FETCH_WINDOW };
-        let mut long = self.active.values().filter(|item| item.turn.long).count();
-        while self.active.len() < FETCH_WINDOW {
+        let (mut all, mut long) = self.in_window();
+        while all < FETCH_WINDOW {
             // A file may have the bytes of another's chunk list. The two are got one after the other, so that a blob's
             // hash always names one of them only.
             let full = long >= most;
@@ -417,9 +444,20 @@ impl Fetch {
                 return;
             };
             let Some(need) = self.waiting.remove(&at) else { return };
-            long += usize::from(at.0.long);
+            if !self.outside.kept.contains_key(&need.key()) {
+                all += 1;
+                long += usize::from(at.0.long);
+            }
             self.active.insert(need.key(), need.into_item(at.0));
         }
+    }
+
+    /// How many blobs are worked on or outstanding, and how many of these are long.
+    fn in_window(&self) -> (usize, usize) {
+        let beside = self.outside.kept.iter().filter(|(blob, _)| !self.active.contains_key(*blob));
+        let long = self.active.values().map(|item| item.turn.long).chain(beside.map(|(_, long)| *long));
+        let own = long.fold((0, 0), |(all, of_long), long| (all + 1, of_long + usize::from(long)));
+        (own.0 + self.outside.others, own.1 + self.outside.long)
     }
 
     fn met(&mut self) {
@@ -569,9 +607,9 @@ impl Item {
         true
     }
 
-    fn asked_for(&self, offset: u64, end: u64) -> bool {
-        let Phase::Asked { ranges, .. } = &self.phase else { return false };
-        ranges.iter().any(|range| range.offset <= offset && end <= range.offset.saturating_add(range.len))
+    /// What was asked for and isn't answered.
+    fn asked(&self) -> &[Range] {
+        if let Phase::Asked { ranges, .. } = &self.phase { ranges } else { &[] }
     }
 
     /// Makes what was asked for askable again; none if nothing was, else whether the answer brought anything.

@@ -11,7 +11,7 @@ mod list;
 mod plan;
 
 pub use cut::{Lengths, chunk_len, lengths};
-pub(crate) use fetch::Path;
 pub use fetch::{BulkEnd, Fetch, Wanted};
+pub(crate) use fetch::{Outside, Path};
 pub use list::{ChunkList, ChunkRef, ListBuilder, chunk_list, equal_list, parts};
 pub use plan::{Chunk, Plan, Verified, check_ranges};

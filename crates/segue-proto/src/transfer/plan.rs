@@ -110,14 +110,38 @@ impl Plan {
     }
 
     /// The index of the chunk that ends just at `offset`, plus one.
-    pub(super) fn at_end(&self, offset: u64) -> Option<u32> {
+    fn at_end(&self, offset: u64) -> Option<u32> {
         if offset == self.len { Some(self.chunks()) } else { self.at_offset(offset) }
     }
 
     /// The index of the chunk that holds the byte at `offset`.
-    pub(super) fn holding(&self, offset: u64) -> u32 {
+    fn holding(&self, offset: u64) -> u32 {
         let after = self.chunks.partition_point(|chunk| chunk.offset <= offset);
         u32::try_from(after.saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    /// The first chunk and the number of chunks of a stream that brings `len` bytes from `offset`, of which `asked` was asked
+    /// for.
+    ///
+    /// Errors: TRANSFER-BYTES-1, `WIRE_STATE`, if they weren't asked for; TRANSFER-BYTES-2, `WIRE_VALUE`, if they
+    /// don't start and end at chunks.
+    pub(crate) fn accepts(
+        &self,
+        rules: Rules,
+        asked: &[Range],
+        offset: u64,
+        len: u64,
+    ) -> Result<(u32, u32), Violation> {
+        let outside = Violation::new(Code::WIRE_VALUE, Clause::TRANSFER_BYTES_2);
+        let end = offset.checked_add(len).filter(|end| len > 0 && *end <= self.len).ok_or(outside)?;
+        let holds = |range: &Range| range.offset <= offset && end <= range.offset.saturating_add(range.len);
+        rules.ensure(Clause::TRANSFER_BYTES_1, asked.iter().any(holds), Code::WIRE_STATE)?;
+        let (first, after) = (self.at_offset(offset), self.at_end(end));
+        let aligned = first.is_some() && after.is_some();
+        rules.ensure(Clause::TRANSFER_BYTES_2, aligned, Code::WIRE_VALUE)?;
+        let first = first.unwrap_or_else(|| self.holding(offset));
+        let after = after.unwrap_or_else(|| self.holding(end).saturating_add(1));
+        Ok((first, after.saturating_sub(first)))
     }
 
     /// Which chunks other content has too, by its chunk list: their indices here, and their offsets there

@@ -4,6 +4,7 @@ mod buffers;
 mod content;
 mod keep;
 pub(crate) mod mailed;
+pub(crate) mod reading;
 pub(crate) mod receive;
 pub(crate) mod search;
 pub(crate) mod serve;

@@ -24,6 +24,7 @@ use super::BUFFER;
 use super::Shared;
 use super::content::{Content, READ, READS};
 use super::keep::{Got, Keeper, Kept, worse};
+use super::reading::Stopped;
 use crate::driver::Input;
 use crate::transport::RECEIVE_BUDGET;
 
@@ -78,8 +79,8 @@ async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, keeper: K
     let req = header.req;
     let (reply, answer) = oneshot::channel();
     shared.tell(Input::Bulk { link, header, reply }).await;
-    let incoming = match answer.await {
-        Ok(Ok(incoming)) => incoming,
+    let (incoming, stopped) = match answer.await {
+        Ok(Ok(begun)) => begun,
         Ok(Err(violation)) => {
             let _ = stream.stop(shared.stop_code(violation.code));
             return;
@@ -88,7 +89,7 @@ async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, keeper: K
     };
     let rest = VecDeque::from_iter((!rest.is_empty()).then(|| Bytes::from(rest)));
     let is_long = incoming.count as usize >= LONG / CHUNK;
-    let end = Body { stream, rest, is_long, shared: shared.clone(), keeper, budget }.run(&incoming).await;
+    let end = Body { stream, stopped, rest, is_long, shared: shared.clone(), keeper, budget }.run(&incoming).await;
     if let Some(end) = end {
         shared.tell(Input::Received { link, chunks: Vec::new(), ends: vec![(req, end)] }).await;
     }
@@ -117,6 +118,7 @@ async fn first_frame(stream: &mut RecvStream, shared: &Shared) -> Result<Option<
 /// The bytes behind the first frame.
 struct Body {
     stream: RecvStream,
+    stopped: Stopped,
     /// What was read before it was wanted.
     rest: VecDeque<Bytes>,
     /// What is read is kept in slices, if there is room for what they may hold.
@@ -167,7 +169,11 @@ impl Body {
             end = self.finish().await;
         }
         if end != BulkEnd::Finished {
-            let code = if end == BulkEnd::Corrupt { Code::DATA_HASH } else { Code::LIMIT_PROGRESS };
+            let code = match end {
+                BulkEnd::Corrupt => Code::DATA_HASH,
+                _ if self.stopped.is_told() => Code::WIRE_STATE,
+                _ => Code::LIMIT_PROGRESS,
+            };
             let _ = self.stream.stop(self.shared.stop_code(code));
         }
         Some(end)
@@ -214,8 +220,8 @@ impl Body {
         self.is_long.then(room).flatten()
     }
 
-    /// Reads until there are `len` bytes, or until slices may hold more than may be; none if the stream ends before, or brings
-    /// nothing for IDLE (TRANSFER-BYTES-3): a source whose file changed or went away resets the stream, or ends it early.
+    /// Reads until there are `len` bytes, or until slices may hold more than may be; none if the stream ends before, isn't
+    /// wanted any more, or brings nothing for IDLE (TRANSFER-BYTES-3): a source whose file changed or went away resets the stream, or ends it early.
     async fn fill(&mut self, content: &mut Content, len: usize) -> Option<()> {
         let (limit, mut slices) = (Duration::from_micros(IDLE), [const { Bytes::new() }; AT_ONCE]);
         loop {
@@ -235,10 +241,10 @@ impl Body {
             if content.is_lent() {
                 // Little beyond what is missing.
                 let slices = &mut slices[..(missing / PACKET + 1).min(AT_ONCE)];
-                let read = timeout(limit, self.stream.read_chunks(slices)).await.ok()?.ok()??;
+                let read = self.stopped.or_read(limit, self.stream.read_chunks(slices)).await?;
                 self.rest.extend(slices.iter_mut().take(read).map(mem::take));
             } else {
-                let read = timeout(limit, self.stream.read(content.unfilled())).await.ok()?.ok()??;
+                let read = self.stopped.or_read(limit, self.stream.read(content.unfilled())).await?;
                 content.filled(read);
             }
         }

@@ -143,6 +143,11 @@ impl Driver {
             self.shared.counters.mailed_rx.add(chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum());
             self.tasks.spawn(mailed::write(chunks, self.shared.clone()));
         }
+        while let Some(unwanted) = self.core.poll_unwanted() {
+            if let Some(link) = self.links.get_mut(&unwanted.link) {
+                link.reading.stop(unwanted.req);
+            }
+        }
         while let Some(request) = self.core.poll_serve() {
             let Some(link) = self.links.get(&request.link) else { continue };
             let meta = self.core.meta(&request.blob);

@@ -17,6 +17,7 @@ use segue_proto::{Clause, Code, LinkId, Role, Rules};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::bulk::reading::Reading;
 use crate::bulk::serve::{SERVING, Turns};
 use crate::stats::Counters;
 use crate::transport;
@@ -54,6 +55,8 @@ pub(crate) struct Link {
     pub(crate) acceptor: Option<AbortHandle>,
     /// The turns of the requests that are served.
     pub(crate) serving: Turns,
+    /// The bulk streams that are read.
+    pub(crate) reading: Reading,
     rules: Rules,
 }
 
@@ -85,6 +88,7 @@ impl Link {
             end: None,
             acceptor: None,
             serving: Turns::new(SERVING),
+            reading: Reading::default(),
             rules,
         }
     }

@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant as Clock, Sleep};
 
 use crate::bulk::Shared;
+use crate::bulk::reading::Stopped;
 use crate::conflicts::Strategy;
 use crate::event::{Event, Queue};
 use crate::login::LoginsRefused;
@@ -67,7 +68,7 @@ pub(crate) enum Input {
     /// An attempt to dial a device that was introduced ended.
     Met { device: DeviceId, result: Result<NewLink, Code> },
     /// A bulk stream says what it brings.
-    Bulk { link: LinkId, header: Header, reply: oneshot::Sender<Result<Incoming, Violation>> },
+    Bulk { link: LinkId, header: Header, reply: oneshot::Sender<Result<(Incoming, Stopped), Violation>> },
     /// Chunks were received, verified and stored, and after them bulk streams ended that answered these requests.
     Received { link: LinkId, chunks: Vec<Verified>, ends: Vec<(u32, BulkEnd)> },
     /// Chunks were found on the device, and verified.
@@ -462,7 +463,10 @@ impl Driver {
             }
             Input::Met { device, result } => self.met(device, result),
             Input::Bulk { link, header, reply } => {
-                let _ = reply.send(self.core.handle_bulk(now, link, &header));
+                let begun = self.core.handle_bulk(now, link, &header);
+                if let Some(link) = self.links.get_mut(&link) {
+                    let _ = reply.send(begun.map(|incoming| (incoming, link.reading.begin(header.req))));
+                }
             }
             Input::Received { link, chunks, ends } => {
                 chunks.into_iter().for_each(|chunk| self.core.handle_chunk(now, chunk));

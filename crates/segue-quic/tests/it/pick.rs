@@ -1,7 +1,10 @@
 //! Of a session's files, a device gets the content of the types of data that its user picked.
 
+use std::sync::Arc;
+
 use segue_quic::{Code, Error, Event, Node, Pick, Policy, SessionId, SessionRole, Stays};
 
+use crate::raw::{RawLink, client};
 use crate::util::*;
 
 const LETTER: &[u8] = b"Dear all";
@@ -32,6 +35,24 @@ async fn one_type_of_data_comes_and_the_other_is_fetched_when_it_is_wanted() {
     assert_eq!(b.fetch_content(session, vec!["photos/beach".into()]).await.unwrap(), 1);
     assert_eq!(arrives(&b, session, "photos/beach").await, photo());
     assert!(b.held_elsewhere(session).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_picked_no_more_is_read_no_further() {
+    let node = memory(1).follow(true).open().await.unwrap();
+    let mut peer = RawLink::dial(&client(Arc::default()), node.local_addr().unwrap(), key(2)).await;
+    within("AUTH", peer.authenticate()).await;
+    let content: Vec<u8> = (0..700_000_u32).map(|at| (at.wrapping_mul(at) % 251) as u8).collect();
+    let (session, list) = within("a session", peer.share(node.device(), "photos/beach", &content)).await;
+    let mut answer = within("a request", peer.begin_answer(&list)).await;
+    answer.finish().unwrap();
+    let stream = within("another", peer.begin_answer(&content[..600_000])).await;
+    let comes = |event| matches!(event, Event::Progress { done: 1.., .. }).then_some(());
+    event(&node, "its beginning", comes).await;
+    node.pick(session, Pick::types(["letters"])).await.unwrap();
+    let stopped = within("the stop", stream.stopped()).await.unwrap();
+    assert_eq!(stopped.map(|code| code.into_inner()), Some(u64::from(Code::WIRE_STATE.number())));
+    assert!(node.peers().await.unwrap().contains(&id(2)));
 }
 
 #[tokio::test]

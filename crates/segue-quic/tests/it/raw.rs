@@ -11,6 +11,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, NamedGroup, SignatureScheme};
+use segue_proto::data::{Entry, PartKind, named_part};
+use segue_proto::transfer::ListBuilder;
 use segue_proto::wire::{DeviceId, Hash, SessionId, sign_message};
 use segue_proto::{Config, Continuity, Endpoint, Event, Instant, LinkId, Lsn, Role};
 use segue_quic::{SigningKey, device_id};
@@ -136,17 +138,48 @@ impl RawLink {
         self.exchange(|_| None::<()>).await
     }
 
+    /// Makes a session with the node that has one file, which is long. The session, and the file's chunk list.
+    pub(crate) async fn share(&mut self, with: DeviceId, path: &str, content: &[u8]) -> (SessionId, Vec<u8>) {
+        self.core.create_session(Instant::ZERO, "shared", &[with]).unwrap();
+        let created = |event| match event {
+            Event::Created { session } => Some(session),
+            _ => None,
+        };
+        let session = self.exchange(created).await;
+        let mut list = ListBuilder::new(content.len() as u64);
+        list.push(content);
+        let (blob, list) = list.finish();
+        let (list, bytes) = list.expect("a chunk list");
+        let entry = Entry::file(path, false, content.len() as u64, blob, Some(list)).unwrap();
+        let part = named_part(&session, PartKind::Blob, path);
+        let (kind, body) = (PartKind::Blob.number(), entry.to_bytes());
+        self.core.write(Instant::ZERO, 1, session, part, kind, body).unwrap();
+        (session, bytes)
+    }
+
+    /// Talks until the node asks for a blob, and begins to answer: the stream, which brings these bytes of it.
+    pub(crate) async fn begin_answer(&mut self, bytes: &[u8]) -> quinn::SendStream {
+        let serve = self.until(|core| core.poll_serve()).await;
+        let mut stream = self.connection.open_uni().await.unwrap();
+        stream.write_all(&serve.header(&serve.ranges[0])).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
     /// Goes on until an event is picked.
     async fn exchange<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
+        self.until(|core| std::iter::from_fn(|| core.poll_event()).find_map(&mut pick)).await
+    }
+
+    /// Goes on until the core says what is looked for.
+    async fn until<T>(&mut self, mut found: impl FnMut(&mut Endpoint) -> Option<T>) -> T {
         loop {
             while let Some(request) = self.core.poll_sign() {
                 let sig = sign_message(&request.message, &self.key);
                 self.core.handle_signed(Instant::ZERO, request.id, sig);
             }
-            while let Some(event) = self.core.poll_event() {
-                if let Some(picked) = pick(event) {
-                    return picked;
-                }
+            if let Some(found) = found(&mut self.core) {
+                return found;
             }
             while self.core.poll_journal().is_some() {}
             self.core.handle_durable(Instant::ZERO, self.core.last_lsn());
@@ -160,14 +193,11 @@ impl RawLink {
                 continue;
             }
             // Some events wait for what was made durable just now.
-            let Some(event) = self.core.poll_event() else {
-                let read = self.recv.read_chunk(65_536, true).await.unwrap().expect("the node closed the stream");
-                self.core.handle_bytes(Instant::ZERO, LINK, &read.bytes);
-                continue;
-            };
-            if let Some(picked) = pick(event) {
-                return picked;
+            if let Some(found) = found(&mut self.core) {
+                return found;
             }
+            let read = self.recv.read_chunk(65_536, true).await.unwrap().expect("the node closed the stream");
+            self.core.handle_bytes(Instant::ZERO, LINK, &read.bytes);
         }
     }
 

@@ -1,17 +1,17 @@
 //! The core in this process, with a key in memory and blobs in memory: what a real adapter does, without waiting.
 
+mod incoming;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
 use segue_proto::account::Invite;
 use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, Pick, named_part};
 use segue_proto::transfer::{ListBuilder, Plan};
-use segue_proto::wire::frame::Framer;
-use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, Receipt, SessionId};
 use segue_proto::{
-    Accepted, BulkEnd, Clause, Code, Config, Endpoint, Hosted, Incoming, Instant, LinkId, OpenError, Rules, Search,
-    Serve, Served, SessionView, UsageError, seal,
+    Accepted, BulkEnd, Code, Config, Endpoint, Hosted, Instant, LinkId, OpenError, Rules, Search, Serve, Served,
+    SessionView, UsageError, seal,
 };
 use segue_service::{Given, Journaled, Quota, Service, Terms};
 
@@ -20,6 +20,7 @@ use super::{
 };
 use super::{Blobs, Setup, Start};
 use crate::rng::Rng;
+use incoming::Streams;
 
 /// A device that runs the core in this process.
 pub struct LocalDevice {
@@ -33,23 +34,6 @@ pub struct LocalDevice {
     links: BTreeMap<LinkId, Streams>,
     /// The mailbox that it hosts.
     service: Option<Service<Journaled>>,
-}
-
-/// The unidirectional streams of a link.
-#[derive(Default)]
-struct Streams {
-    sent: u64,
-    incoming: BTreeMap<u64, Inflow>,
-}
-
-/// A stream that arrives.
-enum Inflow {
-    /// Its first frame isn't complete.
-    Header(Framer),
-    /// Its chunks arrive.
-    Chunks { req: u32, incoming: Incoming, done: u32, buffer: Vec<u8> },
-    /// Nothing of it is wanted.
-    Ignored,
 }
 
 impl LocalDevice {
@@ -293,6 +277,10 @@ impl LocalDevice {
                 quiet = false;
                 self.search(now, &search, out);
             }
+            while let Some(unwanted) = self.endpoint.poll_unwanted() {
+                quiet = false;
+                self.stop_reading(now, unwanted);
+            }
             while let Some(serve) = self.endpoint.poll_serve() {
                 quiet = false;
                 self.serve_blob(now, serve, out);
@@ -375,97 +363,7 @@ impl LocalDevice {
     }
 }
 
-/// Bulk that arrives.
 impl LocalDevice {
-    fn bulk(&mut self, now: Instant, link: LinkId, stream: u64, bytes: &[u8], fin: bool, out: &mut Outputs) {
-        let Some(streams) = self.links.get_mut(&link) else { return };
-        let inflow = streams.incoming.remove(&stream).unwrap_or_else(|| Inflow::Header(Framer::default()));
-        let inflow = match inflow {
-            Inflow::Header(framer) => self.open_stream(now, link, framer, bytes),
-            Inflow::Chunks { req, incoming, done, mut buffer } => {
-                buffer.extend_from_slice(bytes);
-                Inflow::Chunks { req, incoming, done, buffer }
-            }
-            Inflow::Ignored => Inflow::Ignored,
-        };
-        let inflow = self.take_chunks(now, link, inflow, out);
-        match inflow {
-            Inflow::Chunks { req, incoming, done, buffer } if fin => {
-                let whole = done == incoming.count && buffer.is_empty();
-                let end = if whole { BulkEnd::Finished } else { BulkEnd::Lost };
-                self.endpoint.handle_bulk_end(now, link, req, end);
-            }
-            _ if fin => {}
-            inflow => {
-                if let Some(streams) = self.links.get_mut(&link) {
-                    streams.incoming.insert(stream, inflow);
-                }
-            }
-        }
-    }
-
-    fn open_stream(&mut self, now: Instant, link: LinkId, mut framer: Framer, bytes: &[u8]) -> Inflow {
-        framer.push(bytes);
-        let frame = match framer.next(self.rules) {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return Inflow::Header(framer),
-            Err(violation) => {
-                self.endpoint.close_link(now, link, violation.code);
-                return Inflow::Ignored;
-            }
-        };
-        let Ok(Some(Message::Bytes(header))) = Message::decode(self.rules, frame.number, &frame.payload) else {
-            self.endpoint.close_link(now, link, segue_proto::Code::WIRE_STATE);
-            return Inflow::Ignored;
-        };
-        match self.endpoint.handle_bulk(now, link, &header) {
-            Ok(incoming) => Inflow::Chunks { req: header.req, incoming, done: 0, buffer: framer.into_rest() },
-            Err(_) => Inflow::Ignored,
-        }
-    }
-
-    /// Whether all of a blob is here and isn't what its id says, though each chunk is what its list says
-    /// (TRANSFER-WHOLE-1).
-    fn is_another_whole(&self, plan: &Plan) -> bool {
-        let listed = plan.chunks() > 1 && self.rules.keeps(Clause::TRANSFER_WHOLE_1);
-        let whole = || self.blobs.read(&plan.blob(), 0, plan.len());
-        listed && whole().is_some_and(|bytes| blob_id(&bytes) != plan.blob())
-    }
-
-    /// Verifies and keeps the chunks that are complete.
-    fn take_chunks(&mut self, now: Instant, link: LinkId, inflow: Inflow, out: &mut Outputs) -> Inflow {
-        let Inflow::Chunks { req, incoming, mut done, mut buffer } = inflow else { return inflow };
-        while done < incoming.count {
-            let index = incoming.first + done;
-            let Some(chunk) = incoming.plan.chunk(index) else { break };
-            let Some(bytes) = buffer.get(..chunk.len as usize) else { break };
-            match incoming.plan.verify_chunk(self.rules, index, bytes) {
-                Ok(verified) => {
-                    keep(&mut self.blobs, out, incoming.plan.blob(), chunk.offset, bytes);
-                    if self.is_another_whole(&incoming.plan) {
-                        self.endpoint.handle_bulk_end(now, link, req, BulkEnd::Corrupt);
-                        return Inflow::Ignored;
-                    }
-                    self.endpoint.handle_chunk(now, verified);
-                }
-                Err(_) => {
-                    self.endpoint.handle_bulk_end(now, link, req, BulkEnd::Corrupt);
-                    return Inflow::Ignored;
-                }
-            }
-            buffer.drain(..chunk.len as usize);
-            done += 1;
-        }
-        Inflow::Chunks { req, incoming, done, buffer }
-    }
-
-    fn bulk_end(&mut self, now: Instant, link: LinkId, stream: u64, end: BulkEnd) {
-        let streams = self.links.get_mut(&link);
-        if let Some(Inflow::Chunks { req, .. }) = streams.and_then(|streams| streams.incoming.remove(&stream)) {
-            self.endpoint.handle_bulk_end(now, link, req, end);
-        }
-    }
-
     /// Reports the chunks of a plan that are held already.
     fn search(&mut self, now: Instant, search: &Search, out: &mut Outputs) {
         let plan: &Plan = &search.plan;
@@ -480,9 +378,7 @@ impl LocalDevice {
         }
         self.endpoint.handle_searched(now, search.session, plan.blob());
     }
-}
 
-impl LocalDevice {
     /// Copies the chunks of a plan that lie in what its content replaces (TRANSFER-REUSE-1).
     fn reuse(&mut self, search: &Search, out: &mut Outputs) {
         let (plan, mut copies) = (&search.plan, Vec::new());

@@ -273,7 +273,7 @@ fn asked(world: &mut World<LocalDevice>, seen: usize, what: &str) -> u32 {
 }
 
 /// The device takes this error for the answer of a linked device.
-fn answer(world: &mut World<LocalDevice>, node: usize, from: DeviceId, req: u32, code: Code) {
+pub(crate) fn answer(world: &mut World<LocalDevice>, node: usize, from: DeviceId, req: u32, code: Code) {
     let (session, code, ext) = (None.into(), code.into(), Exts::empty());
     hears(world, node, from, &Error { req, session, code, definite: true, retry_after_ms: 0, ext }.into());
 }

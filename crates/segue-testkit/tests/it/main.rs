@@ -20,3 +20,4 @@ mod pick_by_service;
 mod recovery;
 mod smoke;
 mod three;
+mod window;

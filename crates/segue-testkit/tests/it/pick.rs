@@ -319,7 +319,7 @@ fn what_is_removed_while_content_comes_has_nothing_else_asked_for_twice() {
 }
 
 /// How many bytes were asked for again, of all content.
-fn asked_twice(world: &World<LocalDevice>) -> u64 {
+pub(crate) fn asked_twice(world: &World<LocalDevice>) -> u64 {
     let (mut asked, mut twice) = (BTreeSet::new(), 0);
     for line in world.trace() {
         assert!(!line.contains(" RANGES "), "the rest of a content that was begun before: {line}");
