@@ -77,3 +77,65 @@ impl Outputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::SessionId;
+
+    fn progress(session: u8, done: u64) -> Event {
+        Event::Progress { session: SessionId::new([session; 16]), done, total: 9 }
+    }
+
+    fn read(outputs: &mut Outputs) -> Vec<Event> {
+        outputs.events.drain(..).collect()
+    }
+
+    #[test]
+    fn later_progress_takes_the_place_of_what_was_not_read() {
+        let mut outputs = Outputs::default();
+        for (session, done) in [(1, 1), (1, 2), (2, 1), (1, 3), (1, 4)] {
+            outputs.event(progress(session, done));
+        }
+        assert_eq!(read(&mut outputs), [progress(1, 2), progress(2, 1), progress(1, 4)]);
+        // It takes the place of nothing else.
+        outputs.event(Event::Halted);
+        outputs.event(progress(1, 5));
+        outputs.event(Event::Halted);
+        assert_eq!(read(&mut outputs), [Event::Halted, progress(1, 5), Event::Halted]);
+    }
+
+    #[test]
+    fn of_more_events_than_there_is_room_for_the_oldest_go() {
+        let mut outputs = Outputs::default();
+        let closed = |n: usize| Event::Closed { session: SessionId::new((n as u128).to_be_bytes()) };
+        (0..MAX_EVENTS).for_each(|n| outputs.event(closed(n)));
+        assert_eq!((outputs.events.len(), outputs.events.front()), (MAX_EVENTS, Some(&closed(0))));
+        outputs.event(closed(MAX_EVENTS));
+        assert_eq!((outputs.events.len(), outputs.events.front()), (MAX_EVENTS, Some(&closed(1))));
+        assert_eq!(outputs.events.back(), Some(&closed(MAX_EVENTS)));
+    }
+
+    #[test]
+    fn what_waits_for_the_journal_is_told_once_that_is_durable() {
+        let mut outputs = Outputs::default();
+        let told = |n: u64| progress(n as u8, n);
+        (1..=4).for_each(|n| outputs.event_after(Lsn(n), Lsn(1), told(n)));
+        assert_eq!(read(&mut outputs), [told(1)]);
+        outputs.release_events(Lsn(3));
+        assert_eq!(read(&mut outputs), [told(2), told(3)]);
+        outputs.release_events(Lsn(3));
+        assert_eq!(read(&mut outputs), []);
+        outputs.release_events(Lsn(4));
+        assert_eq!(read(&mut outputs), [told(4)]);
+    }
+
+    #[test]
+    fn each_signature_that_is_asked_for_has_a_number_of_its_own() {
+        let mut outputs = Outputs::default();
+        let ids = [1, 2].map(|n| outputs.sign(alloc::vec![n]));
+        assert_ne!(ids[0], ids[1]);
+        let asked: Vec<_> = outputs.signs.iter().map(|request| (request.id, request.message.clone())).collect();
+        assert_eq!(asked, [(ids[0], alloc::vec![1]), (ids[1], alloc::vec![2])]);
+    }
+}

@@ -3,7 +3,9 @@
 mod account;
 mod chain;
 mod data;
+mod limits;
 mod merge;
+mod pick;
 mod state;
 mod stream;
 mod sync;
