@@ -150,6 +150,30 @@ fn service_login_3_a_device_that_was_let_in_needs_no_token_again() {
 }
 
 #[test]
+fn who_logs_in_again_shows_the_same_token() {
+    let mut it = world(2, Rules::ALL, policy());
+    let host = it.id(0);
+    it.holds(1, "alice 900");
+    (1..=2).for_each(|at| it.link(at, 0));
+    let logins = |it: &World, at: usize| {
+        let let_in = |event: &&Event| matches!(event, Event::Login { result: Ok(_), .. });
+        it.devices[at].events.iter().filter(let_in).count()
+    };
+    let again = |it: &mut World, at: usize| {
+        it.devices[at].core.log_in_again(it.now, host);
+        it.settle();
+    };
+    assert_eq!([logins(&it, 1), logins(&it, 2)], [1, 0]);
+    (1..=2).for_each(|at| again(&mut it, at));
+    assert_eq!([logins(&it, 1), logins(&it, 2)], [2, 0], "one that has no token");
+    assert_eq!(it.account(1).as_deref(), Ok("alice"));
+    // Once it is forgotten there is none any more.
+    it.devices[1].core.forget_login(&host);
+    again(&mut it, 1);
+    assert_eq!(logins(&it, 1), 2);
+}
+
+#[test]
 fn a_login_ends_in_mid_link_with_its_token() {
     let mut it = world(2, Rules::ALL, Policy { ends_with_token: true, ..policy() });
     let session = it.session(&[2]);

@@ -1,6 +1,7 @@
 //! Devices that are never online together.
 
-use segue_proto::data::Entry;
+use segue_proto::data::{Entry, ListRef};
+use segue_proto::limits::MAX_MAILED;
 use segue_proto::wire::PartId;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::{Clause, Event, Rules};
@@ -88,6 +89,42 @@ fn nothing_is_put_twice_and_a_restart_goes_on() {
     world.visit(1);
     assert_eq!(world.root(3, session), world.root(1, session));
     assert_eq!(world.root(2, session), world.root(1, session));
+}
+
+#[test]
+fn a_mailbox_that_is_left_is_given_nothing_more() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    world.link(1, 0);
+    world.write(1, session, 2, LOG, b"one");
+    let (host, put) = (world.devices[0].id, world.service.counts().put);
+    assert!(world.devices[1].core.is_exchanged(&host));
+    world.devices[1].core.leave_mailbox(&host);
+    world.write(1, session, 2, LOG, b"two");
+    world.wait(60);
+    assert_eq!(world.service.counts().put, put);
+    assert!(!world.devices[1].core.is_exchanged(&host));
+    // It uses it again from its next start on.
+    world.restart(1);
+    world.visit(1);
+    world.visit(2);
+    assert_eq!(world.root(2, session), world.root(1, session));
+}
+
+/// A file that is longer than MAX_MAILED goes over links alone.
+#[test]
+fn what_is_too_long_for_a_mailbox_is_told() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    world.link(1, 0);
+    for (part, path, len) in [(1, "whole", MAX_MAILED), (2, "over", MAX_MAILED + 1)] {
+        let list = ListRef { hash: blob_id(path.as_bytes()), len: 200_000 };
+        let entry = Entry::file(path, false, len, blob_id(&[part]), Some(list)).unwrap();
+        world.write(1, session, part, FILE, &entry.to_bytes());
+    }
+    let host = world.devices[0].id;
+    let left = world.devices[1].core.not_mailed(&host, &session);
+    assert_eq!(left.iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>(), ["over"]);
 }
 
 #[test]

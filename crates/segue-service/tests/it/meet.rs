@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use segue_proto::limits::MAX_INTRODUCTIONS;
-use segue_proto::{Clause, Code, Event, Generation, Rules};
+use segue_proto::{Clause, Code, Event, Generation, Rules, UsageError};
 use segue_service::Quota;
 
 use crate::util::World;
@@ -86,6 +86,34 @@ fn service_meet_2_who_is_away_and_who_named_nobody_look_alike() {
     let mut it = world(Rules::without(Clause::SERVICE_MEET_2));
     it.meets(1, 3);
     assert_eq!(it.introduced(3), [(1, vec![address(1)])]);
+}
+
+#[test]
+fn whom_a_device_may_meet_is_vouched_for_or_a_member() {
+    let mut it = World::new(3, Quota::default());
+    let (now, service) = (it.now, it.devices[0].id);
+    it.devices[1].core.meet_at(Some(&[address(1)]));
+    it.link(1, 0);
+    let ids: Vec<_> = it.devices.iter().map(|device| device.id).collect();
+    let sorted = |of: &[usize]| {
+        let mut ids: Vec<_> = of.iter().map(|at| ids[*at]).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(it.devices[1].core.acquaintances(), sorted(&[2, 3]), "those that it vouches for");
+    [2, 3].into_iter().for_each(|at| it.devices[1].core.distrust(ids[at]));
+    assert_eq!(it.devices[1].core.acquaintances(), []);
+    assert_eq!(it.devices[1].core.introduce(now, service, ids[2]), Err(UsageError::NotMember));
+    it.session(&[2]);
+    assert_eq!(it.devices[1].core.acquaintances(), sorted(&[2]), "members, without itself");
+    assert_eq!(it.devices[1].core.introduce(now, service, ids[2]), Ok(()));
+    it.devices[1].core.trust(ids[2]);
+    assert_eq!(it.devices[1].core.acquaintances(), sorted(&[2]), "once");
+    it.devices[1].core.trust(ids[3]);
+    assert_eq!(it.devices[1].core.introduce(now, service, ids[3]), Ok(()), "no member, but vouched for");
+    assert_eq!(it.devices[1].core.introduce(now, service, ids[1]), Err(UsageError::SelfTarget));
+    it.devices[1].core.meet_at(None);
+    assert_eq!(it.devices[1].core.introduce(now, service, ids[3]), Err(UsageError::NotLinked), "it takes no part");
 }
 
 #[test]

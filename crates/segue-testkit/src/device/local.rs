@@ -15,6 +15,7 @@ use segue_proto::{
 };
 use segue_service::{Given, Journaled, Quota, Service, Terms};
 
+use super::audit::Audit;
 use super::{
     AccountState, BulkOut, ChunkOut, Command, Contents, Device, Input, Inspect, Outputs, Refusal, Reply, SessionState,
 };
@@ -34,6 +35,8 @@ pub struct LocalDevice {
     links: BTreeMap<LinkId, Streams>,
     /// The mailbox that it hosts.
     service: Option<Service<Journaled>>,
+    /// What watches it in a test.
+    audit: Option<Audit>,
 }
 
 impl LocalDevice {
@@ -43,7 +46,17 @@ impl LocalDevice {
     /// As [`LocalDevice::restore`].
     pub fn new(setup: Setup, seed: u64, now: Instant) -> Result<(Self, Outputs), OpenError> {
         let entropy = Rng::new(seed, "device entropy").array();
-        Self::restore(Start::fresh(setup, entropy), now)
+        Self::audited(Start::fresh(setup, entropy), now)
+    }
+
+    /// As [`LocalDevice::restore`], for a test: after each step it is checked that what the core says of itself fits
+    /// together, unless a clause is switched off.
+    ///
+    /// # Errors
+    /// As [`LocalDevice::restore`].
+    pub fn audited(start: Start, now: Instant) -> Result<(Self, Outputs), OpenError> {
+        let audit = start.setup.without.is_none().then(|| Audit::new(config(&start.setup), &start.disk));
+        Self::open(start, now, audit)
     }
 
     /// A device that goes on from what its disk holds, and what it has to say at once.
@@ -51,6 +64,10 @@ impl LocalDevice {
     /// # Errors
     /// If the journal holds what the core can't have written.
     pub fn restore(start: Start, now: Instant) -> Result<(Self, Outputs), OpenError> {
+        Self::open(start, now, None)
+    }
+
+    fn open(start: Start, now: Instant, audit: Option<Audit>) -> Result<(Self, Outputs), OpenError> {
         let Start { setup, entropy, disk, continuity } = start;
         let Contents { entries, last, blobs } = disk;
         let config = config(&setup);
@@ -64,6 +81,7 @@ impl LocalDevice {
             whole: BTreeSet::new(),
             links: BTreeMap::new(),
             service: None,
+            audit,
         };
         for trusted in setup.trusted {
             device.endpoint.trust(trusted);
@@ -261,7 +279,8 @@ impl LocalDevice {
     fn drain(&mut self, now: Instant, out: &mut Outputs) {
         loop {
             let mut quiet = true;
-            while let Some(request) = self.endpoint.poll_sign() {
+            while self.endpoint.has_to_sign() {
+                let Some(request) = self.endpoint.poll_sign() else { break };
                 quiet = false;
                 let sig = wire::sign_message(&request.message, &self.key);
                 self.endpoint.handle_signed(now, request.id, sig);
@@ -291,7 +310,8 @@ impl LocalDevice {
         }
         out.batches.extend(std::iter::from_fn(|| self.endpoint.poll_journal()));
         out.events.extend(std::iter::from_fn(|| self.endpoint.poll_event()));
-        for link in self.links.keys().copied() {
+        let waiting: Vec<_> = self.endpoint.waiting_links().collect();
+        for link in waiting {
             let mut bytes = Vec::new();
             while self.endpoint.poll_transmit(link, &mut bytes) {}
             if !bytes.is_empty() {
@@ -301,6 +321,9 @@ impl LocalDevice {
         out.closes.extend(std::iter::from_fn(|| self.endpoint.poll_close()));
         let service = self.service.as_ref().and_then(Service::next_timeout);
         out.timeout = self.endpoint.poll_timeout().into_iter().chain(service).min();
+        if let Some(audit) = &mut self.audit {
+            audit.look(now, &self.endpoint, out);
+        }
     }
 
     fn link_down(&mut self, now: Instant, link: LinkId) {

@@ -4,6 +4,7 @@
 //! a child process behind the same trait.
 
 mod accounts;
+mod audit;
 mod blobs;
 mod local;
 

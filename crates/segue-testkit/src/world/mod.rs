@@ -59,7 +59,7 @@ struct Dice {
 impl World<LocalDevice> {
     /// A world of devices that run the core in this process.
     pub fn local(options: Options) -> World<LocalDevice> {
-        let spawn = |start, now| LocalDevice::restore(start, now).map_err(|error| format!("{error:?}"));
+        let spawn = |start, now| LocalDevice::audited(start, now).map_err(|error| format!("{error:?}"));
         World::new(options, Box::new(spawn))
     }
 }

@@ -172,7 +172,7 @@ impl Mesh {
         let disk = Contents { entries: journal, last, ..Contents::default() };
         let (setup, continuity) = (self.setups[who].clone(), Continuity::Proven);
         let start = Start { setup, entropy: [77; 32], disk, continuity };
-        LocalDevice::restore(start, self.now).expect("the journal opens").0
+        LocalDevice::audited(start, self.now).expect("the journal opens").0
     }
 
     /// The bytes in the journal of a device.

@@ -3,6 +3,7 @@
 
 use segue_crdt::{Document, YrsText};
 use segue_proto::data::{PartKind, Stream, named_part};
+use segue_proto::limits::MAX_SNAPSHOT;
 use segue_proto::wire::{ActorId, Hash, PartId, SessionId};
 use segue_testkit::device::{Command, Device, Reply};
 
@@ -82,6 +83,60 @@ fn a_log_gives_way_to_its_snapshot_once_all_members_hold_it() {
     }
     assert_eq!(shown(&mesh, 3, &session).len(), 62);
     assert_eq!(kept(&mut mesh, 3, &session), 2);
+}
+
+/// More than a message holds.
+const CONTENT: usize = 100_000;
+
+#[test]
+fn a_snapshot_longer_than_a_message_comes_in_pieces() {
+    let (mut mesh, session) = family(9);
+    let part = named_part(&session, PartKind::Opaque, "diary");
+    (0..9).for_each(|at| write(&mut mesh, at % 3, session, PartKind::Opaque, b"an op"));
+    let links: Vec<_> = mesh.links_of(2);
+    links.into_iter().for_each(|link| mesh.cut(link));
+    let content: Vec<u8> = (0..CONTENT).map(|at| (at / 7) as u8).collect();
+    let compact =
+        |mesh: &mut Mesh, content| mesh.command(0, Command::Compact { session, part, content: Some(content) });
+    assert!(compact(&mut mesh, vec![0; MAX_SNAPSHOT as usize + 1]).is_none(), "it is too long");
+    compact(&mut mesh, content.clone()).expect("a snapshot");
+    assert_eq!([0, 1].map(|at| kept(&mut mesh, at, &session)), [9; 2]);
+    let came = mesh.came[2];
+    mesh.connect(0, 2);
+    for at in 0..3 {
+        assert_eq!(kept(&mut mesh, at, &session), 0, "device {at}");
+        let state = mesh.devices[at].endpoint().state(&session).expect("it is held");
+        let base = state.stream(&part).and_then(Stream::base).expect("a snapshot");
+        assert_eq!(base.bytes, content, "device {at}");
+    }
+    let came = mesh.came[2] - came;
+    assert!(came < CONTENT + CONTENT / 4, "{came} bytes for one of {CONTENT}");
+}
+
+#[test]
+fn what_no_snapshot_covers_is_counted() {
+    let (mut mesh, session) = family(8);
+    let loose = |mesh: &Mesh| {
+        let core = mesh.devices[0].endpoint();
+        let all = core.loose(&session);
+        assert!(all.iter().all(|(part, _, count)| core.loose_in(&session, part) == *count), "{all:?}");
+        all
+    };
+    assert_eq!(loose(&mesh), []);
+    (0..5).for_each(|at| write(&mut mesh, at % 3, session, PartKind::Log, b"an entry"));
+    let log = |count| [(diary(&session), PartKind::Log.number(), count)];
+    assert_eq!(loose(&mesh), log(5));
+    // What waits for a member that is away is in hand.
+    let links: Vec<_> = mesh.links_of(2);
+    links.into_iter().for_each(|link| mesh.cut(link));
+    mesh.command(0, Command::Compact { session, part: diary(&session), content: None }).expect("a snapshot");
+    assert_eq!((loose(&mesh), kept(&mut mesh, 0, &session)), (log(0).to_vec(), 5));
+    (0..2).for_each(|at| write(&mut mesh, at, session, PartKind::Log, b"another"));
+    assert_eq!((loose(&mesh), kept(&mut mesh, 0, &session)), (log(2).to_vec(), 7));
+    mesh.connect(0, 2);
+    assert_eq!((loose(&mesh), kept(&mut mesh, 0, &session)), (log(2).to_vec(), 2));
+    let unknown = mesh.devices[0].endpoint().loose_in(&session, &named_part(&session, PartKind::Log, "nowhere"));
+    assert_eq!(unknown, 0);
 }
 
 #[test]
