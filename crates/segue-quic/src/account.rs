@@ -101,17 +101,17 @@ impl Node {
         .await
     }
 
-    /// Dials the device that made an invitation, to link it. [`crate::Event::LinkCode`] follows. Until it does the device
-    /// is dialled again and again; [`Node::forget`] gives up.
+    /// Dials the device that made an invitation, at all of these addresses, to link it: whichever answers first counts.
+    /// [`crate::Event::LinkCode`] follows. Until it does the device is dialled again and again; [`Node::forget`] gives up.
     ///
     /// # Errors
     /// This device belongs to no account, or the other one is revoked.
-    pub async fn accept_link(&self, invite: &Invite, addr: SocketAddr) -> Result<(), Error> {
-        let (invite, device) = (invite.clone(), invite.device);
+    pub async fn accept_link(&self, invite: &Invite, addrs: &[SocketAddr]) -> Result<(), Error> {
+        let (invite, device, addrs) = (invite.clone(), invite.device, addrs.to_vec());
         self.command("accept the invitation", move |driver| {
             let now = driver.now();
             driver.core.accept_link(now, &invite)?;
-            driver.keep(device, addr);
+            driver.keep(device, addrs);
             Ok(())
         })
         .await

@@ -84,7 +84,7 @@ impl Node {
             let now = driver.now();
             driver.core.use_mailbox(now, mailbox)?;
             driver.meets.uses(mailbox);
-            driver.keep(mailbox, addr);
+            driver.keep(mailbox, vec![addr]);
             Ok(())
         })
         .await

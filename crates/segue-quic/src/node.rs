@@ -342,7 +342,7 @@ impl Node {
     /// # Errors
     /// The node has stopped.
     pub async fn connect(&self, addr: SocketAddr, device: DeviceId) -> Result<(), Error> {
-        self.call(move |driver| driver.keep(device, addr)).await
+        self.call(move |driver| driver.keep(device, vec![addr])).await
     }
 
     /// Waits until a device is linked, whoever dialled.

@@ -36,11 +36,14 @@ fn read(text: &str) -> Result<Invite, Failure> {
 }
 
 async fn link(device: &Device, args: &Link, invite: Option<Invite>) -> Result<(), Failure> {
-    match &invite {
-        Some(invite) => dial(device, args, invite).await?,
-        None => show(device, args).await?,
-    }
-    let (peer, name) = shown(device, invite.map(|invite| invite.device)).await?;
+    let dialled = match &invite {
+        Some(invite) => Some(dial(device, args, invite).await?),
+        None => {
+            show(device, args).await?;
+            None
+        }
+    };
+    let (peer, name) = shown(device, dialled).await?;
     confirm(device, args, peer, &name).await
 }
 
@@ -72,8 +75,15 @@ async fn show(device: &Device, args: &Link) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A device that was dialled.
+struct Dialled {
+    device: DeviceId,
+    /// At how many addresses others may answer in its place.
+    astray: usize,
+}
+
 /// Dials the device that invites; without an account one is started first.
-async fn dial(device: &Device, args: &Link, invite: &Invite) -> Result<(), Failure> {
+async fn dial(device: &Device, args: &Link, invite: &Invite) -> Result<Dialled, Failure> {
     if invite.device == device.node.device() {
         return Err(Failure::failed("the invitation is this device's own; read it on a device of your account"));
     }
@@ -89,22 +99,41 @@ async fn dial(device: &Device, args: &Link, invite: &Invite) -> Result<(), Failu
     }
     let addresses = invite.addresses();
     let hints = if args.address.is_empty() { &addresses } else { &args.address };
-    let Some(hint) = hints.first() else {
-        return Err(Failure::failed("the invitation names no address; give the new device's by --address HOST:PORT"));
-    };
-    device.node.accept_link(invite, resolve(hint).await?).await?;
-    note(format_args!("dialling {hint}"));
-    Ok(())
+    let places = places(hints).await?;
+    device.node.accept_link(invite, &places).await?;
+    note(format_args!("dialling {}", hints.join(" and ")));
+    Ok(Dialled { device: invite.device, astray: places.len() - 1 })
+}
+
+/// Where these addresses lead: a name that nobody knows is left out, if there is another.
+async fn places(hints: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+    let none = "the invitation names no address; give the new device's by --address HOST:PORT";
+    let (mut found, mut why) = (Vec::new(), Failure::failed(none));
+    for hint in hints {
+        match resolve(hint).await {
+            Ok(addr) => found.push(addr),
+            Err(failure) => why = failure,
+        }
+    }
+    if found.is_empty() { Err(why) } else { Ok(found) }
 }
 
 /// Waits for the check code of whoever comes, or of the device that was dialled, and shows it.
-async fn shown(device: &Device, dialled: Option<DeviceId>) -> Result<(DeviceId, String), Failure> {
+async fn shown(device: &Device, dialled: Option<Dialled>) -> Result<(DeviceId, String), Failure> {
+    let mut astray = dialled.as_ref().map_or(0, |dialled| dialled.astray);
+    let dialled = dialled.map(|dialled| dialled.device);
     let code = async {
         loop {
             match device.node.next_event().await {
                 Some(Event::LinkCode { peer, name, code }) => {
                     say(format_args!("check code {:03} {:03}", code / 1000, code % 1000));
                     return Ok((peer, name));
+                }
+                // So answers whoever else is at an address of the invitation; each attempt begins at another.
+                Some(Event::Unlinked { peer, code: Code::AUTH_FAILED, .. })
+                    if dialled.is_some() && peer == dialled && astray > 0 =>
+                {
+                    astray -= 1;
                 }
                 // Whoever else knocks on a device that invites, and fails, changes nothing.
                 Some(Event::Unlinked { peer, code, .. }) if dialled.is_some() && peer == dialled => refused(code)?,

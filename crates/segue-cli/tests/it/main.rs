@@ -9,6 +9,7 @@ mod dry_run;
 mod edit;
 mod handoff;
 mod kill;
+mod linking;
 mod login;
 mod mailbox;
 mod menu;

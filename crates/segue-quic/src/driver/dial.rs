@@ -25,12 +25,16 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest pause between attempts. From: guess; a device that comes back is found within half a minute.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// How long an address has to itself before the next one is dialled as well. From: a handshake takes a round trip or two.
+const HEAD_START: Duration = Duration::from_secs(1);
+
 /// The devices that a node keeps links to.
 #[derive(Default)]
 pub(crate) struct Keepers(BTreeMap<DeviceId, Keeper>);
 
 struct Keeper {
-    addr: SocketAddr,
+    /// Where it may be, in the order in which they are dialled.
+    addrs: Vec<SocketAddr>,
     attempts: u32,
     state: State,
 }
@@ -39,15 +43,17 @@ struct Keeper {
 enum State {
     /// No link; dial at this time.
     Waiting(Instant),
-    /// An attempt is under way, or a link is.
-    Busy,
+    /// An attempt is under way.
+    Dialling,
+    /// A link is.
+    Linked,
 }
 
 impl Keepers {
-    /// Keeps a link to `device` at `addr` from now on.
-    pub(crate) fn keep(&mut self, device: DeviceId, addr: SocketAddr, linked: bool) {
-        let state = if linked { State::Busy } else { State::Waiting(Instant::now()) };
-        self.0.insert(device, Keeper { addr, attempts: 0, state });
+    /// Keeps a link to `device` from now on, which is at one of `addrs`.
+    pub(crate) fn keep(&mut self, device: DeviceId, addrs: Vec<SocketAddr>, linked: bool) {
+        let state = if linked { State::Linked } else { State::Waiting(Instant::now()) };
+        self.0.insert(device, Keeper { addrs, attempts: 0, state });
     }
 
     /// Stops doing so.
@@ -64,25 +70,29 @@ impl Keepers {
     pub(crate) fn linked(&mut self, device: &DeviceId) {
         if let Some(keeper) = self.0.get_mut(device) {
             keeper.attempts = 0;
-            keeper.state = State::Busy;
+            keeper.state = State::Linked;
         }
     }
 
     /// The device has no link and no attempt under way: dial again after a pause.
     pub(crate) fn failed(&mut self, device: &DeviceId) {
         if let Some(keeper) = self.0.get_mut(device) {
+            if keeper.state == State::Dialling && !keeper.addrs.is_empty() {
+                // Whoever answered first may be another device: the next address comes first now.
+                keeper.addrs.rotate_left(1);
+            }
             keeper.state = State::Waiting(Instant::now() + pause(keeper.attempts, random()));
             keeper.attempts = keeper.attempts.saturating_add(1);
         }
     }
 
-    /// Whom to dial now.
-    pub(crate) fn due(&mut self, now: Instant) -> Vec<(DeviceId, SocketAddr)> {
+    /// Whom to dial now, and where.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<(DeviceId, Vec<SocketAddr>)> {
         let mut due = Vec::new();
         for (device, keeper) in &mut self.0 {
             if matches!(keeper.state, State::Waiting(at) if at <= now) {
-                keeper.state = State::Busy;
-                due.push((*device, keeper.addr));
+                keeper.state = State::Dialling;
+                due.push((*device, keeper.addrs.clone()));
             }
         }
         due
@@ -106,7 +116,35 @@ pub(crate) fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }
 
-/// Dials once.
+/// Dials each of these addresses once: the next when the one before it has failed, or has said nothing for a moment. The
+/// first to answer counts, and the others are let go.
+pub(crate) async fn dial_any(
+    endpoint: &Endpoint,
+    addrs: Vec<SocketAddr>,
+    device: DeviceId,
+    rules: Rules,
+) -> Result<NewLink, Code> {
+    let mut left = addrs.into_iter().peekable();
+    let mut tries = JoinSet::new();
+    let mut why = Code::LINK_LOST;
+    loop {
+        if let Some(addr) = left.next() {
+            tries.spawn(dial(endpoint.clone(), addr, device, rules));
+        }
+        let result = match left.peek() {
+            Some(_) => timeout(HEAD_START, tries.join_next()).await,
+            None => Ok(tries.join_next().await),
+        };
+        match result {
+            Ok(Some(Ok(Ok(link)))) => return Ok(link),
+            Ok(Some(Ok(Err(code)))) => why = code,
+            Ok(Some(Err(_))) | Err(_) => {}
+            Ok(None) => return Err(why),
+        }
+    }
+}
+
+/// Dials an address once.
 pub(crate) async fn dial(
     endpoint: Endpoint,
     addr: SocketAddr,
@@ -184,6 +222,24 @@ async fn greet(incoming: Incoming, rules: Rules) -> Option<NewLink> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attempt_that_failed_has_the_next_one_begin_elsewhere_and_a_lost_link_does_not() {
+        let [one, two] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let device = DeviceId::new([1; 32]);
+        let mut keepers = Keepers::default();
+        keepers.keep(device, vec![one, two], false);
+        let dialled = |keepers: &mut Keepers| {
+            let at = keepers.next().unwrap();
+            keepers.due(at)
+        };
+        assert_eq!(dialled(&mut keepers), [(device, vec![one, two])]);
+        keepers.failed(&device);
+        assert_eq!(dialled(&mut keepers), [(device, vec![two, one])]);
+        keepers.linked(&device);
+        keepers.failed(&device);
+        assert_eq!(dialled(&mut keepers), [(device, vec![two, one])]);
+    }
 
     #[test]
     fn pauses_double_up_to_the_longest_and_vary_by_half() {

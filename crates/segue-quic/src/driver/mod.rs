@@ -283,10 +283,10 @@ impl Driver {
         Some(LinkInfo { generation, round_trip: path.rtt, window: path.cwnd })
     }
 
-    /// Keeps a link to a device.
-    pub(crate) fn keep(&mut self, device: DeviceId, addr: SocketAddr) {
+    /// Keeps a link to a device, which is at one of these addresses.
+    pub(crate) fn keep(&mut self, device: DeviceId, addrs: Vec<SocketAddr>) {
         let linked = self.is_linked(&device);
-        self.keepers.keep(device, addr, linked);
+        self.keepers.keep(device, addrs, linked);
     }
 
     /// Ends all links to a device.
@@ -433,10 +433,10 @@ impl Driver {
         let now = self.now();
         self.core.handle_timeout(now);
         self.tell_time();
-        for (device, addr) in self.keepers.due(Clock::now()) {
+        for (device, addrs) in self.keepers.due(Clock::now()) {
             let (endpoint, shared) = (self.endpoint.clone(), self.shared.clone());
             self.tasks.spawn(async move {
-                let result = dial::dial(endpoint, addr, device, shared.rules).await;
+                let result = dial::dial_any(&endpoint, addrs, device, shared.rules).await;
                 shared.tell(Input::Dialled { device, result }).await;
             });
         }

@@ -26,7 +26,7 @@ async fn code(node: &Node) -> u32 {
 /// `by`, which belongs to an account, links a new device.
 async fn link_new(by: &Node, new: &Node, name: &str) {
     let invite = invite(new, name).await;
-    by.accept_link(&invite, new.local_addr().unwrap()).await.unwrap();
+    by.accept_link(&invite, &[new.local_addr().unwrap()]).await.unwrap();
     let (one, two) = tokio::join!(code(by), code(new));
     assert_eq!(one, two);
     let (one, two) =
@@ -72,11 +72,22 @@ async fn a_revocation_ends_the_link_within_a_second_and_for_good() {
 }
 
 #[tokio::test]
+async fn an_address_at_which_another_device_answers_hinders_nobody() {
+    let (laptop, phone, other) = (lone(1).await, lone(2).await, lone(3).await);
+    laptop.create_account("laptop").await.unwrap();
+    let invite = invite(&phone, "phone").await;
+    let addrs = [&other, &phone].map(|node| node.local_addr().unwrap());
+    laptop.accept_link(&invite, &addrs).await.unwrap();
+    let (one, two) = tokio::join!(code(&laptop), code(&phone));
+    assert_eq!(one, two);
+}
+
+#[tokio::test]
 async fn a_device_that_says_no_is_not_linked() {
     let (laptop, phone) = (lone(1).await, lone(2).await);
     laptop.create_account("laptop").await.unwrap();
     let invite = invite(&phone, "phone").await;
-    laptop.accept_link(&invite, phone.local_addr().unwrap()).await.unwrap();
+    laptop.accept_link(&invite, &[phone.local_addr().unwrap()]).await.unwrap();
     let (one, two) = tokio::join!(code(&laptop), code(&phone));
     assert_eq!(one, two);
     phone.decline_link(laptop.device()).await.unwrap();
@@ -95,7 +106,7 @@ async fn a_device_that_says_no_and_stops_is_heard() {
     let (laptop, phone) = (lone(1).await, lone(2).await);
     laptop.create_account("laptop").await.unwrap();
     let invite = invite(&phone, "phone").await;
-    laptop.accept_link(&invite, phone.local_addr().unwrap()).await.unwrap();
+    laptop.accept_link(&invite, &[phone.local_addr().unwrap()]).await.unwrap();
     tokio::join!(code(&laptop), code(&phone));
     let confirmed = {
         let (laptop, phone) = (laptop.clone(), phone.device());
