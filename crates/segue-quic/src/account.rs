@@ -103,14 +103,17 @@ impl Node {
 
     /// Dials the device that made an invitation, at all of these addresses, to link it: whichever answers first counts.
     /// [`crate::Event::LinkCode`] follows. Until it does the device is dialled again and again; [`Node::forget`] gives up.
+    /// If this device has no account, it starts one once both users have confirmed, as its first device with the name
+    /// `first`.
     ///
     /// # Errors
-    /// This device belongs to no account, or the other one is revoked.
-    pub async fn accept_link(&self, invite: &Invite, addrs: &[SocketAddr]) -> Result<(), Error> {
+    /// This device belongs to no account and `first` is none or no name, or the other one is revoked.
+    pub async fn accept_link(&self, invite: &Invite, addrs: &[SocketAddr], first: Option<&str>) -> Result<(), Error> {
         let (invite, device, addrs) = (invite.clone(), invite.device, addrs.to_vec());
+        let first = first.map(str::to_owned);
         self.command("accept the invitation", move |driver| {
             let now = driver.now();
-            driver.core.accept_link(now, &invite)?;
+            driver.core.accept_link(now, &invite, first.as_deref())?;
             driver.keep(device, addrs);
             Ok(())
         })

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use segue_quic::{Code, DeviceId, Error, Event, Invite, UsageError};
+use segue_quic::{Code, DeviceId, Error, Event, Hash, Invite, UsageError};
 
 use crate::args::Link;
 use crate::device::{Device, resolve};
@@ -36,6 +36,7 @@ fn read(text: &str) -> Result<Invite, Failure> {
 }
 
 async fn link(device: &Device, args: &Link, invite: Option<Invite>) -> Result<(), Failure> {
+    let first = invite.is_some() && device.node.account().await?.is_none();
     let dialled = match &invite {
         Some(invite) => Some(dial(device, args, invite).await?),
         None => {
@@ -44,7 +45,11 @@ async fn link(device: &Device, args: &Link, invite: Option<Invite>) -> Result<()
         }
     };
     let (peer, name) = shown(device, dialled).await?;
-    confirm(device, args, peer, &name).await
+    let account = confirm(device, args, peer, &name).await?;
+    if first {
+        note(format_args!("started account {account} with this device, {:?}, as its first", own_name(args)));
+    }
+    Ok(())
 }
 
 /// Shows an invitation: as a picture in the terminal and in a file, and as text.
@@ -82,7 +87,7 @@ struct Dialled {
     astray: usize,
 }
 
-/// Dials the device that invites; without an account one is started first.
+/// Dials the device that invites; without an account one is started, once both users have confirmed.
 async fn dial(device: &Device, args: &Link, invite: &Invite) -> Result<Dialled, Failure> {
     if invite.device == device.node.device() {
         return Err(Failure::failed("the invitation is this device's own; read it on a device of your account"));
@@ -92,15 +97,10 @@ async fn dial(device: &Device, args: &Link, invite: &Invite) -> Result<Dialled, 
             "the invitation is more than 300 seconds old; run `segue link` on the new device again",
         ));
     }
-    if device.node.account().await?.is_none() {
-        let name = own_name(args);
-        let account = device.node.create_account(&name).await?;
-        note(format_args!("started account {account} with this device, {name:?}, as its first"));
-    }
     let addresses = invite.addresses();
     let hints = if args.address.is_empty() { &addresses } else { &args.address };
     let places = places(hints).await?;
-    device.node.accept_link(invite, &places).await?;
+    device.node.accept_link(invite, &places, Some(&own_name(args))).await?;
     note(format_args!("dialling {}", hints.join(" and ")));
     Ok(Dialled { device: invite.device, astray: places.len() - 1 })
 }
@@ -166,7 +166,7 @@ fn refused(code: Code) -> Result<(), Failure> {
 }
 
 /// Asks whether the codes are the same, and waits for the end.
-async fn confirm(device: &Device, args: &Link, peer: DeviceId, name: &str) -> Result<(), Failure> {
+async fn confirm(device: &Device, args: &Link, peer: DeviceId, name: &str) -> Result<Hash, Failure> {
     let yes = match (args.yes, Answers::open()) {
         (true, _) => true,
         (false, Some(mut answers)) => {
@@ -188,7 +188,7 @@ async fn confirm(device: &Device, args: &Link, peer: DeviceId, name: &str) -> Re
         // The other device may not know yet: it goes as soon as it does.
         let _ = tokio::time::timeout(LINGER, left(device, peer)).await;
     }
-    Ok(())
+    Ok(account)
 }
 
 /// Why linking ended although this device's user confirmed.

@@ -9,7 +9,7 @@ fn invitation(new: &mut Running) -> String {
 }
 
 /// Starts a device that invites.
-fn invites(lab: &Lab, state: &str, rest: &str) -> (Running, String) {
+pub(crate) fn invites(lab: &Lab, state: &str, rest: &str) -> (Running, String) {
     let mut new = lab.start(&format!("link --state {state} --name {state} --listen 127.0.0.1:0 {rest}"));
     let text = invitation(&mut new);
     (new, text)
@@ -22,7 +22,7 @@ fn check_code(out: &str) -> String {
 }
 
 /// `by` links the new device `state`.
-fn link(lab: &Lab, by: &str, state: &str) {
+pub(crate) fn link(lab: &Lab, by: &str, state: &str) {
     let (new, text) = invites(lab, state, "--yes");
     let done = lab.run(&format!("link --state {by} --name {by} --paste {text} --yes")).exits(0);
     let there = new.end().exits(0).says("linked with");

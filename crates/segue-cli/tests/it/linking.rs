@@ -2,7 +2,17 @@
 
 use std::net::UdpSocket;
 
+use crate::account::{invites, link};
+use crate::pty::Terminal;
 use crate::util::*;
+
+/// A device that invites at a terminal of its own, and its invitation.
+fn invites_at_a_terminal(lab: &Lab, state: &str) -> (Terminal, String) {
+    let line = format!("link --state {state} --name {state} --listen 127.0.0.1:0");
+    let new = Terminal::start(lab.command(&line));
+    let text = format!("SEGUE:{}", new.line("SEGUE:"));
+    (new, text)
+}
 
 #[test]
 fn of_several_addresses_in_an_invitation_the_right_one_is_found() {
@@ -17,4 +27,29 @@ fn of_several_addresses_in_an_invitation_the_right_one_is_found() {
     let text = new.until("SEGUE:");
     lab.run(&format!("link --state laptop --paste {text} --yes")).exits(0).says("linked with");
     new.end().exits(0);
+}
+
+#[test]
+fn a_linking_that_failed_leaves_no_account_behind() {
+    let lab = Lab::new();
+    let (new, text) = invites(&lab, "phone", "--yes");
+    // Nobody is there to confirm.
+    lab.run(&format!("link --state laptop --paste {text}")).exits(1).says("LINK_DECLINED");
+    new.end().exits(1);
+    lab.run("devices --state laptop").exits(1).says("no account");
+    // So it may still be the one that is invited.
+    link(&lab, "phone", "laptop");
+    let listed = lab.run("devices --state laptop").exits(0);
+    assert!(listed.out.lines().any(|line| line.contains("the first") && line.contains(&lab.id("phone"))));
+}
+
+#[test]
+fn a_device_that_is_killed_before_both_have_confirmed_has_no_account() {
+    let lab = Lab::new();
+    let (phone, text) = invites_at_a_terminal(&lab, "phone");
+    let mut laptop = lab.start(&format!("link --state laptop --paste {text} --yes"));
+    laptop.until("check code");
+    phone.until("the question", |screen| screen.contains("[y/N]"));
+    laptop.kill();
+    lab.run("devices --state laptop").exits(1).says("no account");
 }

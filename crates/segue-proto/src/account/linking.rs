@@ -44,7 +44,7 @@ pub(crate) struct Linking {
     pub(crate) secret: Nonce,
     /// The other device's name, once it is known.
     pub(crate) name: String,
-    /// What this device is to be called, if it is new.
+    /// What this device is to be called, if it belongs to no account yet.
     pub(crate) own_name: String,
     /// When the own user confirmed, for display.
     pub(crate) made: Hlc,
@@ -100,6 +100,11 @@ impl Linking {
         let State::Shown { own: false, theirs } = self.state else { return None };
         self.state = State::Shown { own: true, theirs };
         Some(self.agreed(rules))
+    }
+
+    /// Whether both users have confirmed, and this device is to sign.
+    pub(crate) fn is_signing(&self) -> bool {
+        self.state == State::Signing
     }
 
     /// The link is signed, and goes to the new device.

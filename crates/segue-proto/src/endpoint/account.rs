@@ -10,7 +10,7 @@ use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::errors::UsageError;
 use crate::event::{Event, LinkId};
-use crate::journal::Lsn;
+use crate::journal::{Lsn, Write};
 use crate::limits::{MAX_CUT_HEADS, MAX_ENTRIES, MAX_FRAME, MAX_NAME, MAX_ROSTER_HEADS};
 use crate::wire::codec::encode;
 use crate::wire::{
@@ -34,6 +34,10 @@ pub(super) struct Account {
     /// The heads below which each linked device holds everything.
     pub(super) told: BTreeMap<DeviceId, Vec<Hash>>,
     signing: BTreeMap<SignId, RosterEntry>,
+    /// The signature of the genesis that a linking waits for, if there is no account yet.
+    founding: Option<SignId>,
+    /// The genesis of an account that is written down with its first link.
+    unwritten: Option<Write>,
     /// Revokes that are signed, and wait for others of the same device.
     revokes: Vec<Proven<RosterEntry>>,
 }
@@ -42,7 +46,7 @@ pub(super) struct Account {
 #[derive(Clone, Debug)]
 pub(super) struct Live {
     pub(super) secret: Nonce,
-    /// What this device is to be called, if it made it.
+    /// What this device is to be called, if it belongs to no account yet.
     pub(super) name: String,
     pub(super) until: Instant,
 }
@@ -59,23 +63,10 @@ impl Endpoint {
         if self.account.roster.is_some() || !self.account.signing.is_empty() {
             return Err(UsageError::HasAccount);
         }
-        let me = self.config.device;
-        if recovery == Some(me) {
+        if recovery == Some(self.config.device) {
             return Err(UsageError::SelfTarget);
         }
-        let founding = Founding { nonce: self.fresh.nonce(), recovery: recovery.into() };
-        let entry = RosterEntry {
-            kind: EntryKind::Genesis.number(),
-            account: Hash::ZERO,
-            parents: List::default(),
-            signer: me,
-            device: me,
-            name: short(name)?,
-            made: hlc(wall_ms),
-            genesis: Some(founding).into(),
-            cut: None.into(),
-        };
-        self.sign_entry(entry);
+        self.sign_genesis(short(name)?, hlc(wall_ms), recovery);
         Ok(())
     }
 
@@ -131,10 +122,36 @@ impl Endpoint {
     }
 
     /// Asks for the signature of an entry.
-    pub(super) fn sign_entry(&mut self, entry: RosterEntry) {
+    pub(super) fn sign_entry(&mut self, entry: RosterEntry) -> SignId {
         let id = id_of::<RosterEntry>(&encode(&entry));
         let sign = self.out.sign(signing_bytes::<RosterEntry>(id));
         self.account.signing.insert(sign, entry);
+        sign
+    }
+
+    fn sign_genesis(&mut self, name: Text<256>, made: Hlc, recovery: Option<DeviceId>) -> SignId {
+        let me = self.config.device;
+        let founding = Founding { nonce: self.fresh.nonce(), recovery: recovery.into() };
+        self.sign_entry(RosterEntry {
+            kind: EntryKind::Genesis.number(),
+            account: Hash::ZERO,
+            parents: List::default(),
+            signer: me,
+            device: me,
+            name,
+            made,
+            genesis: Some(founding).into(),
+            cut: None.into(),
+        })
+    }
+
+    /// Both users have confirmed, and this device has no account to link the other one with: it starts one now.
+    pub(super) fn found_to_link(&mut self, name: &str, made: Hlc) {
+        // Another linking waits for it, or the application does.
+        if self.account.signing.is_empty() {
+            let sign = self.sign_genesis(Text::new(name).unwrap_or_default(), made, None);
+            self.account.founding = Some(sign);
+        }
     }
 
     /// An entry is signed; false if it wasn't one that was asked for.
@@ -143,7 +160,13 @@ impl Endpoint {
         let entry = Proven::own(entry, sig);
         let device = entry.body().device;
         if entry.body().kind == EntryKind::Genesis.number() {
-            self.found(entry);
+            // Where the linking that it was for has ended meanwhile, there is still no account.
+            let to_link = self.account.founding.take_if(|founding| *founding == id).is_some();
+            let waiting = self.linkings_to_sign();
+            if self.account.roster.is_none() && !(to_link && waiting.is_empty()) {
+                self.found(now, entry, to_link);
+            }
+            waiting.into_iter().for_each(|device| self.sign_link(now, device));
             return true;
         }
         // The revokes of one device count together: a part of its cut would set aside what another part lets stand.
@@ -164,11 +187,19 @@ impl Endpoint {
         true
     }
 
-    fn found(&mut self, genesis: Proven<RosterEntry>) {
+    /// The account is there. If it is there for a link, it is written down with that, so that a crash leaves both or neither.
+    fn found(&mut self, now: Instant, genesis: Proven<RosterEntry>, to_link: bool) {
         let account = genesis.id();
         let write = keys::put(&genesis);
         let Ok(roster) = Roster::start(self.config.rules, genesis) else { return };
         self.account.roster = Some(roster);
+        // A device that has an account makes no invitation (ACCOUNT-LINK-6).
+        self.account.invite = None;
+        self.end_idle_confined(now);
+        if to_link {
+            self.account.unwritten = Some(write);
+            return;
+        }
         let lsn = self.commit(alloc::vec![write], false);
         self.out.event_after(lsn, self.durable, Event::AccountCreated { account });
     }
@@ -243,8 +274,14 @@ impl Endpoint {
         if writes.is_empty() {
             return outcome;
         }
-        let after = roster.standing().clone();
+        let (account, after) = (roster.account(), roster.standing().clone());
+        let genesis = self.account.unwritten.take();
+        let begun = genesis.is_some();
+        writes.splice(0..0, genesis);
         let lsn = self.commit(writes, false);
+        if begun {
+            self.out.event_after(lsn, self.durable, Event::AccountCreated { account });
+        }
         self.tell_changes(lsn, &before, &after);
         self.cut_sessions(now);
         for device in after.revoked.keys().filter(|device| !before.revoked.contains_key(device)) {

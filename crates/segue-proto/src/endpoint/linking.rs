@@ -40,19 +40,21 @@ impl Endpoint {
     }
 
     /// Links the device that made an invitation, as soon as it has a link: dial it. [`Event::LinkCode`] and
-    /// [`Event::LinkResolved`] follow.
+    /// [`Event::LinkResolved`] follow. If this device has no account, it starts one once both users have confirmed, as its
+    /// first device with the name `first`; without that name it is an error.
     ///
-    /// Errors: `NoAccount`, `SelfTarget`, `Revoked`.
-    pub fn accept_link(&mut self, now: Instant, invite: &Invite) -> Result<(), UsageError> {
+    /// Errors: `NoAccount`, `SelfTarget`, `Revoked`; `TooLarge` and `BadText` as of [`Endpoint::create_account`].
+    pub fn accept_link(&mut self, now: Instant, invite: &Invite, first: Option<&str>) -> Result<(), UsageError> {
         self.running()?;
         if invite.device == self.config.device {
             return Err(UsageError::SelfTarget);
         }
-        let roster = self.own_roster()?;
-        if roster.is_revoked(&invite.device) {
-            return Err(UsageError::Revoked);
-        }
-        let live = Live { secret: invite.secret, name: String::new(), until: now.after(INVITE_TTL) };
+        let name = match (self.own_roster(), first) {
+            (Err(UsageError::NoAccount), Some(name)) => short(name).map(|_| name)?,
+            (roster, _) if roster?.is_revoked(&invite.device) => return Err(UsageError::Revoked),
+            _ => "",
+        };
+        let live = Live { secret: invite.secret, name: name.into(), until: now.after(INVITE_TTL) };
         self.account.scans.insert(invite.device, live);
         if let Some(link) = self.routes.get(&invite.device).copied() {
             self.ask_to_link(now, link, invite.device);
@@ -103,7 +105,8 @@ impl Endpoint {
     /// A link is ready: an invitation that was read is answered.
     pub(super) fn ask_to_link(&mut self, now: Instant, link: LinkId, peer: DeviceId) {
         let Some(scan) = self.account.scans.remove(&peer) else { return };
-        let linking = Linking::asked(link, scan.secret, now.after(CONFIRM_TIMEOUT));
+        let mut linking = Linking::asked(link, scan.secret, now.after(CONFIRM_TIMEOUT));
+        linking.own_name = scan.name;
         self.account.linking.insert(peer, linking);
         self.say_link(now, peer, false);
     }
@@ -233,7 +236,7 @@ impl Endpoint {
     }
 
     /// Links that were let in for an invitation that lives no more.
-    fn end_idle_confined(&mut self, now: Instant) {
+    pub(super) fn end_idle_confined(&mut self, now: Instant) {
         let busy = |link: &LinkId| self.account.linking.values().any(|linking| linking.link == *link);
         let idle: Vec<_> = self.account.confined.iter().copied().filter(|link| !busy(link)).collect();
         for link in idle {
@@ -284,10 +287,21 @@ impl Endpoint {
         self.out.event(Event::LinkCode { peer, name: linking.name.clone(), code });
     }
 
+    /// The devices with which all is confirmed, and whose link is still to be signed.
+    pub(super) fn linkings_to_sign(&self) -> Vec<DeviceId> {
+        let signing = self.account.linking.iter().filter(|(_, linking)| linking.is_signing());
+        signing.map(|(device, _)| *device).collect()
+    }
+
     /// Both users have confirmed: the link is signed, unless it was before and its end was lost.
-    fn sign_link(&mut self, now: Instant, device: DeviceId) {
+    pub(super) fn sign_link(&mut self, now: Instant, device: DeviceId) {
         let me = self.config.device;
-        let (Some(linking), Ok(roster)) = (self.account.linking.get(&device), self.own_roster()) else { return };
+        let Some(linking) = self.account.linking.get(&device) else { return };
+        if self.account.roster.is_none() {
+            let (name, made) = (linking.own_name.clone(), linking.made);
+            return self.found_to_link(&name, made);
+        }
+        let Ok(roster) = self.own_roster() else { return };
         if roster.is_member(&device) {
             return self.link_signed(now, device);
         }
@@ -353,7 +367,7 @@ impl Endpoint {
         }
         let roster = Roster::from_entries(rules, core::mem::take(&mut self.account.coming))?;
         let both = roster.is_member(&from) && roster.is_member(&self.config.device);
-        let whole = both && roster.account() == message.account;
+        let whole = both && roster.account() == message.account && self.account.roster.is_none();
         rules.ensure(Clause::ACCOUNT_LINK_6, whole, Code::ACCOUNT_ENTRY)?;
         let (account, heads) = (roster.account(), roster.heads());
         let writes = roster.entries().map(keys::put).collect();

@@ -26,7 +26,7 @@ async fn code(node: &Node) -> u32 {
 /// `by`, which belongs to an account, links a new device.
 async fn link_new(by: &Node, new: &Node, name: &str) {
     let invite = invite(new, name).await;
-    by.accept_link(&invite, &[new.local_addr().unwrap()]).await.unwrap();
+    by.accept_link(&invite, &[new.local_addr().unwrap()], None).await.unwrap();
     let (one, two) = tokio::join!(code(by), code(new));
     assert_eq!(one, two);
     let (one, two) =
@@ -77,7 +77,7 @@ async fn an_address_at_which_another_device_answers_hinders_nobody() {
     laptop.create_account("laptop").await.unwrap();
     let invite = invite(&phone, "phone").await;
     let addrs = [&other, &phone].map(|node| node.local_addr().unwrap());
-    laptop.accept_link(&invite, &addrs).await.unwrap();
+    laptop.accept_link(&invite, &addrs, None).await.unwrap();
     let (one, two) = tokio::join!(code(&laptop), code(&phone));
     assert_eq!(one, two);
 }
@@ -87,7 +87,7 @@ async fn a_device_that_says_no_is_not_linked() {
     let (laptop, phone) = (lone(1).await, lone(2).await);
     laptop.create_account("laptop").await.unwrap();
     let invite = invite(&phone, "phone").await;
-    laptop.accept_link(&invite, &[phone.local_addr().unwrap()]).await.unwrap();
+    laptop.accept_link(&invite, &[phone.local_addr().unwrap()], None).await.unwrap();
     let (one, two) = tokio::join!(code(&laptop), code(&phone));
     assert_eq!(one, two);
     phone.decline_link(laptop.device()).await.unwrap();
@@ -100,13 +100,43 @@ async fn a_device_that_says_no_is_not_linked() {
     assert_eq!(laptop.account().await.unwrap().unwrap().devices.len(), 1);
 }
 
+#[tokio::test]
+async fn an_account_begins_once_both_users_have_confirmed() {
+    let (laptop, phone) = (lone(1).await, lone(2).await);
+    for both in [false, true] {
+        let invite = invite(&phone, "phone").await;
+        let addrs = [phone.local_addr().unwrap()];
+        assert!(laptop.accept_link(&invite, &addrs, None).await.is_err(), "it isn't called anything");
+        laptop.accept_link(&invite, &addrs, Some("laptop")).await.unwrap();
+        let (one, two) = tokio::join!(code(&laptop), code(&phone));
+        assert_eq!(one, two);
+        let confirmed = {
+            let (laptop, phone) = (laptop.clone(), phone.device());
+            tokio::spawn(async move { laptop.confirm_link(phone).await })
+        };
+        assert_eq!(laptop.account().await.unwrap(), None);
+        if both {
+            let account = within("the account", phone.confirm_link(laptop.device())).await.unwrap();
+            assert_eq!(within("the end", confirmed).await.unwrap().unwrap(), account);
+        } else {
+            phone.decline_link(laptop.device()).await.unwrap();
+            within("the end", confirmed).await.unwrap().unwrap_err();
+            assert_eq!(laptop.account().await.unwrap(), None);
+            laptop.forget(phone.device()).await.unwrap();
+        }
+    }
+    let (one, two) = (laptop.account().await.unwrap().unwrap(), phone.account().await.unwrap().unwrap());
+    assert_eq!((&one, one.devices.len()), (&two, 2));
+    assert!(one.devices.iter().any(|it| it.by == it.device && (it.device, &*it.name) == (laptop.device(), "laptop")));
+}
+
 /// TRANSPORT-CLOSE-1: what a link ends with gets a moment to arrive, also if the node ends next.
 #[tokio::test]
 async fn a_device_that_says_no_and_stops_is_heard() {
     let (laptop, phone) = (lone(1).await, lone(2).await);
     laptop.create_account("laptop").await.unwrap();
     let invite = invite(&phone, "phone").await;
-    laptop.accept_link(&invite, &[phone.local_addr().unwrap()]).await.unwrap();
+    laptop.accept_link(&invite, &[phone.local_addr().unwrap()], None).await.unwrap();
     tokio::join!(code(&laptop), code(&phone));
     let confirmed = {
         let (laptop, phone) = (laptop.clone(), phone.device());

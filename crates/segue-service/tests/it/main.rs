@@ -4,6 +4,7 @@ mod accounts;
 mod corrupt;
 mod delegate;
 mod exchange;
+mod founding;
 mod hostile;
 mod jwt;
 mod meet;

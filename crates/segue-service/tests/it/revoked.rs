@@ -19,7 +19,7 @@ fn family(rules: Rules) -> (World, SessionId) {
     for at in [2, 3] {
         let (now, first, new) = (world.now, world.devices[1].id, world.devices[at].id);
         let invite = world.devices[at].core.invite(now, WALL, "another", &[]).unwrap();
-        world.devices[1].core.accept_link(now, &invite).unwrap();
+        world.devices[1].core.accept_link(now, &invite, None).unwrap();
         world.link(1, at);
         world.devices[1].core.confirm_link(now, WALL, new, true).unwrap();
         world.devices[at].core.confirm_link(now, WALL, first, true).unwrap();
@@ -91,7 +91,7 @@ fn devices_linked_apart_learn_of_each_other_by_the_mailbox() {
     let (now, second) = (world.now, world.devices[2].id);
     let fourth = world.devices[4].id;
     let invite = world.devices[4].core.invite(now, WALL, "fourth", &[]).unwrap();
-    world.devices[2].core.accept_link(now, &invite).unwrap();
+    world.devices[2].core.accept_link(now, &invite, None).unwrap();
     world.link(2, 4);
     world.devices[2].core.confirm_link(now, WALL, fourth, true).unwrap();
     world.devices[4].core.confirm_link(now, WALL, second, true).unwrap();

@@ -88,12 +88,17 @@ impl Directory for Hostile {
     }
 }
 
+/// What a journal holds.
+pub(crate) type Journal = BTreeMap<Vec<u8>, Vec<u8>>;
+
 pub(crate) struct Device {
     pub(crate) core: Endpoint,
     pub(crate) id: DeviceId,
     key: SigningKey,
     rules: Rules,
-    journal: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) journal: Journal,
+    /// The journal as each batch left it, if that is watched.
+    pub(crate) moments: Option<Vec<Journal>>,
     lsn: Lsn,
     pub(crate) events: Vec<Event>,
     starts: u8,
@@ -109,7 +114,8 @@ impl Device {
         let id = DeviceId::new(key.verifying_key().to_bytes());
         let start = Instant::from_micros(1_000_000);
         let core = Endpoint::open(config(id, rules), [], Lsn(0), Continuity::Proven, [seed; 32], start).unwrap();
-        Device { core, id, key, rules, journal: BTreeMap::new(), lsn: Lsn(0), events: Vec::new(), starts: 0 }
+        let (journal, events) = (Journal::new(), Vec::new());
+        Device { core, id, key, rules, journal, moments: None, lsn: Lsn(0), events, starts: 0 }
     }
 }
 
@@ -314,6 +320,9 @@ impl World {
                     Some(value) => drop(device.journal.insert(write.key, value)),
                     None => drop(device.journal.remove(&write.key)),
                 }
+            }
+            if let Some(moments) = &mut device.moments {
+                moments.push(device.journal.clone());
             }
             device.lsn = batch.lsn;
             device.core.handle_durable(now, batch.lsn);

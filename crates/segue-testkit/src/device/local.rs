@@ -227,7 +227,7 @@ impl LocalDevice {
             }
             Command::AcceptLink { invite } => {
                 let invite = Invite::from_text(&invite).map_err(|_| UsageError::NoLinking)?;
-                core.accept_link(now, &invite)?;
+                core.accept_link(now, &invite, None)?;
             }
             Command::ConfirmLink { device, yes } => core.confirm_link(now, wall_ms, device, yes)?,
             // Answered before: no commands of the core.
