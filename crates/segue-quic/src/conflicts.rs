@@ -37,8 +37,7 @@ pub struct Conflict {
 pub struct Version {
     /// Who wrote it.
     pub writer: ActorId,
-    /// The writer's device, where the session tells: of this device's own values, and of those of whoever made the
-    /// session or took it over.
+    /// The writer's device, as far as it is known: other devices say whose the values are that they pass on.
     pub device: Option<DeviceId>,
     /// Its number among the writer's ops in the part.
     pub seq: u64,
@@ -214,10 +213,13 @@ fn content(entry: &Entry) -> Content {
     }
 }
 
-/// An actor is a hash, which only its own device, and the records that name it, explain.
+/// An actor is a hash: its own device explains it, those whom it told do (DATA-WRITER-1), and so do the records that name it.
 fn device_of(core: &Endpoint, session: &SessionId, actor: &ActorId) -> Option<DeviceId> {
     if core.actor(session).as_ref() == Some(actor) {
         return Some(core.device());
+    }
+    if let Some(writer) = core.state(session).and_then(|state| state.writer(actor)) {
+        return Some(writer.device);
     }
     let view = core.session(session)?;
     let mut records = view.chain.iter().map(|record| record.body());

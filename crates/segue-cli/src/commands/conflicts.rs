@@ -1,5 +1,6 @@
 //! `segue conflicts`: what was written without knowing of each other, and what is to stand.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -40,6 +41,8 @@ struct Told {
     seq: u64,
     /// The writer's device, if it is known.
     device: Option<String>,
+    /// Its name in the account, if it has one.
+    name: Option<String>,
     this_device: bool,
     time_ms: u64,
     hash: String,
@@ -94,12 +97,21 @@ pub(crate) async fn json(device: &Device, session: Option<SessionId>) -> Result<
         Some(session) => vec![device.session(session).await?],
         None => device.node.sessions().await?,
     };
+    let me = device.node.device();
+    let names = names(device).await?;
     let mut report = Report { conflicts: Vec::new() };
     for view in views {
         let found = device.node.conflicts(view.id).await?;
-        report.conflicts.extend(found.iter().map(|conflict| listed(conflict, &view.name, device.node.device())));
+        report.conflicts.extend(found.iter().map(|conflict| listed(conflict, &view.name, me, &names)));
     }
     serde_json::to_string_pretty(&report).map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// What the devices of the account are called, those that were revoked as well.
+async fn names(device: &Device) -> Result<BTreeMap<DeviceId, String>, Failure> {
+    let Some(account) = device.node.account().await? else { return Ok(BTreeMap::new()) };
+    let revoked = account.revoked.into_iter().map(|it| (it.device, it.name));
+    Ok(revoked.chain(account.devices.into_iter().map(|it| (it.device, it.name))).collect())
 }
 
 /// Resolves one; what to tell the user.
@@ -206,10 +218,11 @@ impl Told {
             (_, Some(text)) => format!("{text:?}"),
             _ => format!("{} bytes, {}", self.len, self.hash.get(..16).unwrap_or(&self.hash)),
         };
-        let by = match (&self.device, self.this_device) {
-            (_, true) => "this device".to_owned(),
-            (Some(device), _) => format!("device {device}"),
-            (None, _) => format!("writer {}", self.writer.get(..16).unwrap_or(&self.writer)),
+        let by = match (&self.name, &self.device) {
+            _ if self.this_device => "this device".to_owned(),
+            (Some(name), _) => format!("{name:?}"),
+            (None, Some(device)) => format!("device {device}"),
+            (None, None) => format!("writer {}", self.writer.get(..16).unwrap_or(&self.writer)),
         };
         writeln!(out, "    {}  {shown:5}  {}, {}, by {by}", self.number, date(self.time_ms), what)
     }
@@ -233,13 +246,14 @@ fn show(args: &Conflicts, json: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn listed(conflict: &Conflict, name: &str, me: DeviceId) -> Listed {
+fn listed(conflict: &Conflict, name: &str, me: DeviceId, names: &BTreeMap<DeviceId, String>) -> Listed {
     let told = |(at, version): (usize, &Version)| Told {
         number: at + 1,
         kind: kind(&version.content).to_owned(),
         writer: version.writer.to_string(),
         seq: version.seq,
         device: version.device.map(|device| device.to_string()),
+        name: version.device.and_then(|device| names.get(&device).cloned()),
         this_device: version.device == Some(me),
         time_ms: version.time_ms,
         hash: if version.hash == Hash::ZERO { String::new() } else { version.hash.to_string() },

@@ -53,3 +53,30 @@ fn a_device_that_is_killed_before_both_have_confirmed_has_no_account() {
     laptop.kill();
     lab.run("devices --state laptop").exits(1).says("no account");
 }
+
+#[test]
+fn a_conflict_names_the_devices_of_the_account_whose_versions_they_are() {
+    let lab = Lab::new();
+    link(&lab, "laptop", "phone");
+    lab.tree("notes", 1, 1_000);
+    let phone = lab.receive("phone", "--into out --yes --once");
+    lab.run(&format!("send --state laptop notes --to {} --device phone", phone.addr)).exits(0);
+    phone.end().exits(0);
+    std::fs::write(lab.path("notes/run.sh"), "by the laptop").unwrap();
+    std::fs::write(lab.path("out/notes/run.sh"), "by the phone").unwrap();
+    let phone = lab.receive("phone", "--into out --yes");
+    let line = format!("--into back --yes --together --from phone --to {}", phone.addr);
+    let laptop = lab.receive("laptop", &line);
+    let listed = |state: &str| lab.run(&format!("conflicts --state {state}")).exits(0).out;
+    wait_for(|| ["laptop", "phone"].iter().all(|state| listed(state).contains("run.sh")));
+    for (state, other) in [("laptop", "phone"), ("phone", "laptop")] {
+        let text = listed(state);
+        assert!(text.contains("by this device") && text.contains(&format!("by {other:?}")), "{text}");
+        let json = lab.run(&format!("conflicts --state {state} --json")).exits(0).out;
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let versions = json["conflicts"][0]["versions"].as_array().unwrap();
+        let theirs = versions.iter().find(|version| version["this_device"] == false).unwrap();
+        assert_eq!((&theirs["device"], &theirs["name"]), (&lab.id(other).as_str().into(), &other.into()));
+    }
+    drop((laptop, phone));
+}
