@@ -171,7 +171,15 @@ async fn confirm(device: &Device, args: &Link, peer: DeviceId, name: &str) -> Re
         (true, _) => true,
         (false, Some(mut answers)) => {
             ask(format_args!("Does the device {name:?} show the same code? Link the two?"));
-            answers.next().await
+            tokio::select! {
+                biased;
+                why = over(device, peer) => {
+                    // Ends the line of the question, to which no answer is of use any more.
+                    note("");
+                    return Err(why);
+                }
+                yes = answers.next() => yes,
+            }
         }
         (false, None) => {
             note("there is nobody at the terminal to compare the codes");
@@ -205,6 +213,29 @@ fn not_linked(error: Error) -> Failure {
         error => return error.into(),
     };
     Failure::failed(format!("not linked: {why}; run `segue link` on the new device to try again"))
+}
+
+/// Waits until the linking ends that the user is asked about; why it did.
+async fn over(device: &Device, peer: DeviceId) -> Failure {
+    while let Some(event) = device.node.next_event().await {
+        if let Event::LinkResolved { peer: it, result: Err(code) } = event
+            && it == peer
+        {
+            return unasked(code);
+        }
+    }
+    segue_quic::Error::Stopped.into()
+}
+
+/// Why linking ended before this device's user answered.
+fn unasked(code: Code) -> Failure {
+    let why = match code {
+        Code::LINK_DECLINED => "the other device's user said no",
+        Code::LINK_EXPIRED => "the codes were not confirmed in time",
+        Code::LINK_LOST => "the link broke",
+        _ => "the linking broke off",
+    };
+    Failure::failed(format!("not linked: {why} ({code:?}); run `segue link` on the new device to try again"))
 }
 
 /// Waits until a device takes its leave.
@@ -250,3 +281,14 @@ const INVITE: Duration = Duration::from_secs(305);
 const LINGER: Duration = Duration::from_secs(10);
 /// From dialling to the check code.
 const DIAL: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_linking_that_nobody_answered_says_so_and_blames_nobody() {
+        let text = unasked(Code::LINK_EXPIRED).text;
+        assert!(text.contains("not confirmed in time (LINK_EXPIRED)"), "{text}");
+    }
+}

@@ -55,6 +55,21 @@ fn a_device_that_is_killed_before_both_have_confirmed_has_no_account() {
 }
 
 #[test]
+fn a_question_ends_with_the_linking_that_it_is_about() {
+    let lab = Lab::new();
+    // Neither of those who are asked says a word; the other side says no.
+    let (phone, text) = invites_at_a_terminal(&lab, "phone");
+    lab.run(&format!("link --state laptop --paste {text}")).exits(1).says("LINK_DECLINED");
+    phone.until("the end", |screen| screen.contains("user said no (LINK_DECLINED)"));
+    assert_eq!(phone.end().code(), Some(1));
+    let (new, text) = invites(&lab, "tablet", "");
+    let laptop = Terminal::start(lab.command(&format!("link --state laptop --paste {text}")));
+    laptop.until("the end", |screen| screen.contains("user said no (LINK_DECLINED)"));
+    assert_eq!(laptop.end().code(), Some(1));
+    new.end().exits(1);
+}
+
+#[test]
 fn a_conflict_names_the_devices_of_the_account_whose_versions_they_are() {
     let lab = Lab::new();
     link(&lab, "laptop", "phone");
