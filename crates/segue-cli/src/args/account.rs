@@ -17,7 +17,7 @@ pub(crate) struct Link {
     #[arg(long, value_name = "TEXT")]
     pub(crate) paste: Option<String>,
     /// This device's name in the account [default: the computer's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = name)]
     pub(crate) name: Option<String>,
     /// Invite: also write the QR code as a PNG file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scan", "paste"])]
@@ -46,4 +46,11 @@ pub(crate) struct Revoke {
     /// The device: its name in the account, or its id
     #[arg(value_name = "NAME|ID")]
     pub(crate) device: Who,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("a name that can be read; without --name it is the computer's".to_owned());
+    }
+    Ok(text.to_owned())
 }

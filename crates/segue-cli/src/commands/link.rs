@@ -68,11 +68,12 @@ async fn show(device: &Device, args: &Link) -> Result<(), Failure> {
     let invite = device.node.invite(&own_name(args), &hints).await?;
     let text = invite.to_text();
     let picture = Picture::of(&text)?;
-    say(picture.lines());
-    say(&text);
+    // What can fail comes before the invitation is shown.
     if let Some(path) = &args.png {
         picture.save(path)?;
     }
+    say(picture.lines());
+    say(&text);
     note(format_args!(
         "read this on a device of your account by `segue link --scan` or `--paste`, within 300 seconds; it works once. Waiting at {}",
         hints.join(" and ")

@@ -70,6 +70,13 @@ fn a_question_ends_with_the_linking_that_it_is_about() {
 }
 
 #[test]
+fn a_picture_that_cant_be_written_is_told_before_an_invitation_is_shown() {
+    let lab = Lab::new();
+    let done = lab.run("link --state phone --listen 127.0.0.1:0 --png nodir/x.png").exits(1).says("nodir/x.png");
+    assert!(!done.out.contains("SEGUE:"), "{}", done.out);
+}
+
+#[test]
 fn a_conflict_names_the_devices_of_the_account_whose_versions_they_are() {
     let lab = Lab::new();
     link(&lab, "laptop", "phone");

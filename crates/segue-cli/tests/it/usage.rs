@@ -13,6 +13,7 @@ fn mistakes_exit_2_and_help_tells_the_codes() {
         &format!("send --state a notes --to 127.0.0.1:1 --device {}", &b[1..]),
         "link --state a --paste x --scan y",
         "link --state a --paste x --png y",
+        "link --state a --paste x --name=",
         "revoke --state a",
         &format!("send --state a notes --to nowhere --device {b}"),
         &format!("send --state a notes --to 127.0.0.1:1 --device {b} --timeout 0"),
