@@ -254,7 +254,7 @@ fn a_choice_that_is_ended_ends_before_a_handoff_and_not_in_one() {
     let mut scene = Scene::new(2, None);
     let session = scene.session;
     letters_go_along(&mut scene);
-    drive(&mut scene.world, 0, |core, now| core.end_choice(now, session));
+    drive(&mut scene.world, 0, |core, now| core.end_tries(now, session));
     scene.world.unlink(0, 1);
     scene.world.link(0, 1);
     scene.push(0, 1);
@@ -265,7 +265,7 @@ fn a_choice_that_is_ended_ends_before_a_handoff_and_not_in_one() {
     letters_go_along(&mut scene);
     scene.world.command(0, Command::Initiate { session, to, timeout_us: PATIENCE }).expect("an offer");
     scene.world.run_for(SECOND);
-    drive(&mut scene.world, 0, |core, now| core.end_choice(now, session));
+    drive(&mut scene.world, 0, |core, now| core.end_tries(now, session));
     let offered = |event: &Event| match event {
         Event::HandoffRequest { token, .. } => Some(*token),
         _ => None,
