@@ -128,6 +128,7 @@ impl Scene {
         let mut names = Names::default();
         (0..self.world.len()).for_each(|at| names.call(&format!("{:?}", self.world.id(at)), &letter(at)));
         names.call(&format!("{:?}", self.session), "S");
+        names.call("00000000", "none");
         let lines = self.world.trace()[self.from..].iter().filter(|line| !line.contains(" PING "));
         lines.map(|line| names.read(line)).collect::<Vec<_>>().join("\n")
     }
@@ -180,7 +181,8 @@ impl Names {
             return known.clone();
         }
         let hex = word.len() >= 8 && word.chars().all(|char| matches!(char, '0'..='9' | 'a'..='f'));
-        if !hex || number {
+        // A time in microseconds may be as long as an id.
+        if !hex || number && (word.len() > 8 || before == "us") {
             return word.to_owned();
         }
         let name = format!("#{}", self.known.len());
