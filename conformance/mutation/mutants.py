@@ -337,27 +337,42 @@ class Step:
         known = WORK / "explored.json"
         built = f"{self.program} {os.stat(self.program).st_mtime_ns} {' '.join(self.chosen)}"
         explored = json.loads(known.read_text()) if known.exists() else {}
-        if built not in explored:
-            record = WORK / f"reached-{os.getpid()}"
-            for _ in range(3 if self.live else 1):
-                used, why = run([self.program, *self.chosen], self.folder, 0, 7200, record)
-                lines = record.read_text().splitlines() if record.exists() else []
-                record.unlink(missing_ok=True)
-                if why is None:
-                    break
-            if why is not None:
-                return used, why
-            explored[built] = (used, sorted(set(lines)))
-            known.write_text(json.dumps(explored))
-        used, lines = explored[built]
-        for line in lines:
-            number, thread = line.split(" ", 1)
-            self.reached.setdefault(int(number), set()).add(thread)
         listed = subprocess.run(
             [self.program, *self.chosen, "--list"], cwd=self.folder, check=True, capture_output=True, text=True
         ).stdout
         self.tests = {line.removesuffix(": test") for line in listed.splitlines() if line.endswith(": test")}
+        if built not in explored:
+            used, why, lines, left_out = self.explored()
+            if why is not None:
+                return used, why
+            explored[built] = (used, lines, left_out)
+            known.write_text(json.dumps(explored))
+        used, lines, left_out = explored[built]
+        self.tests -= set(left_out)
+        for line in lines:
+            number, thread = line.split(" ", 1)
+            if thread not in left_out:
+                self.reached.setdefault(int(number), set()).add(thread)
         return used, None
+
+    def explored(self) -> tuple[float, str | None, list[str], list[str]]:
+        """What a run without a mutant took, why it fails, what its threads came to, and which tests are left out.
+
+        A test in real time that fails twice, for the machine is too busy, tells nothing of any mutant.
+        """
+        record, failed = WORK / f"reached-{os.getpid()}", []
+        while True:
+            left_out = [test for test in set(failed) if failed.count(test) > 1]
+            tests = [test for test in sorted(self.tests) if test not in left_out]
+            chosen = ["--exact", *tests] if self.live else self.chosen
+            used, why = run([self.program, *chosen], self.folder, 0, 7200, record)
+            lines = record.read_text().splitlines() if record.exists() else []
+            record.unlink(missing_ok=True)
+            if why not in self.tests or not self.live or len(failed) > 9:
+                break
+            say(f"without a mutant: {why} fails")
+            failed.append(why)
+        return used, why, sorted(set(lines)), left_out
 
     def with_mutant(self, number: int, limit: float) -> str | None:
         """Why a test fails with the mutant. A thread that isn't a test's own may belong to any of them."""
