@@ -64,6 +64,8 @@ SLOW = [
 # What a mutant may take of memory, and how often the limit it may take of the clock: the machine may be busy otherwise.
 MEMORY = 8 << 30
 IDLE = 40
+# So many mutants pass through the quick stages, and then through the slow ones, before the next.
+ROW = 10
 # Seconds that a stage in real time may take by the clock, and one of its tests alone. A test gives up after 60.
 LIVE_LIMIT = 900
 ALONE_LIMIT = 150
@@ -279,19 +281,20 @@ def run_stages(mutants: list[dict], results: Results) -> None:
     """Puts one mutant after the other through the stages, so that those that are known are the first of the sample."""
     if all(results.ended(mutant) for mutant in mutants):
         return
-    built = programs()
-    pass_through(mutants, QUICK, built, results)
-    pass_through(mutants, SLOW, built, results)
+    built, explored = programs(), {}
+    for at in range(0, len(mutants), ROW):
+        for stages in (QUICK, SLOW):
+            pass_through(mutants[at : at + ROW], stages, built, explored, results)
 
 
-def pass_through(mutants: list[dict], stages: list[tuple], built: dict, results: Results) -> None:
-    explored = None
+def pass_through(mutants: list[dict], stages: list[tuple], built: dict, explored: dict, results: Results) -> None:
     for mutant in mutants:
-        for at, (name, _) in enumerate(stages):
+        for name, parts in stages:
             if results.ended(mutant) or (mutant["name"], name) in results.passed:
                 continue
-            explored = explored or explore(stages, built)
-            _, steps, taken = explored[at]
+            if name not in explored:
+                explored[name] = explore(name, parts, built)
+            steps, taken = explored[name]
             why = next(filter(None, (step.with_mutant(mutant["number"], 3 * taken + 10) for step in steps)), None)
             if why is not None:
                 results.add(mutant, name, why)
@@ -307,21 +310,17 @@ def end(mutant: dict, results: Results) -> None:
         results.add(mutant, "survived", "passes all stages")
 
 
-def explore(stages: list[tuple], built: dict) -> list[tuple]:
-    """The stages, as each passes without a mutant: name, steps, and the time of processors that they take."""
-    explored = []
-    for name, parts in stages:
-        live = name in LIVE
-        steps = [Step(built[package, target], TREE / TESTED[package], chosen, live) for package, target, chosen in parts]
-        taken = 0.0
-        for step in steps:
-            used, why = step.explore()
-            taken += used
-            if why is not None:
-                sys.exit(f"without a mutant the stage '{name}' fails: {why}")
-        say(f"without a mutant: {name} passes, {taken:.1f} s of processors")
-        explored.append((name, steps, taken))
-    return explored
+def explore(name: str, parts: list[tuple], built: dict) -> tuple:
+    """A stage, as it passes without a mutant: its steps, and the time of processors that they take."""
+    steps = [Step(built[package, target], TREE / TESTED[package], chosen, name in LIVE) for package, target, chosen in parts]
+    taken = 0.0
+    for step in steps:
+        used, why = step.explore()
+        taken += used
+        if why is not None:
+            sys.exit(f"without a mutant the stage '{name}' fails: {why}")
+    say(f"without a mutant: {name} passes, {taken:.1f} s of processors")
+    return steps, taken
 
 
 class Step:
