@@ -2,7 +2,7 @@
 
 use segue_proto::data::{NewOp, Part, PartKind, State, StreamOp, Written, actor_id};
 use segue_proto::limits::{MARK_DELAY, MAX_FRAME, MAX_NAMED, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS};
-use segue_proto::sync::{Change, Changes, FedOp, Feed, Inbound, Outbound, named};
+use segue_proto::sync::{Change, Changes, FedOp, Feed, Inbound, Outbound, Word, lacks, named, whole};
 use segue_proto::wire::codec::decode;
 use segue_proto::wire::{
     ActorId, BriefDep, BriefOp, DeviceId, Exts, Hash, Hlc, List, Message, Nonce, Ops, PartId, SessionId, Strand, Writer,
@@ -456,4 +456,15 @@ fn what_an_op_read_is_named_and_of_its_own_part() {
     // They go on from there.
     let next = inbound.on_ops(Rules::ALL, ops(0, vec![brief(0, &[])])).unwrap();
     assert_eq!((next[0].seq, *next[0].op.hlc.as_bytes()), (11, [0, 0, 0, 0, 0, 5, 0, 2]));
+}
+
+/// SYNC-WHOLE-1: of what was lacking and isn't any more letters may tell late, as many as there are.
+#[test]
+fn letters_about_what_is_there_by_now_take_nothing_back_however_many() {
+    let (log, mut word) = (Nonce::new([1; 16]), Word::default());
+    assert!(word.on_since(log, &whole(2)));
+    for number in [1, 2, 1] {
+        assert!(!word.on_letter(log, &lacks(number)), "lack {number} is over");
+    }
+    assert!(word.on_letter(log, &lacks(3)), "a new one");
 }

@@ -1,7 +1,7 @@
 //! What an application asks of a core beside what a [`Command`] says: it is answered as things are, in virtual time.
 
 use segue_proto::data::Pick;
-use segue_proto::limits::{MAX_FIRST, MAX_MEMBERS, MAX_NAME, MAX_PATH, MAX_RECEIPTS, MEET_WAIT};
+use segue_proto::limits::{INVITE_TTL, MAX_FIRST, MAX_MEMBERS, MAX_NAME, MAX_PATH, MAX_RECEIPTS, MEET_WAIT};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
 use segue_proto::{Code, Endpoint, Event, Instant, PendingHandoff, SessionRole, UsageError};
@@ -127,6 +127,14 @@ fn a_session_has_so_many_members_and_a_name_so_long() {
     let too_large = UsageError::TooLarge.code();
     assert_eq!(create(name(MAX_NAME + 1), others(MAX_MEMBERS)), Err(too_large));
     assert_eq!(create(name(MAX_NAME), others(MAX_MEMBERS + 1)), Err(too_large));
+}
+
+/// Its holder is shown until when it may be used, by the wall clock, to the second.
+#[test]
+fn an_invitation_says_until_when_it_holds() {
+    let mut pair = Pair::new(UNIT, UNIT);
+    let invite = drive(&mut pair.world, 0, |core, now| core.invite(now, 1_700_000_123_456, "phone", &[]));
+    assert_eq!(invite.expect("an invitation").expires, 1_700_000_123 + INVITE_TTL / 1_000_000);
 }
 
 #[test]
