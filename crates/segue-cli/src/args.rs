@@ -152,8 +152,8 @@ pub(crate) enum Command {
     /// Exchange everything with a mailbox, and end: what this device changed, its files, and what others left there
     ///
     /// Takes sessions that devices of the account, or those named with --from, invite this one to. The directories of those
-    /// that are here go along, both ways: of a file that two devices changed both versions are kept, and `segue conflicts`
-    /// lists them.
+    /// that are here go along, both ways: of a file that two devices changed both versions are kept, as with `segue receive
+    /// --together`. A directory that is empty all at once is told, and nothing is removed for it.
     #[command(after_help = EXIT_CODES)]
     Sync(Sync),
     /// Log in at a service that demands accounts, or ask under which account it knows this device

@@ -11,6 +11,7 @@ use segue_proto::wire::codec::decode;
 use segue_quic::{Error, FileInfo, Hash, Node, SessionId, UsageError};
 
 use super::held::Files;
+use super::look::hash_of;
 use super::materialize::blocking;
 use super::scan::Tree;
 use super::{Intended, Known, Stamps};
@@ -224,32 +225,20 @@ fn is_same(stamps: &Stamps, known: &FileInfo, path: &Path) -> io::Result<bool> {
 }
 
 fn hash(path: &Path) -> io::Result<Hash> {
-    let mut hasher = blake3::Hasher::new();
-    each(path, |bytes| {
-        hasher.update(bytes);
-        true
-    })?;
-    Ok(Hash::new(*hasher.finalize().as_bytes()))
+    let file = std::fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    hash_of(file, len)
 }
 
 /// Reads a file, or if it is longer than it was its beginning.
 fn fill(builder: &mut ListBuilder, path: &Path, len: u64) -> io::Result<()> {
-    each(path, |bytes| {
-        builder.push(bytes);
-        builder.pushed() <= len
-    })
-}
-
-/// Reads a file, as long as it is of interest.
-fn each(path: &Path, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
-    let mut file = std::fs::File::open(path)?;
-    let len = usize::try_from(file.metadata()?.len()).unwrap_or(super::BUFFER);
-    let mut buffer = vec![0; super::BUFFER.min(len.max(1))];
+    let (mut file, mut buffer) = (std::fs::File::open(path)?, vec![0; super::BUFFER]);
     loop {
         let read = io::Read::read(&mut file, &mut buffer)?;
-        if read == 0 || !take(&buffer[..read]) {
+        if read == 0 || builder.pushed() > len {
             return Ok(());
         }
+        builder.push(&buffer[..read]);
     }
 }
 

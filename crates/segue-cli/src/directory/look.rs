@@ -62,8 +62,14 @@ pub(super) fn holds(root: &Dir, path: &str, len: u64, blob: &str) -> io::Result<
 
 /// The hash of the file at `path`.
 pub(super) fn hash(root: &Dir, path: &str) -> io::Result<Hash> {
-    let mut file = root.open(path)?;
-    let len = usize::try_from(file.metadata()?.len()).unwrap_or(BUFFER);
+    let file = root.open(path)?;
+    let len = file.metadata()?.len();
+    hash_of(file, len)
+}
+
+/// The hash of what a file of about `len` bytes gives.
+pub(super) fn hash_of(mut file: impl Read, len: u64) -> io::Result<Hash> {
+    let len = usize::try_from(len).unwrap_or(BUFFER);
     let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; BUFFER.min(len.max(1))]);
     loop {
         let read = file.read(&mut buffer)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::together::share;
 use crate::util::*;
 
 /// Starts a mailbox, and waits until it listens; its device id.
@@ -78,14 +79,7 @@ fn two_devices_that_are_never_online_together_converge_though_the_mailbox_is_kil
 #[test]
 fn directories_of_devices_that_are_never_online_together_come_to_hold_the_same() {
     let lab = Lab::new();
-    let (a, b) = (lab.id("a"), lab.id("b"));
-    fs::create_dir(lab.path("notes")).unwrap();
-    for name in ["both", "gone", "kept"] {
-        fs::write(lab.path("notes").join(name), "before\n").unwrap();
-    }
-    let receiver = lab.receive("b", "--into out --yes --once");
-    lab.run(&format!("send --state a notes --to {} --device {b}", receiver.addr)).exits(0);
-    receiver.end().exits(0);
+    let (a, b, session) = share(&lab, &["both", "gone", "kept"]);
 
     for (at, by) in [("notes", "a"), ("out/notes", "b")] {
         for name in ["both", &format!("new of {by}")] {
@@ -105,7 +99,6 @@ fn directories_of_devices_that_are_never_online_together_come_to_hold_the_same()
         let listed = lab.run(&format!("conflicts --state {state}")).exits(0).says("\"both\"").says("by this device");
         assert_eq!(listed.out.lines().count(), 4, "{}", listed.out);
     }
-    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
     lab.run(&format!("conflicts --state a {session} --keep-both")).exits(0);
     sync(&lab, "a", &b, (&mailbox, &id));
 
@@ -128,14 +121,7 @@ fn directories_of_devices_that_are_never_online_together_come_to_hold_the_same()
 #[test]
 fn what_is_written_though_something_else_is_refused_is_no_change_of_others() {
     let lab = Lab::new();
-    let (a, b) = (lab.id("a"), lab.id("b"));
-    fs::create_dir(lab.path("notes")).unwrap();
-    for name in ["list", "plan", "zoo"] {
-        fs::write(lab.path("notes").join(name), "before\n").unwrap();
-    }
-    let receiver = lab.receive("b", "--into out --yes --once");
-    lab.run(&format!("send --state a notes --to {} --device {b}", receiver.addr)).exits(0);
-    receiver.end().exits(0);
+    let (a, b, session) = share(&lab, &["list", "plan", "zoo"]);
     fs::write(lab.path("notes/plan"), "by a\n").unwrap();
     fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
     let (mailbox, id) = serve(&lab, "127.0.0.1:0");
@@ -160,7 +146,6 @@ fn what_is_written_though_something_else_is_refused_is_no_change_of_others() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let session = lab.session("a")["session"].as_str().unwrap().to_owned();
         lab.run(&format!("conflicts --state b {session} --take 1")).exits(0);
         fs::write(lab.path("notes/plan"), fs::read(lab.path("out/notes/plan")).unwrap()).unwrap();
         fs::set_permissions(lab.path("notes/zoo"), fs::Permissions::from_mode(0o755)).unwrap();

@@ -6,9 +6,14 @@ use crate::util::*;
 
 /// The session that `a` made of its directory `notes` and handed to `b`, which has it in `out/notes`.
 fn shared(lab: &Lab) -> (String, String, String) {
+    share(lab, &["plan", "list", "gone"])
+}
+
+/// The same with these files.
+pub(crate) fn share(lab: &Lab, names: &[&str]) -> (String, String, String) {
     let (a, b) = (lab.id("a"), lab.id("b"));
     fs::create_dir_all(lab.path("notes")).unwrap();
-    for name in ["plan", "list", "gone"] {
+    for name in names {
         fs::write(lab.path("notes").join(name), format!("{name} of both\n")).unwrap();
     }
     let receiver = lab.receive("b", "--into out --yes --once");

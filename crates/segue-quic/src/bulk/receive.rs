@@ -221,7 +221,8 @@ impl Body {
     }
 
     /// Reads until there are `len` bytes, or until slices may hold more than may be; none if the stream ends before, isn't
-    /// wanted any more, or brings nothing for IDLE (TRANSFER-BYTES-3): a source whose file changed or went away resets the stream, or ends it early.
+    /// wanted any more, or brings nothing for IDLE (TRANSFER-BYTES-3): a source whose file changed or went away resets the
+    /// stream, or ends it early.
     async fn fill(&mut self, content: &mut Content, len: usize) -> Option<()> {
         let (limit, mut slices) = (Duration::from_micros(IDLE), [const { Bytes::new() }; AT_ONCE]);
         loop {
