@@ -345,6 +345,21 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    /// The user of device 1 accepts what was offered there, and it becomes the owner.
+    pub(crate) fn accepts(&mut self) {
+        let offered = |event: &Event| match event {
+            Event::HandoffRequest { token, .. } => Some(*token),
+            _ => None,
+        };
+        let token = self.world.events(1).iter().find_map(|(_, event)| offered(event)).expect("an offer");
+        self.world.command(1, Command::Accept { token }).expect("an acceptance");
+        let session = self.session;
+        let owns = |world: &mut World<LocalDevice>| {
+            world.session(1, session).is_some_and(|it| it.role == SessionRole::Primary)
+        };
+        assert!(self.world.run_until(PATIENCE, owns), "a handoff");
+    }
+
     /// The first of so many devices owns a session with letters and photos; all are linked.
     pub(crate) fn new(devices: usize, off: Option<Clause>) -> Scene {
         Scene::of(devices, off, Generation::V7)
@@ -445,13 +460,5 @@ fn a_choice_that_changes_too_often_to_be_told_does_not_end_the_handoff() {
         told.expect("it is up").expect("a choice");
         scene.world.run_for(1_000_000);
     }
-    let offered = |event: &Event| match event {
-        Event::HandoffRequest { token, .. } => Some(*token),
-        _ => None,
-    };
-    let token = scene.world.events(1).iter().find_map(|(_, event)| offered(event)).expect("an offer");
-    scene.world.command(1, Command::Accept { token }).expect("an acceptance");
-    let owns =
-        |world: &mut World<LocalDevice>| world.session(1, session).is_some_and(|it| it.role == SessionRole::Primary);
-    assert!(scene.world.run_until(PATIENCE, owns), "a handoff");
+    scene.accepts();
 }

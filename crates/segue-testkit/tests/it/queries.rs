@@ -4,7 +4,7 @@ use segue_proto::data::Pick;
 use segue_proto::limits::{INVITE_TTL, MAX_FIRST, MAX_MEMBERS, MAX_NAME, MAX_PATH, MAX_RECEIPTS, MEET_WAIT};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{DeviceId, Hash, PartId, SessionId};
-use segue_proto::{Code, Endpoint, Event, Instant, PendingHandoff, SessionRole, UsageError};
+use segue_proto::{Code, Endpoint, Instant, PendingHandoff, UsageError};
 use segue_testkit::World;
 use segue_testkit::device::{Command, LocalDevice};
 use segue_testkit::flights::{PATIENCE, Pair, UNIT};
@@ -274,15 +274,7 @@ fn a_choice_that_is_ended_ends_before_a_handoff_and_not_in_one() {
     scene.world.command(0, Command::Initiate { session, to, timeout_us: PATIENCE }).expect("an offer");
     scene.world.run_for(SECOND);
     drive(&mut scene.world, 0, |core, now| core.end_tries(now, session));
-    let offered = |event: &Event| match event {
-        Event::HandoffRequest { token, .. } => Some(*token),
-        _ => None,
-    };
-    let token = scene.world.events(1).iter().find_map(|(_, event)| offered(event)).expect("an offer");
-    scene.world.command(1, Command::Accept { token }).expect("an acceptance");
-    let owns =
-        |world: &mut World<LocalDevice>| world.session(1, session).is_some_and(|it| it.role == SessionRole::Primary);
-    assert!(scene.world.run_until(PATIENCE, owns), "a handoff");
+    scene.accepts();
     assert_eq!(beach(&mut scene), Hash::ZERO, "it stays behind");
 }
 

@@ -38,6 +38,20 @@ impl Scene {
         Scene { world, session, from }
     }
 
+    /// The first of three devices starts an account, and links the others into it.
+    fn links_all_into_an_account(&mut self) {
+        self.does(0, Command::CreateAccount { name: "first".into() });
+        for at in [1, 2] {
+            let Some(Reply::Invite(invite)) = self.does(at, Command::Invite { name: format!("number {at}") }) else {
+                panic!("an invitation");
+            };
+            self.does(0, Command::AcceptLink { invite });
+            let (first, other) = (self.world.id(0), self.world.id(at));
+            self.does(0, Command::ConfirmLink { device: other, yes: true });
+            self.does(at, Command::ConfirmLink { device: first, yes: true });
+        }
+    }
+
     /// The first is a mailbox that nobody vouches for, and keeps sessions in custody; the others use it, and never meet. The
     /// second owns a session.
     fn by_a_service(devices: usize, adjust: impl Fn(usize, &mut Setup)) -> Scene {
@@ -329,17 +343,7 @@ fn a_log_is_compacted_once_all_hold_its_snapshot() {
 #[test]
 fn devices_are_linked_into_an_account_and_one_is_revoked() {
     let mut it = Scene::new(3, |_, setup| setup.follow = true);
-    it.does(0, Command::CreateAccount { name: "first".into() });
-    for at in [1, 2] {
-        let Some(Reply::Invite(invite)) = it.does(at, Command::Invite { name: format!("number {at}") }) else {
-            panic!("an invitation");
-        };
-        it.does(0, Command::AcceptLink { invite });
-        let other = it.world.id(at);
-        it.does(0, Command::ConfirmLink { device: other, yes: true });
-        let other = it.world.id(0);
-        it.does(at, Command::ConfirmLink { device: other, yes: true });
-    }
+    it.links_all_into_an_account();
     it.follows(2, 0);
     it.appends(2, "an entry");
     let device = it.world.id(2);
@@ -487,16 +491,7 @@ fn a_device_stands_by() {
 #[test]
 fn what_a_revoked_device_wrote_beyond_the_cut_is_set_aside_until_it_is_taken_in() {
     let mut it = Scene::new(3, |_, setup| setup.follow = true);
-    it.does(0, Command::CreateAccount { name: "first".into() });
-    for at in [1, 2] {
-        let Some(Reply::Invite(invite)) = it.does(at, Command::Invite { name: format!("number {at}") }) else {
-            panic!("an invitation");
-        };
-        it.does(0, Command::AcceptLink { invite });
-        let (first, other) = (it.world.id(0), it.world.id(at));
-        it.does(0, Command::ConfirmLink { device: other, yes: true });
-        it.does(at, Command::ConfirmLink { device: first, yes: true });
-    }
+    it.links_all_into_an_account();
     [1, 2].into_iter().for_each(|at| it.follows(at, 0));
     it.appends(2, "before the cut");
     it.sets(2, "Before", false);
