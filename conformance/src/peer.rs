@@ -3,7 +3,9 @@
 //! A scripted peer has no state machine. It makes what a case asks for, and signs whatever it is given.
 
 use ed25519_dalek::SigningKey;
-use segue_proto::data::{Entry, ListRef, Manifest, NewOp, Part, PartKind, State, Written, actor_id, session_id};
+use segue_proto::data::{
+    Entry, ListRef, Manifest, NewOp, Part, PartKind, Replaces, State, Written, actor_id, session_id,
+};
 use segue_proto::link::auth_message;
 use segue_proto::transfer::equal_list;
 use segue_proto::wire::codec::encode;
@@ -249,7 +251,7 @@ impl Book {
             record: self.head(),
             salt: Nonce::new(self.salts.array()),
             body,
-            resolves: true,
+            replaces: Replaces::All,
         };
         self.state.write(Rules::ALL, new).ok()
     }

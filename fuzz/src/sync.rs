@@ -1,7 +1,7 @@
 //! Sync: what frames stand for, copies of parts that meet, and devices that feed each other.
 
 use segue_proto::Rules;
-use segue_proto::data::{Manifest, NewOp, Part, PartKind, State, Written};
+use segue_proto::data::{Manifest, NewOp, Part, PartKind, Replaces, State, Written};
 use segue_proto::sync::{Change, Changes, Feed, Inbound, Outbound};
 use segue_proto::wire::codec::decode;
 use segue_proto::wire::frame::Framer;
@@ -151,7 +151,7 @@ impl Device {
             record: Hash::new([what & 0x10; 32]),
             salt: Nonce::new([step; 16]),
             body: vec![step; long],
-            resolves: true,
+            replaces: Replaces::All,
         };
         let change = match self.state.write(Rules::ALL, new) {
             Ok(Written::Value(op)) => Change::Part(op.part),

@@ -66,16 +66,13 @@ impl Device {
             return Ok(None);
         };
         let (known, stamps) = (self.remembered(view).await?, self.index.stamps(&view.id));
-        let (written, shown) =
-            directory::materialize(&self.node, &self.state, view.id, &place.directory, &known, &stamps).await?;
-        self.applied(view, &shown)?;
+        let written = self.write_out(view, &place.directory, &known, &stamps).await?;
         self.index.save_stamps(&view.id, &stamps);
         Ok(Some(written))
     }
 
     /// Brings session and directory together: what the user changed goes into the session, what other devices changed
-    /// into the directory. A file that both changed is the others' then, and the user's lies beside it under a name that
-    /// says so. What was written into the directory, if anything was; none also if its content hasn't come yet.
+    /// into the directory. A file that both changed has two versions then, of which one is shown. What was written into the directory, if anything was; none also if its content hasn't come yet.
     pub(crate) async fn reconcile(
         &mut self,
         view: &SessionView,
@@ -95,17 +92,17 @@ impl Device {
     ) -> Result<Option<directory::Written>, Failure> {
         let known = self.known(view).await?;
         let intend = |intended: &directory::Intended| self.index.intend(&view.id, &known, intended);
-        let theirs = directory::collect(&self.node, view.id, tree, &known, stamps, intend).await?;
+        let collected = directory::collect(&self.node, view.id, tree, &known, stamps, intend).await?;
         // With what was written now.
         let known = self.known(view).await?;
         let files = directory::files(&self.node, view.id).await?;
-        if !theirs {
+        if !collected.theirs {
             let shown = known.followed_by(&Known::of(&files.here), tree).keeping(&known, &files.elsewhere);
             self.applied(view, &shown)?;
             return Ok(None);
         }
         // What the user changed counts as known, so that the next change of it is the user's too.
-        let known = known.with(&Known::of(&files.here), &files.elsewhere, tree, stamps);
+        let known = known.with(&Known::of(&files.here), &files.elsewhere, tree, stamps).beside(collected.beside);
         self.index.save_known(&view.id, &known)?;
         if files.coming {
             return Ok(None);
@@ -117,10 +114,22 @@ impl Device {
         }
         let Some(place) = self.index.place(&view.id).cloned() else { return Ok(None) };
         self.keep_versions(view.id).await?;
-        let (written, shown) =
-            directory::materialize(&self.node, &self.state, view.id, &place.directory, &known, stamps).await?;
+        self.write_out(view, &place.directory, &known, stamps).await.map(Some)
+    }
+
+    /// Writes what the session holds into its directory, with which it had `known` in common, and remembers that.
+    async fn write_out(
+        &mut self,
+        view: &SessionView,
+        directory: &Path,
+        known: &Known,
+        stamps: &Stamps,
+    ) -> Result<directory::Written, Failure> {
+        let intend = |intended: &directory::Intended| self.index.intend(&view.id, known, intended);
+        let (node, state) = (&self.node, &self.state);
+        let (written, shown) = directory::materialize(node, state, view.id, directory, known, stamps, intend).await?;
         self.applied(view, &shown)?;
-        Ok(Some(written))
+        Ok(written)
     }
 
     /// Brings every session that this device may write and its directory together. What was moved aside for it; what goes
@@ -180,7 +189,10 @@ impl Device {
             return Ok(known);
         }
         let held = self.node.files(view.id).await?;
-        Ok(known.after(&intended, &Known::of(&held)))
+        let known = known.after(&intended, &Known::of(&held));
+        let Some(place) = self.index.place(&view.id) else { return Ok(known) };
+        let (root, stamps) = (place.directory.clone(), self.index.stamps(&view.id));
+        directory::blocking(move || Ok(known.arrived(&intended, &root, &stamps))).await
     }
 
     /// What of the directory would go into the session before it is handed over. Nothing, while the directory doesn't

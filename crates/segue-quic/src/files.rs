@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use segue_proto::UsageError;
 use segue_proto::data::{Entry, EntryMode, Part, PartKind, named_part};
 use segue_proto::transfer::chunk_list;
 use segue_proto::wire::{Hash, PartId, SessionId};
-use segue_proto::{Lsn, UsageError};
 use segue_store::StoreError;
 use tokio::task::spawn_blocking;
 
 use crate::driver::Driver;
+use crate::entries::Replaced;
 use crate::error::Error;
 use crate::node::Node;
 use crate::storage::{Storage, describe};
@@ -57,18 +58,20 @@ impl Node {
         self.put_entries(session, entries).await
     }
 
-    /// Writes those of many entries, removals among them, at whose paths the session holds still what stands in `seen`, or
-    /// nothing if nothing does: what other devices wrote since `seen` was looked at isn't replaced unseen. Gives what was
-    /// written, as [`Node::files`] shows it; what isn't among it was left as it is.
+    /// Writes many entries, removals among them, each for what its user saw: `seen`, or nothing where that has nothing at
+    /// its path. What other devices wrote since isn't replaced unseen: a file stands beside it then, in conflict
+    /// (DATA-VALUE-1). A removal or a directory isn't written then; neither is a file for which the tree has no room, or that
+    /// would stand beside this device's own.
     ///
     /// # Errors
-    /// As [`Node::put_entries`]; `Conflicted` once all others are written.
+    /// As [`Node::put_entries`]. `Conflicted`, once all others are written, if this device's own value of a file is in
+    /// conflict with the one that was seen: its next would replace both.
     pub async fn replace_entries(
         &self,
         session: SessionId,
         entries: Vec<Entry>,
         seen: &[FileInfo],
-    ) -> Result<Vec<FileInfo>, Error> {
+    ) -> Result<Replaced, Error> {
         let paths: HashSet<&str> = entries.iter().map(|entry| &*entry.path).collect();
         let seen = seen.iter().filter(|file| paths.contains(&*file.path));
         let seen: HashMap<_, _> = seen.map(|file| (file.path.clone(), file.clone())).collect();
@@ -132,7 +135,7 @@ impl Node {
         session: SessionId,
         entries: Vec<Entry>,
         seen: Option<HashMap<String, FileInfo>>,
-    ) -> Result<Vec<FileInfo>, Error> {
+    ) -> Result<Replaced, Error> {
         let written = self.command("write into the session", move |driver| {
             let (lsn, written) = driver.put_entries(session, entries, seen.as_ref())?;
             Ok((driver.waits.durable(lsn), written))
@@ -326,66 +329,6 @@ impl Node {
     }
 }
 
-impl Driver {
-    /// Writes entries, each into the part that holds its path, or into a new one; with `seen` only where the session still
-    /// holds that. The LSN behind them, or if the session holds them all already, that of the last write, which may have
-    /// been theirs; and what the session holds of them then.
-    fn put_entries(
-        &mut self,
-        session: SessionId,
-        entries: Vec<Entry>,
-        seen: Option<&HashMap<String, FileInfo>>,
-    ) -> Result<(Lsn, Vec<FileInfo>), UsageError> {
-        let state = self.core.state(&session).ok_or(UsageError::UnknownSession)?;
-        let removes = |entry: &Entry| entry.mode == EntryMode::Removed.number();
-        // Where entries stand elsewhere than at their own paths, all are placed once for all writes.
-        let mut placed: Option<HashMap<String, (PartId, Entry)>> = (!state.is_plain())
-            .then(|| state.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect());
-        let (mut lsn, mut written, mut conflicted) = (self.waits.last_write(), Vec::new(), false);
-        for entry in entries {
-            let held = match &placed {
-                Some(placed) => placed.get(&*entry.path).cloned(),
-                None => self.core.state(&session).and_then(|state| state.entry_at(&entry.path)),
-            };
-            let is_there = held.as_ref().map_or(removes(&entry), |(_, held)| *held == entry);
-            let is_seen = |seen: &HashMap<String, FileInfo>| {
-                seen.get(&*entry.path) == held.as_ref().map(|(_, held)| info(held)).as_ref()
-            };
-            if !is_there && !seen.is_none_or(is_seen) {
-                continue;
-            }
-            if is_there {
-                written.push(info(&entry));
-                continue;
-            }
-            let part = held.map_or_else(|| self.part_of(&session, &entry.path), |(part, _)| part);
-            match self.write_shared(session, part, PartKind::Blob, entry.to_bytes()) {
-                Err(UsageError::Conflicted) if seen.is_some() => {
-                    conflicted = true;
-                    continue;
-                }
-                other => lsn = other?,
-            }
-            written.push(info(&entry));
-            match &mut placed {
-                Some(placed) if entry.is_live() => drop(placed.insert(entry.path.to_string(), (part, entry))),
-                Some(placed) => drop(placed.remove(&*entry.path)),
-                None => {}
-            }
-        }
-        if conflicted { Err(UsageError::Conflicted) } else { Ok((lsn, written)) }
-    }
-
-    /// The part for a path that no file has: the one that every device makes of it, unless that holds a file which the
-    /// tree puts elsewhere (DATA-TREE-1).
-    fn part_of(&mut self, session: &SessionId, path: &str) -> PartId {
-        let named = named_part(session, PartKind::Blob, path);
-        let held = self.core.state(session).and_then(|state| state.part(&named));
-        let free = held.is_none_or(|part| part.entry().is_some_and(|entry| !entry.is_live()));
-        if free { named } else { self.core.new_part() }
-    }
-}
-
 /// The part of the view state, the same for every device that is primary first (DATA-PART-1).
 fn view_part(session: &SessionId) -> PartId {
     named_part(session, PartKind::Exclusive, "view")
@@ -424,7 +367,7 @@ fn is_executable(_: &Path) -> std::io::Result<bool> {
     Ok(false)
 }
 
-fn info(entry: &Entry) -> FileInfo {
+pub(crate) fn info(entry: &Entry) -> FileInfo {
     let mode = EntryMode::from_number(entry.mode);
     FileInfo {
         path: entry.path.to_string(),

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use ed25519_dalek::SigningKey;
 use segue_proto::Rules;
-use segue_proto::data::{Entry, Manifest, NewOp, PartKind, State, actor_id};
+use segue_proto::data::{Entry, Manifest, NewOp, PartKind, Replaces, State, actor_id};
 use segue_proto::transfer::equal_list;
 use segue_proto::wire::{DeviceId, Hash, Hlc, Nonce, PartId, SessionId};
 
@@ -39,7 +39,7 @@ pub fn small_manifest(session: SessionId, contents: &[Vec<u8>]) -> Manifest {
             record: Hash::new([5; 32]),
             salt: Nonce::new([at; 16]),
             body,
-            resolves: false,
+            replaces: Replaces::One,
         };
         let _ = state.write(Rules::ALL, new);
     };

@@ -1,7 +1,7 @@
 //! Feeds, copies of parts, and scripts of devices that feed each other.
 
 use segue_proto::Rules;
-use segue_proto::data::{NewOp, Part, PartKind, State, Written};
+use segue_proto::data::{NewOp, Part, PartKind, Replaces, State, Written};
 use segue_proto::sync::{Change, Changes, Feed, Outbound};
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::{ActorId, Exts, Hash, Hlc, Mark, Message, Nonce, PartId, Since, Text};
@@ -48,7 +48,7 @@ fn write(state: &mut State, actor: u8, part: u8, kind: PartKind, ms: u64) -> Opt
         record: Hash::new([5; 32]),
         salt: Nonce::new([actor; 16]),
         body: vec![actor; 3],
-        resolves: true,
+        replaces: Replaces::All,
     };
     state.write(Rules::ALL, new).ok()
 }

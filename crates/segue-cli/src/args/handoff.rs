@@ -26,7 +26,8 @@ pub(crate) struct Receive {
     pub(crate) from: Vec<Who>,
     /// Keep the directories of sessions that other devices own together with theirs: what is changed here goes to them,
     /// what they change comes here, some seconds after it. Of a file that both changed both versions are kept: `segue
-    /// conflicts` lists them, or the one of this device lies beside the other, with segue-copy in its name.
+    /// conflicts` lists them; where a session has no place for both, this device's lies beside, with segue-copy in its
+    /// name.
     /// A session that a device of the account, or one named by --from, tells of comes here, too, when it is begun there
     #[arg(long)]
     pub(crate) together: bool,

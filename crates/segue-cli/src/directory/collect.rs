@@ -8,7 +8,7 @@ use segue_proto::Rules;
 use segue_proto::data::{Entry, EntryMode, ListRef};
 use segue_proto::transfer::{ChunkList, ChunkRef, ListBuilder};
 use segue_proto::wire::codec::decode;
-use segue_quic::{Error, FileInfo, Hash, Node, SessionId, UsageError};
+use segue_quic::{Error, FileInfo, Hash, Node, Replaced, SessionId, UsageError};
 
 use super::held::Files;
 use super::look::hash_of;
@@ -17,10 +17,19 @@ use super::scan::Tree;
 use super::{Intended, Known, Stamps};
 use crate::failure::Failure;
 
+/// What [`collect`] found and wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    /// Whether others changed something.
+    pub(crate) theirs: bool,
+    /// The user's versions of files that others changed, too: the session holds both now.
+    pub(crate) beside: Known,
+}
+
 /// Writes what the user changed since directory and session had `known` in common: removals first, as a path that is
-/// taken must be free before. `intend` remembers it before that. What others changed meanwhile is left alone, also while the
-/// files are read, and what is the same already costs a look at the file and nothing else, so it may be done again at any
-/// time. True if others changed something.
+/// taken must be free before. `intend` remembers it before that. What others changed meanwhile, also while the files are
+/// read, isn't replaced: a file that both changed has both versions then, and only what the user removed is there again. What
+/// is the same already costs a look at the file and nothing else, so it may be done again at any time.
 pub(crate) async fn collect(
     node: &Node,
     session: SessionId,
@@ -28,7 +37,7 @@ pub(crate) async fn collect(
     known: &Known,
     stamps: &Stamps,
     intend: impl FnOnce(&Intended) -> Result<(), Failure>,
-) -> Result<bool, Failure> {
+) -> Result<Collected, Failure> {
     let sides = sides(node, session, tree, known).await?;
     enter(node, session, sides, stamps.clone(), intend).await
 }
@@ -40,21 +49,21 @@ async fn enter(
     (held, tree, theirs): (Vec<FileInfo>, Tree, Theirs),
     stamps: Stamps,
     intend: impl FnOnce(&Intended) -> Result<(), Failure>,
-) -> Result<bool, Failure> {
+) -> Result<Collected, Failure> {
     let changed_there = theirs.known != theirs.held;
     let gone = gone(&tree, &held, &theirs);
     let removed = gone.iter().map(|entry| entry.path.to_string()).collect();
     let mut entries = [gone, new_directories(&tree, &held, &theirs)].concat();
-    let (files, seen) = (tree.files, held.clone());
+    let (files, seen) = (tree.files, theirs.seen(&held));
     let (changed, same) = blocking(move || split(files, held, &theirs, &stamps)).await?;
     if !changed.is_empty() {
         entries.extend(node.read_files(changed).await?);
     }
     let count = entries.len();
-    let mut wrote = 0;
+    let mut replaced = Replaced::default();
     if count > 0 {
-        intend(&Intended { wrote: Known::to_write(&entries), removed })?;
-        wrote = node.replace_entries(session, entries, &seen).await.map_err(refused)?.len();
+        intend(&Intended { wrote: Known::to_write(&entries), removed, ..Intended::default() })?;
+        replaced = node.replace_entries(session, entries, &seen).await.map_err(refused)?;
     }
     for (blob, path) in same {
         // The store's list of files may have been lost.
@@ -62,7 +71,7 @@ async fn enter(
             node.link_blob(blob, &path).await?;
         }
     }
-    Ok(changed_there || wrote < count)
+    Ok(Collected { theirs: changed_there || replaced.written.len() < count, beside: Known::of(&replaced.beside) })
 }
 
 /// What [`collect`] would write.
@@ -165,9 +174,13 @@ impl Theirs {
         self.known.0.get(path) != self.held.0.get(path)
     }
 
-    /// Whether the session had something at a path, which others removed.
-    fn removed(&self, path: &str) -> bool {
-        self.known.0.contains_key(path) && !self.held.0.contains_key(path)
+    /// What the user saw where the session holds something: what both had in common.
+    fn seen(&self, held: &[FileInfo]) -> Vec<FileInfo> {
+        let seen = held.iter().map(|file| match self.changed(&file.path) {
+            true => self.known.file(&file.path),
+            false => Some(file.clone()),
+        });
+        seen.flatten().collect()
     }
 }
 
@@ -203,12 +216,11 @@ fn split(
         let is_same = |known: &FileInfo| is_same(stamps, known, &path).map_err(Failure::io("read", &path));
         match known.map(|known| is_same(known).map(|same| (same, known.blob))).transpose()? {
             Some((true, blob)) => same.push((blob, path)),
-            // An edit outlives a removal.
-            None if theirs.removed(&name) => match theirs.known.holds(stamps, &name, &path) {
+            // What others changed or removed, the user may have changed, too: an edit outlives a removal.
+            _ if theirs.changed(&name) => match theirs.known.holds(stamps, &name, &path) {
                 Ok(true) => {}
                 other => other.map(|_| changed.push((name, path.clone()))).map_err(Failure::io("read", &path))?,
             },
-            _ if theirs.changed(&name) => {}
             _ => changed.push((name, path)),
         }
     }
@@ -255,6 +267,21 @@ impl Known {
             }),
         };
         Known(entries.iter().filter_map(|entry| Some((entry.path.to_string(), known(entry)?))).collect())
+    }
+
+    /// What it knows of a path.
+    fn file(&self, path: &str) -> Option<FileInfo> {
+        let file = |len: u64, blob: Hash, executable: bool| FileInfo {
+            path: path.to_owned(),
+            is_dir: false,
+            executable,
+            len,
+            blob,
+        };
+        match self.0.get(path)? {
+            super::Entry::Directory => Some(FileInfo { is_dir: true, ..file(0, Hash::new([0; 32]), false) }),
+            super::Entry::File { len, blob, executable } => Some(file(*len, Hash::from_hex(blob)?, *executable)),
+        }
     }
 
     /// Whether the file on this machine is as it was known.
@@ -332,9 +359,9 @@ mod tests {
         assert!(same.is_empty());
     }
 
-    /// Others' writes come while a long file is hashed.
+    /// Writes come while a long file is hashed; this device's own, beside which no other of it can stand.
     #[tokio::test]
-    async fn what_others_write_while_files_are_read_is_left_alone() {
+    async fn what_is_written_while_files_are_read_is_left_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let node = Node::builder().in_memory().open().await.expect("a node");
         let session = node.create_session("notes", &[]).await.expect("a session");
@@ -358,7 +385,8 @@ mod tests {
             intended = all.clone();
             Ok(())
         };
-        assert!(enter(&node, session, seen, Stamps::default(), intend).await.expect("a collection"));
+        let collected = enter(&node, session, seen, Stamps::default(), intend).await.expect("a collection");
+        assert!(collected.theirs && collected.beside == Known::default(), "{collected:?}");
         // Of what was intended that counts which was written.
         let now_known = known.clone().after(&intended, &Known::of(&node.files(session).await.expect("files")));
         let changed = now_known.0.iter().filter(|(path, entry)| known.0.get(*path) != Some(*entry));
@@ -374,9 +402,8 @@ mod tests {
         let after = after.into_iter().chain([("removed", "theirs"), ("void", "/")]);
         assert_eq!(held, after.map(|(path, content)| (path.to_owned(), content.to_owned())).collect());
         // The next time it is known that others changed them.
-        assert!(
-            collect(&node, session, &tree, &now_known, &Stamps::default(), |_| Ok(())).await.expect("a collection")
-        );
+        let again = collect(&node, session, &tree, &now_known, &Stamps::default(), |_| Ok(())).await;
+        assert!(again.expect("a collection").theirs);
         node.shutdown().await;
     }
 }

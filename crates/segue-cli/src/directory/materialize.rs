@@ -10,7 +10,7 @@ use segue_quic::{FileInfo, Hash, Node, SessionId};
 
 use super::apply::{Apply, Step};
 use super::look::{self, empty_blob};
-use super::{ASIDE, Known, Stamps};
+use super::{ASIDE, Intended, Known, Stamps};
 use crate::failure::Failure;
 
 /// What was written.
@@ -24,8 +24,8 @@ pub(crate) struct Written {
     pub(crate) aside: Vec<String>,
 }
 
-/// Writes what the session holds into `root`; returns what the two have in common then. What comes to the session
-/// meanwhile isn't written, and isn't in it.
+/// Writes what the session holds into `root`; returns what the two have in common then. `intend` remembers it before that.
+/// What comes to the session meanwhile isn't written, and isn't in it.
 ///
 /// Three steps, each of which finds what a killed run of it left: look which files aren't what they should be; *stage*
 /// their content, verified, in the state directory; then change the directory, a rename a file. So no file is touched
@@ -37,23 +37,25 @@ pub(crate) async fn materialize(
     root: &Path,
     known: &Known,
     stamps: &Stamps,
+    intend: impl FnOnce(&Intended) -> Result<(), Failure>,
 ) -> Result<(Written, Known), Failure> {
     let held = super::files(node, session).await?;
     let files = held.here;
     let shown = Known::of(&files).keeping(known, &held.elsewhere);
     // What lies there of a file whose content isn't here stays until that comes.
-    let known = known.clone().without(&held.elsewhere);
+    let replaceable = known.clone().without(&held.elsewhere);
     // One for all sessions, and never removed: the store syncs it later, as it moves content there.
     let staging = state.join("staging");
     for dir in [root, &staging] {
         fs::create_dir_all(dir).map_err(Failure::io("make the directory", dir))?;
     }
     let (device, stamps) = (node.device().to_string(), stamps.clone());
-    let job = Job { root: root.to_owned(), staging, files, known, device, stamps };
+    let job = Job { root: root.to_owned(), staging, files, known: replaceable, device, stamps };
     let (job, steps) = blocking(move || job.plan().map(|steps| (job, steps))).await?;
     for (blob, len) in job.needed(&steps) {
         stage(node, state, &job.staging, blob, len).await?;
     }
+    intend(&known.until(&shown))?;
     let (job, aside) = blocking(move || job.apply(steps).map(|aside| (job, aside))).await?;
     for file in job.files.iter().filter(|file| !file.is_dir && file.len > 0) {
         // From here on the content is served from where it lies.
@@ -145,9 +147,52 @@ fn open(dir: &Path) -> Result<Dir, Failure> {
     Dir::open_ambient_dir(dir, ambient_authority()).map_err(Failure::io("open the directory", dir))
 }
 
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Failure::failed(format!("the work on the directory broke off: {error}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{collect, scan};
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_brought_before_a_kill_isnt_taken_for_the_users() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (state, root) = (dir.path().join("state"), dir.path().join("notes"));
+        let node = Node::builder().state_dir(&state).witness(dir.path().join("witness")).open().await.expect("a node");
+        let session = node.create_session("notes", &[]).await.expect("a session");
+        for path in ["gone", "plan"] {
+            node.write_bytes(session, path, "first").await.expect("a write");
+        }
+        let (nothing, stamps) = (Known::default(), Stamps::default());
+        let bring = async |known: &Known, intended: &mut Intended| {
+            let intend = |all: &Intended| {
+                *intended = all.clone();
+                Ok(())
+            };
+            materialize(&node, &state, session, &root, known, &stamps, intend).await.expect("a directory").1
+        };
+        let known = bring(&nothing, &mut Intended::default()).await;
+        node.write_bytes(session, "plan", "second").await.expect("a write");
+        node.write_bytes(session, "new", "second").await.expect("a write");
+        node.remove_file(session, "gone").await.expect("a removal");
+        // It is killed before it remembers what it brought, and others go on.
+        let mut intended = Intended::default();
+        bring(&known, &mut intended).await;
+        node.write_bytes(session, "plan", "third").await.expect("a write");
+        node.remove_file(session, "new").await.expect("a removal");
+        let known = known.arrived(&intended, &root, &stamps);
+        let tree = scan(&root, &state).expect("a tree");
+        let collected = collect(&node, session, &tree, &known, &stamps, |_| Ok(())).await.expect("a collection");
+        assert!(collected.theirs && collected.beside == nothing, "{collected:?}");
+        bring(&known, &mut intended).await;
+        let tree = scan(&root, &state).expect("a tree");
+        assert_eq!(tree.files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["plan"]);
+        assert_eq!(fs::read_to_string(root.join("plan")).expect("a file"), "third");
+        node.shutdown().await;
+    }
 }

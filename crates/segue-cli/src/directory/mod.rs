@@ -13,13 +13,14 @@ mod scan;
 mod stamps;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use segue_quic::FileInfo;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use collect::{New, Unsent, collect, is_executable, unsent};
 pub(crate) use held::files;
-pub(crate) use materialize::{Written, materialize};
+pub(crate) use materialize::{Written, blocking, materialize};
 pub(crate) use scan::{Tree, copies, scan};
 pub(crate) use stamps::{Saved, Stamps};
 
@@ -40,18 +41,24 @@ enum Entry {
     },
 }
 
-/// What was about to be written into the session, and taken out of it. It is remembered first: whoever is killed in between
-/// finds by it what the directory held, though the user has changed it again since.
+/// What was about to be written into one side from the other, and removed there. It is remembered first: whoever is killed
+/// in between finds by it what both had in common, though one has changed again since.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intended {
+    /// From the directory into the session.
     wrote: Known,
     removed: BTreeSet<String>,
+    /// From the session into the directory.
+    #[serde(default)]
+    brings: Known,
+    #[serde(default)]
+    takes: BTreeSet<String>,
 }
 
 impl Intended {
     /// Whether that is nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.wrote.0.is_empty() && self.removed.is_empty()
+        *self == Intended::default()
     }
 }
 
@@ -71,6 +78,37 @@ impl Known {
         self.0.extend(wrote.map(|(path, entry)| (path.clone(), entry.clone())));
         self.0.retain(|path, _| held.0.contains_key(path) || !intended.removed.contains(path));
         self
+    }
+
+    /// With what was to be brought and taken away, as far as the directory shows that it was.
+    pub(crate) fn arrived(mut self, intended: &Intended, root: &Path, stamps: &Stamps) -> Known {
+        for (path, entry) in &intended.brings.0 {
+            let at = root.join(path);
+            let is_there = match entry {
+                Entry::Directory => at.symlink_metadata().is_ok_and(|it| it.is_dir()),
+                Entry::File { .. } => intended.brings.holds(stamps, path, &at).unwrap_or(false),
+            };
+            if is_there {
+                self.0.insert(path.clone(), entry.clone());
+            }
+        }
+        let is_there = |path: &String| root.join(path).symlink_metadata().is_ok();
+        self.0.retain(|path, _| !intended.takes.contains(path) || is_there(path));
+        self
+    }
+
+    /// With the user's versions of files that others changed, too: the session holds them, and the directory did.
+    pub(crate) fn beside(mut self, beside: Known) -> Known {
+        self.0.extend(beside.0);
+        self
+    }
+
+    /// What bringing a directory from this to `shown` does to it.
+    fn until(&self, shown: &Known) -> Intended {
+        let brings = shown.0.iter().filter(|(path, entry)| self.0.get(*path) != Some(*entry));
+        let brings = brings.map(|(path, entry)| (path.clone(), entry.clone())).collect();
+        let takes = self.0.keys().filter(|path| !shown.0.contains_key(*path)).cloned().collect();
+        Intended { brings: Known(brings), takes, ..Intended::default() }
     }
 
     /// With what was known before of these paths, whose content isn't here.
@@ -153,7 +191,7 @@ mod tests {
         // what the user had edited.
         let tree = tree(&["changed", "edited", "kept", "made", "taken", "twice"]);
         let wrote = known(&[("edited", "2"), ("made", "1"), ("twice", "2")]);
-        let intended = Intended { wrote, removed: ["removed".to_owned()].into() };
+        let intended = Intended { wrote, removed: ["removed".to_owned()].into(), ..Intended::default() };
         let held =
             known(&[("changed", "2"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("theirs", "1"), ("twice", "3")]);
         let after = [("changed", "1"), ("edited", "2"), ("kept", "1"), ("made", "1"), ("taken", "1"), ("twice", "1")];

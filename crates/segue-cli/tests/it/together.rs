@@ -1,5 +1,6 @@
 //! A directory that two devices keep together.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use crate::util::*;
@@ -99,6 +100,47 @@ fn what_is_changed_while_both_run_is_seen_on_the_other() {
         running.interrupt();
         running.end().exits(0);
     }
+}
+
+/// The directory of one device can't be read for a while.
+#[test]
+fn what_both_change_before_a_directory_is_read_has_two_versions_and_nothing_is_put_aside() {
+    let lab = Lab::new();
+    let (a, b, session) = shared(&lab);
+    let owner = lab.receive("b", &format!("--into out --yes --together --from {a}"));
+    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
+    let roots = || ["a", "b"].map(|state| lab.session(state)["root"].as_str().unwrap().to_owned());
+    fs::write(lab.path("notes/list"), "both run\n").unwrap();
+    wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("both run\n"));
+    let before = roots();
+    fs::write(lab.path("notes/a:b"), "no name for every system\n").unwrap();
+    fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
+    fs::write(lab.path("out/notes/new"), "of b\n").unwrap();
+    fs::remove_file(lab.path("out/notes/gone")).unwrap();
+    wait_for(|| roots()[0] != before[0] && roots()[0] == roots()[1] && read(&lab, "notes/new").is_none());
+    fs::write(lab.path("notes/plan"), "by a\n").unwrap();
+    fs::write(lab.path("notes/new"), "of a\n").unwrap();
+    fs::write(lab.path("notes/gone"), "kept by a\n").unwrap();
+    fs::remove_file(lab.path("notes/a:b")).unwrap();
+    let equal = || read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes"));
+    let conflicts = |state: &str| lab.run(&format!("conflicts --state {state} {session}")).exits(0).out;
+    wait_for(|| ["a", "b"].iter().all(|state| conflicts(state).contains("\"new\"")) && equal());
+    for state in ["a", "b"] {
+        let listed = conflicts(state);
+        assert!(listed.contains("\"plan\"") && !listed.contains("\"gone\""), "{listed}");
+    }
+    assert_eq!(read(&lab, "out/notes/gone").as_deref(), Some("kept by a\n"));
+    let tree = read_tree(&lab.path("notes"));
+    assert!(tree.keys().all(|name| !name.contains("segue-copy")), "{tree:?}");
+    for running in [owner, other] {
+        running.interrupt();
+        running.end().exits(0);
+    }
+    let saved = ["1", "2"].map(|number| {
+        lab.run(&format!("conflicts --state a {session} --of plan --take {number} --save {number}")).exits(0);
+        read(&lab, number).unwrap()
+    });
+    assert_eq!(BTreeSet::from(saved), ["by a\n".to_owned(), "by b\n".to_owned()].into());
 }
 
 #[test]

@@ -222,7 +222,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::objects::PartKind;
-    use super::super::write::NewOp;
+    use super::super::write::{NewOp, Replaces};
     use super::*;
     use crate::Rules;
     use crate::wire::{ActorId, Hlc, Nonce, SessionId};
@@ -266,7 +266,7 @@ mod tests {
                     record: Hash::new([4; 32]),
                     salt: Nonce::new([5; 16]),
                     body: alloc::vec![n; len],
-                    resolves: false,
+                    replaces: Replaces::One,
                 };
                 state.write(Rules::ALL, new).expect("there is room");
             }

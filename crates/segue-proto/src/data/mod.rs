@@ -31,4 +31,4 @@ pub(crate) use roots::Roots;
 pub use snapshot::{Base, LogEntry};
 pub use state::State;
 pub use stream::{Delivered, Stream, StreamOp};
-pub use write::{NewOp, Written};
+pub use write::{NewOp, Replaces, Written};

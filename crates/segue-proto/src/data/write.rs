@@ -27,8 +27,38 @@ pub struct NewOp {
     pub salt: Nonce,
     /// The body: an [`Entry`] in a blob part, anything in the others.
     pub body: Vec<u8>,
-    /// Whether the writer saw all values of a part in conflict, and means this one to stand for them.
-    pub resolves: bool,
+    /// Which values of the part it stands for.
+    pub replaces: Replaces,
+}
+
+/// Which values of a register, blob or exclusive part a write stands for: those that its user was shown (DATA-VALUE-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replaces {
+    /// The only one; a part with several refuses it.
+    One,
+    /// All of them.
+    All,
+    /// Those of these actors; the others stay, in conflict with it.
+    Of(Vec<ActorId>),
+}
+
+impl Replaces {
+    /// Whether it stands for a value of this actor.
+    fn covers(&self, actor: &ActorId) -> bool {
+        match self {
+            Replaces::One | Replaces::All => true,
+            Replaces::Of(actors) => actors.contains(actor),
+        }
+    }
+
+    /// Whether a part may be written so: what the writer wrote itself and isn't shown would be replaced unseen.
+    fn suits(&self, part: &Part, writer: &ActorId) -> bool {
+        match self {
+            Replaces::One => !part.is_conflicted(),
+            Replaces::All => true,
+            Replaces::Of(_) => part.values.iter().all(|value| value.op.actor != *writer || self.covers(writer)),
+        }
+    }
 }
 
 /// What a write made.
@@ -51,7 +81,8 @@ impl State {
     /// Makes the next op of an actor and takes it in (DATA-OP-3).
     ///
     /// Errors: [`UsageError::BadPart`] if the part has another kind, or if the entry isn't well formed or has no room
-    /// in the tree; [`UsageError::Conflicted`] if the part has several values and the write doesn't resolve them;
+    /// in the tree; [`UsageError::Conflicted`] if the part has values for which the write doesn't stand and which
+    /// can't stay beside it;
     /// [`UsageError::TooLarge`] if a limit would be passed. The state is unchanged then.
     pub fn write(&mut self, rules: Rules, new: NewOp) -> Result<Written, UsageError> {
         let mut part = self.part_to_write(&new)?;
@@ -61,7 +92,7 @@ impl State {
         if part.kind == PartKind::Blob.number() && !self.has_room(&part, &new.body) {
             return Err(UsageError::BadPart);
         }
-        if part.is_conflicted() && !new.resolves {
+        if !new.replaces.suits(&part, &new.actor) {
             return Err(UsageError::Conflicted);
         }
         if !rules.keeps(Clause::DATA_OP_3) {
@@ -125,9 +156,10 @@ impl State {
 /// It names as read the writers of the values that it replaces: whoever else wrote was read by one of those.
 fn next_op(part: &Part, new: NewOp) -> Option<Op> {
     let seq = part.tip(&new.actor).map_or(0, |tip| tip.seq).checked_add(1)?;
-    let others = part.values.iter().map(|value| value.op.actor).filter(|actor| *actor != new.actor);
-    let read = others.filter_map(|actor| part.tip(&actor)).cloned().collect();
-    let latest = part.values.iter().map(|value| value.op.hlc).max();
+    let replaced = || part.values.iter().map(|value| &value.op).filter(|op| new.replaces.covers(&op.actor));
+    let others = replaced().map(|op| &op.actor).filter(|actor| **actor != new.actor);
+    let read = others.filter_map(|actor| part.tip(actor)).cloned().collect();
+    let latest = replaced().map(|op| op.hlc).max();
     Some(Op {
         part: new.part,
         actor: new.actor,

@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 use super::{Birth, Endpoint, Wish};
 use crate::clause::Clause;
 use crate::clock::Instant;
-use crate::data::{NewOp, PartKind, actor_id, session_id};
+use crate::data::{NewOp, PartKind, Replaces, actor_id, session_id};
 use crate::errors::UsageError;
 use crate::event::{Accepted, HandoffId, Token};
 use crate::handoff::{Ctx, Session};
 use crate::journal::Lsn;
 use crate::limits::{MAX_MEMBERS, MAX_NAME, MAX_REASON, MAX_SESSIONS, MAX_TTL};
-use crate::wire::{DeviceId, Exts, Genesis, Hash, Have, Hlc, List, PartId, Record, SessionId, Writer};
+use crate::wire::{ActorId, DeviceId, Exts, Genesis, Hash, Have, Hlc, List, PartId, Record, SessionId, Writer};
 
 use super::session_data::{SessionData, Taken};
 
@@ -77,7 +77,7 @@ impl Endpoint {
         kind: u16,
         body: Vec<u8>,
     ) -> Result<Lsn, UsageError> {
-        self.write_op(now, wall_ms, session, (part, kind), body, false)
+        self.write_op(now, wall_ms, session, (part, kind), body, Replaces::One)
     }
 
     /// Writes an op that stands for all values of a part in conflict. Errors: as [`Endpoint::write`].
@@ -90,7 +90,28 @@ impl Endpoint {
         kind: u16,
         body: Vec<u8>,
     ) -> Result<Lsn, UsageError> {
-        self.write_op(now, wall_ms, session, (part, kind), body, true)
+        self.write_op(now, wall_ms, session, (part, kind), body, Replaces::All)
+    }
+
+    /// Writes an op that stands for the values of these actors in a register or blob part, as its user was shown them:
+    /// whatever else others wrote meanwhile stays, in conflict with it (DATA-VALUE-1).
+    ///
+    /// Errors: as [`Endpoint::write`]; `Conflicted` if this device's own value isn't among them, for its next op would
+    /// replace that one, too.
+    pub fn write_beside(
+        &mut self,
+        now: Instant,
+        wall_ms: u64,
+        session: SessionId,
+        (part, kind): (PartId, u16),
+        body: Vec<u8>,
+        over: Vec<ActorId>,
+    ) -> Result<Lsn, UsageError> {
+        let known = PartKind::from_number(kind).ok_or(UsageError::BadPart)?;
+        if !known.is_shared() || !known.has_values() {
+            return Err(UsageError::BadPart);
+        }
+        self.write_op(now, wall_ms, session, (part, kind), body, Replaces::Of(over))
     }
 
     /// Writes ops into a log or opaque part, one after the other, all in one batch of the journal; else as
@@ -114,7 +135,7 @@ impl Endpoint {
         self.command(now, session, |session, ctx| {
             let (record, actor) = (session.contributable(ctx.rules)?, session.actor().id);
             let written = bodies.into_iter().try_for_each(|body| {
-                let new = NewOp { actor, part, kind, hlc, record, salt, body, resolves: false };
+                let new = NewOp { actor, part, kind, hlc, record, salt, body, replaces: Replaces::One };
                 ctx.fx.writes.extend(session.holdings.write(ctx.rules, new)?);
                 Ok(())
             });
@@ -133,7 +154,7 @@ impl Endpoint {
         session: SessionId,
         (part, kind): (PartId, u16),
         body: Vec<u8>,
-        resolves: bool,
+        replaces: Replaces,
     ) -> Result<Lsn, UsageError> {
         self.running()?;
         let (salt, len) = (self.fresh.nonce(), body.len());
@@ -145,7 +166,7 @@ impl Endpoint {
                 session.unhurried(ctx, &part, len)?;
             }
             let actor = session.actor();
-            let new = NewOp { actor: actor.id, part, kind, hlc, record, salt, body, resolves };
+            let new = NewOp { actor: actor.id, part, kind, hlc, record, salt, body, replaces };
             let writes = session.holdings.write(ctx.rules, new)?;
             ctx.fx.writes.extend(writes);
             name_writer(session, ctx);

@@ -1,7 +1,7 @@
 //! Limits of the data, each at what it permits and one beyond.
 
 use ed25519_dalek::SigningKey;
-use segue_proto::data::{NewOp, PartKind, State, Stream, StreamOp, Written};
+use segue_proto::data::{NewOp, PartKind, Replaces, State, Stream, StreamOp, Written};
 use segue_proto::limits::{MAX_ACTORS, MAX_DEPS, MAX_OP_BODY, MAX_RANGES, MAX_SESSIONS, MAX_WRITERS, MIN_CHUNK};
 use segue_proto::transfer::{ChunkList, ChunkRef, Plan};
 use segue_proto::wire::hash::blob_id;
@@ -42,7 +42,7 @@ fn a_part_has_so_many_actors() {
 fn append(state: &mut State, body: Vec<u8>) -> Result<u64, UsageError> {
     let (hlc, record, salt) = (Hlc::new([2, 0, 0, 0, 0, 0, 0, 0]), Hash::new([4; 32]), Nonce::ZERO);
     let kind = PartKind::Log.number();
-    let new = NewOp { actor: actor(1), part: part(1), kind, hlc, record, salt, body, resolves: false };
+    let new = NewOp { actor: actor(1), part: part(1), kind, hlc, record, salt, body, replaces: Replaces::One };
     state.write(Rules::ALL, new).map(|written| match written {
         Written::Op { seq, .. } => seq,
         Written::Value(_) => panic!("a log has no values"),

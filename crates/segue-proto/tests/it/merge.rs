@@ -1,7 +1,7 @@
 //! Copies of parts with values that meet: what stays, what goes, and that the order makes no difference.
 
 use proptest::prelude::*;
-use segue_proto::data::{Manifest, NewOp, Part, PartKind, State, Written, header, op_hash};
+use segue_proto::data::{Manifest, NewOp, Part, PartKind, Replaces, State, Written, header, op_hash};
 use segue_proto::limits::MAX_PART;
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::{ActorId, Hash, Hlc, List, Nonce, Tip};
@@ -21,15 +21,15 @@ impl Copy {
         Copy { me, state: State::new(SESSION, "notes") }
     }
 
-    fn write_at(&mut self, ms: u64, body: &str, resolves: bool) -> Result<Written, UsageError> {
+    fn write_at(&mut self, ms: u64, body: &str, replaces: Replaces) -> Result<Written, UsageError> {
         let hlc = Hlc::new((ms << 16).to_be_bytes());
         let (record, salt) = (Hash::new([4; 32]), Nonce::new([self.me; 16]));
         let (actor, kind, body) = (actor(self.me), PartKind::Register.number(), body.as_bytes().to_vec());
-        self.state.write(Rules::ALL, NewOp { actor, part: part(1), kind, hlc, record, salt, body, resolves })
+        self.state.write(Rules::ALL, NewOp { actor, part: part(1), kind, hlc, record, salt, body, replaces })
     }
 
     fn write(&mut self, body: &str) {
-        self.write_at(1, body, false).unwrap();
+        self.write_at(1, body, Replaces::One).unwrap();
     }
 
     fn part(&self) -> Part {
@@ -52,9 +52,9 @@ fn shown(copy: &Copy) -> String {
 #[test]
 fn data_merge_1_a_write_replaces_what_its_writer_had_read_whatever_the_clock() {
     let (mut a, mut b) = (Copy::new(1), Copy::new(2));
-    a.write_at(4_000_000_000_000, "from the year 2096", false).unwrap();
+    a.write_at(4_000_000_000_000, "from the year 2096", Replaces::One).unwrap();
     assert!(b.take(&a).unwrap());
-    b.write_at(1, "later, by a clock of 1970", false).unwrap();
+    b.write_at(1, "later, by a clock of 1970", Replaces::One).unwrap();
     assert!(a.take(&b).unwrap());
     assert_eq!(a.values(), ["later, by a clock of 1970"]);
     assert_eq!(a.part(), b.part());
@@ -65,17 +65,39 @@ fn data_merge_1_writes_that_did_not_know_of_each_other_all_stay() {
     let (mut a, mut b, mut c) = (Copy::new(1), Copy::new(2), Copy::new(3));
     a.write("a");
     b.write("b");
-    c.write_at(2, "c", false).unwrap();
+    c.write_at(2, "c", Replaces::One).unwrap();
     a.take(&b).unwrap();
     a.take(&c).unwrap();
     assert_eq!((a.values(), shown(&a)), (vec!["a".into(), "b".into(), "c".into()], "c".into()));
     assert!(a.part().is_conflicted());
-    assert!(matches!(a.write_at(3, "x", false), Err(UsageError::Conflicted)));
-    a.write_at(3, "all of them", true).unwrap();
+    assert!(matches!(a.write_at(3, "x", Replaces::One), Err(UsageError::Conflicted)));
+    a.write_at(3, "all of them", Replaces::All).unwrap();
     // One who hasn't seen that goes on, and its write stays beside.
     b.write("b, again");
     b.take(&a).unwrap();
     assert_eq!(b.values(), ["all of them", "b, again"]);
+}
+
+#[test]
+fn data_value_1_a_write_stands_for_what_its_user_was_shown_and_beside_the_rest() {
+    let (mut a, mut b, mut c) = (Copy::new(1), Copy::new(2), Copy::new(3));
+    a.write("known to all");
+    b.take(&a).unwrap();
+    c.take(&a).unwrap();
+    b.write_at(5, "b", Replaces::One).unwrap();
+    a.take(&b).unwrap();
+    // Its user saw what stood there before, which b has replaced since; by a clock that runs behind.
+    a.write_at(3, "a", Replaces::Of(vec![actor(1)])).unwrap();
+    assert_eq!((a.values(), shown(&a)), (vec!["a".into(), "b".into()], "b".into()));
+    c.take(&b).unwrap();
+    c.take(&a).unwrap();
+    assert_eq!(c.part(), a.part(), "all devices have both");
+    // What the device wrote itself and its user doesn't see would be replaced unseen.
+    assert!(matches!(a.write_at(9, "x", Replaces::Of(vec![actor(2)])), Err(UsageError::Conflicted)));
+    assert_eq!(c.part(), a.part(), "what was refused changes nothing");
+    c.write_at(9, "for that of b", Replaces::Of(vec![actor(2), actor(7)])).unwrap();
+    a.take(&c).unwrap();
+    assert_eq!((a.values(), shown(&a)), (vec!["a".into(), "for that of b".into()], "for that of b".into()));
 }
 
 #[test]
@@ -163,7 +185,7 @@ fn data_part_2_an_exclusive_part_stays_short_enough_for_a_frame() {
     let write = |copy: &mut Copy, body: Vec<u8>| {
         let (hlc, record, salt) = (Hlc::new([1, 0, 0, 0, 0, 0, 0, 0]), Hash::new([4; 32]), Nonce::new([1; 16]));
         let kind = PartKind::Exclusive.number();
-        let new = NewOp { actor: actor(1), part: part(1), kind, hlc, record, salt, body, resolves: false };
+        let new = NewOp { actor: actor(1), part: part(1), kind, hlc, record, salt, body, replaces: Replaces::One };
         copy.state.write(Rules::ALL, new)
     };
     write(&mut writer, vec![0; 16]).unwrap();
@@ -180,11 +202,12 @@ fn data_part_2_an_exclusive_part_stays_short_enough_for_a_frame() {
     assert!(write(&mut writer, vec![0; 16]).is_ok());
 }
 
-/// What devices do: write, resolve, or take in another's copy.
+/// What devices do: write, resolve, write for the own value and those of some, or take in another's copy.
 #[derive(Clone, Debug)]
 enum Step {
     Write(usize),
     Resolve(usize),
+    Beside(usize, [bool; 4]),
     Take(usize, usize),
 }
 
@@ -192,6 +215,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0..4usize).prop_map(Step::Write),
         1 => (0..4usize).prop_map(Step::Resolve),
+        2 => (0..4usize, any::<[bool; 4]>()).prop_map(|(who, over)| Step::Beside(who, over)),
         4 => (0..4usize, 0..4usize).prop_map(|(to, from)| Step::Take(to, from)),
     ];
     prop::collection::vec(step, 1..40)
@@ -201,8 +225,12 @@ fn play(steps: &[Step]) -> Vec<Copy> {
     let mut copies: Vec<Copy> = (1..5).map(Copy::new).collect();
     for (at, step) in steps.iter().enumerate() {
         match *step {
-            Step::Write(who) => drop(copies[who].write_at(at as u64 % 3, &format!("write {at}"), false)),
-            Step::Resolve(who) => drop(copies[who].write_at(at as u64 % 3, &format!("for all {at}"), true)),
+            Step::Write(who) => drop(copies[who].write_at(at as u64 % 3, &format!("write {at}"), Replaces::One)),
+            Step::Resolve(who) => drop(copies[who].write_at(at as u64 % 3, &format!("for all {at}"), Replaces::All)),
+            Step::Beside(who, over) => {
+                let over = Replaces::Of(standing(who, over).map(|who| actor(who as u8 + 1)).collect());
+                drop(copies[who].write_at(at as u64 % 3, &format!("beside {at}"), over));
+            }
             Step::Take(to, from) => {
                 let from = copies[from].clone();
                 copies[to].take(&from).unwrap();
@@ -210,6 +238,11 @@ fn play(steps: &[Step]) -> Vec<Copy> {
         }
     }
     copies
+}
+
+/// For whose values a write stands.
+fn standing(who: usize, over: [bool; 4]) -> impl Iterator<Item = usize> {
+    (0..4).filter(move |other| *other == who || over[*other])
 }
 
 proptest! {
@@ -242,13 +275,24 @@ proptest! {
         // What the spec's words say, with whole histories: an op's past is all that its writer had taken in.
         let mut pasts: Vec<std::collections::BTreeSet<usize>> = vec![Default::default(); 4];
         let mut writes: Vec<(usize, std::collections::BTreeSet<usize>)> = Vec::new();
+        let mut writers = std::collections::BTreeMap::new();
         let mut copies: Vec<Copy> = (1..5).map(Copy::new).collect();
         for (at, step) in steps.iter().enumerate() {
             match *step {
-                Step::Write(who) | Step::Resolve(who) => {
-                    let resolves = matches!(step, Step::Resolve(_));
-                    if copies[who].write_at(0, &at.to_string(), resolves).is_ok() {
-                        writes.push((at, pasts[who].clone()));
+                Step::Write(who) | Step::Resolve(who) | Step::Beside(who, _) => {
+                    let (replaces, over) = match *step {
+                        Step::Write(_) => (Replaces::One, [true; 4]),
+                        Step::Beside(_, over) => {
+                            (Replaces::Of(standing(who, over).map(|who| actor(who as u8 + 1)).collect()), over)
+                        }
+                        _ => (Replaces::All, [true; 4]),
+                    };
+                    if copies[who].write_at(0, &at.to_string(), replaces).is_ok() {
+                        // What its user wasn't shown it hasn't read, unless that was read by what it was shown.
+                        let shown: Vec<usize> = standing(who, over).collect();
+                        let read = pasts[who].iter().filter(|at| shown.contains(&writers[*at])).copied().collect();
+                        writes.push((at, read));
+                        writers.insert(at, who);
                         pasts[who].insert(at);
                     }
                 }

@@ -2,7 +2,7 @@
 
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
-use segue_proto::data::{NewOp, PartKind, State, StreamOp, Written, named_part, salt};
+use segue_proto::data::{NewOp, PartKind, Replaces, State, StreamOp, Written, named_part, salt};
 use segue_proto::wire::{ActorId, Cover, DeviceId, Hash, Hlc, List, Nonce, Signed, Snapshot};
 use segue_proto::{Clause, Code, Rules, Violation};
 
@@ -24,7 +24,8 @@ impl Copy {
         let hlc = Hlc::new((ms << 16).to_be_bytes());
         let (record, salt, kind) = (Hash::new([4; 32]), Nonce::new([self.me; 16]), PartKind::Log.number());
         let body = body.as_bytes().to_vec();
-        let new = NewOp { actor: actor(self.me), part: part(1), kind, hlc, record, salt, body, resolves: false };
+        let new =
+            NewOp { actor: actor(self.me), part: part(1), kind, hlc, record, salt, body, replaces: Replaces::One };
         match self.state.write(Rules::ALL, new).unwrap() {
             Written::Op { seq, .. } => seq,
             Written::Value(_) => panic!("a log has no values"),

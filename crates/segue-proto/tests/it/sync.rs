@@ -1,6 +1,6 @@
 //! What a feed sends: frames that a peer takes, and ops that are whole again there.
 
-use segue_proto::data::{NewOp, Part, PartKind, State, StreamOp, Written, actor_id};
+use segue_proto::data::{NewOp, Part, PartKind, Replaces, State, StreamOp, Written, actor_id};
 use segue_proto::limits::{MARK_DELAY, MAX_FRAME, MAX_NAMED, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS};
 use segue_proto::sync::{Change, Changes, FedOp, Feed, Inbound, Outbound, Word, lacks, named, whole};
 use segue_proto::wire::codec::decode;
@@ -31,7 +31,7 @@ impl Copy {
     fn write(&mut self, by: u8, part: PartId, kind: PartKind, body: &[u8]) -> Written {
         let (hlc, record, salt) = (Hlc::new([1, 0, 0, 0, 0, 0, 0, 0]), Hash::new([4; 32]), Nonce::new([by; 16]));
         let (actor, kind) = (actor(by), kind.number());
-        let new = NewOp { actor, part, kind, hlc, record, salt, body: body.to_vec(), resolves: false };
+        let new = NewOp { actor, part, kind, hlc, record, salt, body: body.to_vec(), replaces: Replaces::One };
         self.state.write(Rules::ALL, new).unwrap()
     }
 
@@ -277,7 +277,8 @@ fn the_writers_of_parts_are_named_before_or_beside_what_they_wrote() {
                 let mut other = State::new(SESSION, "notes");
                 let (hlc, record, salt) = (Hlc::new([1, 0, 0, 0, 0, 0, 0, 0]), Hash::new([4; 32]), Nonce::ZERO);
                 let kind = PartKind::Register.number();
-                let new = NewOp { actor, part: part(n), kind, hlc, record, salt, body: vec![by], resolves: false };
+                let new =
+                    NewOp { actor, part: part(n), kind, hlc, record, salt, body: vec![by], replaces: Replaces::One };
                 other.write(Rules::ALL, new).unwrap();
                 copy.state.merge(Rules::ALL, other.part(&part(n)).unwrap()).unwrap();
             }

@@ -1,6 +1,6 @@
 //! What several chapters' tests share.
 
-use segue_proto::data::{Entry, EntryMode, NewOp, PartKind, State, Written};
+use segue_proto::data::{Entry, EntryMode, NewOp, PartKind, Replaces, State, Written};
 use segue_proto::transfer::equal_list;
 use segue_proto::wire::{ActorId, Hash, Hlc, Nonce, Op, PartId, SessionId};
 use segue_proto::{Clause, Code, Rules, UsageError, Violation};
@@ -46,7 +46,16 @@ impl World {
 
     pub(crate) fn new_op(&self, part: PartId, kind: PartKind, body: &[u8]) -> NewOp {
         let (hlc, record, salt) = (Hlc::new([3, 3, 3, 3, 3, 3, 0, 0]), Hash::new([4; 32]), Nonce::new([5; 16]));
-        NewOp { actor: self.actor, part, kind: kind.number(), hlc, record, salt, body: body.to_vec(), resolves: false }
+        NewOp {
+            actor: self.actor,
+            part,
+            kind: kind.number(),
+            hlc,
+            record,
+            salt,
+            body: body.to_vec(),
+            replaces: Replaces::One,
+        }
     }
 
     pub(crate) fn exclusive(&mut self, n: u8, body: &[u8]) -> Op {

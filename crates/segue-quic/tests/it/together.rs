@@ -1,8 +1,9 @@
 //! Sessions that several devices keep together.
 
+use segue_proto::data::{Entry, EntryMode};
 use segue_quic::{
-    Builder, Code, Conflict, Content, Error, Event, Hash, KeepBoth, KeepLatest, Merge, Node, Resolution, SessionId,
-    UsageError,
+    Builder, Code, Conflict, Content, Error, Event, FileInfo, Hash, KeepBoth, KeepLatest, Merge, Node, Resolution,
+    SessionId, UsageError,
 };
 
 use crate::util::*;
@@ -208,6 +209,65 @@ async fn a_removal_gives_way_to_an_edit_if_both_are_kept() {
     b.resolve(&found[0], Resolution::Both).await.unwrap();
     holds(&a, session, "plan.txt", b"second").await;
     assert_eq!(a.files(session).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_for_what_was_seen_stands_beside_what_the_other_wrote_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b, session) = together(memory(1), memory(2)).await;
+    for path in ["gone", "list", "plan"] {
+        a.write_bytes(session, path, "of both").await.unwrap();
+        holds(&b, session, path, b"of both").await;
+    }
+    let entries = async |node: &Node, texts: &[(&str, &str)]| {
+        let files = texts.iter().map(|(path, text)| {
+            let source = dir.path().join(format!("{path} {text}"));
+            std::fs::write(&source, text).unwrap();
+            ((*path).to_owned(), source)
+        });
+        node.read_files(files.collect()).await.unwrap()
+    };
+    let paths = |files: &[FileInfo]| files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    let seen = b.files(session).await.unwrap();
+    for path in ["gone", "new", "plan"] {
+        a.write_bytes(session, path, "by a").await.unwrap();
+        holds(&b, session, path, b"by a").await;
+    }
+    let mut of_b = entries(&b, &[("list", "by b"), ("new", "by b"), ("plan", "by b")]).await;
+    of_b.extend(Entry::bare("gone", EntryMode::Removed));
+    let replaced = b.replace_entries(session, of_b.clone(), &seen).await.unwrap();
+    assert_eq!(
+        (paths(&replaced.written), paths(&replaced.beside)),
+        (vec!["list".into()], vec!["new".into(), "plan".into()])
+    );
+    same(&a, &b, session).await;
+    for node in [&a, &b] {
+        let found = conflicts(node, session, |found| found.len() == 2).await;
+        assert!(found.iter().all(|conflict| conflict.versions.len() == 2), "{found:?}");
+        holds(node, session, "gone", b"by a").await;
+    }
+    // What is there, shown or beside it, isn't written again.
+    let before = root(&b, session).await;
+    let again = b.replace_entries(session, of_b, &seen).await.unwrap();
+    assert_eq!((again.written.len(), again.beside.len(), root(&b, session).await), (3, 0, before));
+    let of_a = entries(&a, &[("plan", "by a")]).await;
+    let again = a.replace_entries(session, of_a, &seen).await.unwrap();
+    assert_eq!((again.written, paths(&again.beside), root(&a, session).await), (vec![], vec!["plan".into()], before));
+    // Who sees a version edits that one, and the other stays.
+    let seen = b.files(session).await.unwrap();
+    let edited = entries(&b, &[("plan", "by b, again")]).await;
+    let replaced = b.replace_entries(session, edited, &seen).await.unwrap();
+    assert_eq!((paths(&replaced.written), replaced.beside), (vec!["plan".into()], vec![]));
+    holds(&a, session, "plan", b"by b, again").await;
+    assert_eq!(a.conflicts(session).await.unwrap().len(), 2);
+    // The own that isn't shown isn't replaced unseen; all else is written.
+    let (seen, of_a) =
+        (a.files(session).await.unwrap(), entries(&a, &[("plan", "by a, again"), ("list", "by a")]).await);
+    let refused = a.replace_entries(session, of_a, &seen).await;
+    assert!(matches!(refused, Err(Error::Usage { source: UsageError::Conflicted, .. })), "{refused:?}");
+    holds(&b, session, "list", b"by a").await;
+    holds(&b, session, "plan", b"by b, again").await;
+    assert_eq!(b.conflicts(session).await.unwrap().len(), 2);
 }
 
 /// Writes one register and one file on both sides of a cut, and meets again.

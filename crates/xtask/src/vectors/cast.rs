@@ -3,7 +3,7 @@
 
 use ed25519_dalek::SigningKey;
 use segue_proto::Rules;
-use segue_proto::data::{self, Entry, EntryMode, Manifest, NewOp, State, Written};
+use segue_proto::data::{self, Entry, EntryMode, Manifest, NewOp, Replaces, State, Written};
 use segue_proto::transfer;
 use segue_proto::wire::{
     ActorId, Announced, DeviceId, Final, Genesis, Grant, Hash, Held, Hlc, Kind, List, Nonce, Offer, Op, PartId, Record,
@@ -83,7 +83,7 @@ pub(crate) fn story() -> Story {
     let mut write = |part, kind, salt, body| {
         let hlc = hlc(u64::from(salt));
         let (record, salt) = (genesis.id(), Nonce::new([salt; 16]));
-        value(&mut state, NewOp { actor: LAPTOP.actor(), part, kind, hlc, record, salt, body, resolves: false })
+        value(&mut state, NewOp { actor: LAPTOP.actor(), part, kind, hlc, record, salt, body, replaces: Replaces::One })
     };
     let ops = vec![
         write(NOTES, BLOB, 0x31, notes_entry(b"Tent.\n").to_bytes()),
@@ -102,7 +102,7 @@ pub(crate) fn story() -> Story {
         record: genesis.id(),
         salt: Nonce::new([0x36; 16]),
         body: b"cursor 15".to_vec(),
-        resolves: false,
+        replaces: Replaces::One,
     };
     let inline = value(&mut state, new);
     let (root, exclusive) = (state.root(), state.exclusive_root());

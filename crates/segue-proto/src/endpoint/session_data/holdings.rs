@@ -390,7 +390,7 @@ impl SessionData {
 mod tests {
     use super::*;
     use crate::Rules;
-    use crate::data::NewOp;
+    use crate::data::{NewOp, Replaces};
     use crate::limits::MAX_OP_BODY;
     use crate::wire::hash::Hasher;
     use crate::wire::{Hlc, Nonce, SessionId};
@@ -419,7 +419,7 @@ mod tests {
             record: Hash::new([4; 32]),
             salt: Nonce::ZERO,
             body: alloc::vec![5; len],
-            resolves: false,
+            replaces: Replaces::One,
         };
         let mut data = SessionData::created(SessionId::new([1; 16]), "notes", Nonce::ZERO);
         let (mut fits, mut too_much) = (0, 0);

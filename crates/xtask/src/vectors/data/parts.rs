@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use segue_proto::Rules;
-use segue_proto::data::{self, NewOp, Part, PartKind, State, Written};
+use segue_proto::data::{self, NewOp, Part, PartKind, Replaces, State, Written};
 use segue_proto::wire::codec::encode;
 use segue_proto::wire::{ActorId, Hash, Hlc, Nonce, PartId, SessionId, Tip};
 
@@ -311,7 +311,7 @@ fn write(state: &mut State, who: Device, part: PartId, kind: PartKind, ms: u64, 
         record: story().genesis.id(),
         salt: Nonce::new([0x70 + who.secret[0]; 16]),
         body: body.to_vec(),
-        resolves: true,
+        replaces: Replaces::All,
     };
     let written: Result<Written, _> = state.write(Rules::ALL, new);
     written.expect("the story's writes are good");

@@ -5,7 +5,7 @@ mod hand;
 
 use segue_proto::{Instant, Rules};
 
-use segue_proto::data::{NewOp, PartKind, State, Written, named_part};
+use segue_proto::data::{NewOp, PartKind, Replaces, State, Written, named_part};
 use segue_proto::sync::{Change, Changes, Feed, Outbound, lacks, whole};
 use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
@@ -59,7 +59,7 @@ pub(crate) fn op(who: Device, part: PartId, kind: PartKind, ms: u64, body: &[u8]
         record: story().genesis.id(),
         salt: Nonce::new([0x70 + who.secret[0]; 16]),
         body: body.to_vec(),
-        resolves: false,
+        replaces: Replaces::One,
     }
 }
 
