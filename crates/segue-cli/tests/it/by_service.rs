@@ -162,14 +162,15 @@ fn run(victim: Victim, size: &Size, moment: Duration) {
     let send = format!("send --state a notes --device {b} {by}");
     let mut sender = lab.start(&send);
     sender.ends_within(moment);
+    let mut received = false;
     match victim {
         Victim::Source => {
             sender.kill();
             sender = lab.start(&send);
         }
         Victim::Target => {
-            // One that had ended by itself would wait for another session.
-            if receiver.kill().code() != Some(0) {
+            received = !lab.kill_receiver(&mut receiver, "b");
+            if !received {
                 receiver = lab.receive("b", &receive);
             }
         }
@@ -183,7 +184,9 @@ fn run(victim: Victim, size: &Size, moment: Duration) {
     while sent.code == Some(4) {
         sent = lab.run(&send);
     }
-    receiver.end().exits(0);
+    if !received {
+        receiver.end().exits(0);
+    }
     // A sender that had reported before it was killed finds the session moved, and says so.
     if sent.code != Some(0) {
         assert_eq!(victim, Victim::Source, "{sent:?}");

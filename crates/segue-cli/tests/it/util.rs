@@ -96,6 +96,18 @@ impl Lab {
         sessions[0].clone()
     }
 
+    /// Kills a `receive --once`. Whether there is something left for another one to do: one that had ended, or was about to
+    /// with all of its work remembered, has one wait for another session.
+    pub(crate) fn kill_receiver(&self, receiver: &mut Running, state: &str) -> bool {
+        if receiver.kill().code() == Some(0) {
+            return false;
+        }
+        let places = fs::read(self.path(state).join("directories.json")).unwrap_or_default();
+        let places: serde_json::Value = serde_json::from_slice(&places).unwrap_or_default();
+        let mut places = places["sessions"].as_object().into_iter().flat_map(|places| places.values()).peekable();
+        places.peek().is_none() || !places.all(|place| place["note"].is_null() && place["applied"].is_string())
+    }
+
     /// How many of these devices may write.
     pub(crate) fn primaries(&self, states: &[&str]) -> usize {
         let primary = |state: &&&str| {
