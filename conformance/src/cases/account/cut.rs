@@ -139,7 +139,7 @@ pub(super) const CASES: &[Case] = &[
         let stream = state.stream(&part);
         let vouched = stream.is_some_and(|stream| {
             let own = stream.tips().into_iter().find(|tip| tip.actor != actor);
-            let op = own.and_then(|tip| stream.op(&tip.actor, tip.seq).cloned());
+            let op = own.and_then(|tip| stream.op(&tip.actor, tip.seq).map(|op| op.to_op()));
             stream.seq(&actor) == 5 && op.is_some_and(|op| op.deps == [(actor, 5)])
         });
         ensure(vouched, "the ops, and an op of the subject's that read them", "others")

@@ -66,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
         let stream = state.stream(&fed.diary());
         let reads = stream.is_some_and(|stream| {
             let mine = stream.tips().into_iter().find(|tip| tip.actor != fed.book.actor());
-            let op = mine.and_then(|tip| stream.op(&tip.actor, 1).cloned());
+            let op = mine.and_then(|tip| stream.op(&tip.actor, 1).map(|op| op.to_op()));
             op.is_some_and(|op| op.deps == [(fed.book.actor(), 2)])
         });
         ensure(reads, "an op that names the peer's as read", "another")

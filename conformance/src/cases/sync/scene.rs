@@ -130,7 +130,7 @@ impl Fed {
         for op in (after + 1..).map_while(|seq| stream.op(&actor, seq)) {
             let strand = |of: &ActorId| read.iter().find(|(actor, _)| actor == of).map_or(u32::MAX, |(_, at)| *at);
             let deps = op.deps.iter().map(|(of, seq)| BriefDep { strand: strand(of), seq: *seq }).collect();
-            let body = Blob::new(op.body.clone()).unwrap_or_default();
+            let body = Blob::new(op.body.to_vec()).unwrap_or_default();
             ops.push(BriefOp { ms: millis(op.hlc) - last, deps: List::new(deps).unwrap_or_default(), body });
             last = millis(op.hlc);
         }

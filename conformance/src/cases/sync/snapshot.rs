@@ -211,7 +211,7 @@ fn reads_below(lab: &mut Lab) -> Done<(Fed, Ops)> {
     let second = ActorId::new([8; 32]);
     early.write_as(second);
     early.put(fed.diary(), PartKind::Log, b"apart".to_vec());
-    let op = early.state.stream(&fed.diary()).and_then(|stream| stream.op(&second, 1).cloned());
+    let op = early.state.stream(&fed.diary()).and_then(|stream| stream.op(&second, 1).map(|op| op.to_op()));
     let seed = early.state.stream(&fed.diary()).and_then(|stream| stream.seed(&second)).unwrap_or(Nonce::ZERO);
     let Some(op) = op else { return Err(Fault::fail("an op of the second writer", "none")) };
     let kind = PartKind::Log.number();

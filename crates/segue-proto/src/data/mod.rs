@@ -6,6 +6,8 @@
 
 mod advance;
 mod announce;
+mod arrivals;
+mod bodies;
 mod hashes;
 mod manifest;
 mod objects;
@@ -30,5 +32,5 @@ pub(crate) use pick::{IN_HAVE, IN_OFFER};
 pub(crate) use roots::Roots;
 pub use snapshot::{Base, LogEntry};
 pub use state::State;
-pub use stream::{Delivered, Stream, StreamOp};
+pub use stream::{Delivered, OpView, Stream, StreamOp};
 pub use write::{NewOp, Replaces, Written};

@@ -11,7 +11,7 @@ use super::manifest::{Manifest, placed};
 use super::objects::{Entry, Part, PartKind, Value};
 use super::path::Tree;
 use super::snapshot::Base;
-use super::stream::{Stream, StreamOp};
+use super::stream::{OpView, Stream, StreamOp};
 use crate::limits::{MAX_ACTORS, MAX_MANIFEST, MAX_PARTS, MAX_PATH, MAX_STREAM_BYTES, MAX_STREAM_OPS, MAX_WRITERS};
 use crate::wire::codec::{decode, encode, encoded_len};
 use crate::wire::text::clean_name;
@@ -268,7 +268,7 @@ impl State {
 
     /// The ops below the end of a snapshot that is here which an op had read, with their hashes: whoever stands on that
     /// snapshot needs them to verify the op (DATA-SNAPSHOT-5).
-    pub(crate) fn read_below(&self, part: &PartId, op: &StreamOp) -> Vec<Tip> {
+    pub(crate) fn read_below(&self, part: &PartId, op: OpView<'_>) -> Vec<Tip> {
         let Some(stream) = self.streams.get(part) else { return Vec::new() };
         let waiting = || {
             let from = (*part, Hash::ZERO)..=(*part, Hash::new([0xff; 32]));
@@ -390,7 +390,7 @@ impl State {
             let same = stream.is_none_or(|stream| {
                 // What is in a snapshot can't be compared any more.
                 let seeded = stream.seed(&actor).is_none_or(|known| known == seed);
-                seq <= stream.gone(&actor) || seeded && stream.op(&actor, seq) == Some(&op)
+                seq <= stream.gone(&actor) || seeded && stream.op(&actor, seq) == Some(op.view())
             });
             rules.ensure(Clause::DATA_FORK_1, same, Code::DATA_FORK)?;
             if rules.keeps(Clause::DATA_STREAM_1) {

@@ -3,6 +3,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::arrivals::Arrivals;
+use super::bodies::{Bodies, Place};
 use super::hashes::{body_hash, op_hash, salt, strand_hash};
 use super::objects::OpHeader;
 use super::snapshot::{Base, Entry};
@@ -18,8 +20,7 @@ pub struct Stream {
     bytes: usize,
     /// Every op, in the order in which this device took them in. It follows causality, and differs between devices. A
     /// place is never used twice, so that who has read up to one goes on from there whatever was taken out.
-    arrived: BTreeMap<u64, (ActorId, u64)>,
-    next: u64,
+    arrived: Arrivals,
     /// The place behind those that what is in the snapshot had.
     begins: u64,
     /// The snapshot that stands for the ops that aren't here any more.
@@ -29,7 +30,7 @@ pub struct Stream {
 }
 
 /// The ops of one writer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 struct Strand {
     /// From it and an op's number comes the op's salt.
     seed: Nonce,
@@ -37,14 +38,19 @@ struct Strand {
     gone: u64,
     last: (Hash, Hlc),
     ops: Vec<Held>,
+    bodies: Bodies,
     /// What the ops name as read, all together.
     read: BTreeMap<ActorId, u64>,
 }
 
 /// An op as it is held.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 struct Held {
-    op: StreamOp,
+    hlc: Hlc,
+    record: Hash,
+    deps: Vec<(ActorId, u64)>,
+    body: Place,
+    /// Covers all of these.
     hash: Hash,
     /// The time of the op, or the next after those of the ops that it follows if that is later; then how many ops it
     /// follows at least. Both rise along every chain of reading, whatever the clocks said.
@@ -64,6 +70,33 @@ pub struct StreamOp {
     pub deps: Vec<(ActorId, u64)>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+/// An op of a log or opaque part as it lies in its strand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpView<'a> {
+    /// When it was made.
+    pub hlc: Hlc,
+    /// The head record under which it was made.
+    pub record: Hash,
+    /// The strands that its writer had read since its last op.
+    pub deps: &'a [(ActorId, u64)],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl OpView<'_> {
+    /// The op by itself.
+    pub fn to_op(&self) -> StreamOp {
+        StreamOp { hlc: self.hlc, record: self.record, deps: self.deps.to_vec(), body: self.body.to_vec() }
+    }
+}
+
+impl StreamOp {
+    /// The op as it would lie in a strand.
+    pub fn view(&self) -> OpView<'_> {
+        OpView { hlc: self.hlc, record: self.record, deps: &self.deps, body: &self.body }
+    }
 }
 
 /// An op that was taken in, as an application sees it.
@@ -108,8 +141,8 @@ impl Stream {
     }
 
     /// The op with this number.
-    pub fn op(&self, actor: &ActorId, seq: u64) -> Option<&StreamOp> {
-        self.held(actor, seq).map(|held| &held.op)
+    pub fn op(&self, actor: &ActorId, seq: u64) -> Option<OpView<'_>> {
+        self.held(actor, seq).map(|(strand, held)| strand.view(held))
     }
 
     /// The hash of the op with this number, as far as it is known: of those in the snapshot the last of each strand is,
@@ -117,7 +150,7 @@ impl Stream {
     pub fn hash(&self, actor: &ActorId, seq: u64) -> Option<Hash> {
         let end = self.strands.get(actor).filter(|strand| strand.gone == seq && seq > 0).map(|strand| strand.last.0);
         let known = || self.known.get(&(*actor, seq)).copied();
-        self.held(actor, seq).map(|held| held.hash).or(end).or_else(known)
+        self.held(actor, seq).map(|(_, held)| held.hash).or(end).or_else(known)
     }
 
     /// How many ops of a writer are in the snapshot.
@@ -153,7 +186,7 @@ impl Stream {
 
     /// The place that the next op will have.
     pub fn next_place(&self) -> u64 {
-        self.next
+        self.arrived.next()
     }
 
     /// Notes the hashes of ops that are in the snapshot; those that weren't known.
@@ -176,22 +209,22 @@ impl Stream {
 
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
-        self.arrived.is_empty()
+        self.arrived.len() == 0
     }
 
     /// The ops from a place on, in the order in which this device took them in: each after those that its writer had
     /// read, each once (DATA-STREAM-1). Those without a body only name what was read (DATA-STREAM-2): they aren't here.
     pub fn arrived(&self, from: u64) -> impl Iterator<Item = Delivered<'_>> {
-        self.arrived.range(from..).filter_map(|(_, (actor, seq))| self.delivered(actor, *seq))
+        self.arrived.from(from).filter_map(|(actor, seq)| self.delivered(actor, *seq))
     }
 
     /// The ops in the order of a log, the same on every device that holds the same ops (DATA-LOG-1).
     pub fn in_order(&self) -> Vec<Delivered<'_>> {
-        let key = |(actor, seq): &&(ActorId, u64)| (self.held(actor, *seq).map(|held| held.order), *actor, *seq);
-        let mut order: Vec<_> = self.arrived.values().collect();
+        let key = |(actor, seq): &&(ActorId, u64)| (self.held(actor, *seq).map(|(_, held)| held.order), *actor, *seq);
+        let mut order: Vec<_> = self.arrived.iter().collect();
         order.sort_by_cached_key(key);
         let ops = order.into_iter().filter_map(|(actor, seq)| {
-            Some((self.held(actor, *seq)?.order, *actor, *seq, self.delivered(actor, *seq)?))
+            Some((self.held(actor, *seq)?.1.order, *actor, *seq, self.delivered(actor, *seq)?))
         });
         let entries = self.base.iter().flat_map(|base| base.entries.iter()).filter(|(_, entry)| !entry.body.is_empty());
         let entries = entries.map(|((actor, seq), entry)| {
@@ -215,9 +248,9 @@ impl Stream {
 
     /// Every op that is held or in a snapshot of entries, with its order, for a snapshot of a log (DATA-SNAPSHOT-3).
     fn entries(&self) -> Vec<((ActorId, u64), Entry)> {
-        let held = self.arrived.values().filter_map(|(actor, seq)| {
-            let held = self.held(actor, *seq)?;
-            let entry = Entry { hlc: held.op.hlc, order: held.order, body: held.op.body.clone() };
+        let held = self.arrived.iter().filter_map(|(actor, seq)| {
+            let (strand, held) = self.held(actor, *seq)?;
+            let entry = Entry { hlc: held.hlc, order: held.order, body: strand.bodies.get(&held.body).to_vec() };
             Some(((*actor, *seq), entry))
         });
         let base = self.base.iter().flat_map(|base| base.entries.iter()).map(|(at, entry)| (*at, entry.clone()));
@@ -246,7 +279,7 @@ impl Stream {
 
     /// The latest time in the part.
     pub fn latest(&self) -> Hlc {
-        let last = |strand: &Strand| strand.ops.last().map_or(strand.last.1, |held| held.op.hlc);
+        let last = |strand: &Strand| strand.ops.last().map_or(strand.last.1, |held| held.hlc);
         self.strands.values().map(last).max().unwrap_or(Hlc::ZERO)
     }
 
@@ -303,10 +336,11 @@ impl Stream {
         let strand = self.strands.entry(actor).or_insert_with(|| Strand::new(seed));
         strand.read.extend(op.deps.iter().copied());
         self.bytes += op.body.len() + OP_BYTES;
-        strand.ops.push(Held { op, hash, order, place: self.next });
+        let StreamOp { hlc, record, deps, body } = op;
+        let body = strand.bodies.push(&body);
+        strand.ops.push(Held { hlc, record, deps, body, hash, order, place: self.arrived.next() });
         let seq = strand.len();
-        self.arrived.insert(self.next, (actor, seq));
-        self.next += 1;
+        self.arrived.push((actor, seq));
         Ok(Tip { actor, seq, hash })
     }
 
@@ -317,17 +351,20 @@ impl Stream {
         // What is in a snapshot stays there.
         let keep = keep.max(strand.gone);
         let at = usize::try_from(keep - strand.gone).unwrap_or(usize::MAX).min(strand.ops.len());
-        let gone = strand.ops.split_off(at);
+        let ops = strand.ops.get(at..).unwrap_or_default();
+        let gone: Vec<_> = ops.iter().map(|held| (held.place, strand.view(held).to_op())).collect();
+        ops.first().map(|first| first.body).into_iter().for_each(|first| strand.bodies.cut(&first));
+        strand.ops.truncate(at);
         strand.read = BTreeMap::new();
-        strand.ops.iter().for_each(|held| strand.read.extend(held.op.deps.iter().copied()));
+        strand.ops.iter().for_each(|held| strand.read.extend(held.deps.iter().copied()));
         if strand.len() == 0 {
             self.strands.remove(actor);
         }
-        for held in &gone {
-            self.arrived.remove(&held.place);
+        for (place, op) in &gone {
+            self.arrived.remove(*place);
+            self.bytes -= op.body.len() + OP_BYTES;
         }
-        self.bytes -= gone.iter().map(|held| held.op.body.len() + OP_BYTES).sum::<usize>();
-        (keep + 1..).zip(gone.into_iter().map(|held| held.op)).collect()
+        (keep + 1..).zip(gone.into_iter().map(|(_, op)| op)).collect()
     }
 
     /// The writers here, ascending.
@@ -361,19 +398,18 @@ impl Stream {
         let place =
             |seq: u64| usize::try_from(seq.saturating_sub(strand.gone)).unwrap_or(usize::MAX).min(strand.ops.len());
         let ops = strand.ops.get(place(from)..place(upto)).unwrap_or_default();
-        ops.iter().flat_map(|held| held.op.deps.iter().copied()).collect()
+        ops.iter().flat_map(|held| held.deps.iter().copied()).collect()
     }
 
-    fn held(&self, actor: &ActorId, seq: u64) -> Option<&Held> {
+    fn held(&self, actor: &ActorId, seq: u64) -> Option<(&Strand, &Held)> {
         let strand = self.strands.get(actor)?;
-        let at = usize::try_from(seq.checked_sub(1)?.checked_sub(strand.gone)?).ok()?;
-        strand.ops.get(at)
+        Some((strand, strand.ops.get(strand.at(seq)?)?))
     }
 
     /// The place of an op in a log's order. Of an op in a snapshot that holds no entries it isn't known, nor needed.
     fn order(&self, actor: &ActorId, seq: u64) -> (u64, u32) {
         let entry = || self.base.as_ref()?.entries.get(&(*actor, seq)).map(|entry| entry.order);
-        self.held(actor, seq).map(|held| held.order).or_else(entry).unwrap_or((0, 0))
+        self.held(actor, seq).map(|(_, held)| held.order).or_else(entry).unwrap_or((0, 0))
     }
 
     /// Lets a snapshot stand for all ops that it covers. True if it covers ops that aren't here: then those that stay
@@ -386,8 +422,8 @@ impl Stream {
         let gone = |of: &ActorId, seq: u64| ends.get(of).is_some_and(|end| seq < *end);
         let stays = |actor: &ActorId, seq: u64| ends.get(actor).is_none_or(|end| seq > *end);
         let mut known = BTreeMap::new();
-        for (actor, seq) in self.arrived.values().filter(|(actor, seq)| stays(actor, *seq)) {
-            let deps = self.held(actor, *seq).into_iter().flat_map(|held| held.op.deps.iter());
+        for (actor, seq) in self.arrived.iter().filter(|(actor, seq)| stays(actor, *seq)) {
+            let deps = self.held(actor, *seq).into_iter().flat_map(|(_, held)| held.deps.iter());
             for (of, seq) in deps.filter(|(of, seq)| gone(of, *seq) || *seq < self.gone(of)) {
                 known.extend(self.hash(of, *seq).map(|hash| ((*of, *seq), hash)));
             }
@@ -397,10 +433,11 @@ impl Stream {
             let strand = self.strands.entry(tip.actor).or_insert_with(|| Strand::new(tip.seed));
             let at = usize::try_from(tip.seq.saturating_sub(strand.gone)).unwrap_or(usize::MAX).min(strand.ops.len());
             for held in strand.ops.drain(..at) {
-                self.bytes -= held.op.body.len() + OP_BYTES;
-                self.arrived.remove(&held.place);
+                self.bytes -= held.body.len() + OP_BYTES;
+                self.arrived.remove(held.place);
                 self.begins = self.begins.max(held.place + 1);
             }
+            strand.bodies.let_go(strand.ops.first().map(|first| &first.body));
             (strand.gone, strand.last) = (tip.seq, (tip.hash, tip.hlc));
         }
         self.bytes += base.bytes.len();
@@ -408,19 +445,16 @@ impl Stream {
         self.base = Some(base);
         if lacks {
             // Whoever has read all that was here lacks something, too.
-            self.next += 1;
-            self.begins = self.next;
-            let order: Vec<_> = core::mem::take(&mut self.arrived).into_values().collect();
+            let order: Vec<_> = self.arrived.drain().collect();
+            self.begins = self.arrived.next();
             for (actor, seq) in order {
-                let place = self.next;
-                self.next += 1;
-                self.arrived.insert(place, (actor, seq));
-                let strand = self.strands.get_mut(&actor);
-                let at = strand.and_then(|strand| {
-                    let at = usize::try_from(seq.checked_sub(1)?.checked_sub(strand.gone)?).ok()?;
+                let place = self.arrived.next();
+                self.arrived.push((actor, seq));
+                let held = self.strands.get_mut(&actor).and_then(|strand| {
+                    let at = strand.at(seq)?;
                     strand.ops.get_mut(at)
                 });
-                at.into_iter().for_each(|held| held.place = place);
+                held.into_iter().for_each(|held| held.place = place);
             }
         }
         lacks
@@ -428,7 +462,7 @@ impl Stream {
 
     /// The ops that are here, in the order in which they arrived.
     pub(crate) fn left(&self) -> Vec<(ActorId, u64)> {
-        self.arrived.values().copied().collect()
+        self.arrived.iter().copied().collect()
     }
 
     /// The hashes that ops which are here need of ops in the snapshot.
@@ -437,18 +471,49 @@ impl Stream {
     }
 
     fn delivered(&self, actor: &ActorId, seq: u64) -> Option<Delivered<'_>> {
-        let held = self.held(actor, seq).filter(|held| !held.op.body.is_empty())?;
-        Some(Delivered { actor: *actor, seq, hlc: held.op.hlc, place: held.place, body: &held.op.body })
+        let (strand, held) = self.held(actor, seq).filter(|(_, held)| held.body.len() > 0)?;
+        let body = strand.bodies.get(&held.body);
+        Some(Delivered { actor: *actor, seq, hlc: held.hlc, place: held.place, body })
     }
 }
 
 impl Strand {
     fn new(seed: Nonce) -> Strand {
-        Strand { seed, gone: 0, last: (Hash::ZERO, Hlc::ZERO), ops: Vec::new(), read: BTreeMap::new() }
+        let (ops, bodies, read) = Default::default();
+        Strand { seed, gone: 0, last: (Hash::ZERO, Hlc::ZERO), ops, bodies, read }
+    }
+
+    /// Where the op with this number is among those that are here.
+    fn at(&self, seq: u64) -> Option<usize> {
+        usize::try_from(seq.checked_sub(1)?.checked_sub(self.gone)?).ok()
+    }
+
+    fn view<'a>(&'a self, held: &'a Held) -> OpView<'a> {
+        OpView { hlc: held.hlc, record: held.record, deps: &held.deps, body: self.bodies.get(&held.body) }
+    }
+
+    /// What tells it from another: the hashes cover the ops, wherever their bodies lie.
+    fn told(&self) -> impl PartialEq + core::hash::Hash {
+        let ops: Vec<_> = self.ops.iter().map(|held| (held.hash, held.order, held.place)).collect();
+        (self.seed, self.gone, self.last, ops)
     }
 
     fn len(&self) -> u64 {
         self.gone.saturating_add(self.ops.len() as u64)
+    }
+}
+
+impl PartialEq for Strand {
+    fn eq(&self, other: &Strand) -> bool {
+        self.told() == other.told()
+    }
+}
+
+impl Eq for Strand {}
+
+impl core::hash::Hash for Strand {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.told().hash(state);
     }
 }
 

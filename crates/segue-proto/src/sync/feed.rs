@@ -7,7 +7,7 @@ use super::changes::{Change, Changes};
 use super::known::{ROOM, knowing};
 use super::writers::naming;
 use crate::clock::Instant;
-use crate::data::{Part, PartKind, State, Stream, StreamOp, Value};
+use crate::data::{OpView, Part, PartKind, State, Stream, Value};
 use crate::limits::{MARK_DELAY, MAX_NAMED, MAX_OPS, MAX_PART, MAX_STRANDS, MAX_SYNC_PARTS, SNAPSHOT_PIECE};
 use crate::wire::codec::{Blob, encode};
 use crate::wire::{
@@ -301,7 +301,7 @@ impl Outbound {
         if self.names.len() + op.deps.len() + 1 > MAX_STRANDS {
             self.names.clear();
         }
-        for (actor, _) in &op.deps {
+        for (actor, _) in op.deps {
             let of = (strand.0, strand.1, *actor);
             if !self.names.contains_key(&of) {
                 messages.extend(self.name((of, kind), (state, stream), stream.seq(actor) + 1, Hash::ZERO));
@@ -333,18 +333,18 @@ impl Outbound {
 
 /// The most bytes that an op takes in an OPS: its time and two lengths, a strand's number and an op's for each that it
 /// read, its body.
-fn most(op: &StreamOp) -> usize {
+fn most(op: OpView<'_>) -> usize {
     16 + op.deps.len() * 13 + op.body.len()
 }
 
 /// An op without what the peer knows from its strand.
-fn brief(names: &Outbound, strand: (SessionId, PartId, ActorId), last: Hlc, op: &StreamOp) -> BriefOp {
+fn brief(names: &Outbound, strand: (SessionId, PartId, ActorId), last: Hlc, op: OpView<'_>) -> BriefOp {
     let number = |of: &ActorId| names.number(&(strand.0, strand.1, *of)).unwrap_or(u32::MAX);
     let deps = op.deps.iter().map(|(of, seq)| BriefDep { strand: number(of), seq: *seq }).collect();
     BriefOp {
         ms: millis(op.hlc).saturating_sub(millis(last)),
         deps: List::new(deps).unwrap_or_default(),
-        body: Blob::new(op.body.clone()).unwrap_or_default(),
+        body: Blob::new(op.body.to_vec()).unwrap_or_default(),
     }
 }
 

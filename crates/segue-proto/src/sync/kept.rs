@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::Rules;
-use crate::data::StreamOp;
+use crate::data::{OpView, StreamOp};
 use crate::limits::{MAX_DEPS, MAX_OP_BODY};
 use crate::wire::codec::{Blob, decode as decode_value, encode as encode_value};
 use crate::wire::schema::wire;
@@ -45,7 +45,7 @@ pub struct Kept {
 }
 
 /// Its value in the journal, with the position of its change.
-pub fn encode(at: u64, kind: u16, op: &StreamOp) -> Vec<u8> {
+pub fn encode(at: u64, kind: u16, op: OpView<'_>) -> Vec<u8> {
     let deps = op.deps.iter().map(|(actor, seq)| KeptDep { actor: *actor, seq: *seq }).collect();
     encode_value(&KeptOp {
         at,
@@ -53,7 +53,7 @@ pub fn encode(at: u64, kind: u16, op: &StreamOp) -> Vec<u8> {
         hlc: op.hlc,
         record: op.record,
         deps: List::new(deps).unwrap_or_default(),
-        body: Blob::new(op.body.clone()).unwrap_or_default(),
+        body: Blob::new(op.body.to_vec()).unwrap_or_default(),
     })
 }
 

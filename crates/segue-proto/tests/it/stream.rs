@@ -34,7 +34,7 @@ impl Copy {
 
     fn op(&self, actor: &ActorId, seq: u64) -> (Nonce, StreamOp) {
         let stream = self.state.stream(&part(1)).unwrap();
-        (stream.seed(actor).unwrap(), stream.op(actor, seq).unwrap().clone())
+        (stream.seed(actor).unwrap(), stream.op(actor, seq).unwrap().to_op())
     }
 
     fn deliver(&mut self, actor: ActorId, seq: u64, seed: Nonce, op: StreamOp) -> Result<bool, Violation> {

@@ -37,7 +37,7 @@ impl Copy {
 
     fn op(&self, by: u8, seq: u64) -> FedOp {
         let (actor, stream) = (actor(by), self.state.stream(&part(1)).unwrap());
-        let (op, seed) = (stream.op(&actor, seq).unwrap().clone(), stream.seed(&actor).unwrap());
+        let (op, seed) = (stream.op(&actor, seq).unwrap().to_op(), stream.seed(&actor).unwrap());
         FedOp { session: SESSION, part: part(1), kind: PartKind::Log.number(), actor, seq, seed, op, known: Vec::new() }
     }
 

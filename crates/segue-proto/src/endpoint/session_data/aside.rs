@@ -350,7 +350,7 @@ impl SessionData {
         op: StreamOp,
         taken: &mut Taken,
     ) {
-        let value = [seed.as_bytes().as_slice(), &kept::encode(0, kind, &op)].concat();
+        let value = [seed.as_bytes().as_slice(), &kept::encode(0, kind, op.view())].concat();
         taken.writes.push(keys::put(self.session, keys::ASIDE, &key_of_op(&strand, seq), value));
         taken.aside.insert(strand.0);
         self.aside.put(strand, kind, seed, seq, op);
