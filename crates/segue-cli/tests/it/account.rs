@@ -188,3 +188,22 @@ fn a_receiver_that_runs_revokes_when_asked() {
     receiver.interrupt();
     receiver.end().exits(0);
 }
+
+#[test]
+fn a_device_that_is_revoked_while_it_runs_says_so() {
+    let lab = Lab::new();
+    link(&lab, "laptop", "phone");
+    link(&lab, "laptop", "tablet");
+    let laptop = lab.receive("laptop", "--into out --yes");
+    let phone = lab.receive("phone", &format!("--into po --yes --from laptop --to {}", laptop.addr));
+    // It has a link once it has heard of another's end.
+    lab.run("revoke --state laptop tablet").exits(0);
+    wait_for(|| phone.said().contains("revoked device"));
+    assert!(!phone.said().contains("this device was revoked"));
+    lab.run("revoke --state laptop phone").exits(0);
+    wait_for(|| phone.said().contains("this device was revoked"));
+    for running in [phone, laptop] {
+        running.interrupt();
+        running.end().exits(0);
+    }
+}

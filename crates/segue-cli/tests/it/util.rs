@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -139,7 +140,8 @@ pub(crate) struct Running {
     what: String,
     pub(crate) addr: String,
     lines: Receiver<String>,
-    err: Option<thread::JoinHandle<String>>,
+    err: Option<thread::JoinHandle<()>>,
+    said: Arc<Mutex<String>>,
 }
 
 impl Running {
@@ -147,13 +149,23 @@ impl Running {
         let (tell, lines) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        let mut pipe = child.stderr.take().unwrap();
+        let (pipe, said) = (BufReader::new(child.stderr.take().unwrap()), Arc::<Mutex<String>>::default());
+        let text = said.clone();
         let err = thread::spawn(move || {
-            let mut text = String::new();
-            let _ = pipe.read_to_string(&mut text);
-            text
+            pipe.lines().map_while(Result::ok).for_each(|line| *text.lock().unwrap() += &format!("{line}\n"));
         });
-        Running { child, what: what.to_owned(), addr: String::new(), lines, err: Some(err) }
+        Running { child, what: what.to_owned(), addr: String::new(), lines, err: Some(err), said }
+    }
+
+    /// What it has said on standard error so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// The same once it has ended.
+    fn all_said(&mut self) -> String {
+        self.err.take().into_iter().for_each(|err| err.join().unwrap());
+        self.said()
     }
 
     /// The next line on standard output.
@@ -163,7 +175,8 @@ impl Running {
             Ok(line) => line,
             Err(why) => {
                 self.kill();
-                panic!("{}: no line ({why}); {}", self.what, self.err.take().unwrap().join().unwrap());
+                let said = self.all_said();
+                panic!("{}: no line ({why}); {said}", self.what);
             }
         }
     }
@@ -202,12 +215,13 @@ impl Running {
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     self.kill();
-                    panic!("{} hangs: {out}{}", self.what, self.err.take().unwrap().join().unwrap());
+                    let said = self.all_said();
+                    panic!("{} hangs: {out}{said}", self.what);
                 }
             }
         }
         let code = self.child.wait().unwrap().code();
-        Done { code, out, err: self.err.take().unwrap().join().unwrap() }
+        Done { code, out, err: self.all_said() }
     }
 
     /// `kill -9`.

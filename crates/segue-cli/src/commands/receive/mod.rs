@@ -246,6 +246,12 @@ impl Receiver {
                 self.left.insert(peer);
                 Ok(())
             }
+            Event::Unlinked { peer: Some(peer), code: Code::AUTH_REVOKED, remote: true, .. } => {
+                note(format_args!(
+                    "device {peer} says that this device was revoked: the account lets it in no more, and its key never returns; what is here stays here. To take part again, link it anew with another --state"
+                ));
+                Ok(())
+            }
             Event::Fenced { session, owner: Some(owner), copies, .. } => {
                 note(format_args!("session {session}: device {owner} owns it now; {copies} labelled copies were kept"));
                 Ok(())
