@@ -1,11 +1,12 @@
 //! This device: its node, and what the command line remembers beside it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use segue_proto::wire::Kind;
-use segue_quic::{Builder, Content, DeviceId, Hash, KEY_FILE, Node, SessionId, SessionRole, SessionView};
+use segue_quic::{Builder, Content, DeviceId, FileInfo, Hash, KEY_FILE, Node, SessionId, SessionRole, SessionView};
 
 use crate::args::State;
 use crate::directory::{self, Known, Stamps};
@@ -66,7 +67,7 @@ impl Device {
             return Ok(None);
         };
         let (known, stamps) = (self.remembered(view).await?, self.index.stamps(&view.id));
-        let written = self.write_out(view, &place.directory, &known, &stamps).await?;
+        let written = self.write_out(view, &place.directory, (&known, &BTreeSet::new()), &stamps).await?;
         self.index.save_stamps(&view.id, &stamps);
         Ok(Some(written))
     }
@@ -93,16 +94,20 @@ impl Device {
         let known = self.known(view).await?;
         let intend = |intended: &directory::Intended| self.index.intend(&view.id, &known, intended);
         let collected = directory::collect(&self.node, view.id, tree, &known, stamps, intend).await?;
+        let directory::Collected { theirs, beside, refused } = collected;
         // With what was written now.
         let known = self.known(view).await?;
+        self.keep_versions(view.id).await?;
+        // What the user changed may have been all that was here of another's version.
+        self.node.look_again(view.id).await;
         let files = directory::files(&self.node, view.id).await?;
-        if !collected.theirs {
+        if !theirs {
             let shown = known.followed_by(&Known::of(&files.here), tree).keeping(&known, &files.elsewhere);
             self.applied(view, &shown)?;
             return Ok(None);
         }
         // What the user changed counts as known, so that the next change of it is the user's too.
-        let known = known.with(&Known::of(&files.here), &files.elsewhere, tree, stamps).beside(collected.beside);
+        let known = known.with(&Known::of(&files.here), &files.elsewhere, tree, stamps).beside(beside);
         self.index.save_known(&view.id, &known)?;
         if files.coming {
             return Ok(None);
@@ -113,8 +118,13 @@ impl Device {
             }
         }
         let Some(place) = self.index.place(&view.id).cloned() else { return Ok(None) };
-        self.keep_versions(view.id).await?;
-        self.write_out(view, &place.directory, &known, stamps).await.map(Some)
+        let written = self.write_out(view, &place.directory, (&known, &refused), stamps).await?;
+        match refused.first() {
+            None => Ok(Some(written)),
+            Some(path) => Err(Failure::failed(format!(
+                "{path:?}, which you changed, has several versions, written on several devices; say by `segue conflicts` which is to stand"
+            ))),
+        }
     }
 
     /// Writes what the session holds into its directory, with which it had `known` in common, and remembers that.
@@ -122,12 +132,13 @@ impl Device {
         &mut self,
         view: &SessionView,
         directory: &Path,
-        known: &Known,
+        (known, but): (&Known, &BTreeSet<String>),
         stamps: &Stamps,
     ) -> Result<directory::Written, Failure> {
         let intend = |intended: &directory::Intended| self.index.intend(&view.id, known, intended);
         let (node, state) = (&self.node, &self.state);
-        let (written, shown) = directory::materialize(node, state, view.id, directory, known, stamps, intend).await?;
+        let (written, shown) =
+            directory::materialize(node, state, view.id, directory, (known, but), stamps, intend).await?;
         self.applied(view, &shown)?;
         Ok(written)
     }
@@ -164,7 +175,8 @@ impl Device {
     /// isn't there, and not for what the user did to every file.
     pub(crate) fn scan(&self, session: SessionId, directory: &Path) -> Result<directory::Tree, Failure> {
         let tree = directory::scan(directory, &self.state)?;
-        match self.index.known(&session)?.0.is_lost(&tree) {
+        let (known, intended) = self.index.known(&session)?;
+        match known.arrived(&intended, directory, &self.index.stamps(&session)).is_lost(&tree) {
             None => Ok(tree),
             Some(files) => Err(Failure::failed(format!(
                 "{} is empty, and had {files} files: as if a disk weren't there. If you removed them, make a file or a directory there, and they are removed from the session, too",
@@ -189,10 +201,26 @@ impl Device {
             return Ok(known);
         }
         let held = self.node.files(view.id).await?;
-        let known = known.after(&intended, &Known::of(&held));
+        let known = known.after(&intended, &Known::of(&held)).beside(self.stand_beside(view.id, &intended).await?);
         let Some(place) = self.index.place(&view.id) else { return Ok(known) };
         let (root, stamps) = (place.directory.clone(), self.index.stamps(&view.id));
         directory::blocking(move || Ok(known.arrived(&intended, &root, &stamps))).await
+    }
+
+    /// What of what was to be written stands beside what others wrote.
+    async fn stand_beside(&self, session: SessionId, intended: &directory::Intended) -> Result<Known, Failure> {
+        let conflicts = self.node.conflicts(session).await?;
+        let versions = conflicts.iter().flat_map(|conflict| {
+            let path = conflict.path.clone().unwrap_or_default();
+            conflict.versions.iter().filter_map(move |version| match version.content {
+                Content::File { executable } => {
+                    let (path, len, blob) = (path.clone(), version.len, version.hash);
+                    Some(FileInfo { path, is_dir: false, executable, len, blob })
+                }
+                _ => None,
+            })
+        });
+        Ok(intended.among(versions))
     }
 
     /// What of the directory would go into the session before it is handed over. Nothing, while the directory doesn't
@@ -210,7 +238,7 @@ impl Device {
     }
 
     /// Copies what is only in the directory, and isn't shown there any more, into the state directory: the versions of a
-    /// file that are in conflict with the one that is shown.
+    /// file that are in conflict with the one that is shown. One that isn't there as it was is another device's by now.
     async fn keep_versions(&self, session: SessionId) -> Result<(), Failure> {
         let kept = self.state.join(KEPT);
         let conflicts = self.node.conflicts(session).await?;
@@ -222,8 +250,11 @@ impl Device {
             if held.is_some_and(|path| !path.starts_with(&self.state)) {
                 std::fs::create_dir_all(&kept).map_err(Failure::io("make the directory", &kept))?;
                 let copy = kept.join(version.hash.to_string());
-                self.node.copy_blob(version.hash, &copy).await?;
-                self.node.link_blob(version.hash, &copy).await?;
+                let made = if copy.is_file() { Ok(()) } else { self.node.copy_blob(version.hash, &copy).await };
+                match made {
+                    Ok(()) => self.node.link_blob(version.hash, &copy).await?,
+                    Err(error) => tracing::info!(%error, "a version that isn't kept here"),
+                }
             }
         }
         Ok(())

@@ -16,6 +16,9 @@ pub struct Replaced {
     pub written: Vec<FileInfo>,
     /// What stands beside what other devices wrote meanwhile: one of them is shown, [`crate::Node::conflicts`] lists both.
     pub beside: Vec<FileInfo>,
+    /// The paths of files of which this device's own version is in conflict with the one that was seen: its next would
+    /// replace both, so what is to stand has to be said first.
+    pub refused: Vec<String>,
 }
 
 /// What became of an entry.
@@ -44,7 +47,7 @@ impl Driver {
         // Where entries stand elsewhere than at their own paths, all are placed once for all writes.
         let mut placed: Option<HashMap<String, (PartId, Entry)>> = (!state.is_plain())
             .then(|| state.entries().map(|(part, entry)| (entry.path.to_string(), (part, entry))).collect());
-        let (mut lsn, mut replaced, mut conflicted) = (self.waits.last_write(), Replaced::default(), false);
+        let (mut lsn, mut replaced) = (self.waits.last_write(), Replaced::default());
         for entry in entries {
             let held = match &placed {
                 Some(placed) => placed.get(&*entry.path).cloned(),
@@ -71,7 +74,7 @@ impl Driver {
                     replaced.written.push(info(&entry));
                 }
                 Err(UsageError::Conflicted) if seen.is_some() => {
-                    conflicted = true;
+                    replaced.refused.push(entry.path.to_string());
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -84,7 +87,7 @@ impl Driver {
                 }
             }
         }
-        if conflicted { Err(UsageError::Conflicted) } else { Ok((lsn, replaced)) }
+        Ok((lsn, replaced))
     }
 
     /// Writes an entry into a part for what its user saw of it.
@@ -117,8 +120,9 @@ impl Driver {
         match self.core.write_beside(now, wall, session, what, entry.to_bytes(), over) {
             Ok(lsn) if as_seen => Ok(Outcome::Written(lsn)),
             Ok(lsn) => Ok(Outcome::Beside(lsn)),
-            // The tree has no room for it beside what others wrote, or what it would stand beside is this device's own.
-            Err(UsageError::BadPart | UsageError::Conflicted) if !as_seen => Ok(Outcome::Left),
+            // The tree has no room for it, or what it would stand beside is this device's own.
+            Err(UsageError::BadPart) => Ok(Outcome::Left),
+            Err(UsageError::Conflicted) if !as_seen => Ok(Outcome::Left),
             Err(error) => Err(error),
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use segue_proto::UsageError;
 use segue_proto::data::{Entry, EntryMode, Part, PartKind, named_part};
 use segue_proto::transfer::chunk_list;
+use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{Hash, PartId, SessionId};
 use segue_store::StoreError;
 use tokio::task::spawn_blocking;
@@ -64,8 +65,7 @@ impl Node {
     /// would stand beside this device's own.
     ///
     /// # Errors
-    /// As [`Node::put_entries`]. `Conflicted`, once all others are written, if this device's own value of a file is in
-    /// conflict with the one that was seen: its next would replace both.
+    /// As [`Node::put_entries`], without `Conflicted`.
     pub async fn replace_entries(
         &self,
         session: SessionId,
@@ -254,7 +254,7 @@ impl Node {
     /// A blob of `len` bytes, for those that fit memory.
     ///
     /// # Errors
-    /// It isn't complete here.
+    /// It isn't complete here, or the file in which it lies isn't what it was.
     pub async fn read_blob(&self, blob: Hash, len: u64) -> Result<Vec<u8>, Error> {
         let storage = self.storage()?;
         blocking(move || {
@@ -263,7 +263,8 @@ impl Node {
                 let source = storage.open(&blob, len).ok_or(Error::NoBlob(blob))?;
                 source.read_exact_at(0, &mut content).map_err(|_| Error::NoBlob(blob))?;
             }
-            Ok(content)
+            // It may lie in a file that its user changed since.
+            if blob_id(&content) == blob { Ok(content) } else { Err(Error::NoBlob(blob)) }
         })
         .await
     }

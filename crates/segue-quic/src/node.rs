@@ -480,8 +480,9 @@ impl Node {
         self.inner.storage.upgrade().ok_or(Error::Stopped)
     }
 
-    /// Files that lie in a user's directory may have changed: what isn't there as it was isn't said to be held.
-    async fn look_again(&self, session: SessionId) {
+    /// Looks whether a session's content that lies in files outside the store is there as it was. What isn't is no longer
+    /// said to be held, and is fetched from devices that have it.
+    pub async fn look_again(&self, session: SessionId) {
         let blobs = self.call(move |driver| driver.core.held_blobs(&session));
         let (Ok(blobs), Ok(storage)) = (blobs.await, self.storage()) else { return };
         let blobs = storage.unsure(blobs);

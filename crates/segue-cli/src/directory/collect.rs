@@ -24,6 +24,8 @@ pub(crate) struct Collected {
     pub(crate) theirs: bool,
     /// The user's versions of files that others changed, too: the session holds both now.
     pub(crate) beside: Known,
+    /// Files that have several versions, of which the user has to choose before what was changed now can go in.
+    pub(crate) refused: BTreeSet<String>,
 }
 
 /// Writes what the user changed since directory and session had `known` in common: removals first, as a path that is
@@ -71,7 +73,9 @@ async fn enter(
             node.link_blob(blob, &path).await?;
         }
     }
-    Ok(Collected { theirs: changed_there || replaced.written.len() < count, beside: Known::of(&replaced.beside) })
+    let theirs = changed_there || replaced.written.len() < count;
+    let refused = replaced.refused.into_iter().collect();
+    Ok(Collected { theirs, beside: Known::of(&replaced.beside), refused })
 }
 
 /// What [`collect`] would write.
@@ -312,12 +316,9 @@ pub(crate) fn is_executable(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Says which limit it is that a directory may meet, and what to do about files with several versions.
+/// Says which limit it is that a directory may meet.
 fn refused(error: Error) -> Failure {
     match error {
-        Error::Usage { source: UsageError::Conflicted, .. } => Failure::failed(
-            "a file that you changed has several versions, written on several devices; say by `segue conflicts` which is to stand",
-        ),
         Error::Usage { source: UsageError::TooLarge, .. } => {
             Failure::failed("the directory has more files than a session holds (some 14,000); send a part of it")
         }
@@ -357,6 +358,26 @@ mod tests {
         let (changed, same) = split(tree.files, here, &theirs, &Stamps::default()).expect("files that can be read");
         assert_eq!(changed.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["edited"]);
         assert!(same.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_file_for_which_others_left_no_room_holds_nothing_up() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let node = Node::builder().in_memory().open().await.expect("a node");
+        let session = node.create_session("notes", &[]).await.expect("a session");
+        node.write_bytes(session, "p/x", "theirs").await.expect("a write");
+        let lies = |path: &str| {
+            let at = dir.path().join(path);
+            std::fs::write(&at, "mine").expect("a file");
+            (path.to_owned(), at)
+        };
+        let tree = Tree { files: ["p", "q"].map(lies).into(), ..Tree::default() };
+        let (known, stamps) = (Known::default(), Stamps::default());
+        let collected = collect(&node, session, &tree, &known, &stamps, |_| Ok(())).await.expect("a collection");
+        assert!(collected.theirs && collected.refused.is_empty(), "{collected:?}");
+        let files = node.files(session).await.expect("files");
+        assert_eq!(files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["p/x", "q"]);
+        node.shutdown().await;
     }
 
     /// Writes come while a long file is hashed; this device's own, beside which no other of it can stand.

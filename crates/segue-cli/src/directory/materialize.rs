@@ -25,7 +25,7 @@ pub(crate) struct Written {
 }
 
 /// Writes what the session holds into `root`; returns what the two have in common then. `intend` remembers it before that.
-/// What comes to the session meanwhile isn't written, and isn't in it.
+/// What comes to the session meanwhile isn't written, and isn't in it; what lies at the paths of `but` stays as it is.
 ///
 /// Three steps, each of which finds what a killed run of it left: look which files aren't what they should be; *stage*
 /// their content, verified, in the state directory; then change the directory, a rename a file. So no file is touched
@@ -35,15 +35,16 @@ pub(crate) async fn materialize(
     state: &Path,
     session: SessionId,
     root: &Path,
-    known: &Known,
+    (known, but): (&Known, &BTreeSet<String>),
     stamps: &Stamps,
     intend: impl FnOnce(&Intended) -> Result<(), Failure>,
 ) -> Result<(Written, Known), Failure> {
     let held = super::files(node, session).await?;
-    let files = held.here;
-    let shown = Known::of(&files).keeping(known, &held.elsewhere);
     // What lies there of a file whose content isn't here stays until that comes.
-    let replaceable = known.clone().without(&held.elsewhere);
+    let stays = &held.elsewhere | but;
+    let files: Vec<_> = held.here.into_iter().filter(|file| !but.contains(&file.path)).collect();
+    let shown = Known::of(&files).keeping(known, &stays);
+    let replaceable = known.clone().without(&stays);
     // One for all sessions, and never removed: the store syncs it later, as it moves content there.
     let staging = state.join("staging");
     for dir in [root, &staging] {
@@ -174,7 +175,10 @@ mod tests {
                 *intended = all.clone();
                 Ok(())
             };
-            materialize(&node, &state, session, &root, known, &stamps, intend).await.expect("a directory").1
+            materialize(&node, &state, session, &root, (known, &BTreeSet::new()), &stamps, intend)
+                .await
+                .expect("a directory")
+                .1
         };
         let known = bring(&nothing, &mut Intended::default()).await;
         node.write_bytes(session, "plan", "second").await.expect("a write");

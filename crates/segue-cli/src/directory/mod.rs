@@ -18,7 +18,7 @@ use std::path::Path;
 use segue_quic::FileInfo;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use collect::{New, Unsent, collect, is_executable, unsent};
+pub(crate) use collect::{Collected, New, Unsent, collect, is_executable, unsent};
 pub(crate) use held::files;
 pub(crate) use materialize::{Written, blocking, materialize};
 pub(crate) use scan::{Tree, copies, scan};
@@ -59,6 +59,12 @@ impl Intended {
     /// Whether that is nothing.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Intended::default()
+    }
+
+    /// What was to be written and is one of these.
+    pub(crate) fn among(&self, files: impl Iterator<Item = FileInfo>) -> Known {
+        let known = files.map(|file| Known::of(&[file])).flat_map(|known| known.0);
+        Known(known.filter(|(path, entry)| self.wrote.0.get(path) == Some(entry)).collect())
     }
 }
 

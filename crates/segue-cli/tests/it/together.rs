@@ -130,6 +130,15 @@ fn what_both_change_before_a_directory_is_read_has_two_versions_and_nothing_is_p
         assert!(listed.contains("\"plan\"") && !listed.contains("\"gone\""), "{listed}");
     }
     assert_eq!(read(&lab, "out/notes/gone").as_deref(), Some("kept by a\n"));
+    // An edit of a file whose other version is this device's own waits for its user, and nothing else waits for it.
+    assert_eq!(read(&lab, "out/notes/plan").as_deref(), Some("by a\n"), "the later one is shown");
+    fs::write(lab.path("out/notes/plan"), "by b, again\n").unwrap();
+    wait_for(|| owner.said().contains("\"plan\", which you changed, has several versions"));
+    fs::write(lab.path("notes/list"), "while that waits\n").unwrap();
+    wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("while that waits\n"));
+    assert_eq!(read(&lab, "out/notes/plan").as_deref(), Some("by b, again\n"));
+    fs::write(lab.path("out/notes/plan"), "by a\n").unwrap();
+    wait_for(equal);
     let tree = read_tree(&lab.path("notes"));
     assert!(tree.keys().all(|name| !name.contains("segue-copy")), "{tree:?}");
     for running in [owner, other] {
@@ -141,6 +150,42 @@ fn what_both_change_before_a_directory_is_read_has_two_versions_and_nothing_is_p
         read(&lab, number).unwrap()
     });
     assert_eq!(BTreeSet::from(saved), ["by a\n".to_owned(), "by b\n".to_owned()].into());
+}
+
+/// One makes a file executable, and the other changes its content: that was all that the other had of the first's version.
+#[test]
+fn a_version_whose_content_was_changed_under_it_comes_again() {
+    let lab = Lab::new();
+    let (a, b, session) = shared(&lab);
+    let owner = lab.receive("b", &format!("--into out --yes --together --from {a}"));
+    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
+    let roots = || ["a", "b"].map(|state| lab.session(state)["root"].as_str().unwrap().to_owned());
+    fs::write(lab.path("notes/list"), "both run\n").unwrap();
+    wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("both run\n"));
+    let before = roots();
+    fs::write(lab.path("out/notes/a:b"), "no name for every system\n").unwrap();
+    let executable = |path: &str| {
+        let (path, mode) = (lab.path(path), std::os::unix::fs::PermissionsExt::from_mode(0o755));
+        fs::set_permissions(path, mode).unwrap();
+    };
+    executable("notes/plan");
+    wait_for(|| roots()[0] != before[0] && roots()[0] == roots()[1]);
+    fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
+    fs::remove_file(lab.path("out/notes/a:b")).unwrap();
+    let conflicts = |state: &str| lab.run(&format!("conflicts --state {state} {session}")).exits(0).out;
+    wait_for(|| ["a", "b"].iter().all(|state| conflicts(state).contains("\"plan\"")));
+    fs::write(lab.path("notes/list"), "goes on\n").unwrap();
+    wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("goes on\n"));
+    wait_for(|| read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes")));
+    for running in [owner, other] {
+        running.interrupt();
+        running.end().exits(0);
+    }
+    let saved = ["1", "2"].map(|number| {
+        lab.run(&format!("conflicts --state b {session} --of plan --take {number} --save {number}")).exits(0);
+        read(&lab, number).unwrap()
+    });
+    assert_eq!(BTreeSet::from(saved), ["plan of both\n".to_owned(), "by b\n".to_owned()].into());
 }
 
 #[test]
