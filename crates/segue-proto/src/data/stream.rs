@@ -437,6 +437,7 @@ impl Stream {
                 self.arrived.remove(held.place);
                 self.begins = self.begins.max(held.place + 1);
             }
+            strand.ops.shrink_to(2 * strand.ops.len());
             strand.bodies.let_go(strand.ops.first().map(|first| &first.body));
             (strand.gone, strand.last) = (tip.seq, (tip.hash, tip.hlc));
         }

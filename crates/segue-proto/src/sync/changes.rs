@@ -135,6 +135,7 @@ impl Ops {
     fn forget(&mut self, gone: impl Fn(&Change) -> bool) {
         let (mut entries, strands) = (core::mem::take(&mut self.entries), &self.strands);
         entries.retain(|entry| !gone(&strands.change(entry)));
+        entries.shrink_to(2 * entries.len());
         self.entries = entries;
     }
 
