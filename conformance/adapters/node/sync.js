@@ -132,13 +132,7 @@ class Sync {
   /** Of two copies of an exclusive part the one that stays (SYNC-RANK-1, SYNC-OWN-1). */
   rank(own, other) {
     const { session } = this;
-    if (session.primary && session.head.kind !== 3) return own;
-    const n = (part) => {
-      const record = part?.values[0]?.op.record;
-      return record && session.chain.stands(session.head, record) ? session.chain.get(record).n : -1;
-    };
-    if (n(own) !== n(other)) return n(other) > n(own) ? other : own;
-    return n(other) >= 0 && !(own?.values[0]?.op.seq >= other.values[0].op.seq) ? other : own;
+    return session.primary && session.head.kind !== 3 ? own : stays(session.chain, own, other);
   }
 
   /** What a manifest has becomes part of the data. */
@@ -205,4 +199,14 @@ const add = (part, strand, values) => ({
   values: [...part.values, ...values].sort((a, b) => Buffer.compare(a.op.actor, b.op.actor)),
 });
 
-module.exports = { Sync };
+/** Of two copies of an exclusive part the one that a device with this chain keeps; the first is what it holds, if anything. */
+function stays(chain, own, other) {
+  const n = (part) => {
+    const record = part?.values[0]?.op.record;
+    return record && chain.stands(chain.head, record) ? chain.get(record).n : -1;
+  };
+  if (n(own) !== n(other)) return n(other) > n(own) ? other : own;
+  return n(other) >= 0 && !(own?.values[0]?.op.seq >= other.values[0].op.seq) ? other : own;
+}
+
+module.exports = { Sync, stays };

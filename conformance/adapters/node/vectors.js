@@ -5,8 +5,9 @@ const fs = require('node:fs');
 const path = require('node:path');
 const wire = require('./wire.js');
 const data = require('./data.js');
-const { record } = require('./chain.js');
+const { Chain, record } = require('./chain.js');
 const { readWant } = require('./session.js');
+const { stays } = require('./sync.js');
 
 const root = path.join(__dirname, '../../vectors');
 const bytes = (digits) => Buffer.from(digits, 'hex');
@@ -43,6 +44,17 @@ const checks = {
   'part-root': (input) => {
     const strands = input.strands.map((it) => ({ actor: bytes(it.actor), seq: it.seq, hash: bytes(it.hash) }));
     return { part_root: plain(data.partRoot({ part: bytes(input.part), kind: input.kind, strands })) };
+  },
+  rank: (input) => {
+    const chain = new Chain(bytes(input.session));
+    input.records.forEach(({ body, sig }) => chain.take(record({ body: bytes(body), sig: bytes(sig) })));
+    const [came, held] = [input.came, ...input.held].map((it) => wire.decode('Part', bytes(it)));
+    const kept = [stays(chain, held, came)].filter(Boolean);
+    return {
+      kept: kept.map((part) => plain(wire.encode('Part', part))),
+      part_root: kept.map((part) => plain(data.partRoot(part))),
+      value: kept.map((part) => plain(part.values[0].op.body.toString())),
+    };
   },
   entry: (input) => data.checkEntry(wire.decode('Entry', bytes(input.bytes))) ?? {},
   path: (input) => data.checkPath(input.path.text) ?? { accepted: true },

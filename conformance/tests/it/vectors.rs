@@ -4,11 +4,15 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use segue_conformance::spec;
-use segue_proto::data::{Entry, Manifest, check_path};
+use segue_proto::data::{Entry, Manifest, Part, State, check_path};
+use segue_proto::handoff::Chain;
+use segue_proto::limits::MAX_SIGNED_BODY;
 use segue_proto::seal::{self, ContentKey};
+use segue_proto::sync::outranks;
+use segue_proto::wire::codec::{decode as decode_value, encode};
 use segue_proto::wire::frame::Framer;
-use segue_proto::wire::{BoxId, Message, Receipt, SessionId};
-use segue_proto::{Code, Rules, Violation};
+use segue_proto::wire::{Blob, BoxId, Message, Receipt, Record, SessionId, Signed};
+use segue_proto::{Clause, Code, Rules, Violation};
 use serde_json::Value;
 
 const CHAPTERS: [&str; 9] =
@@ -68,7 +72,7 @@ fn frame(bytes: &[u8]) -> Result<(), Violation> {
     let Some(frame) = framer.next(Rules::ALL)? else { return Ok(()) };
     let Some(message) = Message::decode(Rules::ALL, frame.number, &frame.payload)? else {
         let skips = frame.number % 2 == 1;
-        return Rules::ALL.ensure(segue_proto::Clause::WIRE_FRAME_2, skips, Code::WIRE_UNKNOWN_CRITICAL);
+        return Rules::ALL.ensure(Clause::WIRE_FRAME_2, skips, Code::WIRE_UNKNOWN_CRITICAL);
     };
     assert_eq!(message.to_frame(), bytes, "a message that doesn't encode to what it was decoded from");
     Ok(())
@@ -98,6 +102,51 @@ fn every_vector_is_well_formed_and_gives_what_it_states() {
         }
     }
     assert!(count > 100, "{count}");
+}
+
+/// The copies of an exclusive part, judged by the core as it judges those that a link brings.
+#[test]
+fn of_two_copies_of_an_exclusive_part_the_one_stays_that_the_vectors_say() {
+    let (mut count, mut noticed) = (0, 0);
+    for path in files("sync", "valid") {
+        let vector = read(&path);
+        if vector["kind"] == "rank" {
+            count += 1;
+            let (kept, expected) = (rank(Rules::ALL, &vector["input"]).unwrap(), &vector["expected"]);
+            let hexes =
+                |list: &Value| list.as_array().cloned().unwrap_or_default().iter().map(bytes).collect::<Vec<_>>();
+            let (parts, roots) = (hexes(&expected["kept"]), hexes(&expected["part_root"]));
+            assert_eq!(kept.iter().map(encode).collect::<Vec<_>>(), parts, "{}", path.display());
+            let root = kept.as_ref().map(|part| part.root().as_bytes().to_vec());
+            assert_eq!(root.into_iter().collect::<Vec<_>>(), roots, "{}", path.display());
+            let without = rank(Rules::without(Clause::SYNC_RANK_1), &vector["input"]).unwrap();
+            noticed += usize::from(without != kept);
+        }
+    }
+    assert!(count > 10 && noticed > 5, "{count} vectors, {noticed} of which notice that the clause isn't kept");
+}
+
+/// The copy that is held after another came.
+fn rank(rules: Rules, input: &Value) -> Result<Option<Part>, Violation> {
+    let records = input["records"].as_array().cloned().unwrap_or_default();
+    let mut records = records.iter().map(|record| {
+        let body = encode(&Blob::<MAX_SIGNED_BODY>::new(bytes(&record["body"])).unwrap_or_default());
+        decode_value::<Signed<Record>>(rules, &[body, bytes(&record["sig"])].concat())?.prove(rules, |body| body.signer)
+    });
+    let mut chain = Chain::start(rules, records.next().unwrap()?)?;
+    for record in records {
+        chain.admit(rules, record?)?;
+    }
+    let session = SessionId::from_hex(input["session"].as_str().unwrap_or_default()).unwrap();
+    let mut state = State::new(session, "");
+    for held in input["held"].as_array().into_iter().flatten() {
+        state.merge(rules, &decode_value(rules, &bytes(held))?)?;
+    }
+    let came: Part = decode_value(rules, &bytes(&input["came"]))?;
+    if outranks(rules, &chain, &came, state.part(&came.part)) {
+        state.merge(rules, &came)?;
+    }
+    Ok(state.part(&came.part).cloned())
 }
 
 #[test]

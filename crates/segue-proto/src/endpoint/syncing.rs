@@ -12,7 +12,7 @@ use crate::data::{Part, PartKind};
 use crate::event::Event;
 use crate::handoff::{Ctx, Hold, Session, SessionRole};
 use crate::limits::{CONTENT_DELAY, FOLLOWER_WAIT, MAX_PARTS, MAX_QUEUE, MAX_REFETCH, SNAPSHOT_PAUSE, SYNC_WINDOW};
-use crate::sync::{FedOp, Feed, Inbound, Outbound, Word, is_whole, named, whole};
+use crate::sync::{FedOp, Feed, Inbound, Outbound, Word, is_whole, named, outranks, whole};
 use crate::wire::codec::decode;
 use crate::wire::{DeviceId, Exts, Hash, Kind, Mark, Message, Nonce, Ops, PartId, Parts, SessionId, Since, Strand};
 use crate::{Code, Rules, Violation};
@@ -576,21 +576,15 @@ pub(super) fn tell(session: &Session<SessionData>, ctx: &mut Ctx<'_>, taken: Tak
     }
 }
 
-/// Whether a peer's copy of a part is to be looked at: of an exclusive part it is if it was written under a higher
-/// record of the chain than the copy here, or later under the same (SYNC-RANK-1), unless this device is primary itself
-/// (SYNC-OWN-1).
+/// Whether a peer's copy of a part is to be looked at: of an exclusive part it is if it outranks the copy here
+/// (SYNC-RANK-1), unless this device is primary itself (SYNC-OWN-1).
 fn wins(session: &Session<SessionData>, rules: Rules, part: &Part) -> bool {
     if part.kind != PartKind::Exclusive.number() {
         return true;
     }
-    let chain = session.chain();
-    let place = |record: &Hash| chain.get(record).filter(|_| chain.leads_to_head(record)).map(|record| record.body().n);
-    let rank = |part: &Part| part.values.iter().map(|value| (place(&value.op.record), value.op.seq)).max();
-    let own = session.holdings.state().and_then(|state| state.part(&part.part)).and_then(rank);
-    let theirs = rank(part).filter(|(place, _)| place.is_some());
-    let higher = theirs.is_some() && theirs > own || !rules.keeps(Clause::SYNC_RANK_1);
+    let own = session.holdings.state().and_then(|state| state.part(&part.part));
     // A taker may lack what the last primary wrote; whoever was granted to holds it all.
     let taken = session.head().body().kind == Kind::Takeover.number();
     let primary = session.role(rules) == SessionRole::Primary && rules.keeps(Clause::SYNC_OWN_1);
-    higher && (!primary || taken)
+    outranks(rules, session.chain(), part, own) && (!primary || taken)
 }

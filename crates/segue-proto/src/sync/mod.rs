@@ -9,6 +9,7 @@ mod feed;
 mod follow;
 pub mod kept;
 mod known;
+mod rank;
 mod whole;
 mod writers;
 
@@ -16,5 +17,6 @@ pub use changes::{Change, Changes};
 pub use feed::{Feed, Outbound};
 pub use follow::{FedOp, Inbound};
 pub use known::{knowing, known};
+pub use rank::outranks;
 pub use whole::{Word, is_whole, lacks, says_lacks, whole};
 pub use writers::{named, naming};

@@ -2,6 +2,7 @@
 
 mod feeds;
 mod hand;
+mod rank;
 
 use segue_proto::{Instant, Rules};
 
@@ -21,6 +22,7 @@ use super::wire::sign;
 pub(crate) fn add(book: &mut Book) {
     signed(book);
     feeds::add(book);
+    rank::add(book);
 }
 
 /// The signed objects of the chapter.
