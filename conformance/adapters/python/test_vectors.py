@@ -3,7 +3,7 @@ import json
 import unittest
 from pathlib import Path
 
-from segue_py import account, blobs, chain, crypto, data, generations, link, receipt, replica, service, wire
+from segue_py import account, blobs, chain, crypto, data, generations, link, receipt, replica, service, sync, wire
 from segue_py.registry import Refused
 from segue_py.wire import Struct
 
@@ -318,6 +318,25 @@ class Kinds:
             for _, part in sorted(held.parts.items()) if not part.is_stream for a in sorted(part.values)
         ]
         return {"ops": ops, "values": values, "root": held.root().hex()}
+
+    def rank(self, i):
+        session = bytes.fromhex(i["session"])
+        records = chain.Chain()
+        for raw in i["records"]:
+            signed = to_value(("signed",), raw)
+            records.take(signed, chain.open_record(signed))
+        held = replica.Copy(session)
+        structs = [wire.decode("Part", bytes.fromhex(raw)) for raw in i["held"] + [i["came"]]]
+        for struct in structs:
+            data.check_part(session, struct)
+        if i["held"]:
+            held.take_part(structs[0], lambda theirs, ours: True)
+        held.take_part(structs[-1], lambda theirs, ours: sync.outranks(records, theirs, ours))
+        kept = list(held.parts.values())
+        return {
+            "kept": [part.encode().hex() for part in kept], "part_root": [part.root().hex() for part in kept],
+            "value": [{"text": part.shown().op.body.decode()} for part in kept],
+        }
 
     def chain(self, i):
         records = chain.Chain()

@@ -76,7 +76,7 @@ class Copy:
             known = {e.blob: e.len for _, _, e in self.entries() if e.mode < data.DIRECTORY}
             data.lengths_agree((wire.decode("Entry", v.op.body) for v in struct.values), known)
         if struct.kind == EXCLUSIVE:
-            if held is not None and not outranks(theirs, held):
+            if not outranks(theirs, held):
                 return None
             merged = theirs
         else:

@@ -381,7 +381,7 @@ class Sync:
         if struct.kind == EXCLUSIVE and session.primary() and session.head.body.kind != TAKEOVER:
             session.copy.check_kind(struct.part, struct.kind)
             return False
-        merged = session.copy.take_part(struct, lambda theirs, ours: outranks(session, theirs, ours))
+        merged = session.copy.take_part(struct, lambda theirs, ours: outranks(session.chain, theirs, ours))
         if merged is None:
             return False
         same = raw is not None and merged.encode() == raw
@@ -416,13 +416,12 @@ class Sync:
         self.dev.store.when_durable(durable)
 
 
-def outranks(session, theirs, ours):
-    """SYNC-RANK-1: whether another copy of an exclusive part takes the place of the one that is held."""
-    chain = session.chain
+def outranks(chain, theirs, ours):
+    """SYNC-RANK-1: whether a copy of an exclusive part that came takes the place of the one that is held, if one is."""
     on_chain = {r.id: r.body.n for r in chain.path()}
 
     def rank(part):
-        value = part.shown()
+        value = part.shown() if part else None
         return (-1, 0) if value is None else (on_chain.get(value.op.record, -1), value.op.seq)
 
-    return rank(theirs) > rank(ours)
+    return rank(theirs)[0] >= 0 and rank(theirs) > rank(ours)
