@@ -1,5 +1,6 @@
 //! What the simulated devices must do, in virtual time.
 
+mod absent;
 mod account;
 mod again;
 mod append;
