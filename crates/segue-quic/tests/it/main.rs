@@ -2,6 +2,7 @@
 
 mod account;
 mod busy;
+mod canary;
 mod capture;
 mod changed;
 mod compaction;
