@@ -6,6 +6,7 @@
 
 mod data;
 mod laws;
+mod roster;
 mod service;
 mod steps;
 mod world;

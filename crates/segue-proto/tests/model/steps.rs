@@ -35,6 +35,8 @@ pub(crate) enum Cause<'a> {
     Write(u8),
     /// It waited long enough.
     Timeout,
+    /// It learned that a device is revoked.
+    Revoked(u8),
 }
 
 /// What a cause came to.
