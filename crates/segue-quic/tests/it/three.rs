@@ -1,5 +1,6 @@
-//! Three devices, each a process, write one session at once: each is offline in turn, and `kill -9` comes at random. In
-//! the end all hold the same, and all that any of them acknowledged is there, shown or listed as a conflict.
+//! Three devices, each a process, write one session at once: each is offline in turn, `kill -9` comes at random, and
+//! ownership moves meanwhile. In the end all hold the same, one of them owns, and all that any of them acknowledged is
+//! there, shown or listed as a conflict; what was written without having seen another's value is listed.
 //!
 //! By default some hundred ops; with `SEGUE_SYNC=full` more than ten thousand.
 
@@ -11,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::worker::WORKER;
+use crate::worker::{BLIND, WORKER};
 
 const LONG: Duration = Duration::from_secs(180);
 
@@ -142,14 +143,16 @@ impl World {
         while self.devices[at].ask("peers") != "0" {}
     }
 
-    fn begin(&mut self) {
-        self.session = self.devices[0].ask("create");
+    fn begin(&mut self, rounds: u64) {
+        self.session = self.devices[0].ask(&format!("create {rounds}"));
         (0..3).for_each(|at| self.online(at));
         let join = format!("join {} first", self.session);
         self.devices.iter_mut().for_each(|device| drop(device.ask(&join)));
+        // All know of the places where they write blindly.
+        self.converge();
     }
 
-    /// Everybody writes, one of them offline; one of them is killed meanwhile.
+    /// Everybody writes, one of them offline; who doesn't own asks for the session, and one is killed meanwhile.
     fn round(&mut self, round: u64, ops: u64) {
         let alone = (round % 3) as usize;
         self.offline(alone);
@@ -157,7 +160,8 @@ impl World {
         for at in 0..3 {
             let seed = round + 1;
             let how = if at == alone { "alone" } else { "together" };
-            self.devices[at].tell(&format!("write {ops} {seed} {how}"));
+            // Whoever doesn't own asks for the session about when somebody is killed.
+            self.devices[at].tell(&format!("write {ops} {seed} {how} {after}"));
         }
         self.await_acknowledgements(victim, after);
         self.devices[victim].kill();
@@ -183,6 +187,7 @@ impl World {
         if alone != victim {
             self.online(alone);
         }
+        self.devices.iter_mut().for_each(|device| drop(device.ask("rest")));
     }
 
     fn await_acknowledgements(&mut self, victim: usize, count: u64) {
@@ -203,27 +208,32 @@ impl World {
         }
     }
 
-    /// Waits until all hold the same.
-    fn converge(&mut self) -> Duration {
+    /// Waits until all hold the same, no handoff is under way, and one device owns; how long, and the number of its record.
+    fn converge(&mut self) -> (Duration, u64) {
         let start = Instant::now();
         loop {
-            let roots: BTreeSet<String> = self.devices.iter_mut().map(|device| device.ask("root")).collect();
-            if roots.len() == 1 {
-                return start.elapsed();
+            let states: Vec<String> = self.devices.iter_mut().map(|device| device.ask("state")).collect();
+            let words: Vec<Vec<&str>> = states.iter().map(|state| state.split(' ').collect()).collect();
+            let same = words.iter().all(|of| of.len() >= 4 && of[..4] == words[0][..4] && of[3] == "false");
+            let owners = words.iter().filter(|of| of.last() == Some(&"owns")).count();
+            if same && owners == 1 {
+                return (start.elapsed(), words[0][2].parse().unwrap());
             }
-            assert!(start.elapsed() < LONG, "the roots differ: {roots:?}");
+            assert!(start.elapsed() < LONG, "they differ: {states:?}");
         }
     }
 
     /// Asks a device for everything.
-    fn dump(&mut self, at: usize) -> Dump {
+    fn dump(&mut self, at: usize, rounds: u64) -> Dump {
         let mut dump = Dump::default();
-        self.devices[at].tell("dump");
+        self.devices[at].tell(&format!("dump {rounds}"));
         self.devices[at].until_done(|line| {
             if let Some(what) = line.strip_prefix("has ") {
                 *dump.held.entry(what.to_owned()).or_insert(0) += 1;
+            } else if let Some(what) = line.strip_prefix("listed ") {
+                dump.listed.insert(what.to_owned());
             } else if let Some(shown) = line.strip_prefix("view ") {
-                dump.view = shown.to_owned();
+                dump.view = shown.parse().unwrap();
             } else if let Some(count) = line.strip_prefix("conflicts ") {
                 dump.conflicts = count.parse().unwrap();
             }
@@ -237,9 +247,42 @@ impl World {
 struct Dump {
     /// And how often.
     held: BTreeMap<String, usize>,
-    view: String,
+    /// What is listed as a value in conflict.
+    listed: BTreeSet<String>,
+    /// What the owners counted to.
+    view: u64,
     /// Registers and files with several values.
     conflicts: usize,
+}
+
+/// What two devices wrote without having seen the other's value: all of it has to be listed.
+fn listed_where_blind(world: &World, rounds: u64, dump: &Dump) -> Blind {
+    let mut blind = Blind::default();
+    for (round, at, file) in (0..rounds).flat_map(|round| (0..2 * BLIND).map(move |at| (round, at / 2, at % 2 == 1))) {
+        let (acknowledged, listed) = if file { ("file blind ", "file ") } else { ("blind ", "") };
+        let names = (1..=3).map(|n| (n, format!("b{n}-{round}-{at}")));
+        let wrote: Vec<_> =
+            names.filter(|(_, name)| world.acknowledged.contains(&format!("{acknowledged}{name}"))).collect();
+        if wrote.len() > 1 {
+            for (_, name) in &wrote {
+                assert!(
+                    dump.listed.contains(&format!("{listed}{name}")),
+                    "written blindly and not listed: {listed}{name}"
+                );
+            }
+            blind.places += 1;
+            blind.linked += usize::from(wrote.iter().filter(|(n, _)| *n != round % 3 + 1).count() == 2);
+        }
+    }
+    blind
+}
+
+/// Registers and files that several devices wrote blindly.
+#[derive(Default)]
+struct Blind {
+    places: usize,
+    /// Those that two devices with a link between them wrote so.
+    linked: usize,
 }
 
 #[test]
@@ -247,31 +290,39 @@ fn three_processes_that_are_offline_in_turn_and_killed_at_random_hold_the_same_i
     let size = size();
     let start = Instant::now();
     let mut world = World::new();
-    world.begin();
+    world.begin(size.rounds);
     for round in 0..size.rounds {
         world.round(round, size.ops);
     }
     let wrote = start.elapsed();
-    let converged = world.converge();
-    let dumps: Vec<_> = (0..3).map(|at| world.dump(at)).collect();
+    let (converged, handoffs) = world.converge();
+    let dumps: Vec<_> = (0..3).map(|at| world.dump(at, size.rounds)).collect();
     assert!(dumps.iter().all(|dump| *dump == dumps[0]), "equal roots, but not equal content");
-    let Dump { held, view, conflicts } = &dumps[0];
-    let lost = world.acknowledged.iter().filter(|what| !what.starts_with("view") && !held.contains_key(*what));
+    let Dump { held, view, conflicts, .. } = &dumps[0];
+    let is_held = |what: &str| held.contains_key(&what.replace("file blind ", "file "));
+    let lost = world.acknowledged.iter().filter(|what| !what.starts_with("view") && !is_held(what));
     let lost: Vec<_> = lost.collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let twice: Vec<_> = held.iter().filter(|(what, count)| **count > 1 && !what.starts_with("register")).collect();
     assert!(twice.is_empty(), "delivered twice: {twice:?}");
-    let views = world.acknowledged.iter().any(|what| what.starts_with("view"));
-    assert!(!views || view != "None", "the view state is lost");
+    let views =
+        world.acknowledged.iter().filter_map(|what| what.strip_prefix("view ")?.split(' ').next()?.parse().ok());
+    let counted: u64 = views.max().unwrap_or(0);
+    assert!(*view >= counted, "the view state is lost: counted to {counted}, and it says {view}");
+    let blind = listed_where_blind(&world, size.rounds, &dumps[0]);
+    assert!(*conflicts >= blind.places && blind.linked > 0, "{} of {} by linked devices", blind.linked, blind.places);
+    assert!(handoffs > 0, "ownership never moved");
     let count = |kind: &str| world.acknowledged.iter().filter(|what| what.starts_with(kind)).count();
     eprintln!(
-        "{} ops acknowledged ({} register, {} log, {} blob, {} opaque, {} exclusive), {} kills, {conflicts} conflicts listed: wrote in {wrote:.1?}, the same {converged:.1?} later",
+        "{} ops acknowledged ({} register, {} log, {} blob, {} opaque, {} exclusive), {} kills, {handoffs} handoffs, {conflicts} conflicts listed, {} of them written blindly, {} by linked devices: wrote in {wrote:.1?}, the same {converged:.1?} later",
         world.acknowledged.len(),
-        count("register"),
+        count("register") + count("blind"),
         count("log"),
         count("file"),
         count("op"),
         count("view"),
         world.kills,
+        blind.places,
+        blind.linked,
     );
 }

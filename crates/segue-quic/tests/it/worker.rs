@@ -7,8 +7,9 @@ use std::io::{BufRead, stdin};
 use std::path::Path;
 use std::sync::Arc;
 
-use segue_quic::{Conflict, Error, Node, PartKind, Resolution, SessionId, UsageError, named_part};
-use tokio::sync::{Mutex, mpsc};
+use segue_quic::{Conflict, Content, Error, Node, PartKind, Policy, Resolution, SessionId, SessionRole, UsageError};
+use segue_quic::{Version, named_part};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::util::*;
@@ -18,6 +19,8 @@ pub(crate) const WORKER: &str = "SEGUE_TEST_WORKER";
 
 /// Registers that all devices write.
 pub(crate) const REGISTERS: u64 = 40;
+/// Registers and paths that all devices write in a round, each at most once and without having seen another's value.
+pub(crate) const BLIND: u64 = 4;
 /// Ops under way at once.
 const FLIGHT: usize = 32;
 
@@ -30,8 +33,9 @@ fn worker() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let builder = disk(n, Path::new(words[2])).listen(words[1].parse().unwrap());
-        let node = builder.follow(true).open().await.unwrap();
-        serve(Worker { n, node, session: SessionId::new([0; 16]), paths: Arc::default() }).await;
+        let node = builder.follow(true).pulls(Policy::Allow).open().await.unwrap();
+        let (paths, view) = (Arc::default(), Arc::default());
+        serve(Worker { n, node, session: SessionId::new([0; 16]), paths, view }).await;
     });
 }
 
@@ -42,11 +46,15 @@ struct Worker {
     session: SessionId,
     /// One op at a time looks whether a path is free, and takes it.
     paths: Arc<Mutex<()>>,
+    /// One op at a time reads the view state, and writes the next.
+    view: Arc<Mutex<()>>,
 }
 
 async fn serve(mut worker: Worker) {
     let (tell, mut lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || stdin().lock().lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    // It may outlast the ops beside which it began.
+    let mut pulls = JoinSet::new();
     println!("ready");
     while let Some(line) = lines.recv().await {
         let words: Vec<&str> = line.split(' ').collect();
@@ -57,6 +65,10 @@ async fn serve(mut worker: Worker) {
                 worker.session = session;
                 for name in 0..REGISTERS {
                     worker.node.write_register(session, &name.to_string(), "").await.unwrap();
+                }
+                for place in places(number(1)) {
+                    worker.node.write_register(session, &place, "").await.unwrap();
+                    worker.node.write_bytes(session, &place, "unwritten").await.unwrap();
                 }
                 println!("done {session}");
             }
@@ -77,16 +89,20 @@ async fn serve(mut worker: Worker) {
             }
             "peers" => println!("done {}", worker.node.peers().await.unwrap().len()),
             "write" => {
-                let write = write(worker.clone(), number(1), number(2), words[3] == "alone");
-                write.await;
+                let (alone, begun) = (words[3] == "alone", Arc::new(Notify::new()));
+                if !alone {
+                    pulls.spawn(pull(worker.clone(), begun.clone()));
+                }
+                write(worker.clone(), number(1), number(2), alone, (number(4), &begun)).await;
                 println!("done");
             }
-            "root" => {
-                let view = worker.node.session(worker.session).await.unwrap();
-                println!("done {}", view.map_or_else(String::new, |view| view.root.to_string()));
+            "rest" => {
+                within("the end of what was asked for", async { while pulls.join_next().await.is_some() {} }).await;
+                println!("done");
             }
+            "state" => println!("done {}", state(&worker).await),
             "dump" => {
-                dump(&worker).await;
+                dump(&worker, number(1)).await;
                 println!("done");
             }
             other => panic!("{other:?}"),
@@ -94,11 +110,45 @@ async fn serve(mut worker: Worker) {
     }
 }
 
-/// Makes so many ops of all kinds, from a seed. `alone` says that no other device's ops come meanwhile.
-async fn write(worker: Worker, count: u64, seed: u64, alone: bool) {
+/// Asks whoever owns the session for it once it is told to, unless this device owns; some times, as the owner may be away,
+/// be killed, or have handed over to another by then.
+async fn pull(worker: Worker, begun: Arc<Notify>) {
+    begun.notified().await;
+    for _ in 0..8 {
+        let owner = worker.node.session(worker.session).await.unwrap().and_then(|view| view.owner);
+        let Some(owner) = owner.filter(|owner| *owner != id(worker.n)) else { return };
+        let _ = worker.node.request_handoff(worker.session, owner).await;
+    }
+}
+
+/// The root, and who owns by which record, as far as this device knows; whether a handoff is under way.
+async fn state(worker: &Worker) -> String {
+    let Some(view) = worker.node.session(worker.session).await.unwrap() else { return String::new() };
+    let owns = if view.role == SessionRole::Primary { format!(" {} owns", worker.n) } else { String::new() };
+    format!("{} {} {} {}{owns}", view.root, view.head, view.n, view.pending.is_some())
+}
+
+/// Where the devices write blindly in so many rounds.
+fn places(rounds: u64) -> impl Iterator<Item = String> {
+    (0..rounds).flat_map(|round| (0..BLIND).map(move |at| place(round, at)))
+}
+
+fn place(round: u64, at: u64) -> String {
+    format!("blind/{round}-{at}")
+}
+
+/// Makes so many ops of all kinds, from a seed, after those that are blind. `alone` says that no other device's ops come
+/// meanwhile; at one of the ops something else begins.
+async fn write(worker: Worker, count: u64, seed: u64, alone: bool, (begins, begun): (u64, &Notify)) {
     let worker = Arc::new(worker);
+    for at in 0..BLIND {
+        blind(&worker, &place(seed - 1, at), &format!("b{}-{}-{at}", worker.n, seed - 1)).await;
+    }
     let mut running = JoinSet::new();
     for at in 0..count {
+        if at == begins {
+            begun.notify_one();
+        }
         let random = u64::from_be_bytes(noise_at(seed, at));
         let op = Op { name: format!("{}-{seed}-{at}", worker.n), random, alone };
         running.spawn(one(worker.clone(), op));
@@ -140,10 +190,7 @@ async fn one(worker: Arc<Worker>, op: Op) {
                 println!("ack file {name}");
             }
         }
-        17 if worker.n == 1 => {
-            node.write_view(session, random.to_be_bytes()).await.unwrap();
-            println!("ack view {name}");
-        }
+        17 => count_on(&worker).await,
         _ => {
             // Some of more than a chunk.
             let len = if random / 20 % 16 == 0 { 70_000 } else { 0 };
@@ -151,6 +198,40 @@ async fn one(worker: Arc<Worker>, op: Op) {
             node.write_bytes(session, &format!("own/{name}"), content).await.unwrap();
             println!("ack file {name}");
         }
+    }
+}
+
+/// Writes a register and a path of which nothing but the first value is known here. It is refused if another device's is.
+async fn blind(worker: &Worker, place: &str, name: &str) {
+    let session = worker.session;
+    let Some(held) = worker.node.register(session, place).await.unwrap() else { return };
+    if held.shown.content != Content::Value(Vec::new()) || !held.conflicts.is_empty() {
+        return;
+    }
+    // What was seen is told by writer and number, and those are the same of the register and of the file.
+    for (kind, path, what) in
+        [(PartKind::Register, None, "blind"), (PartKind::Blob, Some(place.to_owned()), "file blind")]
+    {
+        let (part, versions) = (named_part(&session, kind, place), vec![held.shown.clone()]);
+        match worker.node.resolve(&Conflict { session, part, path, versions }, Resolution::Put(name.into())).await {
+            Ok(()) => println!("ack {what} {name}"),
+            Err(Error::Usage { source: UsageError::Conflicted | UsageError::UnknownSession, .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The owner counts on in the view state. What it has written counts if it owned by one record all the while.
+async fn count_on(worker: &Worker) {
+    let (node, session) = (&worker.node, worker.session);
+    let _one = worker.view.lock().await;
+    let head = || async { node.session(session).await.unwrap().map(|view| (view.head, view.role)) };
+    let before = head().await;
+    let held = node.view(session).await.unwrap().map_or(0, |view| u64::from_be_bytes(view.try_into().unwrap()));
+    match node.write_view(session, (held + 1).to_be_bytes()).await {
+        Ok(()) if head().await == before => println!("ack view {} of {}", held + 1, worker.n),
+        Ok(()) | Err(Error::Usage { source: UsageError::NotOwner(_), .. }) => {}
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -173,19 +254,20 @@ async fn add(worker: &Worker, register: &str, name: &str) {
     }
 }
 
-fn names(version: &segue_quic::Version) -> Vec<String> {
-    let segue_quic::Content::Value(value) = &version.content else { return Vec::new() };
+fn names(version: &Version) -> Vec<String> {
+    let Content::Value(value) = &version.content else { return Vec::new() };
     let text = String::from_utf8(value.clone()).unwrap();
     text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Tells everything that the session holds.
-async fn dump(worker: &Worker) {
+/// Tells everything that the session holds after so many rounds, and what of it is listed as in conflict.
+async fn dump(worker: &Worker, rounds: u64) {
     let (node, session) = (&worker.node, worker.session);
-    for name in 0..REGISTERS {
-        let held = node.register(session, &name.to_string()).await.unwrap().expect("a register");
+    let registers = (0..REGISTERS).map(|name| ("register", name.to_string()));
+    for (what, name) in registers.chain(places(rounds).map(|place| ("blind", place))) {
+        let held = node.register(session, &name).await.unwrap().expect("a register");
         for version in [held.shown].iter().chain(&held.conflicts) {
-            names(version).iter().for_each(|name| println!("has register {name}"));
+            names(version).iter().for_each(|name| println!("has {what} {name}"));
         }
     }
     for entry in node.log(session, "chat").await.unwrap() {
@@ -200,12 +282,16 @@ async fn dump(worker: &Worker) {
         at = page.next;
         page.ops.iter().for_each(|op| println!("has op {}", String::from_utf8_lossy(&op.body)));
     }
-    let shown = node.files(session).await.unwrap().into_iter().filter(|file| !file.is_dir);
     let listed = node.conflicts(session).await.unwrap();
     println!("conflicts {}", listed.len());
-    let versions = listed.iter().filter(|conflict| conflict.path.is_some()).flat_map(|conflict| &conflict.versions);
-    let contents: BTreeSet<_> =
-        shown.map(|file| (file.blob, file.len)).chain(versions.map(|version| (version.hash, version.len))).collect();
+    let versions = |of_files: bool| {
+        let conflicts = listed.iter().filter(move |conflict| conflict.path.is_some() == of_files);
+        conflicts.flat_map(|conflict| &conflict.versions)
+    };
+    versions(false).flat_map(names).for_each(|name| println!("listed {name}"));
+    let in_conflict: BTreeSet<_> = versions(true).map(|version| (version.hash, version.len)).collect();
+    let shown = node.files(session).await.unwrap().into_iter().filter(|file| !file.is_dir);
+    let contents: BTreeSet<_> = shown.map(|file| (file.blob, file.len)).chain(in_conflict.iter().copied()).collect();
     for (blob, len) in contents {
         let content = within("the content", async {
             loop {
@@ -215,10 +301,15 @@ async fn dump(worker: &Worker) {
                 }
             }
         });
-        println!("has file {}", String::from_utf8_lossy(&content.await).trim_end());
+        let content = content.await;
+        let content = String::from_utf8_lossy(&content).trim_end().to_owned();
+        println!("has file {content}");
+        if in_conflict.contains(&(blob, len)) {
+            println!("listed file {content}");
+        }
     }
     let view = node.view(session).await.unwrap();
-    println!("view {view:?}");
+    println!("view {}", view.map_or(0, |view| u64::from_be_bytes(view.try_into().unwrap())));
 }
 
 fn noise_at(seed: u64, at: u64) -> [u8; 8] {
