@@ -31,7 +31,7 @@ pub use endpoint::{
 };
 pub use errors::{Code, Outcome, UsageError, Violation};
 pub use event::{Accepted, Config, Event, HandoffId, LinkId, Policy, Role, Token};
-pub use generations::Generation;
+pub use generations::{Ability, Generation};
 pub use handoff::SessionRole;
 pub use journal::{Batch, Continuity, Lsn, Write};
 pub use service::seal;

@@ -124,7 +124,7 @@ pub use menu::{Candidate, Offerable};
 pub use node::{Node, Receipt, Request, RequestKind};
 pub use parts::{Delivered, OPS_PAGE, Ops, Register};
 pub use picks::{DataType, Elsewhere, Pick};
-pub use plan::{HandoffPlan, Lack, LinkInfo, PlannedFile, Stays};
+pub use plan::{HandoffPlan, LinkInfo, PlannedFile, Stays};
 pub use presence::Presence;
 pub use receipt::SignedReceipt;
 pub use stats::Stats;
@@ -133,7 +133,7 @@ pub use v2::{Data, Ends, HandoffEvent, HandoffV2};
 
 pub use ed25519_dalek::SigningKey;
 pub use segue_proto::{
-    Code, Continuity, Generation, HandoffId, Hosted, Instant, Outcome, PendingHandoff, Policy, SessionRole,
+    Ability, Code, Continuity, Generation, HandoffId, Hosted, Instant, Outcome, PendingHandoff, Policy, SessionRole,
     SessionView, SetAside, Ticket, Token, UsageError,
     account::{BadInvite, Invite},
     data::{PartKind, named_part},

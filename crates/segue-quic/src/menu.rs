@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use segue_proto::wire::{DeviceId, SessionId};
-use segue_proto::{Generation, SessionRole, SessionView};
+use segue_proto::{Ability, Generation, SessionRole, SessionView};
 
 use crate::driver::Driver;
 use crate::error::Error;
@@ -47,6 +47,15 @@ pub struct Candidate {
     pub generation: Option<Generation>,
     /// What a service tells of it, if [`Node::offerable_by`] asked one and it does.
     pub presence: Option<Presence>,
+}
+
+impl Candidate {
+    /// What it is able to do, as far as its generation is known: by its link with this device, else by that with a
+    /// service. None if it has neither.
+    pub fn abilities(&self) -> Option<Vec<Ability>> {
+        let told = || self.presence.filter(|it| it.online)?.generation;
+        self.generation.or_else(told).map(|generation| generation.abilities().collect())
+    }
 }
 
 impl Node {

@@ -7,7 +7,7 @@ use segue_proto::data::Entry;
 use segue_proto::transfer::{ChunkList, ChunkRef};
 use segue_proto::wire::codec::decode;
 use segue_proto::wire::{DeviceId, Hash, SessionId, Tally};
-use segue_proto::{Generation, Moving, MovingFile, Outlook, Rules};
+use segue_proto::{Ability, Generation, Moving, MovingFile, Outlook, Rules};
 use tokio::task::spawn_blocking;
 
 use crate::driver::Driver;
@@ -104,20 +104,6 @@ pub enum Stays {
     },
 }
 
-/// Something that a link of a generation can't do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Lack {
-    /// Below 1.7: no request appears there; its user has to ask for the session.
-    Requests,
-    /// Below 2: content that breaks off starts again, and a changed file comes whole.
-    Resuming,
-    /// Below 2: nobody can consent in advance.
-    Consent,
-    /// Below 7: its user can't choose among the parts; all of them come.
-    Choice,
-}
-
 impl LinkInfo {
     /// The bytes a second that it lets through at present.
     pub fn rate(&self) -> u64 {
@@ -136,21 +122,9 @@ impl LinkInfo {
         self.round_trip * trips
     }
 
-    /// What it can't do because of its generation.
-    pub fn lacks(&self) -> Vec<Lack> {
-        Lack::of(self.generation)
-    }
-}
-
-impl Lack {
-    fn of(generation: Generation) -> Vec<Lack> {
-        let since = [
-            (Lack::Requests, Generation::V1_7),
-            (Lack::Resuming, Generation::V2),
-            (Lack::Consent, Generation::V2),
-            (Lack::Choice, Generation::V7),
-        ];
-        since.into_iter().filter(|(_, since)| generation < *since).map(|(lack, _)| lack).collect()
+    /// What the device isn't able to do over it, because of its generation.
+    pub fn lacks(&self) -> Vec<Ability> {
+        self.generation.lacks().collect()
     }
 }
 
@@ -339,13 +313,5 @@ mod tests {
     fn who_isnt_linked_is_told_no_time() {
         assert_eq!(HandoffPlan { link: None, ..plan() }.at_least_for(1), None);
         assert_eq!(link(Generation::V2).rate(), 100_000);
-    }
-
-    #[test]
-    fn each_generation_lacks_what_later_ones_add() {
-        assert_eq!(link(Generation::V1_4).lacks(), [Lack::Requests, Lack::Resuming, Lack::Consent, Lack::Choice]);
-        assert_eq!(link(Generation::V1_7).lacks(), [Lack::Resuming, Lack::Consent, Lack::Choice]);
-        assert_eq!(link(Generation::V2).lacks(), [Lack::Choice]);
-        assert_eq!(link(Generation::V7).lacks(), []);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use segue_proto::data::PartKind;
 use segue_quic::{
-    Code, Event, Generation, HandoffError, HandoffPlan, Lack, LinkInfo, PlannedFile, SessionId, SessionView, Stays,
+    Ability, Code, Event, Generation, HandoffError, HandoffPlan, LinkInfo, PlannedFile, SessionId, SessionView, Stays,
     Tally,
 };
 use serde::Serialize;
@@ -307,12 +307,13 @@ fn stays(what: &Stays) -> String {
     }
 }
 
-fn lacks(what: Lack) -> &'static str {
+fn lacks(what: Ability) -> &'static str {
     match what {
-        Lack::Requests => "requests: no question appears there, its user has to pull the session",
-        Lack::Resuming => "resuming: content that breaks off starts again, and a changed file comes whole",
-        Lack::Consent => "consent in advance: its user is asked each time",
-        Lack::Choice => "a choice of parts: all of them come",
+        Ability::Requests => "requests: no question appears there, its user has to pull the session",
+        Ability::Resuming => "resuming: content that breaks off starts again, and a changed file comes whole",
+        Ability::Consent => "consent in advance: its user is asked each time",
+        Ability::Choice => "a choice of content: all of it comes",
+        Ability::Service => "a service: none signs for it, nor introduces it to others",
         _ => "something that is newer than this text",
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use segue_quic::{Candidate, DataType, DeviceId, Offerable, Pick, SessionId};
+use segue_quic::{Ability, Candidate, DataType, DeviceId, Offerable, Pick, SessionId};
 
 use crate::args::{Handoff, Send};
 use crate::commands::{presence, send, sync};
@@ -121,7 +121,12 @@ fn title(device: &Candidate) -> String {
     };
     let linked = if device.linked { ", linked now" } else { "" };
     let there = device.presence.as_ref().map(|it| format!(", {}", presence::words(it))).unwrap_or_default();
-    format!("{} ({}), {what}{linked}{there}", device.name.as_deref().unwrap_or("unnamed"), device.device)
+    let able = device.abilities().map(|it| format!("; able to: {}", names(&it).join(", "))).unwrap_or_default();
+    format!("{} ({}), {what}{linked}{there}{able}", device.name.as_deref().unwrap_or("unnamed"), device.device)
+}
+
+fn names(abilities: &[Ability]) -> Vec<&'static str> {
+    abilities.iter().map(|ability| ability.name()).collect()
 }
 
 /// Has the user choose; if there is but one, that.
@@ -153,6 +158,8 @@ fn json(rows: &[Row]) -> String {
             "in_account": it.in_account,
             "member": it.is_member,
             "linked": it.linked,
+            "generation": it.generation.map(|generation| generation.to_string()),
+            "abilities": it.abilities().map(|abilities| names(&abilities)),
             "presence": it.presence.as_ref().map(presence::json),
         })
     };

@@ -47,19 +47,24 @@ fn the_menu_says_who_is_online_at_the_service_and_when_others_were() {
     lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
     let (service, id) = serve(&lab, "127.0.0.1:0");
     let addr = service.addr.clone();
-    let presence = || {
+    let device = || {
         let list = lab.run(&format!("handoff --state a --list --mailbox {addr} --mailbox-device {id}")).exits(0);
         let list: serde_json::Value = serde_json::from_str(&list.out).expect("the list is JSON");
-        list["sessions"][0]["devices"][0]["presence"].clone()
+        list["sessions"][0]["devices"][0].clone()
     };
-    assert!(presence().is_null(), "the service has never met it");
+    let presence = || device()["presence"].clone();
+    let never = device();
+    assert!(never["presence"].is_null() && never["abilities"].is_null(), "the service has never met it: {never}");
     let receive = "receive --state b --listen 127.0.0.1:0 --into out";
     let receiver = lab.start(&format!("{receive} --from {a} --mailbox {addr} --mailbox-device {id}"));
     let online = serde_json::json!({ "online": true, "generation": "7", "ago_ms": 0 });
     wait_for(|| presence() == online);
+    let able = ["sync", "requests", "resuming", "consent", "choice", "service"];
+    assert_eq!(device()["abilities"], serde_json::json!(able), "what generation 7 is able to do");
     receiver.interrupt();
     receiver.end().exits(0);
     wait_for(|| presence()["online"] == false);
+    assert!(device()["abilities"].is_null(), "its next link may be of another generation");
     service.interrupt();
     service.end().exits(0);
     let (_service, _) = serve(&lab, &addr);

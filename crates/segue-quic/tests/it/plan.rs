@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use segue_quic::{Code, Generation, HandoffError, HandoffPlan, Lack, Node, SessionId};
+use segue_quic::{Ability, Code, Generation, HandoffError, HandoffPlan, Node, SessionId};
 
 use crate::util::*;
 
@@ -112,7 +112,7 @@ async fn a_plan_says_what_an_older_device_lacks_and_that_one_has_consented() {
     link(&a, &c).await;
     let session = a.create_session("notes", &[b.device(), c.device()]).await.unwrap();
     let plan = a.plan_handoff(session, b.device()).await.unwrap();
-    assert_eq!(plan.link.unwrap().lacks(), [Lack::Resuming, Lack::Consent, Lack::Choice]);
+    assert_eq!(plan.link.unwrap().lacks(), [Ability::Resuming, Ability::Consent, Ability::Choice, Ability::Service]);
     within("the session", c.follow(session, a.device())).await.unwrap();
     c.consent(session, a.device(), Duration::from_secs(60)).await.unwrap();
     within("the consent", async {

@@ -2,7 +2,7 @@
 
 use segue_proto::errors::Outcome;
 use segue_proto::wire::Message;
-use segue_proto::{Clause, Code, Generation, limits};
+use segue_proto::{Ability, Clause, Code, Generation, limits};
 
 use super::tables::place;
 use crate::json::Json;
@@ -17,6 +17,16 @@ pub(crate) fn registry() -> Json {
                 Json::object([
                     ("number", u64::from(generation.number()).into()),
                     ("name", Json::from(generation.name())),
+                ])
+            })),
+        ),
+        (
+            "abilities",
+            Json::list(Ability::ALL.map(|ability| {
+                Json::object([
+                    ("name", Json::from(ability.name())),
+                    ("since", ability.since().name().into()),
+                    ("able_to", ability.words().into()),
                 ])
             })),
         ),

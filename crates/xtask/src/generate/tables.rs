@@ -3,7 +3,7 @@
 use segue_proto::errors::Outcome;
 use segue_proto::wire::schema::Struct;
 use segue_proto::wire::{self, Message, Place};
-use segue_proto::{Clause, Code, Generation, data, limits, transfer};
+use segue_proto::{Ability, Clause, Code, Generation, data, limits, transfer};
 
 use super::contexts;
 use super::schema::{bulk, signed};
@@ -22,6 +22,7 @@ pub(crate) fn section(name: &str, vectors: &[Vector]) -> Option<String> {
         "errors" => errors(),
         "limits" => limits(),
         "generations" => generations(),
+        "abilities" => abilities(),
         "payloads" => payloads(rest),
         // Structures by their names may be those of any chapter.
         "objects" if rest.is_empty() => structures(wire::parts(), rest),
@@ -125,6 +126,12 @@ fn generations() -> String {
         [generation.number().to_string(), generation.name().into(), since.collect::<Vec<_>>().join(", ")]
     });
     table(["in HELLO", "generation", "adds the messages"], rows)
+}
+
+/// What a device is able to do, by its generation.
+fn abilities() -> String {
+    let rows = Ability::ALL.iter().map(|it| [it.name(), it.words(), it.since().name()].map(String::from));
+    table(["name", "what the device is able to do", "from generation"], rows)
 }
 
 fn payloads(chapter: &str) -> String {
