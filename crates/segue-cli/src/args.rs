@@ -139,8 +139,9 @@ pub(crate) enum Command {
     /// It can neither read nor forge what it keeps; it can delay and hide it. Devices use it with --mailbox ADDR
     /// --mailbox-device ID. Ctrl-C ends it in good order; killed, it has lost nothing that it confirmed.
     ///
-    /// Every option may stand in the file --config, too, under its name without dashes before it: listen =
-    /// "0.0.0.0:4433", lease = 60, only = ["ID"]. The command line goes before the environment, and that before the file.
+    /// Every option but --state may stand in the environment, by the name that is told with it, and in the file --config,
+    /// under its name without dashes before it: listen = "0.0.0.0:4433", lease = 60, only = ["ID"]. The command line goes
+    /// before the environment, and that before the file. An address to take calls at has to stand in one of them.
     ///
     /// With --accounts or --keys it lets devices in under accounts alone: those that the file --accounts names, and those
     /// that come once with a token of the identity provider whose keys are in --keys. In the file stand `[default]`, which

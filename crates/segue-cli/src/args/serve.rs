@@ -21,7 +21,7 @@ pub(crate) struct Serve {
     pub(crate) config: Option<PathBuf>,
     /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
     #[arg(long, value_name = "ADDR", value_parser = listen, env = "SEGUE_SERVE_LISTEN")]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Option<SocketAddr>,
     /// Serve this device alone, by its id; may be repeated. Without it any device may use the mailbox
     #[arg(long, value_name = "NAME|ID", env = "SEGUE_SERVE_ONLY", value_delimiter = ',')]
     pub(crate) only: Vec<Who>,
@@ -82,6 +82,24 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl Serve {
+    /// Where calls are taken: nobody is served without.
+    ///
+    /// # Errors
+    /// It is said nowhere.
+    pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
+        self.listen.ok_or_else(|| {
+            let file = match &self.config {
+                Some(file) => format!("listen = \"0.0.0.0:4433\" in {}", file.display()),
+                None => "listen = \"0.0.0.0:4433\" in a file named by --config".to_owned(),
+            };
+            Failure::usage(format!(
+                "nothing says at which address calls are taken: say --listen 0.0.0.0:4433 for all addresses of this computer, SEGUE_SERVE_LISTEN in the environment, or {file}"
+            ))
+        })
+    }
+}
+
 impl Args {
     /// Reads a command line. What stands in the file of `segue serve` are its defaults.
     ///
@@ -93,9 +111,7 @@ impl Args {
         let serve = early.as_ref().and_then(|matches| matches.subcommand_matches(SERVE));
         if let Some(file) = serve.and_then(|serve| serve.get_one::<PathBuf>("config").cloned()) {
             for (name, values) in read(&file, &command)? {
-                command = command.mut_subcommand(SERVE, |serve| {
-                    serve.mut_arg(name, |arg| arg.required(false).default_values(values))
-                });
+                command = command.mut_subcommand(SERVE, |serve| serve.mut_arg(name, |arg| arg.default_values(values)));
             }
         }
         let matches = command.get_matches_from(line);
@@ -123,9 +139,7 @@ fn read(file: &Path, command: &clap::Command) -> Result<Vec<(String, Vec<String>
         // What is wrong with it is told with the file's name, not as if it stood on the command line.
         let parsed = [format!("--{key}={}", values.join(","))];
         let flag = arg.get_action().takes_values();
-        let line = ["segue", SERVE, "--state=.", "--listen=127.0.0.1:0"].map(str::to_owned);
-        let other = key != "listen";
-        let line = line.into_iter().take(if other { 4 } else { 3 }).chain(parsed).collect::<Vec<_>>();
+        let line = ["segue", SERVE, "--state=."].map(str::to_owned).into_iter().chain(parsed);
         if flag && let Err(error) = command.clone().try_get_matches_from(line) {
             let text = error.to_string();
             return Err(wrong(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()));
@@ -196,7 +210,7 @@ mod tests {
         let file =
             format!("listen = \"127.0.0.1:4433\"\nlease = 60\nonly = [\"{id}\"]\nno-custody = false\nlog = \"json\"");
         let read = serve(&file, &["--lease=5"]).unwrap();
-        assert_eq!(read.listen, "127.0.0.1:4433".parse().unwrap());
+        assert_eq!(read.address().unwrap(), "127.0.0.1:4433".parse().unwrap());
         assert_eq!((read.lease, read.log, read.no_custody), (Duration::from_secs(5), LogFormat::Json, false));
         assert_eq!(read.only.len(), 1);
         assert!(serve("listen = \"127.0.0.1:1\"\nno-custody = true", &[]).unwrap().no_custody);

@@ -26,6 +26,7 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
             "--no-custody has the service sign for no session, and --lease is for those that it signs for; leave one out",
         ));
     }
+    let listen = args.address()?;
     let mut files = Files::named(&args)?;
     if files.is_some() && args.device_space.is_some() {
         return Err(Failure::usage(
@@ -53,8 +54,7 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
     }
     let host = Host { service, grants: !args.no_custody, lease: args.lease, files, did: Arc::clone(&did) };
     let set = |builder: segue_quic::Builder| {
-        let builder =
-            builder.listen(args.listen).links(args.links).accept_unknown(args.only.is_empty()).host_mailbox(host);
+        let builder = builder.listen(listen).links(args.links).accept_unknown(args.only.is_empty()).host_mailbox(host);
         args.only.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;
@@ -68,7 +68,7 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
         None => None,
     };
     if looked_up.is_ok() {
-        say(format_args!("listening on {}", device.node.local_addr().unwrap_or(args.listen)));
+        say(format_args!("listening on {}", device.node.local_addr().unwrap_or(listen)));
         say(format_args!("device {}", device.node.device()));
         monitor.iter().for_each(|monitor| say(format_args!("metrics at http://{}/metrics", monitor.addr())));
         tracing::info!(space = quota.bytes, only = args.only.len(), "serving");

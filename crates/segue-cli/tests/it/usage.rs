@@ -85,3 +85,16 @@ fn what_is_missing_or_wrong_is_named_with_what_to_do() {
     lab.run("certify --case link/ping/* --report notes/nothing").exits(2).says("the directory of the report");
     lab.run("--help").exits(0).says("First steps:");
 }
+
+#[test]
+fn a_service_that_is_told_no_address_says_all_places_where_it_looked() {
+    let lab = Lab::new();
+    // It may come from the environment and from a file, so that no line has to have it.
+    let help = lab.run("serve --help").exits(0);
+    assert!(help.out.contains("Usage: segue serve [OPTIONS] --state <DIR>\n"), "{}", help.out);
+    let missing = lab.run("serve --state a").exits(2);
+    missing.says("--listen").says("SEGUE_SERVE_LISTEN").says("--config").says("0.0.0.0:4433");
+    std::fs::write(lab.path("serve.toml"), "lease = 5").unwrap();
+    lab.run("serve --state a --config serve.toml").exits(2).says("serve.toml").says("listen = \"0.0.0.0:4433\"");
+    assert!(!lab.path("a").exists(), "nothing is made for a command line that is wrong");
+}
