@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::storage::Storage;
 
 /// What handing a session over would do, as far as this device knows without asking. What the other device holds beyond
-/// that isn't sent either, so the bytes and chunks are the most that moves, and the time is the least that it takes.
+/// that isn't sent either, so the bytes and chunks are the most that moves; the time is the least that these take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandoffPlan {
@@ -39,12 +39,13 @@ pub struct HandoffPlan {
     pub files: Vec<PlannedFile>,
     /// The most bytes that would be sent: content, chunk lists, values and ops that the device isn't known to hold.
     pub bytes: u64,
-    /// The bytes that it is taken to hold already: they came from there, were sent there since this node was opened, or
-    /// it said so.
+    /// The bytes that it is taken to hold already: they came from there with the session, or since this node was opened,
+    /// were sent there since then, or it said so.
     pub held: u64,
     /// What would stay behind.
     pub stays: Vec<Stays>,
-    /// The least time from the call to its end, syncs and the other user's answer not counted.
+    /// The least time from the call to its end if all of `bytes` moves, syncs and the other user's answer not counted; not
+    /// known without a link.
     pub at_least: Option<Duration>,
 }
 

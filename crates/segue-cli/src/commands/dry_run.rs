@@ -136,6 +136,7 @@ struct Report {
     lacks: Vec<&'static str>,
     round_trip_us: Option<u64>,
     bytes_per_second: Option<u64>,
+    /// If all of `bytes` moves; not known without a link.
     at_least_us: Option<u64>,
 }
 
@@ -261,9 +262,12 @@ impl Report {
                 "  link      generation {generation}, {trip} µs there and back, {rate} bytes/s at first"
             ));
         }
-        if let Some(least) = self.at_least_us {
-            lines.push(format!("  takes     at least {least} µs, without the user's answer and the disks"));
-        }
+        lines.push(match self.at_least_us {
+            Some(least) => {
+                format!("  takes     at least {least} µs if all of that moves, without the user's answer and the disks")
+            }
+            None => "  takes     not known: that depends on the link, and there is none".to_owned(),
+        });
         lines.join("\n")
     }
 }

@@ -52,8 +52,8 @@ pub struct MovingFile {
     pub entry: Entry,
     /// Whether the device's own WANT leaves the content out: it stays here then.
     pub left_out: bool,
-    /// Whether the device is taken to hold the content: it came from there, or was sent there whole since this device was
-    /// opened.
+    /// Whether the device is taken to hold the content: it came from there, with the session or since this device was
+    /// opened, or was sent there whole since then.
     pub held: bool,
 }
 
@@ -89,7 +89,7 @@ impl Endpoint {
         let lacking = self.lacking(state, data, to);
         let moving = |(part, _, weight): (&Part, Hash, u64)| {
             let files = part.entries().filter(|entry| entry.len > 0);
-            let came = data.changes().origin(&part.part) == Some(*to);
+            let came = data.changes().origin(&part.part) == Some(*to) || data.brought_by(&part.part) == Some(*to);
             let held = |entry: &Entry| came || self.serving.was_sent(to, &entry.blob, entry.len);
             let left_out = |entry: &Entry| !pick.picks(&state.session(), &part.part, &entry.path);
             let file = |entry: Entry| MovingFile { held: held(&entry), left_out: left_out(&entry), entry };
@@ -112,7 +112,8 @@ impl Endpoint {
         let held = self.fed_up_to(to, &state.session());
         let mut lacking = BTreeMap::new();
         for (at, change, from) in data.changes().after(0, None) {
-            if at <= held || from == Some(*to) {
+            let brought = |part| data.brought_by(&part) == Some(*to);
+            if at <= held || from == Some(*to) || matches!(change, Change::Part(part) if brought(part)) {
                 continue;
             }
             match change {

@@ -70,6 +70,32 @@ async fn what_a_plan_tells_is_what_moves_and_it_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_device_that_was_restarted_still_knows_what_came_from_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = memory(1).open().await.unwrap();
+    let b = disk(2, dir.path()).open().await.unwrap();
+    link(&a, &b).await;
+    let session = session_of(&a, &b).await;
+    push(&a, &b, session).await;
+    b.shutdown().await;
+    drop(b);
+    let b = disk(2, dir.path()).open().await.unwrap();
+    // Nothing is known of a link that isn't there, and so nothing of the time.
+    let alone = b.plan_handoff(session, a.device()).await.unwrap();
+    assert!(matches!(alone.refused, Some(HandoffError::Offline { .. })), "{alone:?}");
+    assert_eq!((alone.link, alone.at_least), (None, None));
+    link(&a, &b).await;
+    let back = settled(&b, session, &a, 0).await;
+    assert_eq!((back.refused.clone(), back.chunks()), (None, 0), "{back:?}");
+    assert!(back.held >= LONG as u64 + 100 && back.at_least.is_some(), "{back:?}");
+    // What was written since is on this device alone.
+    b.write_bytes(session, "note", noise(100, 3)).await.unwrap();
+    let back = b.plan_handoff(session, a.device()).await.unwrap();
+    let moving: Vec<_> = back.files.iter().filter(|file| !file.held).map(|file| file.path.as_str()).collect();
+    assert_eq!(moving, ["note"], "{back:?}");
+}
+
+#[tokio::test]
 async fn what_sync_brought_there_does_not_move_again() {
     let a = memory(1).open().await.unwrap();
     let b = memory(2).follow(true).open().await.unwrap();

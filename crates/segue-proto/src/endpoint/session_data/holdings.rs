@@ -265,7 +265,8 @@ impl SessionData {
         let mut writes = alloc::vec![keys::delete(self.session, keys::FETCHED, manifest.as_bytes())];
         let old = self.base.replace(manifest).filter(|old| *old != manifest);
         writes.extend(old.map(|old| keys::delete(self.session, keys::MANIFEST, old.as_bytes())));
-        let value = [manifest.as_bytes().as_slice(), &at.to_be_bytes()].concat();
+        self.brought_by = Some(from);
+        let value = [manifest.as_bytes().as_slice(), &at.to_be_bytes(), from.as_bytes()].concat();
         writes.push(keys::put(self.session, keys::BASE, &[], value));
         let held: BTreeSet<_> = staged.blobs().filter(|blob| !lacking.contains_key(blob)).collect();
         writes.extend(self.got(&held));

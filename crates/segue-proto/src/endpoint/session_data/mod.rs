@@ -35,6 +35,8 @@ pub(super) struct SessionData {
     state: Option<State>,
     /// The manifest in the journal on which the parts written since stand.
     base: Option<Hash>,
+    /// The device whose FINAL that was, or that brought it: it held all of it then.
+    brought_by: Option<DeviceId>,
     overlays: BTreeSet<PartId>,
     /// The state's own manifest, once somebody asked for it.
     current: Option<(Announced, Pages)>,
@@ -121,6 +123,7 @@ impl SessionData {
             session,
             state: None,
             base: None,
+            brought_by: None,
             overlays: BTreeSet::new(),
             current: None,
             told: BTreeSet::new(),

@@ -19,6 +19,7 @@ use crate::{Code, Violation};
 pub(in crate::endpoint) struct StoredData {
     own: bool,
     base: Option<(Hash, u64)>,
+    brought_by: Option<DeviceId>,
     manifests: BTreeMap<Hash, Vec<u8>>,
     fetched: BTreeMap<Hash, Pick>,
     parts: BTreeMap<PartId, (u64, Vec<u8>)>,
@@ -46,8 +47,11 @@ impl StoredData {
     pub(in crate::endpoint) fn put(&mut self, letter: u8, rest: &[u8], value: Vec<u8>) -> Option<()> {
         match letter {
             keys::BASE => {
-                let (hash, at) = value.split_first_chunk()?;
-                self.base = Some((Hash::new(*hash), number(at)?));
+                let (hash, rest) = value.split_first_chunk()?;
+                let (at, from) = rest.split_first_chunk()?;
+                self.base = Some((Hash::new(*hash), u64::from_be_bytes(*at)));
+                // Older stores don't tell.
+                self.brought_by = from.first_chunk().map(|from| DeviceId::new(*from));
             }
             keys::MANIFEST => {
                 self.manifests.insert(Hash::new(*rest.first_chunk()?), value);
@@ -115,6 +119,7 @@ impl SessionData {
         let mut data = Self::unknown(session, entries.log.unwrap_or(Nonce::ZERO));
         let (base, at) = entries.base.map_or((None, 0), |(base, at)| (Some(base), at));
         (data.base, data.copies, data.own) = (base, entries.copies, entries.own);
+        data.brought_by = entries.brought_by;
         data.cursors = core::mem::take(&mut entries.cursors);
         data.missing = core::mem::take(&mut entries.missing);
         data.retired = data.missing.keys().copied().collect();

@@ -18,6 +18,11 @@ impl SessionData {
         &self.changes
     }
 
+    /// The device that brought a part as it is now, together with the session.
+    pub(in crate::endpoint) fn brought_by(&self, part: &PartId) -> Option<DeviceId> {
+        self.brought_by.filter(|_| !self.overlays.contains(part))
+    }
+
     /// Up to which position of its log a peer's changes are held; none if nothing is.
     pub(in crate::endpoint) fn cursor(&self, peer: &DeviceId) -> Option<(Nonce, u64)> {
         self.cursors.get(peer).copied()
