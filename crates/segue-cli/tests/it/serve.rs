@@ -57,3 +57,28 @@ fn what_an_operator_may_not_set_is_refused() {
     std::fs::write(lab.path("serve.toml"), "space = \"much\"\n").unwrap();
     lab.run("serve --state box --listen 127.0.0.1:0 --config serve.toml").exits(2).says("serve.toml");
 }
+
+#[test]
+fn a_device_that_was_away_opens_what_was_handed_over_meanwhile() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 3, 3_000);
+    let mut service = lab.start("serve --state box --listen 127.0.0.1:0 --metrics 127.0.0.1:0");
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    let at = service.until("metrics at ");
+    let at = at.trim_start_matches("metrics at http://").trim_end_matches("/metrics").to_owned();
+    let by = format!("--mailbox {addr} --mailbox-device {id}");
+    let sender = lab.start(&format!("send --state a notes --device {b} --view line-7 {by}"));
+    // The service has the session, and whoever it goes to isn't there.
+    wait_for(|| metric(&at, "segue_session_changes") > 0);
+    let woken = lab.path("woken");
+    let line = format!("receive --state b --listen 127.0.0.1:0 --into out --from {a} --yes --once {by}");
+    let mut receive = lab.command(&line);
+    receive.args(["--on-wake", &format!("echo $SEGUE_NAME $SEGUE_VIEW > {}", woken.display())]);
+    let receiver = Running::new(receive.spawn().unwrap(), &line);
+    sender.end().exits(0).says("handed over session");
+    receiver.end().exits(0);
+    wait_for(|| std::fs::read_to_string(&woken).is_ok_and(|told| told == "notes line-7\n"));
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+}
