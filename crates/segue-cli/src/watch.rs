@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use segue_quic::{Code, DeviceId, Event, HandoffError, Hash, Node, Receipt, SessionId};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::failure::Failure;
 use crate::flow::{Flow, Way};
@@ -49,6 +49,21 @@ enum Stop {
     Busy(Busy),
 }
 
+/// What is known of a session that was asked for and isn't any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// It came all the same, by this record.
+    Came(Hash),
+    /// It stays where it was.
+    Over,
+    /// Nothing yet.
+    None,
+}
+
+/// How long the other device's word is waited for whether it handed over a session that isn't wanted any more. From: a
+/// round trip, many times.
+const WORD: Duration = Duration::from_secs(2);
+
 /// A refusal after which it is tried again.
 #[derive(Clone, Copy)]
 struct Busy {
@@ -77,8 +92,17 @@ impl Watch<'_> {
             };
             let Some(stop) = stop else { continue };
             if self.node.cancel_handoff(self.session).await.is_ok() {
-                pulse.flow.finish();
-                return Err(self.stopped(&stop));
+                let ended = match self.way {
+                    Way::In => self.word(call.await).await,
+                    Way::Out { .. } => Word::Over,
+                };
+                return match ended {
+                    Word::Came(record) => Ok(self.moved(pulse, record).await),
+                    Word::Over | Word::None => {
+                        pulse.flow.finish();
+                        Err(if ended == Word::None { self.is_unknown() } else { self.stopped(&stop) })
+                    }
+                };
             }
             if self.pending().await? {
                 pulse.flow.finish();
@@ -86,6 +110,29 @@ impl Watch<'_> {
             }
             // It ended between the two questions, or the GRANT is being written down: the call tells soon.
         }
+    }
+
+    /// What became of a session that was asked for and isn't wanted any more: the other device may have handed it over
+    /// before it heard that.
+    async fn word(&self, ended: Result<Receipt, HandoffError>) -> Word {
+        match ended {
+            Ok(receipt) => return Word::Came(receipt.record),
+            Err(error) if !error.is_pending() => return Word::Over,
+            Err(_) => {}
+        }
+        let word = async {
+            while let Some(event) = self.node.next_event().await {
+                match event {
+                    Event::HandoffResolved { session, result: Ok(record), .. } if session == self.session => {
+                        return Word::Came(record);
+                    }
+                    Event::HandoffResolved { session, .. } if session == self.session => return Word::Over,
+                    _ => {}
+                }
+            }
+            Word::None
+        };
+        timeout(WORD, word).await.unwrap_or(Word::None)
     }
 
     /// Waits until a GRANT of an earlier run is acknowledged, or something took its place.
@@ -233,6 +280,13 @@ impl Watch<'_> {
         let (session, peer) = (self.session, self.peer);
         Failure::pending(format!(
             "session {session} is on its way to {peer}, which hasn't confirmed; nobody writes meanwhile. The same command again waits for it; `segue takeover` brings the session back without that device"
+        ))
+    }
+
+    fn is_unknown(&self) -> Failure {
+        let (session, peer) = (self.session, self.peer);
+        Failure::pending(format!(
+            "session {session} isn't asked for any more, but {peer} may have handed it over before it heard that; `segue owner` tells whether it came, and the same command again asks for it"
         ))
     }
 

@@ -251,7 +251,9 @@ impl Node {
         }
     }
 
-    /// Gives up the handoff of a session that is under way.
+    /// Gives up the handoff of a session that is under way. A call that asked for the session, and whose WANT is out, ends
+    /// with [`HandoffError::Pending`] then: the owner may have granted it before it hears that nobody wants it any more.
+    /// [`Event::HandoffResolved`] tells what became of it.
     ///
     /// # Errors
     /// None is, or its GRANT is on its way and can't be taken back.

@@ -1,7 +1,8 @@
-//! The deadline of the subject's user passes while a WANT is out: a GRANT may still come.
+//! The deadline of the subject's user passes, or the user withdraws, while a WANT is out: a GRANT may still come.
 
 use segue_proto::wire::{Decline, Error, Exts};
 use segue_proto::{Code, Event, Generation, LinkId, SessionRole};
+use segue_testkit::device::Command;
 
 use super::initiate::{resolves, withdrawn};
 use crate::cases::scene::{TIMEOUT, Wanting, wanting};
@@ -59,6 +60,20 @@ pub(super) const CASES: &[Case] = &[
         resolves(lab, Code::HO_TIMEOUT)
     })
     .since(V1_7),
+    works("handoff/lapse/withdrawn-by-its-user", &["HO-TIME-3"], T, |lab| {
+        let scene = given_up(lab)?;
+        decline(lab, &scene, scene.link);
+        resolves(lab, Code::HO_CANCELLED)
+    })
+    .since(V1_7),
+    works("handoff/lapse/withdrawn-by-its-user-and-granted", &["HO-TIME-3", "HO-GRANT-5"], T, |lab| {
+        let scene = given_up(lab)?;
+        scene.succeeds(lab)?;
+        lab.event("the event handoff-resolved with success", |event| {
+            matches!(event, Event::HandoffResolved { result: Ok(_), .. }).then_some(())
+        })
+    })
+    .since(V1_7),
 ];
 
 /// The subject said WANT, and its user's deadline has passed.
@@ -68,13 +83,27 @@ fn lapsed(lab: &mut Lab) -> Done<Wanting> {
         lab.pass(15_000_000);
         let _ = lab.alive(scene.link);
     }
-    lab.event("the event handoff-pending", |event| matches!(event, Event::HandoffPending { .. }).then_some(()))?;
-    unresolved(lab)?;
+    pending(lab)?;
     if lab.generation >= V1_7 {
         withdrawn(lab, scene.link, scene.draft.want.id(), Code::HO_TIMEOUT)?;
     }
     lab.is(scene.book.id, SessionRole::Secondary)?;
     Ok(scene)
+}
+
+/// The subject said WANT, and its user withdrew it.
+fn given_up(lab: &mut Lab) -> Done<Wanting> {
+    let scene = wanting(lab)?;
+    lab.must(Command::CancelHandoff { session: scene.book.id })?;
+    pending(lab)?;
+    withdrawn(lab, scene.link, scene.draft.want.id(), Code::HO_CANCELLED)?;
+    lab.is(scene.book.id, SessionRole::Secondary)?;
+    Ok(scene)
+}
+
+fn pending(lab: &mut Lab) -> Done {
+    lab.event("the event handoff-pending", |event| matches!(event, Event::HandoffPending { .. }).then_some(()))?;
+    unresolved(lab)
 }
 
 fn lapse_declined(lab: &mut Lab) -> Done {

@@ -232,7 +232,8 @@ impl Endpoint {
         Ok(started)
     }
 
-    /// Gives up the handoff or the request that runs in a session. Errors: `Busy` if the GRANT is on its way, or
+    /// Gives up the handoff or the request that runs in a session; a request whose WANT is out is pending then, until it is
+    /// known whether it was granted. Errors: `Busy` if the GRANT is on its way, or
     /// nothing runs.
     pub fn cancel_handoff(&mut self, now: Instant, session: SessionId) -> Result<(), UsageError> {
         if self.wishes.contains_key(&session) {

@@ -1,5 +1,5 @@
-//! Wishes whose deadline passed while a WANT of theirs was out: a GRANT may still come, so they end when its fate is
-//! known (HO-TIME-3).
+//! Wishes whose deadline passed, or whose user withdrew them, while a WANT of theirs was out: a GRANT may still come, so
+//! they end when its fate is known (HO-TIME-3).
 
 use alloc::vec::Vec;
 
@@ -31,16 +31,18 @@ pub(super) fn note_sent(sent: &mut Vec<Sent>, new: Sent) {
 pub(super) struct Lapsed {
     id: HandoffId,
     from: DeviceId,
+    /// Why it is over.
+    code: Code,
     /// Those of its WANTs of which nobody has said yet that they are void.
     wants: Vec<Sent>,
 }
 
 impl<H: Holdings> Session<H> {
     /// A wish is over but for what its WANTs may still bring.
-    pub(super) fn lapse(&mut self, ctx: &mut Ctx<'_>, id: HandoffId, from: DeviceId, wants: Vec<Sent>) {
+    pub(super) fn lapse(&mut self, ctx: &mut Ctx<'_>, (id, code): (HandoffId, Code), from: DeviceId, wants: Vec<Sent>) {
         let session = self.id();
         ctx.event(Event::HandoffPending { id, session, peer: from });
-        self.lapsed.push(Lapsed { id, from, wants });
+        self.lapsed.push(Lapsed { id, from, code, wants });
         self.withdraw_lapsed(ctx, from);
     }
 
@@ -50,9 +52,11 @@ impl<H: Holdings> Session<H> {
         if ctx.generation_with(&to).is_none_or(|generation| generation < Generation::V1_7) {
             return;
         }
-        let (session, code) = (self.id(), Code::HO_TIMEOUT.into());
-        for sent in self.lapsed.iter().filter(|lapsed| lapsed.from == from).flat_map(|lapsed| &lapsed.wants) {
-            ctx.send(to, Cancel { session, subject: sent.want, code, ext: Exts::empty() });
+        let session = self.id();
+        for Lapsed { code, wants, .. } in self.lapsed.iter().filter(|lapsed| lapsed.from == from) {
+            for sent in wants {
+                ctx.send(to, Cancel { session, subject: sent.want, code: (*code).into(), ext: Exts::empty() });
+            }
         }
     }
 
@@ -86,8 +90,8 @@ impl<H: Holdings> Session<H> {
 
     fn end_lapsed(&mut self, ctx: &mut Ctx<'_>, over: impl Fn(&Lapsed) -> bool) {
         let session = self.id();
-        for Lapsed { id, from, .. } in self.lapsed.extract_if(.., |lapsed| over(lapsed)) {
-            ctx.resolve(id, session, from, Err(Code::HO_TIMEOUT));
+        for Lapsed { id, from, code, .. } in self.lapsed.extract_if(.., |lapsed| over(lapsed)) {
+            ctx.resolve(id, session, from, Err(code));
         }
     }
 }

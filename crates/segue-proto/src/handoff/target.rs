@@ -364,14 +364,15 @@ impl<H: Holdings> Session<H> {
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_TIMEOUT });
             }
             State::Seeking(seeking) if seeking.deadline <= ctx.now && ctx.rules.keeps(Clause::HO_TIME_1) => {
-                self.run_out(ctx);
+                self.end_unknown(ctx, Code::HO_TIMEOUT);
             }
             _ => {}
         }
     }
 
-    /// The deadline of the own wish passed: that is its end, unless a GRANT may be on its way (HO-TIME-3).
-    fn run_out(&mut self, ctx: &mut Ctx<'_>) {
+    /// The deadline of the own wish passed, or its user withdrew it: that is its end, unless a GRANT may be on its way
+    /// (HO-TIME-3).
+    fn end_unknown(&mut self, ctx: &mut Ctx<'_>, code: Code) {
         let State::Seeking(seeking) = &mut self.target.0 else { return };
         let (from, sent) = (seeking.from, core::mem::take(&mut seeking.sent));
         match seeking.id.filter(|_| !sent.is_empty() && ctx.rules.keeps(Clause::HO_TIME_3)) {
@@ -379,9 +380,9 @@ impl<H: Holdings> Session<H> {
                 self.target.0 = State::Resting;
                 self.put_off = None;
                 ctx.fx.stop_fetch = true;
-                self.lapse(ctx, id, from, sent);
+                self.lapse(ctx, (id, code), from, sent);
             }
-            None => self.give_up(ctx, Code::HO_TIMEOUT),
+            None => self.give_up(ctx, code),
         }
     }
 
@@ -421,7 +422,7 @@ impl<H: Holdings> Session<H> {
     pub(super) fn cancel_target(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let seeking = matches!(self.target.0, State::Seeking(_));
         if seeking {
-            self.give_up(ctx, Code::HO_CANCELLED);
+            self.end_unknown(ctx, Code::HO_CANCELLED);
         }
         seeking
     }

@@ -115,6 +115,28 @@ async fn a_cancelled_offer_is_withdrawn() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_withdrawn_is_over_once_its_owner_says_that_it_was_not_granted() {
+    let a = memory(1).pulls(Policy::Ask).open().await.unwrap();
+    let b = memory(2).open().await.unwrap();
+    link(&a, &b).await;
+    let session = a.create_session("trip", &[b.device()]).await.unwrap();
+    let withdraw = async {
+        event(&a, "RequestHandoff", |event| matches!(event, Event::RequestHandoff { .. }).then_some(())).await;
+        b.cancel_handoff(session).await.unwrap();
+    };
+    let (answer, ()) =
+        within("the answer", async { tokio::join!(b.request_handoff(session, a.device()), withdraw) }).await;
+    // A GRANT may be on its way.
+    assert!(answer.unwrap_err().is_pending());
+    let over = event(&b, "HandoffResolved", |event| match event {
+        Event::HandoffResolved { result, .. } => Some(result),
+        _ => None,
+    });
+    assert_eq!(over.await, Err(Code::HO_CANCELLED));
+    assert!(is_primary(&a, session).await && !is_primary(&b, session).await);
+}
+
+#[tokio::test]
 async fn a_handoff_to_nobody_ends_at_its_deadline() {
     let a = memory(1).handoff_timeout(Duration::from_millis(50)).open().await.unwrap();
     let session = a.create_session("trip", &[id(2)]).await.unwrap();
