@@ -18,7 +18,7 @@ class Seek:
         self.wants = {}  # id -> parent of the WANTs that are out
         self.parent = None  # the head under which it seeks
         self.sent_on = None  # the link on which a WANT is out
-        self.lapsed = False
+        self.lapsed = None  # why it is over, once it is but for what its WANTs may still bring (HO-TIME-3)
         self.waiting_sync = False
 
     def on_error(self, link, req, code, retry_ms):
@@ -115,10 +115,9 @@ class Target:
 
     def user_cancels(self, sid):
         seek = self.seeks.get(sid)
-        if seek is None:
+        if seek is None or seek.lapsed:
             return False
-        self._withdraw(seek, "HO_CANCELLED")
-        self.fail(seek, "HO_CANCELLED", told=True)
+        self._end_unknown(seek, "HO_CANCELLED")
         return True
 
     def _supersede(self, sid):
@@ -133,7 +132,7 @@ class Target:
         if session and session.head:
             session.take_part_in()
             seek.parent = session.head.id
-        self.dev.set_timer(("seek", seek.sid), seek.expires, lambda: self._deadline(seek))
+        self.dev.set_timer(("seek", seek.sid), seek.expires, lambda: self._end_unknown(seek, "HO_TIMEOUT"))
         self._go(seek)
 
     # --- how a wish goes on
@@ -362,24 +361,25 @@ class Target:
             ext = reason.extensions(said)
             link.send("DECLINE", session=sid, subject=subject, code=code_bytes(code), ext=ext)
 
-    def _deadline(self, seek):
+    def _end_unknown(self, seek, code):
+        """The deadline passed, or the user withdrew: that is the end, unless a GRANT may be on its way (HO-TIME-3)."""
         session = self.handoff.sessions.get(seek.sid)
         out = [w for w, parent in seek.wants.items() if session and parent == session.head.id]
         if seek.mode == STANDING or not out:
-            if seek.mode != STANDING:
-                self._withdraw(seek, "HO_TIMEOUT")
-            self.fail(seek, "HO_TIMEOUT", told=True)
+            if seek.mode != STANDING or code != "HO_TIMEOUT":
+                self._withdraw(seek, code)
+            self.fail(seek, code, told=True)
             return
-        seek.lapsed = True
+        seek.lapsed = code
         if seek.fetch:
             seek.fetch.stop()
             seek.fetch = None
         self.dev.event("handoff-pending", id=seek.number, session=seek.sid.hex(), peer=seek.source.hex())
-        self._withdraw(seek, "HO_TIMEOUT")
+        self._withdraw(seek, code)
 
     def _maybe_void(self, seek):
         if seek.lapsed and not seek.wants:
-            self.fail(seek, "HO_TIMEOUT", told=True)
+            self.fail(seek, seek.lapsed, told=True)
 
     def take_offer(self, seek, oid, body):
         seek.offer_id = oid
@@ -412,7 +412,7 @@ class Target:
             if seek.source != link.peer:
                 continue
             if seek.lapsed:
-                self._withdraw(seek, "HO_TIMEOUT")
+                self._withdraw(seek, seek.lapsed)
             else:
                 self._go(seek)
 

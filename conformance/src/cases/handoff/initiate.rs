@@ -158,8 +158,7 @@ pub(super) const CASES: &[Case] = &[
     works("handoff/request/cancelled", &["HO-CANCEL-1"], T, |lab| {
         let scene = wanting(lab)?;
         lab.must(Command::CancelHandoff { session: scene.book.id })?;
-        withdrawn(lab, scene.link, scene.draft.want.id(), Code::HO_CANCELLED)?;
-        resolves(lab, Code::HO_CANCELLED)
+        withdrawn(lab, scene.link, scene.draft.want.id(), Code::HO_CANCELLED)
     })
     .since(V1_7),
     works("handoff/request/consent", &["GEN-PAIR-11", "HO-WANT-7"], T, |lab| {
