@@ -12,8 +12,8 @@ use segue_proto::wire::hash::blob_id;
 const PINNED: &[(&str, &str)] = &[
     ("1.4-1", "2db1af4b039257a5147971eadfed17dab116f46bfca4ee249ce76e2d12eeee62"),
     ("1.7-1", "bddfdee1211cc404b4e67fa2288fee4b4a4d8bff298579b0760fda77d34da11e"),
-    ("2-1", "f5244b9029bc0f79a9da0872623a91ec1fb857ccd3b5640915e1c50041b43bb9"),
-    ("7-1", "7e7a0efda500cc606a983dc3248c9d70dc548bcda0f8730834483246927f5b6a"),
+    ("2-1", "ef7f7cbc758ce91339dad4c1c97d825903e6bc3f06b3e34ab6acf4750dcc7d24"),
+    ("7-1", "08a17a3f3f25fdbaf5eb5d505f726eac936a74088e60e342df585ea8b4e87de2"),
 ];
 
 #[test]

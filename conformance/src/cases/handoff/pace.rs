@@ -97,6 +97,18 @@ pub(super) const CASES: &[Case] = &[
         lab.is(own.session, SessionRole::Primary)
     })
     .since(Generation::V2),
+    works("handoff/pace/standing-want-that-names-nothing", &["HO-WANT-9"], S, |lab| {
+        let own = owning(lab)?;
+        let mut want = own.want(lab);
+        want.mode = WantMode::Standing.number();
+        want.have = None.into();
+        own.send_want(lab, 41, &want);
+        let data = lab.take(own.link, "a HAVE that announces data", |message| announces(message, &own))?;
+        ensure(data == own.data, "the data that was announced before", "other")?;
+        lab.none(own.link, "second HAVE for one WANT", |message| announces(message, &own).is_some())?;
+        lab.is(own.session, SessionRole::Primary)
+    })
+    .since(Generation::V2),
     works("handoff/pace/parts-come-whole", &["DATA-OP-7", "DATA-ROOT-1", "HO-GRANT-12"], T, with_parts),
     works("handoff/pace/new-part-comes-whole", &["DATA-OP-7", "DATA-ROOT-1"], T, |lab| {
         let mut scene = wanting(lab)?;
