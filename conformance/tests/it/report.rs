@@ -139,3 +139,46 @@ fn what_came_to_no_verdict_has_tested_nothing() {
     report.take(vec![Piece::Case(result)]);
     assert!(report.coverage().untested.contains(clause));
 }
+
+/// What Jenkins' schema, junit-10.xsd of its xUnit plugin, knows of the elements that are written here: what each may hold,
+/// the attributes that it has to have, and those that it may have.
+const JUNIT: &[(&str, &[&str], &[&str], &[&str])] = &[
+    ("testsuites", &["testsuite"], &[], &["name", "time", "tests", "failures", "errors"]),
+    ("testsuite", &["testcase"], &["name", "tests", "failures", "errors"], &["skipped", "time", "timestamp", "id"]),
+    ("testcase", &["skipped", "error", "failure"], &["name"], &["classname", "time"]),
+    ("failure", &[], &[], &["message", "type"]),
+    ("error", &[], &[], &["message", "type"]),
+    ("skipped", &[], &[], &["message", "type"]),
+];
+
+#[test]
+fn junit_xml_keeps_to_the_schema_of_jenkins() {
+    let xml = file(&hostile("a subject with skipped=\"9\""), "junit.xml");
+    let mut open: Vec<&str> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    // Text and values hold no angle bracket, but for CDATA.
+    for tag in xml.split('<').skip(1).filter(|tag| !tag.starts_with(['?', '!'])) {
+        let inside = tag.split_once('>').expect("a tag that ends").0;
+        if let Some(name) = inside.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name));
+            continue;
+        }
+        let empty = inside.ends_with('/');
+        let (name, rest) = inside.trim_end_matches('/').split_once(' ').unwrap_or((inside.trim_end_matches('/'), ""));
+        let of = |name: &str| JUNIT.iter().find(|(of, ..)| *of == name).expect("an element that is known");
+        let (_, _, required, optional) = of(name);
+        let parent = open.last().map_or(name == "testsuites", |parent| of(parent).1.contains(&name));
+        assert!(parent, "{name} in {open:?}");
+        // Of name="value" every second piece between quotes is a name.
+        let names: Vec<_> = rest.split('"').step_by(2).map(|name| name.trim().trim_end_matches('=')).collect();
+        let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        assert!(required.iter().all(|it| names.contains(it)), "{name} with {names:?}");
+        assert!(names.iter().all(|it| required.contains(it) || optional.contains(it)), "{name} with {names:?}");
+        seen.insert(name);
+        if !empty {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty());
+    assert_eq!(seen.len(), JUNIT.len(), "{seen:?}");
+}
