@@ -520,3 +520,51 @@ impl core::hash::Hash for Strand {
 
 /// What an op takes beside its body, roughly, in bytes.
 const OP_BYTES: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{DeviceId, List, PartId, Proven, SessionId, Snapshot};
+
+    const ACTOR: ActorId = ActorId::new([1; 32]);
+
+    /// A stream of so many ops, all of them in its snapshot.
+    fn resting(seq: u64) -> Stream {
+        let end = Cover { actor: ACTOR, seq, hash: Hash::new([2; 32]), hlc: Hlc::ZERO, seed: Nonce::ZERO };
+        let snapshot = Proven::assume(Snapshot {
+            session: SessionId::new([3; 16]),
+            part: PartId::new([4; 16]),
+            kind: 4,
+            signer: DeviceId::new([5; 32]),
+            covers: List::new(alloc::vec![end.clone()]).expect("one end"),
+            format: 1,
+            len: 0,
+            hash: Hash::ZERO,
+        });
+        let (signed, id, covers) = (snapshot.signed().clone(), snapshot.id(), alloc::vec![end]);
+        let mut stream = Stream::default();
+        stream.rest_on(Base { signed, id, covers, format: 1, bytes: Vec::new(), entries: BTreeMap::new() });
+        stream
+    }
+
+    fn tips(seqs: core::ops::RangeInclusive<u64>) -> Vec<Tip> {
+        seqs.map(|seq| Tip { actor: ACTOR, seq, hash: Hash::new([6; 32]) }).collect()
+    }
+
+    #[test]
+    fn so_many_hashes_of_ops_in_the_snapshot_are_kept() {
+        let most = MAX_KNOWN as u64;
+        let mut stream = resting(most + 2);
+        assert_eq!(stream.know(&tips(1..=most - 1)), tips(1..=most - 1));
+        assert_eq!(stream.know(&tips(1..=most + 1)), tips(most..=most), "there is room for one");
+        assert_eq!(stream.know(&tips(1..=most + 1)), []);
+        assert_eq!(stream.known(), tips(1..=most));
+    }
+
+    #[test]
+    fn hashes_of_other_ops_are_not_kept() {
+        let mut stream = resting(3);
+        assert_eq!(stream.know(&tips(1..=5)), tips(1..=2), "the snapshot names its end, and nothing behind it is here");
+        assert_eq!(stream.hash(&ACTOR, 3), Some(Hash::new([2; 32])));
+    }
+}

@@ -533,3 +533,59 @@ pub(super) fn restore(rules: crate::Rules, entries: Vec<Vec<u8>>) -> Result<Opti
     let missing = Violation::new(Code::ACCOUNT_ENTRY, Clause::ACCOUNT_ENTRY_2);
     if whole { Ok(Some(roster)) } else { Err(missing) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rules;
+    use crate::limits::MAX_PARENTS;
+    use crate::wire::Message;
+    use crate::wire::frame::Framer;
+
+    /// Links, as long as they get.
+    fn links(count: usize) -> Vec<Signed<RosterEntry>> {
+        let link = |n: usize| RosterEntry {
+            kind: EntryKind::Link.number(),
+            account: Hash::new([1; 32]),
+            parents: List::new((0..MAX_PARENTS as u8).map(|at| Hash::new([at; 32])).collect()).expect("parents"),
+            signer: DeviceId::new([2; 32]),
+            device: DeviceId::new([3; 32]),
+            name: Text::new(alloc::format!("{n:0>256}")).expect("a name"),
+            made: Hlc::ZERO,
+            genesis: None.into(),
+            cut: None.into(),
+        };
+        (0..count).map(|n| Proven::assume(link(n)).signed().clone()).collect()
+    }
+
+    #[test]
+    fn a_page_has_so_many_bytes_and_entries() {
+        let sizes = |count, room| paged(links(count), room).iter().map(Vec::len).collect::<Vec<_>>();
+        let each = encode(&links(1)).len() - encode(&links(0)).len();
+        assert_eq!(sizes(7, 3 * each), [3, 3, 1]);
+        assert_eq!(sizes(7, 3 * each - 1), [2, 2, 2, 1]);
+        assert_eq!(sizes(2, 1), [1, 1], "one, however long it is");
+        assert_eq!(sizes(0, 1), []);
+        assert_eq!(sizes(MAX_ENTRIES + 1, usize::MAX), [MAX_ENTRIES, 1]);
+        let in_order: Vec<_> = paged(links(7), 3 * each).concat();
+        assert_eq!(in_order, links(7));
+    }
+
+    /// ROSTER of as many heads as it holds, and as many entries as there is room for beside them.
+    #[test]
+    fn a_page_fits_a_frame() {
+        let page = paged(links(MAX_ENTRIES), ROOM).remove(0);
+        let heads = (0..MAX_ROSTER_HEADS).map(|at| Hash::new([at as u8; 32])).collect();
+        let each = encode(&links(1)).len() - encode(&links(0)).len();
+        let full = |entries: &[Signed<RosterEntry>]| {
+            let heads = List::new(Vec::clone(&heads)).expect("heads");
+            let entries = List::new(entries.to_vec()).expect("entries");
+            let roster = RosterMsg { account: Hash::ZERO, heads, entries, more: true, ext: Exts::empty() };
+            let mut framer = Framer::default();
+            framer.push(&Message::from(roster).to_frame());
+            framer.next(Rules::ALL).map(|frame| frame.expect("a frame").payload.len())
+        };
+        let len = full(&page).expect("a frame that is short enough");
+        assert!(len + each > MAX_FRAME - 256, "{len} bytes leave room for another");
+    }
+}

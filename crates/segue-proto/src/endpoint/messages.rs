@@ -381,3 +381,46 @@ impl Endpoint {
         signed.prove(self.config.rules, signer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::data::session_id;
+    use crate::wire::{Genesis, Hash, Kind, List, Nonce, sign_message};
+    use crate::{Config, Continuity};
+
+    /// LIMIT-ROOM-1: sessions that others told of give way to one another; what is kept or wanted doesn't.
+    #[test]
+    fn so_many_sessions_that_nobody_asked_for_are_known() {
+        let (key, now) = (SigningKey::from_bytes(&[1; 32]), Instant::from_micros(1));
+        let config = Config::new(DeviceId::new(key.verifying_key().to_bytes()));
+        let mut core = Endpoint::open(config, [], Lsn(0), Continuity::Proven, [2; 32], now).expect("a device");
+        let own = core.create_session(now, "notes", &[]).expect("a session");
+        let request = core.poll_sign().expect("its genesis");
+        core.handle_signed(now, request.id, sign_message(&request.message, &key));
+        let mut learn = |n: usize, wanted| {
+            let (other, nonce) = (DeviceId::new([3; 32]), Nonce::new([n as u8; 16]));
+            let (id, members) = (session_id(&other, &nonce), List::default());
+            let first = Proven::assume(Record {
+                kind: Kind::Genesis.number(),
+                session: id,
+                parent: Hash::ZERO,
+                term: 0,
+                n: 0,
+                signer: other,
+                owner: other,
+                grantor: other,
+                want: Hash::new([4; 32]),
+                roster: Hash::ZERO,
+                genesis: Some(Genesis { nonce, members }).into(),
+            });
+            assert!(core.learn(id, &[first], wanted) && core.session(&id).is_some() && core.session(&own).is_some());
+            core.sessions.len() - 1
+        };
+        (0..MAX_HEARSAY).for_each(|n| assert_eq!(learn(n, false), n + 1));
+        assert_eq!(learn(MAX_HEARSAY, false), MAX_HEARSAY);
+        assert_eq!(learn(MAX_HEARSAY + 1, true), MAX_HEARSAY + 1);
+    }
+}

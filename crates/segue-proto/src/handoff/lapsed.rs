@@ -95,3 +95,18 @@ impl<H: Holdings> Session<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_wants_that_left_are_noted() {
+        let new = |req: usize| Sent { want: Hash::new([1; 32]), req: req as u32 };
+        let mut sent = Vec::new();
+        (0..MAX_WANTS).for_each(|req| note_sent(&mut sent, new(req)));
+        assert_eq!((sent.len(), sent.first()), (MAX_WANTS, Some(&new(0))));
+        note_sent(&mut sent, new(MAX_WANTS));
+        assert_eq!((sent.len(), sent.first(), sent.last()), (MAX_WANTS, Some(&new(1)), Some(&new(MAX_WANTS))));
+    }
+}

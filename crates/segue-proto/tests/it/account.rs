@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use segue_proto::account::Roster;
+use segue_proto::limits::{MAX_ROSTER, MAX_WAITING};
+use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
     Cut, DeviceId, EntryKind, Founding, Hash, Hlc, List, Nonce, Proven, RosterEntry, Signed, Text,
 };
-use segue_proto::{Clause, Code, Rules};
+use segue_proto::{Clause, Code, Rules, Violation};
 
 use crate::util::refused;
 
@@ -211,6 +213,42 @@ fn a_peer_is_sent_what_it_lacks_parents_first() {
     assert_eq!(lacking(&[two]), []);
     assert_eq!(lacking(&[one]), [history.entries[two].id()]);
     assert_eq!(lacking(&[]), history.entries.iter().map(Proven::id).collect::<Vec<_>>());
+}
+
+/// A link of another device than those with a number.
+fn stranger(n: usize, account: Hash, parent: Hash) -> Proven<RosterEntry> {
+    let device = DeviceId::new(*blob_id(&n.to_be_bytes()).as_bytes());
+    Proven::assume(RosterEntry { device, ..body(EntryKind::Link, account, &[parent], 0, 0) })
+}
+
+#[test]
+fn a_roster_has_so_many_entries() {
+    let first = genesis(false);
+    let link = |n| stranger(n, first.id(), first.id());
+    let mut entries: Vec<_> = (2..MAX_ROSTER).map(link).collect();
+    entries.push(first.clone());
+    let mut roster = Roster::from_entries(Rules::ALL, entries).unwrap();
+    assert_eq!(roster.add(Rules::ALL, link(0)).unwrap().entries, [link(0)]);
+    let full = Violation::new(Code::LIMIT_ROOM, Clause::ACCOUNT_ENTRY_2);
+    assert_eq!(roster.add(Rules::ALL, link(1)).unwrap_err(), full);
+    assert_eq!(roster.add(Rules::ALL, link(2)).unwrap().entries, [], "it is known");
+}
+
+/// ACCOUNT-ENTRY-2: those that find no room come again once their parents are known.
+#[test]
+fn so_many_entries_wait_for_their_parents() {
+    let first = genesis(false);
+    let mut roster = Roster::from_entries(Rules::ALL, vec![first.clone()]).unwrap();
+    let parent = stranger(0, first.id(), first.id());
+    let child = |n| stranger(n, first.id(), parent.id());
+    for n in 1..=MAX_WAITING + 1 {
+        assert_eq!(roster.add(Rules::ALL, child(n)).unwrap().entries, []);
+    }
+    let added = roster.add(Rules::ALL, parent.clone()).unwrap().entries;
+    let ids: BTreeSet<Hash> = added.iter().map(Proven::id).collect();
+    let waited = (1..=MAX_WAITING).map(|n| child(n).id());
+    assert_eq!(ids, waited.chain([parent.id()]).collect());
+    assert_eq!(roster.add(Rules::ALL, child(MAX_WAITING + 1)).unwrap().entries, [child(MAX_WAITING + 1)]);
 }
 
 /// What the chapter says, word by word, with no thought for speed. `set` holds with an entry all that it cites.

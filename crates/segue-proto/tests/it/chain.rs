@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 
 use proptest::prelude::*;
-use segue_proto::Rules;
 use segue_proto::data::session_id;
 use segue_proto::handoff::Chain;
-use segue_proto::limits::MAX_RECORDS;
+use segue_proto::limits::{MAX_CHAIN, MAX_RECORDS};
 use segue_proto::wire::{DeviceId, Genesis, Hash, Kind, List, Nonce, Proven, Record};
+use segue_proto::{Clause, Code, Rules, Violation};
 
 fn device(number: u8) -> DeviceId {
     DeviceId::new([number + 1; 32])
@@ -162,6 +162,25 @@ fn a_chain_goes_in_pages() {
     }
     let behind_all = chain.pages(&ids[300], 1_000);
     assert_eq!(behind_all.iter().map(Vec::len).collect::<Vec<_>>(), [0], "one page at least");
+}
+
+#[test]
+fn a_chain_has_so_many_records() {
+    let mut chain = Chain::start(Rules::ALL, Proven::assume(genesis())).unwrap();
+    let behind = |chain: &Chain, to| {
+        let (id, head) = (chain.head().id(), chain.head().body().clone());
+        Proven::assume(next(&head, id, Step::Grant { keeps: false }, to, 1))
+    };
+    for at in 1..MAX_CHAIN {
+        let record = behind(&chain, (at % 4) as u8);
+        assert!(chain.admit(Rules::ALL, record).unwrap().new, "{at}");
+    }
+    assert_eq!(chain.records().count(), MAX_CHAIN);
+    let full = Violation::new(Code::LIMIT_ROOM, Clause::HO_CHAIN_1);
+    let more = behind(&chain, 0);
+    assert_eq!(chain.admit(Rules::ALL, more).unwrap_err(), full);
+    let known = chain.head().clone();
+    assert!(!chain.admit(Rules::ALL, known).unwrap().new);
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! Devices that never meet, and of which some picked what they want: what one says to hold is here, and what it wants comes
 //! by the service (spec sections 7.15 and 9.5), in virtual time.
 
-use segue_proto::limits::MAX_TAKEN;
+use segue_proto::limits::{FOLLOWER_WAIT, MAX_TAKEN};
 use segue_proto::wire::SessionId;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::{Event, Generation, SessionRole};
@@ -200,6 +200,28 @@ fn a_follower_that_asks_over_and_over_holds_no_mailbox_up_for_ever() {
     assert!(scene.is_exchanged(1));
 }
 
+/// SERVICE-CONTENT-1: it asks for one content after the other, which takes longer than FOLLOWER_WAIT.
+#[test]
+fn a_follower_that_gets_on_is_waited_for() {
+    let mut options = Options::calm(7, 10_000, 1_000);
+    options.weather.bandwidth = 100_000;
+    let mut scene = Scene::within(options, 3, &[1], |_, _| {});
+    let photo = |at: u8| [&[at; 60_000][..], b"A photo"].concat();
+    let last = 200;
+    (0..=last).for_each(|at| scene.write(1, &format!("photos/{at}"), &photo(at)));
+    scene.world.link(1, 2);
+    scene.runs(SECOND);
+    scene.link([1]);
+    let before = scene.puts();
+    let here = |scene: &mut Scene| (0..=last).filter(|at| scene.holds(2, &format!("photos/{at}"), &photo(*at))).count();
+    scene.runs(3 * FOLLOWER_WAIT);
+    assert!((1..=usize::from(last)).contains(&here(&mut scene)), "it takes longer");
+    assert_eq!(scene.puts(), before, "no content is put for it");
+    assert!(!scene.is_exchanged(1));
+    scene.runs(3 * FOLLOWER_WAIT);
+    assert_eq!(here(&mut scene), usize::from(last) + 1);
+}
+
 #[test]
 fn content_that_nobody_puts_is_looked_for_until_its_file_is_removed() {
     // The first device meets the second alone, which leaves the photos out; the third has their names of the service.
@@ -236,8 +258,13 @@ impl Scene {
     }
 
     /// Of which these use the service as a mailbox.
-    pub(crate) fn of(devices: usize, mailed: &[usize], mut set: impl FnMut(usize, &mut Setup)) -> Scene {
-        let mut world = World::local(Options::calm(7, 10_000, 1_000));
+    pub(crate) fn of(devices: usize, mailed: &[usize], set: impl FnMut(usize, &mut Setup)) -> Scene {
+        Scene::within(Options::calm(7, 10_000, 1_000), devices, mailed, set)
+    }
+
+    /// In a world of this kind.
+    fn within(options: Options, devices: usize, mailed: &[usize], mut set: impl FnMut(usize, &mut Setup)) -> Scene {
+        let mut world = World::local(options);
         world.add(devices, |at, setup| {
             setup.follow = true;
             setup.accept_unknown = at == SERVICE;

@@ -165,3 +165,30 @@ impl Endpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+    use crate::seal::ContentKey;
+    use crate::{Config, Continuity, Lsn};
+
+    #[test]
+    fn a_device_keeps_so_many_keys_of_a_session() {
+        let (now, session) = (Instant::from_micros(1), SessionId::new([1; 16]));
+        let config = Config::new(DeviceId::new([2; 32]));
+        let mut core = Endpoint::open(config, [], Lsn(0), Continuity::Proven, [3; 32], now).expect("a device");
+        let key = |n: usize| ContentKey::new([n as u8; 32]);
+        let mut accept = |session, n| {
+            core.accept_key(now, session, HeldKey { epoch: n as u32, key: key(n), without: BTreeSet::new() });
+            core.mailboxes.book.keys[&session].keys().copied().collect::<BTreeSet<_>>()
+        };
+        for n in 0..MAX_KEYS {
+            assert_eq!(accept(session, n).len(), n + 1);
+            assert_eq!(accept(session, n).len(), n + 1, "it is known");
+        }
+        assert_eq!(accept(session, MAX_KEYS), (0..MAX_KEYS).map(|n| key(n).id()).collect());
+        assert_eq!(accept(SessionId::new([4; 16]), MAX_KEYS).len(), 1, "another session has its own");
+    }
+}

@@ -326,3 +326,20 @@ impl Endpoint {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_introductions_of_a_device_are_remembered() {
+        let (from, nonce) = (DeviceId::new([1; 32]), |n: usize| Nonce::new([n as u8; 16]));
+        let mut meetings = Meetings::default();
+        assert!((0..MAX_MET).all(|n| meetings.is_new(from, nonce(n))));
+        assert!((0..MAX_MET).all(|n| !meetings.is_new(from, nonce(n))), "each counts once");
+        assert!(meetings.is_new(DeviceId::new([2; 32]), nonce(0)), "another device's");
+        assert!(meetings.is_new(from, nonce(MAX_MET)));
+        assert!(!meetings.is_new(from, nonce(1)));
+        assert!(meetings.is_new(from, nonce(0)), "the oldest is forgotten");
+    }
+}

@@ -468,3 +468,87 @@ fn holding_key(part: &PartId, snapshot: &Hash, device: &DeviceId) -> Vec<u8> {
 fn rank(base: &Base) -> (u64, Hash) {
     (base.covers.iter().map(|end| end.seq).fold(0, u64::saturating_add), base.id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::StreamOp;
+    use crate::wire::hash::Hasher;
+    use crate::wire::{Hlc, Nonce, SessionId};
+
+    const ME: DeviceId = DeviceId::new([1; 32]);
+    const PART: PartId = PartId::new([2; 16]);
+
+    fn actor(n: usize) -> ActorId {
+        ActorId::new(*Hasher::new("writer").bytes(&n.to_be_bytes()).finish().as_bytes())
+    }
+
+    fn deliver(data: &mut SessionData, writer: usize, seq: u64) {
+        let hlc = Hlc::new([1, 0, 0, 0, 0, 0, 0, 0]);
+        let op = StreamOp { hlc, record: Hash::new([4; 32]), deps: Vec::new(), body: alloc::vec![5] };
+        let (kind, state) = (PartKind::Log.number(), data.state.as_mut().expect("a state"));
+        state.deliver(Rules::ALL, PART, kind, (actor(writer), seq), Nonce::ZERO, op).expect("an op");
+    }
+
+    fn log_of(writers: usize) -> SessionData {
+        let mut data = SessionData::created(SessionId::new([3; 16]), "notes", Nonce::ZERO);
+        (0..writers).for_each(|writer| deliver(&mut data, writer, 1));
+        data
+    }
+
+    #[test]
+    fn a_snapshot_covers_so_many_strands() {
+        for (writers, covered) in [(MAX_COVERS, Ok(MAX_COVERS)), (MAX_COVERS + 1, Err(UsageError::TooLarge))] {
+            let made = log_of(writers).make_snapshot(ME, PART, None);
+            assert_eq!(made.map(|(snapshot, _)| snapshot.covers.len()), covered);
+        }
+    }
+
+    #[test]
+    fn so_many_snapshots_of_a_part_wait() {
+        let mut data = log_of(1);
+        let mut made = Vec::new();
+        for seq in 2..=MAX_SNAPSHOTS as u64 + 2 {
+            let (snapshot, bytes) = data.make_snapshot(ME, PART, None).expect("a snapshot");
+            made.push((Proven::assume(snapshot), bytes));
+            deliver(&mut data, 0, seq);
+        }
+        let mut keep = |at: usize| {
+            let ((snapshot, bytes), mut taken) = (made[at].clone(), Taken::default());
+            let kept = data.keep_snapshot(Rules::ALL, None, &snapshot, bytes, &mut taken).expect("it agrees");
+            let waiting = data.state.as_ref().expect("a state").waiting(&PART);
+            let waits = |(snapshot, _): &(Proven<Snapshot>, _)| waiting.contains(&snapshot.id());
+            (kept == Kept::Held(PART, snapshot.id()), made.iter().map(waits).collect::<Vec<_>>())
+        };
+        // While there is room, those that cover less are kept, too.
+        (1..MAX_SNAPSHOTS).for_each(|at| assert!(keep(at).0, "{at}"));
+        assert_eq!(keep(0), (true, alloc::vec![true, true, true, true, false]));
+        // Then the one that covers least gives way, and comes back no more.
+        assert_eq!(keep(MAX_SNAPSHOTS), (true, alloc::vec![false, true, true, true, true]));
+        assert_eq!(keep(0), (false, alloc::vec![false, true, true, true, true]));
+    }
+
+    #[test]
+    fn so_much_of_snapshots_is_on_its_way() {
+        let mut data = log_of(1);
+        let of = |len: u64| {
+            let (snapshot, _) = log_of(2).make_snapshot(ME, PART, None).expect("a snapshot");
+            Proven::assume(Snapshot { len, ..snapshot })
+        };
+        let mut take = |from: usize, len: u64, (offset, bytes): (u64, &[u8])| {
+            let from = DeviceId::new(*actor(from).as_bytes());
+            data.take_piece(Rules::ALL, (from, from), actor(9), of(len), (offset, bytes), &mut Taken::default())
+        };
+        let long = alloc::vec![0; MAX_SNAPSHOT as usize - 1];
+        for from in 0..MAX_SNAPSHOTS {
+            assert_eq!(take(from, MAX_SNAPSHOT, (0, &long)), Ok(Kept::Not));
+        }
+        assert_eq!(take(MAX_SNAPSHOTS, MAX_SNAPSHOT, (0, &long[..MAX_SNAPSHOTS])), Ok(Kept::Not));
+        let full = Violation::new(Code::LIMIT_ROOM, Clause::LIMIT_ROOM_1);
+        assert_eq!(take(MAX_SNAPSHOTS, MAX_SNAPSHOT, (MAX_SNAPSHOTS as u64, &[0])), Err(full));
+        // What is longer than a snapshot may be isn't taken, nor what goes beyond its length.
+        let wrong = Violation::new(Code::DATA_HASH, Clause::DATA_SNAPSHOT_1);
+        assert_eq!(take(MAX_SNAPSHOTS, MAX_SNAPSHOT + 1, (0, &[0])), Err(wrong));
+        assert_eq!(take(MAX_SNAPSHOTS, 1, (0, &[0, 0])), Err(wrong));
+    }
+}
