@@ -140,9 +140,11 @@ fn what_came_to_no_verdict_has_tested_nothing() {
     assert!(report.coverage().untested.contains(clause));
 }
 
-/// What Jenkins' schema, junit-10.xsd of its xUnit plugin, knows of the elements that are written here: what each may hold,
-/// the attributes that it has to have, and those that it may have.
-const JUNIT: &[(&str, &[&str], &[&str], &[&str])] = &[
+/// An element: its name, what it may hold, the attributes that it has to have, and those that it may have.
+type Element = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+/// What Jenkins' schema, junit-10.xsd of its xUnit plugin, knows of the elements that are written here.
+const JUNIT: &[Element] = &[
     ("testsuites", &["testsuite"], &[], &["name", "time", "tests", "failures", "errors"]),
     ("testsuite", &["testcase"], &["name", "tests", "failures", "errors"], &["skipped", "time", "timestamp", "id"]),
     ("testcase", &["skipped", "error", "failure"], &["name"], &["classname", "time"]),

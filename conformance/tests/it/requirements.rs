@@ -11,9 +11,9 @@ use segue_proto::wire::hash::blob_id;
 /// file and a line here.
 const PINNED: &[(&str, &str)] = &[
     ("1.4-1", "2db1af4b039257a5147971eadfed17dab116f46bfca4ee249ce76e2d12eeee62"),
-    ("1.7-1", "bddfdee1211cc404b4e67fa2288fee4b4a4d8bff298579b0760fda77d34da11e"),
-    ("2-1", "ef7f7cbc758ce91339dad4c1c97d825903e6bc3f06b3e34ab6acf4750dcc7d24"),
-    ("7-1", "08a17a3f3f25fdbaf5eb5d505f726eac936a74088e60e342df585ea8b4e87de2"),
+    ("1.7-1", "b939c96a119c333a5b313f9e07e7905435f66b21c4300e3a9138f29c737657ad"),
+    ("2-1", "137fae22eb3be2ae11a56c97b4ad9f0a01e5fcabf5baca1805cf88694bc46e76"),
+    ("7-1", "1e492b87ee343d6018128558afb35596891e2925bc8433fc3c9659c1c71ba9af"),
 ];
 
 #[test]
