@@ -588,3 +588,23 @@ fn wins(session: &Session<SessionData>, rules: Rules, part: &Part) -> bool {
     let primary = session.role(rules) == SessionRole::Primary && rules.keeps(Clause::SYNC_OWN_1);
     outranks(rules, session.chain(), part, own) && (!primary || taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hash::blob_id;
+
+    /// SERVICE-CONTENT-1: so often a peer may ask for one content, and for so many contents, and be awaited for it.
+    #[test]
+    fn so_many_requests_of_a_peer_count() {
+        let (now, peer, session) = (Instant::from_micros(1), DeviceId::new([1; 32]), SessionId::new([2; 16]));
+        let mut syncing = Syncing::default();
+        syncing.peers.insert(peer, PeerSync::default());
+        let mut asks = |n: usize| syncing.asks(now, &peer, session, blob_id(&n.to_be_bytes()));
+        assert!((0..=MAX_REFETCH).all(|_| asks(0)));
+        assert!(!asks(0));
+        assert!((1..MAX_PARTS).all(&mut asks), "other contents");
+        assert!(!asks(MAX_PARTS));
+        assert!(asks(1), "it was asked for before");
+    }
+}

@@ -190,3 +190,26 @@ fn a_snapshot_that_covers_nothing_or_a_strand_twice_is_none() {
         assert_eq!(opens(PartKind::Log, covers), refused, "{covers:?}");
     }
 }
+
+/// What is cut from a strand stays as far as others that stay had read it.
+#[test]
+fn what_stays_keeps_all_that_it_had_read() {
+    let [mut one, mut two, mut three] = [1, 2, 3].map(Copy::new);
+    (1..=4).for_each(|n| assert_eq!(one.append(n, "one"), n));
+    two.take(&one);
+    two.append(5, "two");
+    three.take(&two);
+    three.append(6, "three");
+    one.append(7, "one, that nobody read");
+    three.take(&one);
+    let stream = three.state.stream(&part(1)).unwrap();
+    let kept = |ends: &[(u8, u64)]| {
+        let end = |of: &ActorId| ends.iter().find(|(n, _)| actor(*n) == *of).map(|(_, end)| *end);
+        stream.kept_by(end).into_values().collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&[]), [5, 1, 1]);
+    assert_eq!(kept(&[(1, 1)]), [4, 1, 1], "the second had read four of them");
+    assert_eq!(kept(&[(1, 1), (2, 0)]), [4, 1, 1], "the third had read the second, which had read them");
+    assert_eq!(kept(&[(1, 1), (2, 0), (3, 0)]), [1, 0, 0]);
+    assert_eq!(kept(&[(1, 9)]), [5, 1, 1], "there are no more");
+}

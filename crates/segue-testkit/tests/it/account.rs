@@ -483,3 +483,27 @@ fn a_value_from_before_the_cut_stands() {
     let aside = |event: &&Event| matches!(event, Event::SetAside { .. });
     assert_eq!(mesh.events[1].iter().find(aside), None);
 }
+
+/// ACCOUNT-REVOKE-3: what is being handed to a device isn't once that is revoked.
+#[test]
+fn an_offer_to_a_device_ends_as_it_is_revoked() {
+    let mut mesh = Mesh::new(9);
+    mesh.command(0, Command::CreateAccount { name: "first".into() });
+    mesh.link(0, 1);
+    let made = mesh.command(0, Command::Create { name: "notes".into(), members: vec![] });
+    let Some(Reply::Session(session)) = made else { panic!("a session, not {made:?}") };
+    let device = mesh.ids[1];
+    mesh.command(0, Command::Initiate { session, to: device, timeout_us: 60_000_000 }).expect("an offer");
+    let ended = |mesh: &Mesh| {
+        let results = mesh.events[0].iter().filter_map(|event| match event {
+            Event::HandoffResolved { result, .. } => {
+                Some(result.map_err(|code| code == segue_proto::Code::AUTH_REVOKED))
+            }
+            _ => None,
+        });
+        results.map(|result| result.err()).collect::<Vec<_>>()
+    };
+    assert_eq!(ended(&mesh), [], "it waits for the other's user");
+    mesh.command(0, Command::Revoke { device }).expect("a revoke");
+    assert_eq!(ended(&mesh), [Some(true)]);
+}

@@ -505,6 +505,21 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_has_so_many_bytes() {
+        let part = PartId::new([6; 16]);
+        let mut data = log_of(1);
+        let state = data.state.as_mut().expect("a state");
+        let op = StreamOp { hlc: Hlc::ZERO, record: Hash::new([4; 32]), deps: Vec::new(), body: alloc::vec![5] };
+        let id = (actor(0), 1);
+        state.deliver(Rules::ALL, part, PartKind::Opaque.number(), id, Nonce::ZERO, op).expect("an op");
+        let upto = state.stream(&part).map(Stream::next_place).expect("a part");
+        for (len, made) in [(MAX_SNAPSHOT, Ok(MAX_SNAPSHOT)), (MAX_SNAPSHOT + 1, Err(UsageError::TooLarge))] {
+            let content = Some((upto, 1, alloc::vec![0; len as usize]));
+            assert_eq!(data.make_snapshot(ME, part, content).map(|(snapshot, _)| snapshot.len), made);
+        }
+    }
+
+    #[test]
     fn so_many_snapshots_of_a_part_wait() {
         let mut data = log_of(1);
         let mut made = Vec::new();
