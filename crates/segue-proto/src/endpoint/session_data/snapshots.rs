@@ -283,7 +283,9 @@ impl SessionData {
         }
     }
 
-    fn known_entry(&self, part: &PartId, known: Vec<Tip>) -> Write {
+    /// Those beyond MAX_KNOWN are asked for again after a restart (DATA-SNAPSHOT-5).
+    fn known_entry(&self, part: &PartId, mut known: Vec<Tip>) -> Write {
+        known.truncate(MAX_KNOWN);
         let tips: List<Tip, MAX_KNOWN> = List::new(known).unwrap_or_default();
         match tips.is_empty() {
             true => keys::delete(self.session, keys::KNOWN, part.as_bytes()),
@@ -517,6 +519,15 @@ mod tests {
             let content = Some((upto, 1, alloc::vec![0; len as usize]));
             assert_eq!(data.make_snapshot(ME, part, content).map(|(snapshot, _)| snapshot.len), made);
         }
+    }
+
+    #[test]
+    fn so_many_hashes_are_written_down_and_those_beyond_take_none_with_them() {
+        let data = log_of(1);
+        let tips = |count: u64| (1..=count).map(|seq| Tip { actor: actor(0), seq, hash: Hash::new([7; 32]) }).collect();
+        let most = MAX_KNOWN as u64;
+        let entry = |count: u64| data.known_entry(&PART, tips(count));
+        assert!(entry(most + 1) == entry(most) && entry(most) != entry(most - 1) && entry(0) != entry(1));
     }
 
     #[test]
