@@ -80,9 +80,13 @@ impl Device {
         tree: &directory::Tree,
     ) -> Result<Option<directory::Written>, Failure> {
         let stamps = self.index.stamps(&view.id);
-        let written = self.reconcile_by(view, tree, &stamps).await?;
+        let (written, refused) = self.reconcile_by(view, tree, &stamps).await?;
         self.index.save_stamps(&view.id, &stamps);
-        Ok(written)
+        let Some(path) = refused.first() else { return Ok(written) };
+        written.iter().for_each(tell_aside);
+        Err(Failure::failed(format!(
+            "{path:?}, which you changed, has several versions, written on several devices; say by `segue conflicts` which is to stand"
+        )))
     }
 
     async fn reconcile_by(
@@ -90,41 +94,57 @@ impl Device {
         view: &SessionView,
         tree: &directory::Tree,
         stamps: &Stamps,
-    ) -> Result<Option<directory::Written>, Failure> {
+    ) -> Result<(Option<directory::Written>, BTreeSet<String>), Failure> {
         let known = self.known(view).await?;
         let intend = |intended: &directory::Intended| self.index.intend(&view.id, &known, intended);
         let collected = directory::collect(&self.node, view.id, tree, &known, stamps, intend).await?;
-        let directory::Collected { theirs, beside, refused } = collected;
+        let directory::Collected { theirs, beside, refused, unsettled } = collected;
         // With what was written now.
         let known = self.known(view).await?;
-        self.keep_versions(view.id).await?;
-        // What the user changed may have been all that was here of another's version.
-        self.node.look_again(view.id).await;
+        let versions = self.keep_versions(view.id).await?;
+        self.look_at(view.id, versions, &unsettled).await?;
         let files = directory::files(&self.node, view.id).await?;
         if !theirs {
             let shown = known.followed_by(&Known::of(&files.here), tree).keeping(&known, &files.elsewhere);
             self.applied(view, &shown)?;
-            return Ok(None);
+            return Ok((None, refused));
         }
         // What the user changed counts as known, so that the next change of it is the user's too.
         let known = known.with(&Known::of(&files.here), &files.elsewhere, tree, stamps).beside(beside);
         self.index.save_known(&view.id, &known)?;
         if files.coming {
-            return Ok(None);
+            return Ok((None, refused));
         }
         for file in files.here.iter().filter(|file| !file.is_dir && file.len > 0) {
             if self.node.blob_path(file.blob).await?.is_none() {
-                return Ok(None);
+                return Ok((None, refused));
             }
         }
-        let Some(place) = self.index.place(&view.id).cloned() else { return Ok(None) };
+        let Some(place) = self.index.place(&view.id).cloned() else { return Ok((None, refused)) };
         let written = self.write_out(view, &place.directory, (&known, &refused), stamps).await?;
-        match refused.first() {
-            None => Ok(Some(written)),
-            Some(path) => Err(Failure::failed(format!(
-                "{path:?}, which you changed, has several versions, written on several devices; say by `segue conflicts` which is to stand"
-            ))),
+        // What is shown of several versions lies in the directory alone now, where its user may change it.
+        self.keep_versions(view.id).await?;
+        Ok((Some(written), refused))
+    }
+
+    /// What the user changed may have been all that was here of another's version: looks at the content of versions in
+    /// conflict, and of what the session has at these paths.
+    async fn look_at(
+        &self,
+        session: SessionId,
+        versions: Vec<(Hash, u64)>,
+        paths: &BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        let mut blobs = versions;
+        if !paths.is_empty() {
+            let files = self.node.files(session).await?;
+            let named = files.into_iter().filter(|file| paths.contains(&file.path) && file.len > 0);
+            blobs.extend(named.map(|file| (file.blob, file.len)));
         }
+        if !blobs.is_empty() {
+            self.node.look_at(session, blobs).await;
+        }
+        Ok(())
     }
 
     /// Writes what the session holds into its directory, with which it had `known` in common, and remembers that.
@@ -152,8 +172,8 @@ impl Device {
             let Some(view) = self.node.session(session).await?.filter(|view| contributes(view, &place)) else {
                 continue;
             };
-            match self.both_ways(&view, &place.directory).await {
-                Ok(written) => aside.extend(written.into_iter().flatten().flat_map(|written| written.aside)),
+            match self.both_ways(&view, &place.directory, &mut aside).await {
+                Ok(()) => {}
                 Err(failure) => note(format_args!("session {session}: its directory stays as it was: {failure}")),
             }
         }
@@ -165,10 +185,12 @@ impl Device {
         &mut self,
         view: &SessionView,
         directory: &Path,
-    ) -> Result<[Option<directory::Written>; 2], Failure> {
-        let brought = self.materialize(view).await?;
+        aside: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        aside.extend(self.materialize(view).await?.into_iter().flat_map(|written| written.aside));
         let tree = self.scan(view.id, directory)?;
-        Ok([brought, self.reconcile(view, &tree).await?])
+        aside.extend(self.reconcile(view, &tree).await?.into_iter().flat_map(|written| written.aside));
+        Ok(())
     }
 
     /// Reads a directory where nobody looks at what comes of it: one that is empty all at once is taken for a disk that
@@ -239,25 +261,26 @@ impl Device {
 
     /// Copies what is only in the directory, and isn't shown there any more, into the state directory: the versions of a
     /// file that are in conflict with the one that is shown. One that isn't there as it was is another device's by now.
-    async fn keep_versions(&self, session: SessionId) -> Result<(), Failure> {
+    /// Gives the content of all versions in conflict, by hash and length.
+    async fn keep_versions(&self, session: SessionId) -> Result<Vec<(Hash, u64)>, Failure> {
         let kept = self.state.join(KEPT);
         let conflicts = self.node.conflicts(session).await?;
-        for version in conflicts.iter().flat_map(|conflict| &conflict.versions) {
-            let held = match version.content {
-                Content::File { .. } if version.len > 0 => self.node.blob_path(version.hash).await?,
-                _ => None,
-            };
+        let versions = conflicts.iter().flat_map(|conflict| &conflict.versions);
+        let files = versions.filter(|version| matches!(version.content, Content::File { .. }) && version.len > 0);
+        let versions: Vec<_> = files.map(|version| (version.hash, version.len)).collect();
+        for (blob, _) in &versions {
+            let held = self.node.blob_path(*blob).await?;
             if held.is_some_and(|path| !path.starts_with(&self.state)) {
                 std::fs::create_dir_all(&kept).map_err(Failure::io("make the directory", &kept))?;
-                let copy = kept.join(version.hash.to_string());
-                let made = if copy.is_file() { Ok(()) } else { self.node.copy_blob(version.hash, &copy).await };
+                let copy = kept.join(blob.to_string());
+                let made = if copy.is_file() { Ok(()) } else { self.node.copy_blob(*blob, &copy).await };
                 match made {
-                    Ok(()) => self.node.link_blob(version.hash, &copy).await?,
+                    Ok(()) => self.node.link_blob(*blob, &copy).await?,
                     Err(error) => tracing::info!(%error, "a version that isn't kept here"),
                 }
             }
         }
-        Ok(())
+        Ok(versions)
     }
 
     /// Remembers that directory and session are one, under this head.
@@ -273,6 +296,11 @@ impl Device {
         }
         self.node.shutdown().await;
     }
+}
+
+/// Says what was moved aside.
+pub(crate) fn tell_aside(written: &directory::Written) {
+    written.aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
 }
 
 /// Whether a handoff made this device the owner, and its directory doesn't show it yet.

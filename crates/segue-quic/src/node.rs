@@ -482,11 +482,18 @@ impl Node {
         self.inner.storage.upgrade().ok_or(Error::Stopped)
     }
 
-    /// Looks whether a session's content that lies in files outside the store is there as it was. What isn't is no longer
-    /// said to be held, and is fetched from devices that have it.
-    pub async fn look_again(&self, session: SessionId) {
+    /// Files that lie in a user's directory may have changed: what isn't there as it was isn't said to be held.
+    async fn look_again(&self, session: SessionId) {
         let blobs = self.call(move |driver| driver.core.held_blobs(&session));
-        let (Ok(blobs), Ok(storage)) = (blobs.await, self.storage()) else { return };
+        if let Ok(blobs) = blobs.await {
+            self.look_at(session, blobs).await;
+        }
+    }
+
+    /// Looks whether content that a session names lies, in files outside the store, as it did: by hashes and lengths. What
+    /// doesn't is no longer said to be held, and is fetched from devices that have it.
+    pub async fn look_at(&self, session: SessionId, blobs: Vec<(Hash, u64)>) {
+        let Ok(storage) = self.storage() else { return };
         let blobs = storage.unsure(blobs);
         if blobs.is_empty() {
             // The usual case, and a thread's wake-up would be most of what a small handoff takes.

@@ -7,7 +7,7 @@ use segue_quic::{DeviceId, Node, SessionId, SessionRole, SessionView};
 use crate::args::{Pull, Which};
 use crate::commands::receive::place::place_for;
 use crate::commands::sync;
-use crate::device::{Device, resolve};
+use crate::device::{Device, resolve, tell_aside};
 use crate::failure::{Exit, Failure};
 use crate::flow::{Flow, Way};
 use crate::index::Note;
@@ -191,11 +191,7 @@ async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &Sessi
     }
     let Some(place) = device.index.place(&view.id).cloned() else { return Ok(()) };
     let tree = crate::directory::scan(&place.directory, &device.state)?;
-    let written = device.reconcile(view, &tree).await?;
-    written
-        .iter()
-        .flat_map(|written| &written.aside)
-        .for_each(|path| note(format_args!("kept what you had changed as {path}")));
+    device.reconcile(view, &tree).await?.iter().for_each(tell_aside);
     Ok(())
 }
 
@@ -205,7 +201,7 @@ async fn finish(device: &mut Device, args: &Pull, view: &SessionView, how: &str)
     let from = args.device.id();
     device.index.change(&view.id, |place| place.note = Some(Note::Receiving { from }))?;
     if let Some(written) = device.materialize(view).await? {
-        written.aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
+        tell_aside(&written);
     }
     let (session, name, directory) = (view.id, &view.name, directory.display());
     tell_elsewhere(device, view).await?;

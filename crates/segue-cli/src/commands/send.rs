@@ -10,7 +10,7 @@ use segue_quic::{DeviceId, Hash, SessionId, SessionRole, SessionView};
 
 use crate::args::{Send, lies_in};
 use crate::commands::sync;
-use crate::device::{Device, handed_over, resolve};
+use crate::device::{Device, handed_over, resolve, tell_aside};
 use crate::directory::{Tree, scan};
 use crate::failure::{Exit, Failure};
 use crate::flow::{Flow, Way};
@@ -111,9 +111,7 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     let door = door(device, args, view).await?;
     device.materialize(view).await?;
     let tree = read(device, root)?;
-    if let Some(written) = device.reconcile(view, &tree).await? {
-        written.aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
-    }
+    device.reconcile(view, &tree).await?.iter().for_each(tell_aside);
     if let Some(text) = &args.going.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
     }

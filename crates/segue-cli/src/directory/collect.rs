@@ -26,6 +26,8 @@ pub(crate) struct Collected {
     pub(crate) beside: Known,
     /// Files that have several versions, of which the user has to choose before what was changed now can go in.
     pub(crate) refused: BTreeSet<String>,
+    /// All paths at which what the user did doesn't stand for what the session has.
+    pub(crate) unsettled: BTreeSet<String>,
 }
 
 /// Writes what the user changed since directory and session had `known` in common: removals first, as a path that is
@@ -58,24 +60,26 @@ async fn enter(
     let mut entries = [gone, new_directories(&tree, &held, &theirs)].concat();
     let (files, seen) = (tree.files, theirs.seen(&held));
     let (changed, same) = blocking(move || split(files, held, &theirs, &stamps)).await?;
+    let edited: BTreeSet<PathBuf> = changed.iter().map(|(_, path)| path.clone()).collect();
     if !changed.is_empty() {
         entries.extend(node.read_files(changed).await?);
     }
-    let count = entries.len();
+    let mut unsettled: BTreeSet<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
     let mut replaced = Replaced::default();
-    if count > 0 {
+    if !entries.is_empty() {
         intend(&Intended { wrote: Known::to_write(&entries), removed, ..Intended::default() })?;
         replaced = node.replace_entries(session, entries, &seen).await.map_err(refused)?;
     }
     for (blob, path) in same {
-        // The store's list of files may have been lost.
-        if node.blob_path(blob).await?.is_none() {
+        // The store's list of files may have been lost, and a file that had the same content may have been changed.
+        if node.blob_path(blob).await?.is_none_or(|known| edited.contains(&known)) {
             node.link_blob(blob, &path).await?;
         }
     }
-    let theirs = changed_there || replaced.written.len() < count;
+    unsettled.retain(|path| replaced.written.iter().all(|file| file.path != *path));
+    let theirs = changed_there || !unsettled.is_empty();
     let refused = replaced.refused.into_iter().collect();
-    Ok(Collected { theirs, beside: Known::of(&replaced.beside), refused })
+    Ok(Collected { theirs, beside: Known::of(&replaced.beside), refused, unsettled })
 }
 
 /// What [`collect`] would write.
@@ -358,6 +362,35 @@ mod tests {
         let (changed, same) = split(tree.files, here, &theirs, &Stamps::default()).expect("files that can be read");
         assert_eq!(changed.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["edited"]);
         assert!(same.is_empty());
+    }
+
+    #[tokio::test]
+    async fn of_two_files_alike_the_one_that_stays_has_the_content_when_the_other_is_changed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (state, root) = (dir.path().join("state"), dir.path().join("notes"));
+        let node = Node::builder().state_dir(&state).witness(dir.path().join("witness")).open().await.expect("a node");
+        let session = node.create_session("notes", &[]).await.expect("a session");
+        let lies = |path: &str, content: &str| {
+            let at = root.join(path);
+            std::fs::create_dir_all(&root).and_then(|()| std::fs::write(&at, content)).expect("a file");
+            (path.to_owned(), at)
+        };
+        let stamps = Stamps::default();
+        for changed in ["b", "a"] {
+            for path in ["a", "b"] {
+                lies(path, "alike");
+            }
+            let known = Known::of(&node.files(session).await.expect("files"));
+            let tree = super::super::scan(&root, &state).expect("a tree");
+            collect(&node, session, &tree, &known, &stamps, |_| Ok(())).await.expect("a collection");
+            lies(changed, "changed");
+            let known = Known::of(&node.files(session).await.expect("files"));
+            let tree = super::super::scan(&root, &state).expect("a tree");
+            collect(&node, session, &tree, &known, &stamps, |_| Ok(())).await.expect("a collection");
+            let blob = segue_proto::wire::hash::blob_id(b"alike");
+            assert_eq!(node.read_blob(blob, 5).await.expect("the content"), b"alike", "{changed}");
+        }
+        node.shutdown().await;
     }
 
     #[tokio::test]

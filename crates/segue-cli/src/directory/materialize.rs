@@ -25,7 +25,8 @@ pub(crate) struct Written {
 }
 
 /// Writes what the session holds into `root`; returns what the two have in common then. `intend` remembers it before that.
-/// What comes to the session meanwhile isn't written, and isn't in it; what lies at the paths of `but` stays as it is.
+/// What comes to the session meanwhile isn't written, and isn't in it. What the session has at the paths of `but` isn't
+/// written either: what lies there stays, unless something else leads through it.
 ///
 /// Three steps, each of which finds what a killed run of it left: look which files aren't what they should be; *stage*
 /// their content, verified, in the state directory; then change the directory, a rename a file. So no file is touched

@@ -189,6 +189,38 @@ fn a_version_whose_content_was_changed_under_it_comes_again() {
 }
 
 #[test]
+fn an_edit_that_waits_for_its_user_isnt_left_behind_by_a_handoff() {
+    let lab = Lab::new();
+    let (a, b, session) = shared(&lab);
+    fs::write(lab.path("notes/plan"), "by a\n").unwrap();
+    fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
+    // The one that reads its directory later is the one that is shown.
+    let owner = lab.receive("b", "--into out --yes");
+    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
+    wait_for(|| read(&lab, "out/notes/plan").as_deref() == Some("by a\n"));
+    for running in [other, owner] {
+        running.interrupt();
+        running.end().exits(0);
+    }
+    fs::write(lab.path("out/notes/plan"), "by b, again\n").unwrap();
+    let other = lab.receive("a", &format!("--into back --yes --from {b}"));
+    let send = format!("send --state b out/notes --device {a} --to {}", other.addr);
+    for _ in 0..2 {
+        lab.run(&send).exits(1).says("\"plan\", which you changed, has several versions");
+        assert_eq!(read(&lab, "out/notes/plan").as_deref(), Some("by b, again\n"));
+    }
+    for number in ["1", "2"] {
+        lab.run(&format!("conflicts --state b {session} --of plan --take {number} --save {number}")).exits(0);
+    }
+    assert_eq!((read(&lab, "1").as_deref(), read(&lab, "2").as_deref()), (Some("by a\n"), Some("by b\n")));
+    lab.run(&format!("conflicts --state b {session} --of plan --take 1")).exits(0);
+    lab.run(&send).exits(0);
+    wait_for(|| read(&lab, "notes/plan").as_deref() == Some("by b, again\n"));
+    other.interrupt();
+    other.end().exits(0);
+}
+
+#[test]
 fn one_version_stands_for_all_and_the_other_is_saved_first() {
     let lab = Lab::new();
     let (_, b, session) = shared(&lab);

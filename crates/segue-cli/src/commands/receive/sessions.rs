@@ -6,7 +6,7 @@ use segue_quic::{DeviceId, SessionId, SessionRole, SessionView};
 use tokio::time::Instant;
 
 use super::{LINGER, Last, Receiver};
-use crate::device::contributes;
+use crate::device::{contributes, tell_aside};
 use crate::directory::{Tree, Written};
 use crate::failure::Failure;
 use crate::index::{Note, Place};
@@ -94,8 +94,8 @@ impl Receiver {
 
     async fn write(&mut self, view: &SessionView, throughput: Option<String>) -> Result<(), Failure> {
         let Some(written) = self.device.materialize(view).await? else { return Ok(()) };
-        let Written { files, bytes, aside } = written;
-        aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
+        tell_aside(&written);
+        let Written { files, bytes, .. } = written;
         let (session, name) = (view.id, &view.name);
         let from = view.chain.last().map_or_else(String::new, |head| head.body().signer.to_string());
         let directory = self.device.index.place(&session).map(|place| place.directory.display().to_string());
@@ -185,9 +185,7 @@ impl Receiver {
         let tree = self.device.scan(session, &place.directory)?;
         let look = look(&tree);
         if self.looks.get(&session) != Some(&look) {
-            let written = self.device.reconcile(&view, &tree).await?;
-            let aside = written.iter().flat_map(|written| &written.aside);
-            aside.for_each(|path| note(format_args!("kept what you had changed as {path}")));
+            self.device.reconcile(&view, &tree).await?.iter().for_each(tell_aside);
             self.tell_conflicts(&view).await?;
             // What was written just now looks different, and is looked at again once.
             self.looks.insert(session, look);
