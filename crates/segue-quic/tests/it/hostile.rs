@@ -189,7 +189,8 @@ async fn the_rule_that_a_peer_broke_is_in_the_log() {
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _held = tracing::subscriber::set_default(subscriber);
-    // Who logs for the first time on another thread, while nobody listens there, may have noted that nobody listens at all.
+    // With one listener in the process, who logs for the first time on a thread without it would note that nobody listens.
+    let _another = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish());
     tracing::callsite::rebuild_interest_cache();
     let node = memory(1).open().await.unwrap();
     let client = client(Arc::default());

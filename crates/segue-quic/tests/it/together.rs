@@ -233,7 +233,7 @@ async fn a_write_for_what_was_seen_stands_beside_what_the_other_wrote_since() {
         a.write_bytes(session, path, "by a").await.unwrap();
         holds(&b, session, path, b"by a").await;
     }
-    let mut of_b = entries(&b, &[("list", "by b"), ("new", "by b"), ("plan", "by b")]).await;
+    let mut of_b = entries(&b, &[("list", "of b"), ("new", "by b"), ("plan", "by b")]).await;
     of_b.extend(Entry::bare("gone", EntryMode::Removed));
     let replaced = b.replace_entries(session, of_b.clone(), &seen).await.unwrap();
     assert_eq!(
@@ -248,10 +248,10 @@ async fn a_write_for_what_was_seen_stands_beside_what_the_other_wrote_since() {
     }
     // What lies in a file that was changed since isn't given out as what it was.
     let of_list = b.files(session).await.unwrap().into_iter().find(|file| file.path == "list").unwrap();
-    std::fs::write(dir.path().join("list by b"), "else").unwrap();
+    std::fs::write(dir.path().join("list of b"), "else").unwrap();
     let changed = b.read_blob(of_list.blob, of_list.len).await;
     assert!(matches!(changed, Err(Error::NoBlob(_))), "{changed:?}");
-    std::fs::write(dir.path().join("list by b"), "by b").unwrap();
+    std::fs::write(dir.path().join("list of b"), "of b").unwrap();
     // What is there, shown or beside it, isn't written again.
     let before = root(&b, session).await;
     let again = b.replace_entries(session, of_b, &seen).await.unwrap();
