@@ -97,7 +97,7 @@ impl Ability {
     pub const fn words(self) -> &'static str {
         match self {
             Ability::Sync => "keep a session in step, and fetch it",
-            Ability::Requests => "have its user asked, who accepts or rejects",
+            Ability::Requests => "have its user asked whether to take a session that is offered",
             Ability::Resuming => "go on with what broke off, and fetch of a changed file what changed",
             Ability::Consent => "consent in advance",
             Ability::Choice => "have its user choose which content comes",

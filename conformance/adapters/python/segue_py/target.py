@@ -364,7 +364,8 @@ class Target:
     def _end_unknown(self, seek, code):
         """The deadline passed, or the user withdrew: that is the end, unless a GRANT may be on its way (HO-TIME-3)."""
         session = self.handoff.sessions.get(seek.sid)
-        out = [w for w, parent in seek.wants.items() if session and parent == session.head.id]
+        head = session.head if session else None
+        out = [w for w, parent in seek.wants.items() if head and (parent == head.id or head.body.want == w)]
         if seek.mode == STANDING or not out:
             if seek.mode != STANDING or code != "HO_TIMEOUT":
                 self._withdraw(seek, code)

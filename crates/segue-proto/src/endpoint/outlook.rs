@@ -90,7 +90,9 @@ impl Endpoint {
         let moving = |(part, _, weight): (&Part, Hash, u64)| {
             let files = part.entries().filter(|entry| entry.len > 0);
             let came = data.changes().origin(&part.part) == Some(*to) || data.brought_by(&part.part) == Some(*to);
-            let held = |entry: &Entry| came || self.serving.was_sent(to, &entry.blob, entry.len);
+            // What its source lacked didn't come with the rest.
+            let came_with = |entry: &Entry| came && data.came().picks(&state.session(), &part.part, &entry.path);
+            let held = |entry: &Entry| came_with(entry) || self.serving.was_sent(to, &entry.blob, entry.len);
             let left_out = |entry: &Entry| !pick.picks(&state.session(), &part.part, &entry.path);
             let file = |entry: Entry| MovingFile { held: held(&entry), left_out: left_out(&entry), entry };
             let files: Vec<_> = files.map(file).collect();

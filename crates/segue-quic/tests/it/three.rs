@@ -48,7 +48,7 @@ impl Device {
         let out = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
         let device = Device { n, addr, child, lines, online: false };
-        while !device.line().is_some_and(|line| line.ends_with("ready")) {}
+        while !device.line().unwrap_or_else(|| panic!("device {n} died")).ends_with("ready") {}
         device
     }
 
@@ -140,7 +140,10 @@ impl World {
             self.devices[at].ask(&format!("forget {n}"));
         }
         self.devices[at].online = false;
-        while self.devices[at].ask("peers") != "0" {}
+        let until = std::time::Instant::now() + LONG;
+        while self.devices[at].ask("peers") != "0" {
+            assert!(std::time::Instant::now() < until, "device {gone} keeps a link");
+        }
     }
 
     fn begin(&mut self, rounds: u64) {

@@ -6,6 +6,7 @@ use std::env::var;
 use std::io::{BufRead, stdin};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use segue_quic::{Conflict, Content, Error, Node, PartKind, Policy, Resolution, SessionId, SessionRole, UsageError};
@@ -37,8 +38,8 @@ fn worker() {
     runtime.block_on(async {
         let builder = disk(n, Path::new(words[2])).listen(words[1].parse().unwrap());
         let node = builder.follow(true).pulls(Policy::Allow).open().await.unwrap();
-        let (paths, view) = (Arc::default(), Arc::default());
-        serve(Worker { n, node, session: SessionId::new([0; 16]), paths, view }).await;
+        let (paths, view, given_up) = Default::default();
+        serve(Worker { n, node, session: SessionId::new([0; 16]), paths, view, given_up }).await;
     });
 }
 
@@ -51,6 +52,8 @@ struct Worker {
     paths: Arc<Mutex<()>>,
     /// One op at a time reads the view state, and writes the next.
     view: Arc<Mutex<()>>,
+    /// Nobody asks for the session any more.
+    given_up: Arc<AtomicBool>,
 }
 
 async fn serve(mut worker: Worker) {
@@ -100,10 +103,22 @@ async fn serve(mut worker: Worker) {
                 println!("done");
             }
             "rest" => {
-                // A request may wait for longer than a round takes, as for an owner that was killed: then it is given up.
-                let ended = async { while pulls.join_next().await.is_some() {} };
-                let _ = tokio::time::timeout(GIVE_UP, ended).await;
-                pulls.shutdown().await;
+                // A request may wait for longer than a round takes, as for an owner that was killed: then it is withdrawn, and
+                // has to end at once.
+                let late = tokio::time::sleep(GIVE_UP);
+                tokio::pin!(late);
+                while !pulls.is_empty() {
+                    tokio::select! {
+                        _ = pulls.join_next() => {}
+                        () = &mut late, if !late.is_elapsed() => {}
+                    }
+                    if late.is_elapsed() {
+                        worker.given_up.store(true, Ordering::Relaxed);
+                        // One that wasn't begun yet ends by itself, or is withdrawn with the next that ends.
+                        let _ = worker.node.cancel_handoff(worker.session).await;
+                    }
+                }
+                worker.given_up.store(false, Ordering::Relaxed);
                 println!("done");
             }
             "state" => println!("done {}", state(&worker).await),
@@ -123,6 +138,9 @@ async fn pull(worker: Worker, begun: Arc<Notify>) {
     for _ in 0..8 {
         let owner = worker.node.session(worker.session).await.unwrap().and_then(|view| view.owner);
         let Some(owner) = owner.filter(|owner| *owner != id(worker.n)) else { return };
+        if worker.given_up.load(Ordering::Relaxed) {
+            return;
+        }
         let _ = worker.node.request_handoff(worker.session, owner).await;
     }
 }

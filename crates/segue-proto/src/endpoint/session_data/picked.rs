@@ -174,6 +174,11 @@ impl SessionData {
         rest.into_iter().filter(|(_, e)| !here(&e.blob)).map(|(part, e)| (e.blob, (part, e))).collect()
     }
 
+    /// What of the data came with the last handoff.
+    pub(in crate::endpoint) fn came(&self) -> &Pick {
+        &self.came
+    }
+
     /// The data came by a handoff of which this was here.
     pub(super) fn came_by(&mut self, pick: Pick) -> Option<Write> {
         let new = (self.came != pick).then_some(pick)?;
