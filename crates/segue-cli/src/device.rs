@@ -73,7 +73,10 @@ impl Device {
     }
 
     /// Brings session and directory together: what the user changed goes into the session, what other devices changed
-    /// into the directory. A file that both changed has two versions then, of which one is shown. What was written into the directory, if anything was; none also if its content hasn't come yet.
+    /// into the directory. A file that both changed has two versions then, of which one is shown. What was written into
+    /// the directory, if anything was; none also if its content hasn't come yet.
+    ///
+    /// Fails, with all else done, if the user changed a file whose other version is this device's own.
     pub(crate) async fn reconcile(
         &mut self,
         view: &SessionView,
