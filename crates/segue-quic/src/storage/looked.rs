@@ -44,10 +44,12 @@ impl Looked {
         };
     }
 
-    /// A blob lies elsewhere from now on.
-    pub(super) fn forget(&mut self, blob: &Hash) {
+    /// A blob lies in a user's file from now on; `elsewhere` than in the one that was looked at, if any was.
+    pub(super) fn linked(&mut self, blob: &Hash, elsewhere: bool) {
         self.stored.remove(blob);
-        self.files.remove(blob);
+        if elsewhere {
+            self.files.remove(blob);
+        }
     }
 }
 
@@ -88,7 +90,10 @@ impl Stamp {
 mod tests {
     use std::fs::{File, write};
 
+    use segue_proto::wire::hash::blob_id;
+
     use super::*;
+    use crate::storage::Storage;
 
     #[test]
     fn a_file_is_read_again_unless_it_stands_as_it_did_and_stood_so_for_a_while() {
@@ -108,7 +113,31 @@ mod tests {
         write(&path, "two").unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
         assert!(!looked.is_as_it_was(&blob, &Stamp::of(&path)));
-        looked.forget(&blob);
+        looked.linked(&blob, false);
+        assert!(looked.is_as_it_was(&blob, &stamp), "it lies where it was read");
+        looked.linked(&blob, true);
         assert!(!looked.is_as_it_was(&blob, &stamp));
+    }
+
+    /// It may have lain there before it was stored.
+    #[test]
+    fn what_is_moved_out_of_the_store_is_a_users_file_from_then_on() {
+        let (dir, alive) = (tempfile::tempdir().unwrap(), tokio::sync::mpsc::channel(1).0);
+        let blobs = segue_store::Blobs::open(&dir.path().join("state")).unwrap();
+        let storage = Storage::disk(blobs, &dir.path().join("state"), None, alive).unwrap();
+        let (path, blob) = (dir.path().join("file"), blob_id(b"one"));
+        let lost = || storage.lost(&storage.unsure(vec![(blob, 3)]));
+        write(&path, "one").unwrap();
+        storage.link(blob, &path, None).unwrap();
+        storage.put(&blob, bytes::Bytes::from_static(b"one")).unwrap();
+        storage.sync().unwrap();
+        assert_eq!(lost(), []);
+        write(&path, "two").unwrap();
+        assert_eq!(lost(), [], "it lies in the store, whatever the file is");
+        storage.blobs().unwrap().take_into(&blob, &path).unwrap();
+        storage.link(blob, &path, None).unwrap();
+        assert_eq!(lost(), []);
+        write(&path, "two").unwrap();
+        assert_eq!(lost(), [blob]);
     }
 }

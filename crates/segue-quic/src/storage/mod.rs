@@ -259,10 +259,8 @@ impl Storage {
             blobs.link_external(&blob, path)?;
         }
         lock(&self.inner.known).extend(list.iter().map(|(list, _)| *list).chain([blob]));
-        // Where it lies already it is as it was when it was read last, unless it looks different.
-        if self.links().file(&blob).as_deref() != Some(path) {
-            lock(&self.inner.looked).forget(&blob);
-        }
+        let elsewhere = self.links().file(&blob).as_deref() != Some(path);
+        lock(&self.inner.looked).linked(&blob, elsewhere);
         self.links().add(blob, path, list);
         Ok(())
     }
