@@ -30,15 +30,18 @@ impl Place {
 impl Bodies {
     /// Keeps a body behind all others. What is longer than a buffer has one of its own.
     pub(super) fn push(&mut self, body: &[u8]) -> Place {
-        let fits = |last: &&mut Vec<u8>| last.capacity() - last.len() >= body.len();
-        let full = self.buffers.back().map_or(0, Vec::len);
-        if self.buffers.back_mut().filter(fits).is_none() {
+        let fits = |last: &Vec<u8>| last.capacity() - last.len() >= body.len();
+        if !self.buffers.back().is_some_and(fits) {
+            let full = self.buffers.back().map_or(0, Vec::len);
             self.buffers.push_back(Vec::with_capacity((full * 2).clamp(LEAST, MOST).max(body.len())));
         }
         let buffer = self.gone + self.buffers.len() as u64 - 1;
-        let at = self.buffers.back().map_or(0, Vec::len) as u32;
-        self.buffers.iter_mut().next_back().into_iter().for_each(|last| last.extend_from_slice(body));
-        Place { buffer, at, len: body.len() as u32 }
+        let mut place = Place { buffer, at: 0, len: body.len() as u32 };
+        if let Some(last) = self.buffers.back_mut() {
+            place.at = last.len() as u32;
+            last.extend_from_slice(body);
+        }
+        place
     }
 
     /// The body at a place; nothing if it isn't here.
@@ -58,7 +61,9 @@ impl Bodies {
     pub(super) fn cut(&mut self, from: &Place) {
         let Some(at) = self.buffer(from.buffer) else { return };
         self.buffers.truncate(at + 1);
-        self.buffers.iter_mut().next_back().into_iter().for_each(|last| last.truncate(from.at as usize));
+        if let Some(last) = self.buffers.back_mut() {
+            last.truncate(from.at as usize);
+        }
     }
 
     fn buffer(&self, number: u64) -> Option<usize> {

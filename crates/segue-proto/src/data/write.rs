@@ -153,7 +153,7 @@ impl State {
 
 /// The next op of the writer's strand in a part with values; none if the body is too long.
 ///
-/// It names as read the writers of the values that it replaces: whoever else wrote was read by one of those.
+/// It names as read the writers of the values that it replaces: whoever else wrote was read by one of those, or stays beside.
 fn next_op(part: &Part, new: NewOp) -> Option<Op> {
     let seq = part.tip(&new.actor).map_or(0, |tip| tip.seq).checked_add(1)?;
     let replaced = || part.values.iter().map(|value| &value.op).filter(|op| new.replaces.covers(&op.actor));
