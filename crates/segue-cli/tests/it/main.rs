@@ -12,6 +12,9 @@ mod kill;
 mod linking;
 mod login;
 mod mailbox;
+#[cfg(target_os = "linux")]
+#[path = "../../../segue-quic/tests/it/memory.rs"]
+mod memory;
 mod menu;
 mod pending;
 mod pick;

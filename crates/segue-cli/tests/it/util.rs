@@ -233,18 +233,7 @@ impl Running {
     /// What its memory holds that can be written to.
     #[cfg(target_os = "linux")]
     pub(crate) fn memory(&self) -> Vec<Vec<u8>> {
-        use std::os::unix::fs::FileExt;
-        let of = |what: &str| format!("/proc/{}/{what}", self.child.id());
-        let (maps, memory) = (fs::read_to_string(of("maps")).unwrap(), fs::File::open(of("mem")).unwrap());
-        let writable =
-            maps.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|may| may.starts_with("rw")));
-        let ranges = writable.filter_map(|line| line.split_whitespace().next()?.split_once('-'));
-        let ranges = ranges.map(|(from, to)| [from, to].map(|at| u64::from_str_radix(at, 16).unwrap()));
-        let read = |[from, to]: [u64; 2]| {
-            let mut bytes = vec![0; (to - from) as usize];
-            memory.read_exact_at(&mut bytes, from).is_ok().then_some(bytes)
-        };
-        ranges.filter_map(read).collect()
+        crate::memory::memory(self.child.id())
     }
 
     /// As Ctrl-C does.

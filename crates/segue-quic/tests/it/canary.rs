@@ -7,7 +7,6 @@ use std::env::var;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::net::SocketAddr;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -19,6 +18,7 @@ use segue_service::{Quota, Service, Store};
 
 use crate::capture::found;
 use crate::mailbox::Host;
+use crate::memory::memory;
 use crate::util::*;
 
 /// Names the directory of a mailbox.
@@ -66,21 +66,6 @@ impl Mailbox {
         // What else the process prints is read, so that it never waits.
         std::thread::spawn(move || lines.for_each(drop));
         Mailbox { child, addr, log: Some(log) }
-    }
-
-    /// What its memory holds that can be written to.
-    fn memory(&self) -> Vec<Vec<u8>> {
-        let of = |what: &str| format!("/proc/{}/{what}", self.child.id());
-        let (maps, memory) = (fs::read_to_string(of("maps")).unwrap(), fs::File::open(of("mem")).unwrap());
-        let writable =
-            maps.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|may| may.starts_with("rw")));
-        let ranges = writable.filter_map(|line| line.split_whitespace().next()?.split_once('-'));
-        let ranges = ranges.map(|(from, to)| [from, to].map(|at| u64::from_str_radix(at, 16).unwrap()));
-        let read = |[from, to]: [u64; 2]| {
-            let mut bytes = vec![0; (to - from) as usize];
-            memory.read_exact_at(&mut bytes, from).is_ok().then_some(bytes)
-        };
-        ranges.filter_map(read).collect()
     }
 
     /// Ends it; its log.
@@ -155,7 +140,7 @@ async fn handed_over(rules: impl Fn(Builder) -> Builder) -> [Places; 2] {
         assert_eq!(node.read_file(session.unwrap(), &format!("{canary}.txt")).await.unwrap(), content);
     });
     second.await;
-    let (memory, log) = (mailbox.memory(), mailbox.end());
+    let (memory, log) = (memory(mailbox.child.id()), mailbox.end());
     let below = |names: [&str; 2]| names.into_iter().flat_map(|name| files(&dir.path().join(name))).collect();
     let devices = Places { store: below(["state-1", "state-2"]), ..Places::default() };
     [devices, Places { store: below(["box", "host"]), log: vec![log], memory }]

@@ -14,6 +14,8 @@ mod links;
 mod mailbox;
 mod meanwhile;
 mod meet;
+#[cfg(target_os = "linux")]
+mod memory;
 mod order;
 mod pick;
 mod plan;

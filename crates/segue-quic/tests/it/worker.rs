@@ -13,6 +13,7 @@ use segue_quic::{Conflict, Content, Error, Node, PartKind, Policy, Resolution, S
 use segue_quic::{Version, named_part};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::util::*;
 
@@ -105,20 +106,16 @@ async fn serve(mut worker: Worker) {
             "rest" => {
                 // A request may wait for longer than a round takes, as for an owner that was killed: then it is withdrawn, and
                 // has to end at once.
-                let late = tokio::time::sleep(GIVE_UP);
-                tokio::pin!(late);
-                while !pulls.is_empty() {
-                    tokio::select! {
-                        _ = pulls.join_next() => {}
-                        () = &mut late, if !late.is_elapsed() => {}
-                    }
-                    if late.is_elapsed() {
-                        worker.given_up.store(true, Ordering::Relaxed);
+                let ended = async { while pulls.join_next().await.is_some() {} };
+                if timeout(GIVE_UP, ended).await.is_err() {
+                    worker.given_up.store(true, Ordering::Relaxed);
+                    while !pulls.is_empty() {
                         // One that wasn't begun yet ends by itself, or is withdrawn with the next that ends.
                         let _ = worker.node.cancel_handoff(worker.session).await;
+                        pulls.join_next().await;
                     }
+                    worker.given_up.store(false, Ordering::Relaxed);
                 }
-                worker.given_up.store(false, Ordering::Relaxed);
                 println!("done");
             }
             "state" => println!("done {}", state(&worker).await),
