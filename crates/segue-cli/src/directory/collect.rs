@@ -332,6 +332,7 @@ fn refused(error: Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lab::Lab;
     use super::*;
 
     #[test]
@@ -366,27 +367,14 @@ mod tests {
 
     #[tokio::test]
     async fn of_two_files_alike_the_one_that_stays_has_the_content_when_the_other_is_changed() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (state, root) = (dir.path().join("state"), dir.path().join("notes"));
-        let node = Node::builder().state_dir(&state).witness(dir.path().join("witness")).open().await.expect("a node");
-        let session = node.create_session("notes", &[]).await.expect("a session");
-        let lies = |path: &str, content: &str| {
-            let at = root.join(path);
-            std::fs::create_dir_all(&root).and_then(|()| std::fs::write(&at, content)).expect("a file");
-            (path.to_owned(), at)
-        };
-        let stamps = Stamps::default();
+        let (lab, stamps) = (Lab::open().await, Stamps::default());
+        let (node, session) = (&lab.node, lab.session);
         for changed in ["b", "a"] {
-            for path in ["a", "b"] {
-                lies(path, "alike");
-            }
-            let known = Known::of(&node.files(session).await.expect("files"));
-            let tree = super::super::scan(&root, &state).expect("a tree");
-            collect(&node, session, &tree, &known, &stamps, |_| Ok(())).await.expect("a collection");
-            lies(changed, "changed");
-            let known = Known::of(&node.files(session).await.expect("files"));
-            let tree = super::super::scan(&root, &state).expect("a tree");
-            collect(&node, session, &tree, &known, &stamps, |_| Ok(())).await.expect("a collection");
+            lab.lies("a", "alike");
+            lab.lies("b", "alike");
+            collect(node, session, &lab.tree(), &lab.held().await, &stamps, |_| Ok(())).await.expect("a collection");
+            lab.lies(changed, "changed");
+            collect(node, session, &lab.tree(), &lab.held().await, &stamps, |_| Ok(())).await.expect("a collection");
             let blob = segue_proto::wire::hash::blob_id(b"alike");
             assert_eq!(node.read_blob(blob, 5).await.expect("the content"), b"alike", "{changed}");
         }
@@ -395,18 +383,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_for_which_others_left_no_room_holds_nothing_up() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let node = Node::builder().in_memory().open().await.expect("a node");
-        let session = node.create_session("notes", &[]).await.expect("a session");
-        node.write_bytes(session, "p/x", "theirs").await.expect("a write");
-        let lies = |path: &str| {
-            let at = dir.path().join(path);
-            std::fs::write(&at, "mine").expect("a file");
-            (path.to_owned(), at)
-        };
-        let tree = Tree { files: ["p", "q"].map(lies).into(), ..Tree::default() };
-        let (known, stamps) = (Known::default(), Stamps::default());
-        let collected = collect(&node, session, &tree, &known, &stamps, |_| Ok(())).await.expect("a collection");
+        let (lab, stamps) = (Lab::open().await, Stamps::default());
+        let (node, session) = (&lab.node, lab.session);
+        lab.write("p/x", "theirs").await;
+        lab.lies("p", "mine");
+        lab.lies("q", "mine");
+        let collected = collect(node, session, &lab.tree(), &Known::default(), &stamps, |_| Ok(())).await;
+        let collected = collected.expect("a collection");
         assert!(collected.theirs && collected.refused.is_empty(), "{collected:?}");
         let files = node.files(session).await.expect("files");
         assert_eq!(files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["p/x", "q"]);
@@ -416,33 +399,27 @@ mod tests {
     /// Writes come while a long file is hashed; this device's own, beside which no other of it can stand.
     #[tokio::test]
     async fn what_is_written_while_files_are_read_is_left_alone() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let node = Node::builder().in_memory().open().await.expect("a node");
-        let session = node.create_session("notes", &[]).await.expect("a session");
+        let lab = Lab::open().await;
+        let (node, session) = (&lab.node, lab.session);
         for path in ["both", "own", "removed", "gone"] {
-            node.write_bytes(session, path, "before").await.expect("a write");
+            lab.write(path, "before").await;
         }
-        let known = Known::of(&node.files(session).await.expect("files"));
-        let lies = |path: &str| {
-            let at = dir.path().join(path);
-            std::fs::write(&at, "mine").expect("a file");
-            (path.to_owned(), at)
-        };
-        let files = ["both", "made", "new", "own"].map(lies).into();
+        let known = lab.held().await;
+        let files = ["both", "made", "new", "own"].map(|path| lab.lies(path, "mine")).into();
         let tree = Tree { files, empty: ["place", "void"].map(str::to_owned).into(), ..Tree::default() };
-        let seen = sides(&node, session, &tree, &known).await.expect("both sides");
+        let seen = sides(node, session, &tree, &known).await.expect("both sides");
         for path in ["both", "made", "place", "removed"] {
-            node.write_bytes(session, path, "theirs").await.expect("a write");
+            lab.write(path, "theirs").await;
         }
         let mut intended = Intended::default();
         let intend = |all: &Intended| {
             intended = all.clone();
             Ok(())
         };
-        let collected = enter(&node, session, seen, Stamps::default(), intend).await.expect("a collection");
+        let collected = enter(node, session, seen, Stamps::default(), intend).await.expect("a collection");
         assert!(collected.theirs && collected.beside == Known::default(), "{collected:?}");
         // Of what was intended that counts which was written.
-        let now_known = known.clone().after(&intended, &Known::of(&node.files(session).await.expect("files")));
+        let now_known = known.clone().after(&intended, &lab.held().await);
         let changed = now_known.0.iter().filter(|(path, entry)| known.0.get(*path) != Some(*entry));
         assert_eq!(changed.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["new", "own", "void"]);
         assert!(known.0.keys().filter(|path| !now_known.0.contains_key(*path)).eq(["gone"]));
@@ -456,7 +433,7 @@ mod tests {
         let after = after.into_iter().chain([("removed", "theirs"), ("void", "/")]);
         assert_eq!(held, after.map(|(path, content)| (path.to_owned(), content.to_owned())).collect());
         // The next time it is known that others changed them.
-        let again = collect(&node, session, &tree, &now_known, &Stamps::default(), |_| Ok(())).await;
+        let again = collect(node, session, &tree, &now_known, &Stamps::default(), |_| Ok(())).await;
         assert!(again.expect("a collection").theirs);
         node.shutdown().await;
     }

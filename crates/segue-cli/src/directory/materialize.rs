@@ -158,46 +158,40 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{collect, scan};
+    use super::super::collect;
+    use super::super::lab::Lab;
     use super::*;
 
     #[tokio::test]
     async fn what_was_brought_before_a_kill_isnt_taken_for_the_users() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (state, root) = (dir.path().join("state"), dir.path().join("notes"));
-        let node = Node::builder().state_dir(&state).witness(dir.path().join("witness")).open().await.expect("a node");
-        let session = node.create_session("notes", &[]).await.expect("a session");
-        for path in ["gone", "plan"] {
-            node.write_bytes(session, path, "first").await.expect("a write");
-        }
-        let (nothing, stamps) = (Known::default(), Stamps::default());
+        let lab = Lab::open().await;
+        let (node, session) = (&lab.node, lab.session);
+        lab.write("gone", "first").await;
+        lab.write("plan", "first").await;
+        let (nothing, stamps, none) = (Known::default(), Stamps::default(), BTreeSet::new());
         let bring = async |known: &Known, intended: &mut Intended| {
             let intend = |all: &Intended| {
                 *intended = all.clone();
                 Ok(())
             };
-            materialize(&node, &state, session, &root, (known, &BTreeSet::new()), &stamps, intend)
-                .await
-                .expect("a directory")
-                .1
+            let brought = materialize(node, &lab.state, session, &lab.root, (known, &none), &stamps, intend).await;
+            brought.expect("a directory").1
         };
         let known = bring(&nothing, &mut Intended::default()).await;
-        node.write_bytes(session, "plan", "second").await.expect("a write");
-        node.write_bytes(session, "new", "second").await.expect("a write");
+        lab.write("plan", "second").await;
+        lab.write("new", "second").await;
         node.remove_file(session, "gone").await.expect("a removal");
         // It is killed before it remembers what it brought, and others go on.
         let mut intended = Intended::default();
         bring(&known, &mut intended).await;
-        node.write_bytes(session, "plan", "third").await.expect("a write");
+        lab.write("plan", "third").await;
         node.remove_file(session, "new").await.expect("a removal");
-        let known = known.arrived(&intended, &root, &stamps);
-        let tree = scan(&root, &state).expect("a tree");
-        let collected = collect(&node, session, &tree, &known, &stamps, |_| Ok(())).await.expect("a collection");
+        let known = known.arrived(&intended, &lab.root, &stamps);
+        let collected = collect(node, session, &lab.tree(), &known, &stamps, |_| Ok(())).await.expect("a collection");
         assert!(collected.theirs && collected.beside == nothing, "{collected:?}");
         bring(&known, &mut intended).await;
-        let tree = scan(&root, &state).expect("a tree");
-        assert_eq!(tree.files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["plan"]);
-        assert_eq!(fs::read_to_string(root.join("plan")).expect("a file"), "third");
+        assert_eq!(lab.tree().files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["plan"]);
+        assert_eq!(fs::read_to_string(lab.root.join("plan")).expect("a file"), "third");
         node.shutdown().await;
     }
 }

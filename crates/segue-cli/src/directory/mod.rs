@@ -7,6 +7,8 @@
 mod apply;
 mod collect;
 mod held;
+#[cfg(test)]
+mod lab;
 mod look;
 mod materialize;
 mod scan;

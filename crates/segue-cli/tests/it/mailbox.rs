@@ -14,7 +14,7 @@ pub(crate) fn serve(lab: &Lab, addr: &str) -> (Running, String) {
 }
 
 /// Exchanges everything of a device with the mailbox; the roots of its sessions.
-fn sync(lab: &Lab, state: &str, from: &str, (mailbox, id): (&Running, &str)) -> Vec<String> {
+pub(crate) fn sync(lab: &Lab, state: &str, from: &str, (mailbox, id): (&Running, &str)) -> Vec<String> {
     let at = &mailbox.addr;
     let done = lab.run(&format!("sync --state {state} --mailbox {at} --mailbox-device {id} --from {from}")).exits(0);
     done.out.lines().filter(|line| line.starts_with("session ")).map(str::to_owned).collect()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::mailbox::{serve, sync};
 use crate::util::*;
 
 /// The session that `a` made of its directory `notes` and handed to `b`, which has it in `out/notes`.
@@ -23,6 +24,44 @@ pub(crate) fn share(lab: &Lab, names: &[&str]) -> (String, String, String) {
     (a, b, lab.session("a")["session"].as_str().unwrap().to_owned())
 }
 
+/// The same, kept together by both: the session, and the processes, which have met.
+fn both_run(lab: &Lab) -> (String, Running, Running) {
+    let (a, b, session) = shared(lab);
+    let owner = lab.receive("b", &format!("--into out --yes --together --from {a}"));
+    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
+    fs::write(lab.path("notes/list"), "both run\n").unwrap();
+    wait_for(|| read(lab, "out/notes/list").as_deref() == Some("both run\n"));
+    (session, owner, other)
+}
+
+/// The roots of both.
+fn roots(lab: &Lab) -> [String; 2] {
+    ["a", "b"].map(|state| lab.session(state)["root"].as_str().unwrap().to_owned())
+}
+
+fn are_equal(lab: &Lab) -> bool {
+    read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes"))
+}
+
+fn conflicts(lab: &Lab, state: &str) -> String {
+    lab.run(&format!("conflicts --state {state}")).exits(0).out
+}
+
+/// Both versions of `plan`, as a device that doesn't run saves them.
+fn versions(lab: &Lab, state: &str, session: &str) -> [String; 2] {
+    ["1", "2"].map(|number| {
+        lab.run(&format!("conflicts --state {state} {session} --of plan --take {number} --save {number}")).exits(0);
+        read(lab, number).unwrap()
+    })
+}
+
+fn end(processes: [Running; 2]) {
+    for running in processes {
+        running.interrupt();
+        running.end().exits(0);
+    }
+}
+
 fn read(lab: &Lab, path: &str) -> Option<String> {
     fs::read_to_string(lab.path(path)).ok()
 }
@@ -40,7 +79,7 @@ fn what_two_devices_change_apart_is_together_when_they_meet_and_both_versions_of
 
     let owner = lab.receive("b", "--into out --yes");
     let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
-    let equal = || read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes"));
+    let equal = || are_equal(&lab);
     wait_for(|| read(&lab, "notes/new of b").is_some() && read(&lab, "out/notes/new of a").is_some() && equal());
     assert_eq!((read(&lab, "notes/gone"), read(&lab, "notes/list").as_deref()), (None, Some("longer\n")));
     let shown = read(&lab, "notes/plan").unwrap();
@@ -61,19 +100,13 @@ fn what_two_devices_change_apart_is_together_when_they_meet_and_both_versions_of
     let contents: Vec<_> = plans.iter().filter_map(|(_, held)| held.as_ref().map(|(_, bytes)| bytes.clone())).collect();
     assert!(contents.contains(&b"by a\n".to_vec()) && contents.contains(&b"by b\n".to_vec()), "{plans:?}");
     lab.run("conflicts --state b").exits(0).says("no conflicts");
-    for running in [owner, other] {
-        running.interrupt();
-        running.end().exits(0);
-    }
+    end([owner, other]);
 }
 
 #[test]
 fn what_is_changed_while_both_run_is_seen_on_the_other() {
     let lab = Lab::new();
-    let (a, b, _) = shared(&lab);
-    let owner = lab.receive("b", &format!("--into out --yes --together --from {a}"));
-    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
-    // Several, since what is changed before the devices have met goes without a look, too.
+    let (_, owner, other) = both_run(&lab);
     for version in 0..3 {
         let text = format!("changed by a: {version}\n");
         fs::write(lab.path("notes/plan"), &text).unwrap();
@@ -82,11 +115,11 @@ fn what_is_changed_while_both_run_is_seen_on_the_other() {
     fs::write(lab.path("out/notes/plan"), "then by b\n").unwrap();
     fs::write(lab.path("out/notes/new of b"), "b\n").unwrap();
     fs::remove_file(lab.path("out/notes/gone")).unwrap();
-    let equal = || read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes"));
+    let equal = || are_equal(&lab);
     wait_for(|| read(&lab, "notes/new of b").is_some() && equal());
     assert_eq!((read(&lab, "notes/plan").as_deref(), read(&lab, "notes/gone")), (Some("then by b\n"), None));
     // Others change something while a directory can't be read; then it can be.
-    let roots = || ["a", "b"].map(|state| lab.session(state)["root"].as_str().unwrap().to_owned());
+    let roots = || roots(&lab);
     let before = roots();
     fs::write(lab.path("notes/a:b"), "no name for every system\n").unwrap();
     fs::write(lab.path("out/notes/plan"), "by b, unread\n").unwrap();
@@ -96,22 +129,15 @@ fn what_is_changed_while_both_run_is_seen_on_the_other() {
     fs::write(lab.path("notes/list"), "by a\n").unwrap();
     wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("by a\n"));
     lab.run("conflicts --state a").exits(0).says("no conflicts");
-    for running in [owner, other] {
-        running.interrupt();
-        running.end().exits(0);
-    }
+    end([owner, other]);
 }
 
 /// The directory of one device can't be read for a while.
 #[test]
 fn what_both_change_before_a_directory_is_read_has_two_versions_and_nothing_is_put_aside() {
     let lab = Lab::new();
-    let (a, b, session) = shared(&lab);
-    let owner = lab.receive("b", &format!("--into out --yes --together --from {a}"));
-    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
-    let roots = || ["a", "b"].map(|state| lab.session(state)["root"].as_str().unwrap().to_owned());
-    fs::write(lab.path("notes/list"), "both run\n").unwrap();
-    wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("both run\n"));
+    let (session, owner, other) = both_run(&lab);
+    let roots = || roots(&lab);
     let before = roots();
     fs::write(lab.path("notes/a:b"), "no name for every system\n").unwrap();
     fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
@@ -122,8 +148,8 @@ fn what_both_change_before_a_directory_is_read_has_two_versions_and_nothing_is_p
     fs::write(lab.path("notes/new"), "of a\n").unwrap();
     fs::write(lab.path("notes/gone"), "kept by a\n").unwrap();
     fs::remove_file(lab.path("notes/a:b")).unwrap();
-    let equal = || read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes"));
-    let conflicts = |state: &str| lab.run(&format!("conflicts --state {state} {session}")).exits(0).out;
+    let equal = || are_equal(&lab);
+    let conflicts = |state: &str| conflicts(&lab, state);
     wait_for(|| ["a", "b"].iter().all(|state| conflicts(state).contains("\"new\"")) && equal());
     for state in ["a", "b"] {
         let listed = conflicts(state);
@@ -141,27 +167,16 @@ fn what_both_change_before_a_directory_is_read_has_two_versions_and_nothing_is_p
     wait_for(equal);
     let tree = read_tree(&lab.path("notes"));
     assert!(tree.keys().all(|name| !name.contains("segue-copy")), "{tree:?}");
-    for running in [owner, other] {
-        running.interrupt();
-        running.end().exits(0);
-    }
-    let saved = ["1", "2"].map(|number| {
-        lab.run(&format!("conflicts --state a {session} --of plan --take {number} --save {number}")).exits(0);
-        read(&lab, number).unwrap()
-    });
-    assert_eq!(BTreeSet::from(saved), ["by a\n".to_owned(), "by b\n".to_owned()].into());
+    end([owner, other]);
+    assert_eq!(BTreeSet::from(versions(&lab, "a", &session)), ["by a\n".to_owned(), "by b\n".to_owned()].into());
 }
 
 /// One makes a file executable, and the other changes its content: that was all that the other had of the first's version.
 #[test]
 fn a_version_whose_content_was_changed_under_it_comes_again() {
     let lab = Lab::new();
-    let (a, b, session) = shared(&lab);
-    let owner = lab.receive("b", &format!("--into out --yes --together --from {a}"));
-    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
-    let roots = || ["a", "b"].map(|state| lab.session(state)["root"].as_str().unwrap().to_owned());
-    fs::write(lab.path("notes/list"), "both run\n").unwrap();
-    wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("both run\n"));
+    let (session, owner, other) = both_run(&lab);
+    let roots = || roots(&lab);
     let before = roots();
     fs::write(lab.path("out/notes/a:b"), "no name for every system\n").unwrap();
     let executable = |path: &str| {
@@ -172,20 +187,16 @@ fn a_version_whose_content_was_changed_under_it_comes_again() {
     wait_for(|| roots()[0] != before[0] && roots()[0] == roots()[1]);
     fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
     fs::remove_file(lab.path("out/notes/a:b")).unwrap();
-    let conflicts = |state: &str| lab.run(&format!("conflicts --state {state} {session}")).exits(0).out;
+    let conflicts = |state: &str| conflicts(&lab, state);
     wait_for(|| ["a", "b"].iter().all(|state| conflicts(state).contains("\"plan\"")));
     fs::write(lab.path("notes/list"), "goes on\n").unwrap();
     wait_for(|| read(&lab, "out/notes/list").as_deref() == Some("goes on\n"));
-    wait_for(|| read_tree(&lab.path("notes")) == read_tree(&lab.path("out/notes")));
-    for running in [owner, other] {
-        running.interrupt();
-        running.end().exits(0);
-    }
-    let saved = ["1", "2"].map(|number| {
-        lab.run(&format!("conflicts --state b {session} --of plan --take {number} --save {number}")).exits(0);
-        read(&lab, number).unwrap()
-    });
-    assert_eq!(BTreeSet::from(saved), ["plan of both\n".to_owned(), "by b\n".to_owned()].into());
+    wait_for(|| are_equal(&lab));
+    end([owner, other]);
+    assert_eq!(
+        BTreeSet::from(versions(&lab, "b", &session)),
+        ["plan of both\n".to_owned(), "by b\n".to_owned()].into()
+    );
 }
 
 #[test]
@@ -194,14 +205,12 @@ fn an_edit_that_waits_for_its_user_isnt_left_behind_by_a_handoff() {
     let (a, b, session) = shared(&lab);
     fs::write(lab.path("notes/plan"), "by a\n").unwrap();
     fs::write(lab.path("out/notes/plan"), "by b\n").unwrap();
-    // The one that reads its directory later is the one that is shown.
-    let owner = lab.receive("b", "--into out --yes");
-    let other = lab.receive("a", &format!("--into back --yes --together --from {b} --to {}", owner.addr));
-    wait_for(|| read(&lab, "out/notes/plan").as_deref() == Some("by a\n"));
-    for running in [other, owner] {
-        running.interrupt();
-        running.end().exits(0);
+    // The one that reads its directory later is the one that is shown. Each looks once.
+    let (mailbox, id) = serve(&lab, "127.0.0.1:0");
+    for (state, from) in [("b", &a), ("a", &b), ("b", &a)] {
+        sync(&lab, state, from, (&mailbox, &id));
     }
+    assert_eq!(read(&lab, "out/notes/plan").as_deref(), Some("by a\n"));
     fs::write(lab.path("out/notes/plan"), "by b, again\n").unwrap();
     let other = lab.receive("a", &format!("--into back --yes --from {b}"));
     let send = format!("send --state b out/notes --device {a} --to {}", other.addr);
@@ -209,15 +218,11 @@ fn an_edit_that_waits_for_its_user_isnt_left_behind_by_a_handoff() {
         lab.run(&send).exits(1).says("\"plan\", which you changed, has several versions");
         assert_eq!(read(&lab, "out/notes/plan").as_deref(), Some("by b, again\n"));
     }
-    for number in ["1", "2"] {
-        lab.run(&format!("conflicts --state b {session} --of plan --take {number} --save {number}")).exits(0);
-    }
-    assert_eq!((read(&lab, "1").as_deref(), read(&lab, "2").as_deref()), (Some("by a\n"), Some("by b\n")));
+    assert_eq!(versions(&lab, "b", &session), ["by a\n", "by b\n"]);
     lab.run(&format!("conflicts --state b {session} --of plan --take 1")).exits(0);
     lab.run(&send).exits(0);
     wait_for(|| read(&lab, "notes/plan").as_deref() == Some("by b, again\n"));
-    other.interrupt();
-    other.end().exits(0);
+    end([other, mailbox]);
 }
 
 #[test]
