@@ -190,7 +190,7 @@ clauses! {
     HO_CANCEL_2 = "HO-CANCEL-2" "a primary says of a WANT that is withdrawn that it wasn't granted",
     HO_TIME_1 = "HO-TIME-1" "every request ends by its deadline; before the GRANT the source stays primary",
     HO_TIME_2 = "HO-TIME-2" "a source whose deadline passes after the GRANT reports that it is pending",
-    HO_TIME_3 = "HO-TIME-3" "a target whose WANT is out when its deadline passes, or its user withdraws, reports the outcome once it is known",
+    HO_TIME_3 = "HO-TIME-3" "a target whose wish ends with a WANT out reports the outcome once it is known",
     HO_RECEIPT_1 = "HO-RECEIPT-1" "a receipt's chain, WANT, FINAL and proof that the new owner has the record agree",
     HO_RECEIPT_2 = "HO-RECEIPT-2" "what moved and what stayed is stated by the old owner or the new one",
     HO_RECEIPT_3 = "HO-RECEIPT-3" "no receipt of a handoff is given before it is acknowledged",

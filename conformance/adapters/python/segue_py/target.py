@@ -15,10 +15,11 @@ class Seek:
         self.gone = None  # hash of a manifest that the source announced and couldn't give (TRANSFER-NEWER-1)
         self.fetch = None
         self.held = None  # hash of the manifest that is held, durably
-        self.wants = {}  # id -> parent of the WANTs that are out
+        self.wants = {}  # id -> parent of the WANTs that are out, in the order in which they left
+        self.answers = set()  # those of them that name an OFFER
         self.parent = None  # the head under which it seeks
         self.sent_on = None  # the link on which a WANT is out
-        self.lapsed = None  # why it is over, once it is but for what its WANTs may still bring (HO-TIME-3)
+        self.ended = None  # why it is over, once it is but for what its WANTs may still bring (HO-TIME-3)
         self.waiting_sync = False
 
     def on_error(self, link, req, code, retry_ms):
@@ -41,13 +42,14 @@ class WantRequest:
 
     def on_error(self, link, req, code, retry_ms):
         link.requests.pop(req, None)
-        link.dev.handoff.target.want_refused(self.seek, self.wid, code)
+        link.dev.handoff.target.want_refused(link, self.seek, self.wid, code)
 
 
 class Target:
     def __init__(self, dev, handoff):
         self.dev, self.handoff = dev, handoff
         self.seeks = {}  # session -> Seek
+        self.lapsed = {}  # session -> the Seeks that are over but for what their WANTs may still bring (HO-TIME-3)
         self.followed = {}  # unknown session -> the device that is asked for it
         self.staged = {}  # session -> {hash of manifest: head}, of those that WANTs named
 
@@ -96,7 +98,7 @@ class Target:
     def sought(self, link, session, oid, offer):
         """Whether an OFFER is one of what this device seeks from its source already, and so accepted (HO-OFFER-6)."""
         seek = self.seeks.get(session.id)
-        if seek is None or seek.source != link.peer or seek.lapsed:
+        if seek is None or seek.source != link.peer:
             return False
         if seek.offer_id != oid and not (seek.sent_on is link and seek.wants):
             self.take_offer(seek, oid, offer)
@@ -107,24 +109,22 @@ class Target:
         """A GRANT made this device the primary: the wish is over, and is resolved once that is durable."""
         seek = self.seeks.pop(sid, None)
         self.dev.clear_timers(("seek", sid))
-        if seek is None:
-            return
-        if seek.fetch:
+        if seek and seek.fetch:
             seek.fetch.stop()
-        self.dev.store.when_durable(lambda: self._resolve(seek, {"record": record.hex()}))
+        for wish in self.lapsed.pop(sid, []) + ([seek] if seek else []):
+            self.dev.store.when_durable(lambda wish=wish: self._resolve(wish, {"record": record.hex()}))
 
     def user_cancels(self, sid):
         seek = self.seeks.get(sid)
-        if seek is None or seek.lapsed:
+        if seek is None:
             return False
-        self._end_unknown(seek, "HO_CANCELLED")
+        self.fail(seek, "HO_CANCELLED")
         return True
 
     def _supersede(self, sid):
         seek = self.seeks.get(sid)
         if seek:
-            self._withdraw(seek, "HO_SUPERSEDED")
-            self.fail(seek, "HO_SUPERSEDED", told=True)
+            self.fail(seek, "HO_SUPERSEDED")
 
     def _start(self, seek):
         self.seeks[seek.sid] = seek
@@ -132,7 +132,7 @@ class Target:
         if session and session.head:
             session.take_part_in()
             seek.parent = session.head.id
-        self.dev.set_timer(("seek", seek.sid), seek.expires, lambda: self._end_unknown(seek, "HO_TIMEOUT"))
+        self.dev.set_timer(("seek", seek.sid), seek.expires, lambda: self.fail(seek, "HO_TIMEOUT"))
         self._go(seek)
 
     # --- how a wish goes on
@@ -140,7 +140,7 @@ class Target:
     def _go(self, seek):
         """On the link to the source: asks, fetches, or sends the WANT."""
         link = self.dev.link_to(seek.source)
-        if link is None or seek.lapsed:
+        if link is None:
             return
         session = self.handoff.sessions.get(seek.sid)
         if seek.mode == STANDING and link.generation < generations.V2:
@@ -155,7 +155,7 @@ class Target:
         seek = self.seeks.get(session.id)
         if m.head != session.head.id or session.owner() != link.peer:
             return
-        if seek is None or seek.lapsed or seek.source != link.peer:
+        if seek is None or seek.source != link.peer:
             if not session.primary():
                 self.dev.event("available", session=session.id.hex(), from_=link.peer.hex())
             return
@@ -163,8 +163,7 @@ class Target:
             self.fail(seek, "LIMIT_MANIFEST")
             return
         if m.data.manifest == seek.gone:
-            self._withdraw(seek, "HO_CANCELLED")
-            self.fail(seek, "DATA_UNAVAILABLE", told=True)
+            self.fail(seek, "DATA_UNAVAILABLE")
             return
         seek.parent = session.head.id
         self._seek_manifest(seek, m.data)
@@ -173,10 +172,11 @@ class Target:
     def not_owner(self, link, session, m):
         """A HAVE without data: a pull from a device that doesn't own by the same head is over (7.7)."""
         seek = self.seeks.get(session.id)
-        if seek is None or seek.mode != PULL or seek.lapsed or seek.source != link.peer:
+        if seek is None or seek.mode != PULL or seek.source != link.peer:
             return
         if m.head == session.head.id and session.owner() != link.peer:
-            self.fail(seek, "HO_NOT_OWNER")
+            seek.wants = {}  # who doesn't own grants nothing
+            self.fail(seek, "HO_NOT_OWNER", told=True)
 
     def _seek_manifest(self, seek, announced):
         if seek.manifest is None or seek.manifest.manifest != announced.manifest:
@@ -223,8 +223,7 @@ class Target:
                 seek.gone, seek.manifest = seek.manifest.manifest, None
                 self.handoff.ask_head(link, seek.sid, seek)
                 return
-            self._withdraw(seek, "DATA_HASH" if code == "DATA_HASH" else "HO_CANCELLED")
-            self.fail(seek, code, told=True)
+            self.fail(seek, code)
 
     def _fetched(self, seek):
         """All blobs are there: their data is taken in, and once that is durable the WANT may name the manifest."""
@@ -286,7 +285,7 @@ class Target:
     def _send_want(self, seek):
         link = self.dev.link_to(seek.source)
         session = self.handoff.sessions.get(seek.sid)
-        if link is None or seek.sent_on is link or seek.lapsed or not seek.held:
+        if link is None or seek.sent_on is link or not seek.held:
             return
         staged = self.staged.setdefault(seek.sid, {})
         if seek.held not in staged and len(staged) >= LIMIT.MAX_STAGED:
@@ -306,81 +305,88 @@ class Target:
         req = link.request(WantRequest(seek, wid))
 
         def send():
-            if link.ready and self.seeks.get(seek.sid) is seek and not seek.lapsed and body.parent == session.head.id:
+            if link.ready and self.seeks.get(seek.sid) is seek and body.parent == session.head.id:
                 seek.wants[wid] = body.parent
+                seek.answers |= {wid} if body.offer else set()
                 link.send("WANT", req=req, want=want)
 
         self.dev.store.when_durable(send)
 
-    def want_refused(self, seek, wid, code):
-        parent = seek.wants.pop(wid, None)
+    def want_refused(self, link, seek, wid, code):
+        parent = seek.wants.get(wid)
+        newest = self._void(seek.sid, seek.source, wid, before=link.generation < generations.V1_7)
         if parent is None or self.seeks.get(seek.sid) is not seek:
             return
-        if seek.lapsed:
-            self._maybe_void(seek)
-        elif code == "HO_STALE_PARENT":
-            session = self.handoff.sessions.get(seek.sid)
-            if session.head.id != parent:
-                self._new_head(seek, session)
-        else:
-            self.fail(seek, code)
+        session = self.handoff.sessions.get(seek.sid)
+        if code != "HO_STALE_PARENT":
+            if newest:
+                self.fail(seek, code)
+        elif session.head.id != parent:
+            self._new_head(seek, session)
 
     # --- the end of a wish
 
     def fail(self, seek, code, told=False, said=None):
+        """A wish ends: at once, unless a GRANT may be on its way (HO-TIME-3). The source knows already if it was told."""
         if self.seeks.get(seek.sid) is not seek:
             return
         del self.seeks[seek.sid]
         self.dev.clear_timers(("seek", seek.sid))
         if seek.fetch:
             seek.fetch.stop()
-        if not told and seek.offer_id and not seek.wants:
-            link = self.dev.link_to(seek.source)
-            if link and code in ("LIMIT_ROOM", "LIMIT_MANIFEST"):
-                self.decline(link, seek.sid, seek.offer_id, "HO_DECLINED")
-        self._resolve(seek, {"error": code}, said)
+        link = self.dev.link_to(seek.source)
+        if link and seek.offer_id and not told:
+            self.decline(link, seek.sid, seek.offer_id, code if code in DECLINE_CODES else "HO_CANCELLED")
+        if not seek.wants:
+            self._resolve(seek, {"error": code}, said)
+            return
+        seek.ended = code
+        self.lapsed.setdefault(seek.sid, []).append(seek)
+        if seek.number is not None:
+            self.dev.event("handoff-pending", id=seek.number, session=seek.sid.hex(), peer=seek.source.hex())
+        self._withdraw(seek)
+
+    def _void(self, sid, source, wid, before):
+        """A WANT is void, with those before it if the source took it in their place. Returns whether it was the newest of the
+        wish that runs."""
+        runs = self.seeks.get(sid)
+        wishes = [s for s in self.lapsed.get(sid, []) + ([runs] if runs else []) if s.source == source]
+        out = [(wish, w) for wish in wishes for w in wish.wants]
+        at = next((i for i, (_, w) in enumerate(out) if w == wid), None)
+        if at is None:
+            return False
+        newest = out[at][0] is runs and wid == list(runs.wants)[-1]
+        for wish, w in out[0 if before else at : at + 1]:
+            del wish.wants[w]
+        self._end_void(sid)
+        return newest
+
+    def _end_void(self, sid):
+        wishes = self.lapsed.pop(sid, [])
+        for wish in wishes:
+            if wish.wants:
+                self.lapsed.setdefault(sid, []).append(wish)
+            else:
+                self._resolve(wish, {"error": wish.ended})
 
     def _resolve(self, seek, result, said=None):
         if seek.number is not None:
             told = {"id": seek.number, "session": seek.sid.hex(), "peer": seek.source.hex(), "result": result}
             self.dev.event("handoff-resolved", **told, **reason.told(said))
 
-    def _withdraw(self, seek, code):
-        """Tells the source that a wish is over (7.8)."""
+    def _withdraw(self, seek):
+        """Tells the source that the WANTs of a wish are void (7.8)."""
         link = self.dev.link_to(seek.source)
         if link is None or link.generation < generations.V1_7:
             return
-        if seek.wants:
-            for wid in seek.wants:
-                link.send("CANCEL", session=seek.sid, subject=wid, code=code_bytes(code))
-        elif seek.offer_id:
-            self.decline(link, seek.sid, seek.offer_id, code)
+        code = seek.ended if seek.ended in DECLINE_CODES else "HO_CANCELLED"
+        for wid in seek.wants:
+            link.send("CANCEL", session=seek.sid, subject=wid, code=code_bytes(code))
 
     def decline(self, link, sid, subject, code, said=None):
         if link.generation >= generations.V1_7:
             ext = reason.extensions(said)
             link.send("DECLINE", session=sid, subject=subject, code=code_bytes(code), ext=ext)
-
-    def _end_unknown(self, seek, code):
-        """The deadline passed, or the user withdrew: that is the end, unless a GRANT may be on its way (HO-TIME-3)."""
-        session = self.handoff.sessions.get(seek.sid)
-        head = session.head if session else None
-        out = [w for w, parent in seek.wants.items() if head and (parent == head.id or head.body.want == w)]
-        if seek.mode == STANDING or not out:
-            if seek.mode != STANDING or code != "HO_TIMEOUT":
-                self._withdraw(seek, code)
-            self.fail(seek, code, told=True)
-            return
-        seek.lapsed = code
-        if seek.fetch:
-            seek.fetch.stop()
-            seek.fetch = None
-        self.dev.event("handoff-pending", id=seek.number, session=seek.sid.hex(), peer=seek.source.hex())
-        self._withdraw(seek, code)
-
-    def _maybe_void(self, seek):
-        if seek.lapsed and not seek.wants:
-            self.fail(seek, seek.lapsed, told=True)
 
     def take_offer(self, seek, oid, body):
         seek.offer_id = oid
@@ -389,19 +395,17 @@ class Target:
 
     def cancelled(self, link, session, m):
         seek = self.seeks.get(session.id)
-        if seek and seek.offer_id == m.subject and seek.source == link.peer and not seek.lapsed:
+        if seek and seek.offer_id == m.subject and seek.source == link.peer:
+            # What named it is void with it.
+            seek.wants = {wid: parent for wid, parent in seek.wants.items() if wid not in seek.answers}
             self.fail(seek, "HO_CANCELLED", told=True)
 
     def declined(self, link, m):
-        seek = self.seeks.get(m.session)
-        if seek and m.subject in seek.wants and seek.source == link.peer:
-            del seek.wants[m.subject]
-            if seek.lapsed:
-                self._maybe_void(seek)
-            else:
-                code = code_name(m.code)
-                code = code if code in DECLINE_CODES else "HO_DECLINED"
-                self.fail(seek, code, told=True, said=reason.read(m))
+        newest = self._void(m.session, link.peer, m.subject, before=True)
+        if newest:
+            code = code_name(m.code)
+            code = code if code in DECLINE_CODES else "HO_DECLINED"
+            self.fail(self.seeks[m.session], code, told=True, said=reason.read(m))
 
     # --- what happens meanwhile
 
@@ -409,12 +413,11 @@ class Target:
         for sid, source in self.followed.items():
             if source == link.peer:
                 self.handoff.ask_head(link, sid, Followed(sid))
+        for wish in [wish for wishes in self.lapsed.values() for wish in wishes]:
+            if wish.source == link.peer:
+                self._withdraw(wish)
         for seek in list(self.seeks.values()):
-            if seek.source != link.peer:
-                continue
-            if seek.lapsed:
-                self._withdraw(seek, seek.lapsed)
-            else:
+            if seek.source == link.peer:
                 self._go(seek)
 
     def link_over(self, link):
@@ -433,6 +436,10 @@ class Target:
 
     def head_changed(self, session):
         self.staged.pop(session.id, None)
+        for wish in self.lapsed.get(session.id, []):
+            if session.head.body.want not in wish.wants:
+                wish.wants = {}
+        self._end_void(session.id)
         seek = self.seeks.get(session.id)
         if seek and seek.parent is not None and seek.parent != session.head.id:
             self._new_head(seek, session)
@@ -440,11 +447,9 @@ class Target:
     def _new_head(self, seek, session):
         if session.head.body.want in seek.wants:
             return  # the GRANT that answers is under way
-        if seek.lapsed:
-            seek.wants = {}
-            self._maybe_void(seek)
-        elif seek.mode == PULL and not seek.offer_id and session.owner() == seek.source:
-            seek.parent, seek.wants, seek.sent_on = session.head.id, {}, None
+        seek.wants = {}
+        if seek.mode == PULL and not seek.offer_id and session.owner() == seek.source:
+            seek.parent, seek.sent_on = session.head.id, None
             self._go(seek)
         else:
             self.fail(seek, "HO_STALE_PARENT", told=True)
@@ -452,4 +457,5 @@ class Target:
     def revoked(self, session, device):
         seek = self.seeks.get(session.id)
         if seek and seek.source == device:
+            seek.wants = {}
             self.fail(seek, "AUTH_REVOKED", told=True)

@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use super::effects::Ctx;
 use super::holdings::Holdings;
-use super::lapsed::Sent;
+use super::lapsed::{Before, Sent};
 use super::reason::{self, declined};
 use super::session::Session;
 use super::source::Declined;
@@ -33,7 +33,7 @@ use crate::errors::UsageError;
 use crate::event::{Event, HandoffId, Token};
 use crate::generations::Generation;
 use crate::limits::MAX_TTL;
-use crate::wire::{Announced, Cancel, Decline, DeviceId, Exts, Hash, Have, Offer, Proven, Want, WantMode};
+use crate::wire::{Announced, Decline, DeviceId, Exts, Hash, Have, Offer, Proven, Want, WantMode};
 pub(super) use put_off::PutOff;
 use via::Owed;
 
@@ -97,8 +97,8 @@ enum Step {
     Asking { req: u32 },
     /// A WANT is being signed.
     Signing(Box<Want>),
-    /// A WANT was sent.
-    Wanting { want: Hash, req: u32 },
+    /// A WANT was sent: the newest of those that left.
+    Wanting,
 }
 
 impl Seeking {
@@ -118,6 +118,14 @@ impl Target {
     fn seeks(&self) -> Option<DeviceId> {
         match &self.0 {
             State::Seeking(seeking) => Some(seeking.from),
+            _ => None,
+        }
+    }
+
+    /// The WANTs that left for this owner's session.
+    pub(super) fn sent_to(&mut self, owner: &DeviceId) -> Option<&mut Vec<Sent>> {
+        match &mut self.0 {
+            State::Seeking(seeking) if seeking.from == *owner => Some(&mut seeking.sent),
             _ => None,
         }
     }
@@ -256,13 +264,20 @@ impl<H: Holdings> Session<H> {
         if !ctx.rules.keeps(Clause::HO_CANCEL_1) {
             return;
         }
+        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
+        if let State::Seeking(it) = &mut self.target.0
+            && it.answers(&subject)
+            && way == Some(from)
+        {
+            // What named it is void with it.
+            it.offer = None;
+            it.sent.retain(|sent| !sent.answers);
+            return self.give_up(ctx, Code::HO_CANCELLED);
+        }
         match &self.target.0 {
             State::Invited(it) if it.offer.id() == subject && self.way(ctx.rules, it.offer.body().source) == from => {
                 self.target.0 = State::Resting;
                 ctx.event(Event::Withdrawn { token: subject, session: self.id(), code });
-            }
-            State::Seeking(it) if it.answers(&subject) && self.way(ctx.rules, it.from) == from => {
-                self.give_up(ctx, Code::HO_CANCELLED);
             }
             // Who meant to answer it once more, doesn't.
             _ if self
@@ -287,9 +302,10 @@ impl<H: Holdings> Session<H> {
                 .on_owed(ctx, Owed { root: data.root, manifest: data.manifest, exclusive: None, wanted: false });
         }
         let Some(data) = have.data.get() else {
-            let asked =
-                matches!(&self.target.0, State::Seeking(s) if s.from == from && matches!(s.step, Step::Asking { .. }));
-            if asked && same && !owns {
+            let State::Seeking(seeking) = &mut self.target.0 else { return };
+            if seeking.from == from && matches!(seeking.step, Step::Asking { .. }) && same && !owns {
+                // Who doesn't own grants nothing.
+                seeking.sent.clear();
                 self.give_up(ctx, Code::HO_NOT_OWNER);
             }
             return;
@@ -314,10 +330,13 @@ impl<H: Holdings> Session<H> {
     pub(super) fn on_target_declined(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, no: Declined) {
         let Declined { subject, code, reason } = no;
         let owner = self.owned_by(from);
-        self.lapsed_refused(ctx, owner, |sent| sent.want == subject);
-        let State::Seeking(seeking) = &self.target.0 else { return };
-        let named = matches!(seeking.step, Step::Wanting { want, .. } if want == subject);
-        if self.way(ctx.rules, seeking.from) == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
+        let newest = self.void(ctx, owner, Before::Void, |sent| sent.want == subject);
+        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        if !ctx.rules.keeps(Clause::HO_DECLINE_1) {
+            seeking.sent.clear();
+        }
+        if way == Some(from) && (newest || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
             self.give_up_with(ctx, declined(code), reason);
         }
     }
@@ -325,25 +344,18 @@ impl<H: Holdings> Session<H> {
     /// An error in answer to the own HAVE or WANT.
     pub fn on_request_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
         let owner = self.owned_by(from);
-        self.lapsed_refused(ctx, owner, |sent| sent.req == req);
+        let newest = self.void(ctx, owner, self.before_refused(ctx, from), |sent| sent.req == req);
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &mut self.target.0 else { return };
-        if way != Some(from) && seeking.from != from {
+        let asked = matches!(seeking.step, Step::Asking { req: own } if own == req);
+        if way != Some(from) && seeking.from != from || !(newest || asked) {
             return;
         }
-        seeking.sent.retain(|sent| sent.req != req);
-        let current = match seeking.step {
-            Step::Wanting { req: own, .. } | Step::Asking { req: own } => own == req,
-            Step::Waiting | Step::Signing(_) => false,
-        };
-        if !current {
-            return;
-        }
-        if code == Code::HO_STALE_PARENT {
+        if code != Code::HO_STALE_PARENT {
+            self.give_up(ctx, code);
+        } else if asked || seeking.step == Step::Wanting {
             // The chain to the new head follows; it decides whether to ask again.
             seeking.step = Step::Asking { req: 0 };
-        } else {
-            self.give_up(ctx, code);
         }
     }
 
@@ -364,25 +376,9 @@ impl<H: Holdings> Session<H> {
                 ctx.event(Event::Withdrawn { token, session, code: Code::HO_TIMEOUT });
             }
             State::Seeking(seeking) if seeking.deadline <= ctx.now && ctx.rules.keeps(Clause::HO_TIME_1) => {
-                self.end_unknown(ctx, Code::HO_TIMEOUT);
+                self.give_up(ctx, Code::HO_TIMEOUT);
             }
             _ => {}
-        }
-    }
-
-    /// The deadline of the own wish passed, or its user withdrew it: that is its end, unless a GRANT may be on its way
-    /// (HO-TIME-3).
-    fn end_unknown(&mut self, ctx: &mut Ctx<'_>, code: Code) {
-        let State::Seeking(seeking) = &mut self.target.0 else { return };
-        let (from, sent) = (seeking.from, core::mem::take(&mut seeking.sent));
-        match seeking.id.filter(|_| !sent.is_empty() && ctx.rules.keeps(Clause::HO_TIME_3)) {
-            Some(id) => {
-                self.target.0 = State::Resting;
-                self.put_off = None;
-                ctx.fx.stop_fetch = true;
-                self.lapse(ctx, (id, code), from, sent);
-            }
-            None => self.give_up(ctx, code),
         }
     }
 
@@ -399,19 +395,16 @@ impl<H: Holdings> Session<H> {
             }
             // The record came before its GRANT, told by another device.
             State::Seeking(seeking) if seeking.sent.iter().any(|sent| sent.want == answered) => {}
-            State::Seeking(_) if owner == Some(self.me) || owner.is_none() => {
-                let code = if owner.is_none() { Code::HO_CLOSED } else { Code::HO_SUPERSEDED };
-                self.give_up(ctx, code);
-            }
             State::Seeking(seeking) => {
                 let (from, mode) = (seeking.from, seeking.mode);
                 // A WANT dies with its parent. A pull may go on under the new head if the same device owns by it.
                 seeking.sent.clear();
                 seeking.end = None;
-                if owner == Some(from) && mode == WantMode::Pull {
-                    self.ask_again(ctx, from);
-                } else {
-                    self.give_up(ctx, Code::HO_STALE_PARENT);
+                match owner {
+                    None => self.give_up(ctx, Code::HO_CLOSED),
+                    Some(owner) if owner == self.me => self.give_up(ctx, Code::HO_SUPERSEDED),
+                    Some(owner) if owner == from && mode == WantMode::Pull => self.ask_again(ctx, from),
+                    Some(_) => self.give_up(ctx, Code::HO_STALE_PARENT),
                 }
             }
             _ => {}
@@ -422,7 +415,7 @@ impl<H: Holdings> Session<H> {
     pub(super) fn cancel_target(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let seeking = matches!(self.target.0, State::Seeking(_));
         if seeking {
-            self.end_unknown(ctx, Code::HO_CANCELLED);
+            self.give_up(ctx, Code::HO_CANCELLED);
         }
         seeking
     }
@@ -467,40 +460,39 @@ impl<H: Holdings> Session<H> {
         }
     }
 
-    /// Ends the own wish.
+    /// Ends the own wish, at once unless a GRANT may be on its way (HO-TIME-3).
     fn give_up(&mut self, ctx: &mut Ctx<'_>, code: Code) {
         self.give_up_with(ctx, code, None);
     }
 
     /// The same, with what the source's user said.
     fn give_up_with(&mut self, ctx: &mut Ctx<'_>, code: Code, reason: Option<String>) {
-        let session = self.id();
-        let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
-        let State::Seeking(seeking) = &self.target.0 else { return };
-        let (id, from, step, offer) = (seeking.id, seeking.from, seeking.step.clone(), seeking.offer);
-        let put_off = offer.map(|offer| PutOff { offer, from, holds: seeking.holds.clone() });
+        let State::Seeking(seeking) = &mut self.target.0 else { return };
+        let (id, from, offer, holds) = (seeking.id, seeking.from, seeking.offer, seeking.holds.clone());
+        let sent = core::mem::take(&mut seeking.sent);
+        let way = self.way(ctx.rules, from);
+        let put_off = offer.map(|offer| PutOff { offer, from, holds });
         self.target.0 = State::Resting;
         self.put_off = put_off.or(self.put_off.take()).filter(|_| code.is_mended_by_time());
         ctx.fx.stop_fetch = true;
-        let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER);
-        let withdrawn = !told && !matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
-        let to = way.unwrap_or(from);
-        let tells = ctx.generation_with(&to).is_some_and(|g| g >= Generation::V1_7);
-        match (step, offer) {
-            (Step::Wanting { want, .. }, _) if withdrawn && tells => {
-                ctx.send(to, Cancel { session, subject: want, code: code.into(), ext: Exts::empty() });
-            }
-            (_, Some(offer)) if withdrawn && tells => self.decline_offer(ctx, to, offer.token, code),
-            _ => {}
+        let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER)
+            || matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
+        if let Some(offer) = offer.filter(|_| !told && self.put_off.is_none()) {
+            self.decline_offer(ctx, way, offer.token, code);
         }
-        if let Some(id) = id {
+        if !sent.is_empty() {
+            self.lapse(ctx, (id, code), from, sent);
+        } else if let Some(id) = id {
+            let session = self.id();
             ctx.event(Event::HandoffResolved { id, session, peer: from, result: Err(code), reason });
         }
     }
 
-    fn decline_offer(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, subject: Hash, code: Code) {
-        let session = self.id();
-        ctx.send(to, Decline { session, subject, code: code.into(), ext: Exts::empty() });
+    /// Tells the source that its OFFER, which counted as accepted, comes to nothing; on a link that can say so.
+    fn decline_offer(&self, ctx: &mut Ctx<'_>, to: DeviceId, subject: Hash, code: Code) {
+        if ctx.generation_with(&to).is_some_and(|generation| generation >= Generation::V1_7) {
+            ctx.send(to, Decline { session: self.id(), subject, code: code.into(), ext: Exts::empty() });
+        }
     }
 
     /// This device is primary, from now on; its acknowledgement follows the sync.

@@ -151,6 +151,7 @@ impl<H: Holdings> Session<H> {
             || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5)
             || self.grantor().is_some() && !ctx.rules.keeps(Clause::SERVICE_FREEZE_3);
         if mode == Some(WantMode::Pull) && !approved && ctx.pulls == Policy::Deny {
+            self.wants.remove(&from);
             return self.decline_want(ctx, from, (req, want.id()), Code::HO_DECLINED, None);
         }
         if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {

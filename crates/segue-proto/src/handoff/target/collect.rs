@@ -175,10 +175,12 @@ impl<H: Holdings> Session<H> {
         }
         let want = Proven::own(Want::clone(body), sig);
         let req = ctx.fresh.request();
-        seeking.step = Step::Wanting { want: want.id(), req };
-        note_sent(&mut seeking.sent, Sent { want: want.id(), req });
-        let from = seeking.from;
+        seeking.step = Step::Wanting;
+        let (from, answers) = (seeking.from, want.body().offer.get().is_some());
         let to = self.way(ctx.rules, from);
+        if let Some(sent) = self.target.sent_to(&from) {
+            note_sent(sent, Sent { want: want.id(), req, to, answers });
+        }
         let hold = Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1));
         ctx.promise(to, hold, WantMsg { req, want: want.signed().clone(), ext: Exts::empty() });
     }
