@@ -268,7 +268,7 @@ impl Custodian {
             Message::Delegate(ask) => {
                 Box::new(move |it, around| it.on_delegate(around, from, ask.req, &ask.parent, ask.grantor))
             }
-            Message::Decline(no) => Box::new(move |it, around| it.on_decline(around, from, no.subject, no.code.into())),
+            Message::Decline(no) => Box::new(move |it, around| it.on_decline(around, from, no)),
             Message::Cancel(no) => Box::new(move |it, around| it.on_cancel(around, from, no.subject, no.code.into())),
             Message::Error(error) => {
                 Box::new(move |it, around| it.on_error(around, from, error.req, error.code.into()))

@@ -5,7 +5,9 @@ use segue_proto::seal::{self, ContentKey, Wrapped};
 use segue_proto::wire::codec::{decode, encode};
 use segue_proto::wire::frame::Framer;
 use segue_proto::wire::hash::blob_id;
-use segue_proto::wire::{BoxId, EntryKind, Hash, Letter, Message, Piece, RosterEntry, RosterMsg, Sealed, SessionId};
+use segue_proto::wire::{
+    BoxId, EntryKind, Error, Exts, Hash, Letter, Message, Piece, Put, RosterEntry, RosterMsg, Sealed, SessionId,
+};
 use segue_proto::{Code, Rules};
 use segue_testkit::device::Command;
 
@@ -17,6 +19,14 @@ use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, ensure};
 use crate::peer::Peer;
 use crate::verdict::Fault;
+
+/// Takes the next PUT into this box.
+fn put_to(lab: &mut Lab, mailbox: &Mailbox, of: BoxId) -> Done<Put> {
+    lab.take(mailbox.link, "PUT of a piece", |message| match message {
+        Message::Put(put) if put.to == of => Some(put.clone()),
+        _ => None,
+    })
+}
 
 /// The commands without which there is no account.
 const FAMILY: &[&str] = &["use-mailbox", "write", "create-account", "accept-link", "confirm-link"];
@@ -55,6 +65,26 @@ pub(super) const CASES: &[Case] = &[
         shared.mailbox.serve(lab)?;
         let after: usize = shared.mailbox.boxes.values().map(Vec::len).sum();
         ensure(after == before, "nothing that is there", format!("{} envelopes more", after - before))
+    })
+    .needs(USES),
+    works("service/content/goes-on-after-a-refusal", &["SERVICE-CONTENT-1", "SERVICE-PUT-3"], E, |lab| {
+        let mut shared = shared(lab)?;
+        let (session, content) = (shared.session, long());
+        let at = shared.key.blob_box(&session, &blob_id(&content));
+        lab.must(Command::WriteFile { session, path: "long".into(), content: content.clone() })?;
+        while shared.mailbox.held(&at).is_empty() && shared.mailbox.step(lab) {}
+        let second = put_to(lab, &shared.mailbox, at)?;
+        let (session, code, ext) = (None.into(), Code::LIMIT_QUOTA.into(), Exts::empty());
+        let refused = Error { req: second.req, session, code, definite: true, retry_after_ms: 1_000, ext };
+        lab.send(shared.mailbox.link, refused);
+        lab.pass(1_000_000);
+        // From the first piece on, no content that is longer than what a mailbox takes at once would ever be there whole.
+        let again = put_to(lab, &shared.mailbox, at)?;
+        ensure(again.envelope == second.envelope, "the piece that was refused", "another")?;
+        shared.mailbox.put(lab, &again);
+        shared.mailbox.serve(lab)?;
+        let found = read(&shared.mailbox, &shared.key, shared.session, &content)?;
+        ensure(found == content, "the content, in pieces in their order", format!("{} bytes", found.len()))
     })
     .needs(USES),
     works("service/content/sealed", &["SERVICE-SEAL-1"], E, |lab| {

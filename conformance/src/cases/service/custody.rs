@@ -220,7 +220,7 @@ pub(super) const CASES: &[Case] = &[
     })
     .needs(KEEPS)
     .since(G),
-    works("service/want/shown-to-the-owner", &["SERVICE-VIA-1"], E, |lab| {
+    works("service/want/shown-to-the-owner", &["SERVICE-VIA-1", "SERVICE-SHOW-2"], E, |lab| {
         let mut it = custody(lab)?;
         let (target, other) = it.target(lab, G)?;
         let want = it.want(lab, &target, None);
@@ -232,11 +232,14 @@ pub(super) const CASES: &[Case] = &[
         ensure(shown.want.id() == target.sign(&want).id(), "the target's WANT", format!("{shown:?}"))?;
         let (session, subject) = (it.book.id, shown.want.id());
         let code = Code::HO_DECLINED.into();
-        lab.send(it.link, segue_proto::wire::Decline { session, subject, code, ext: Exts::empty() });
-        lab.take(other, "DECLINE", |message| match message {
-            Message::Decline(no) if no.subject == subject => Some(()),
+        let reason = Ext { id: 1, bytes: Blob::new(b"not now".to_vec()).unwrap_or_default() };
+        let ext = Exts::new(vec![reason]).unwrap_or_default();
+        lab.send(it.link, segue_proto::wire::Decline { session, subject, code, ext: ext.clone() });
+        let came = lab.take(other, "DECLINE", |message| match message {
+            Message::Decline(no) if no.subject == subject => Some(no.ext.clone()),
             _ => None,
-        })
+        })?;
+        ensure(came == ext, "the owner's reason", format!("{came:?}"))
     })
     .needs(KEEPS)
     .since(G),

@@ -102,7 +102,8 @@ impl Mailbox {
         Err(Fault::fail("a device that comes to an end", format!("{MAX_REQUESTS} requests")))
     }
 
-    fn put(&mut self, lab: &mut Lab, put: &Put) {
+    /// Takes an envelope.
+    pub(super) fn put(&mut self, lab: &mut Lab, put: &Put) {
         let held = self.boxes.entry(put.to).or_default();
         let known = held.iter().position(|envelope| *envelope == *put.envelope);
         let at = known.unwrap_or_else(|| {

@@ -84,7 +84,7 @@ impl World {
             }
             Message::Decline(it) => {
                 self.serve(rules, |custody, around| {
-                    custody.on_decline(around, from, it.subject, it.code.into());
+                    custody.on_decline(around, from, it);
                 });
             }
             Message::Cancel(it) => {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use segue_proto::data::{PartKind, named_part};
+use segue_proto::limits::PIECE;
 use segue_proto::wire::{PartId, SessionId};
 use segue_proto::{Clause, Lsn};
 use segue_testkit::device::{Command, LocalDevice, Reply};
@@ -263,6 +264,29 @@ fn a_mailbox_brings_a_long_file_whole() {
     scene.visit(2).unwrap();
     let files = scene.world.session(2, session).map(|state| state.files).unwrap_or_default();
     assert_eq!(files.get("film"), Some(&hash), "{}", scene.tail());
+}
+
+#[test]
+fn content_goes_on_where_its_device_went() {
+    let mut scene = Scene::new(1, None);
+    let (session, content) = (scene.session, (0..3_000_000u32).map(|at| (at / 7) as u8).collect::<Vec<_>>());
+    let pieces = content.len().div_ceil(PIECE);
+    scene.visit(1).unwrap();
+    scene.world.command(1, Command::WriteFile { session, path: "film".into(), content }).unwrap();
+    let before = puts(&scene.world);
+    scene.turn(Some(1));
+    assert!(scene.world.run_until(LONG, |world| puts(world) >= before + pieces / 2), "{}", scene.tail());
+    scene.turn(None);
+    scene.world.run_for(SECOND);
+    scene.visit(1).unwrap();
+    // Besides the pieces, letters and what was on its way as the link ended.
+    let put = puts(&scene.world) - before;
+    assert!(put >= pieces && put < pieces + pieces / 4, "{put} envelopes for {pieces} pieces");
+}
+
+/// The envelopes that were put in this world.
+fn puts(world: &World<LocalDevice>) -> usize {
+    world.trace().iter().filter(|line| line.contains(" PUT ")).count()
 }
 
 #[test]

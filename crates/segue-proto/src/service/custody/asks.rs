@@ -189,16 +189,17 @@ impl Custody {
     }
 
     /// DECLINE: the owner says no to a WANT, or the target to an OFFER. The other is told.
-    pub fn on_decline(&mut self, around: &mut Around<'_>, from: DeviceId, subject: Hash, code: Code) {
+    pub fn on_decline(&mut self, around: &mut Around<'_>, from: DeviceId, no: Decline) {
+        let subject = no.subject;
+        // With what its user says (SERVICE-SHOW-2).
+        let ext = if around.rules.keeps(Clause::SERVICE_SHOW_2) { no.ext } else { Exts::empty() };
         let wanted = self.wants.iter().find(|(_, waiting)| waiting.want.id() == subject).map(|(device, _)| *device);
         if let Some(target) = wanted.filter(|_| from == self.owner()) {
-            return self.drop_want(around, &target, code);
+            return self.decline_want(around, &target, no.code.into(), ext);
         }
         let answers = |offer: &Offered| offer.offer.id() == subject && offer.offer.body().target == from;
         if self.offer.take_if(|offer| answers(offer)).is_some() {
-            let session = self.session();
-            let owner = self.owner();
-            self.tell(around, owner, Decline { session, subject, code: code.into(), ext: Exts::empty() });
+            self.tell(around, self.owner(), Decline { session: self.session(), ext, ..no });
         }
     }
 
@@ -267,6 +268,11 @@ impl Custody {
 
     /// Forgets a WANT and tells whoever waits for it.
     pub(super) fn drop_want(&mut self, around: &mut Around<'_>, device: &DeviceId, code: Code) {
+        self.decline_want(around, device, code, Exts::empty());
+    }
+
+    /// The same, with what the owner's user says.
+    fn decline_want(&mut self, around: &mut Around<'_>, device: &DeviceId, code: Code, ext: Exts) {
         let Some(waiting) = self.wants.remove(device) else { return };
         let (session, subject) = (self.session(), waiting.want.id());
         match code {
@@ -274,7 +280,7 @@ impl Custody {
                 self.refuse_with_head(around, *device, waiting.req, &waiting.want.body().parent, code);
             }
             _ if around.generation(device) < Generation::V1_7 => self.refuse(around, *device, waiting.req, code),
-            _ => self.tell(around, *device, Decline { session, subject, code: code.into(), ext: Exts::empty() }),
+            _ => self.tell(around, *device, Decline { session, subject, code: code.into(), ext }),
         }
     }
 

@@ -27,7 +27,7 @@ pub(in crate::endpoint::mailbox) struct Giving {
     left: Vec<BoxId>,
     /// Something isn't put yet, for those who might need it are getting it over their links.
     waits: bool,
-    /// What is being put waits so, with this piece.
+    /// What is being put goes on from where it is, once it isn't put off and the mailbox takes more.
     paused: bool,
 }
 
@@ -41,21 +41,27 @@ struct Gift {
 }
 
 /// How far a content is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its last piece is read, to see whether it is there.
-    #[default]
-    Last,
-    /// That piece is in the mailbox, if the answer holds this.
-    Probe(Vec<u8>),
+    /// This piece is read, to see whether it is there: pieces are put in their order, so all before it are there, too. The
+    /// last one is looked for first.
+    Look(u64),
+    /// This piece is in the mailbox, if the answer holds the envelope.
+    Probe(u64, Vec<u8>),
     /// Everything up to here is there.
     At(u64),
 }
 
+impl Default for Step {
+    fn default() -> Step {
+        Step::At(0)
+    }
+}
+
 impl Gift {
-    /// Where the last piece starts.
+    /// The number of the last piece; the first is 0.
     fn last(&self) -> u64 {
-        (self.len.saturating_sub(1) / PIECE as u64) * PIECE as u64
+        self.len.saturating_sub(1) / PIECE as u64
     }
 
     fn seal(&self, rules: crate::Rules, offset: u64, bytes: Vec<u8>) -> Option<Vec<u8>> {
@@ -79,14 +85,14 @@ impl Giving {
         self.waits || self.paused
     }
 
-    /// What is being put is put together anew later, or left if there is no room for it.
+    /// What is being put goes on later, or is left if there is no room for it.
     pub(in crate::endpoint::mailbox) fn refused(&mut self, for_now: bool) {
-        self.paused = false;
-        if let Some(gift) = self.now.take() {
-            match for_now {
-                true => self.queue.push_front(gift),
-                false => self.left.push(gift.to),
-            }
+        self.paused = for_now && self.now.is_some();
+        if let Step::Probe(piece, _) = self.step {
+            self.step = Step::Look(piece);
+        }
+        if !for_now {
+            self.left.extend(self.now.take().map(|gift| gift.to));
         }
     }
 }
@@ -139,10 +145,9 @@ impl Endpoint {
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         mailbox.giving.now = Some(gift);
         // A content of one piece is put at once: if it is there, it has an offset.
-        let one = gift.last() == 0;
-        mailbox.giving.step = if one { Step::At(0) } else { Step::Last };
+        mailbox.giving.step = if gift.last() == 0 { Step::At(0) } else { Step::Look(gift.last()) };
         mailbox.told = false;
-        self.read_gift(service, gift, if one { 0 } else { gift.last() });
+        self.read_gift(service, gift);
     }
 
     /// The next content that isn't put off.
@@ -159,20 +164,19 @@ impl Endpoint {
         }
     }
 
-    /// Goes on with a content of which some pieces are there, if it is put off no longer; or lets go of it.
+    /// Goes on with a content of which some pieces may be there, if it is put off no longer; or lets go of it.
     fn resume_gift(&mut self, now: Instant, service: DeviceId) {
-        let giving = self.mailboxes.used.get(&service).map(|mailbox| &mailbox.giving).filter(|giving| giving.paused);
-        let Some((gift, Step::At(at))) = giving.and_then(|giving| Some((giving.now?, giving.step.clone()))) else {
-            return;
-        };
+        let Some(mailbox) = self.mailboxes.used.get(&service) else { return };
+        let Some(gift) = mailbox.giving.now.filter(|_| mailbox.giving.paused) else { return };
+        let busy = mailbox.is_full() || mailbox.rests.is_some();
         let (spare, off) =
             (self.is_spare(&service, &gift.session, &gift.blob), self.puts_off(now, &service, &gift.session));
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         if spare {
             (mailbox.giving.now, mailbox.giving.paused) = (None, false);
-        } else if !off {
+        } else if !off && !busy {
             mailbox.giving.paused = false;
-            self.read_gift(service, gift, at);
+            self.read_gift(service, gift);
         }
     }
 
@@ -202,7 +206,13 @@ impl Endpoint {
         (giving.queue, giving.swept, giving.waits) = (queue, true, false);
     }
 
-    fn read_gift(&mut self, service: DeviceId, gift: Gift, offset: u64) {
+    /// Asks for the piece that the next step needs.
+    fn read_gift(&mut self, service: DeviceId, gift: Gift) {
+        let offset = match self.mailboxes.used.get(&service).map(|mailbox| &mailbox.giving.step) {
+            Some(Step::Look(piece) | Step::Probe(piece, _)) => piece * PIECE as u64,
+            Some(Step::At(at)) => *at,
+            None => return,
+        };
         let Gift { session, blob, len, .. } = gift;
         let size = usize::try_from(len.saturating_sub(offset)).unwrap_or(PIECE).min(PIECE);
         let works = &mut self.mailboxes.works;
@@ -218,10 +228,9 @@ impl Endpoint {
         let bytes = bytes?;
         let req = self.fresh.request();
         match mailbox.giving.step {
-            Step::Last => {
-                mailbox.giving.step = Step::Probe(gift.seal(rules, gift.last(), bytes)?);
+            Step::Look(after) => {
+                mailbox.giving.step = Step::Probe(after, gift.seal(rules, after * PIECE as u64, bytes)?);
                 mailbox.asks.insert(req, Ask::Probe(gift.to));
-                let after = gift.last() / PIECE as u64;
                 self.send(now, service, self.durable, &Fetch { req, of: gift.to, after, ext: Exts::empty() }.into());
             }
             Step::At(at) => {
@@ -231,20 +240,24 @@ impl Endpoint {
                 let put = Put { req, to: gift.to, envelope, ext: Exts::empty() };
                 self.send(now, service, Lsn::default(), &put.into());
             }
-            Step::Probe(_) => {}
+            Step::Probe(..) => {}
         }
         Some(())
     }
 
-    /// Whether the last piece is there: then all were put before it.
+    /// Whether the piece that was looked for is there. If the last one isn't, as many may be as the box holds envelopes.
     pub(in crate::endpoint::mailbox) fn probed(&mut self, now: Instant, service: DeviceId, message: &Envelopes) {
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
-        let (Some(gift), Step::Probe(last)) = (mailbox.giving.now, &mailbox.giving.step) else { return };
-        if message.envelopes.iter().any(|envelope| envelope[..] == last[..]) {
-            return self.gave(now, service);
-        }
-        mailbox.giving.step = Step::At(0);
-        self.read_gift(service, gift, 0);
+        let (Some(gift), Step::Probe(piece, envelope)) = (mailbox.giving.now, &mailbox.giving.step) else { return };
+        let piece = *piece;
+        let there = message.envelopes.iter().any(|it| it[..] == envelope[..]);
+        mailbox.giving.step = match message.last.checked_sub(1).filter(|newest| *newest < piece) {
+            _ if there && piece == gift.last() => return self.gave(now, service),
+            _ if there => Step::At((piece + 1) * PIECE as u64),
+            Some(newest) if piece == gift.last() => Step::Look(newest),
+            _ => Step::At(0),
+        };
+        self.read_gift(service, gift);
     }
 
     /// A piece is in the mailbox.
