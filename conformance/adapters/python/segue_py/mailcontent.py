@@ -30,6 +30,7 @@ class Contents:
         self.exchange, self.dev = exchange, exchange.dev
         self.done = set()  # boxes whose content is there whole, or is left out while the link lasts
         self.putting = None  # the box that is being filled
+        self.refused = {}  # box -> the piece that it didn't take for now
         self.taking = {}  # blob -> Taking
         self.bad = set()  # contents that aren't had from here
 
@@ -72,6 +73,9 @@ class Contents:
                 for i, p in enumerate(pieces_of(content))
             ]
             last = len(envelopes) - 1
+            if box in self.refused:
+                self._put_piece(box, envelopes, self.refused.pop(box))
+                return True
 
             def looked(m, box=box, envelopes=envelopes, last=last):
                 if envelopes[last] in m.envelopes:
@@ -94,7 +98,8 @@ class Contents:
 
         def refused(code, retry_ms):
             if code == "LIMIT_QUOTA" and retry_ms:
-                self.putting = None
+                # What is there stays there: it goes on with this piece.
+                self.putting, self.refused[box] = None, i
                 self.exchange.wait(box, retry_ms)
             else:
                 self._finished(box)

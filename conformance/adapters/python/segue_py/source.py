@@ -22,6 +22,7 @@ class KeptWant:
         self.signed, self.body, self.id = signed, body, wid
         self.link, self.req, self.expires = link, req, expires
         self.allowed = False
+        self.by_choice = False  # allowed as its target was chosen, for that handoff alone (HO-WANT-7)
         self.told = False
         self.pace = None  # the manifest that the target is to fetch, and until when writes wait for that
         self.outgrown = False
@@ -73,6 +74,32 @@ class Source:
         if tell and started.offer_id and link and link.generation >= generations.V1_7:
             link.send("CANCEL", session=session.id, subject=started.offer_id, code=code_bytes(code))
         self.resolve(session, started.number, started.to, {"error": code}, said)
+        if code not in ("HO_CLOSED", "HO_FENCED", "AUTH_REVOKED"):
+            self._unchoose(session, started.to)
+
+    def _unchoose(self, session, target):
+        """A handoff ended without a GRANT: a WANT of its target is as if it hadn't been chosen (HO-WANT-7)."""
+        want = self.wants.get(session.id, {}).get(target)
+        if want is None or not want.by_choice:
+            return
+        want.allowed = want.by_choice = False
+        if want.body.mode == ANSWER:
+            self._remove(session, want)
+        elif want.body.mode == PULL:
+            self._ask(session, want)
+
+    def _ask(self, session, want):
+        """A pull that nobody allowed yet: by policy it is allowed, refused, or put to the user. True if it is kept."""
+        if self.dev.pulls not in ("allow", "ask"):
+            self._remove(session, want)
+            self.decline(session, want, "HO_DECLINED")
+            return False
+        want.allowed = self.dev.pulls == "allow"
+        if not want.allowed:
+            want.told = True
+            by = want.body.target
+            self.dev.event("request-handoff", token=want.id.hex(), session=session.id.hex(), by=by.hex())
+        return True
 
     def resolve(self, session, number, peer, result, said=None):
         if number is not None:
@@ -160,12 +187,15 @@ class Source:
         old = kept.get(link.peer)
         chosen = started is not None and started.to == link.peer
         want = KeptWant(m.want, body, wid, link, m.req, self.dev.now + min(body.ttl * 1000 or LIMIT.MAX_TTL, LIMIT.MAX_TTL))
-        want.allowed = chosen or old is not None and old.allowed
-        if body.mode == PULL and not want.allowed:
-            if self.dev.pulls == "deny" or self.dev.pulls not in ("allow", "ask"):
-                self.decline(session, want, "HO_DECLINED")
-                return
-            want.allowed = self.dev.pulls == "allow"
+        want.allowed = old is not None and old.allowed and not old.by_choice
+        want.allowed |= body.mode == PULL and self.dev.pulls == "allow"
+        want.by_choice = chosen and not want.allowed
+        want.allowed |= chosen
+        if body.mode == PULL and not want.allowed and self.dev.pulls != "ask":
+            if old:
+                self._withdrawn(session, old, "HO_SUPERSEDED")
+            self.decline(session, want, "HO_DECLINED")
+            return
         if old is None and len(kept) >= LIMIT.MAX_WANTS:
             raise Refused("LIMIT_ROOM", "HO-WANT-8")
         kept[link.peer] = want
@@ -178,8 +208,7 @@ class Source:
         if body.mode == PULL and not want.allowed:
             if old and old.told and old.id != want.id:
                 self.dev.event("withdrawn", token=old.id.hex(), session=session.id.hex(), code="HO_SUPERSEDED")
-            want.told = True
-            self.dev.event("request-handoff", token=wid.hex(), session=session.id.hex(), by=link.peer.hex())
+            self._ask(session, want)
             return
         self.try_grant(session, want)
 

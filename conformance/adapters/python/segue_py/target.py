@@ -16,7 +16,6 @@ class Seek:
         self.fetch = None
         self.held = None  # hash of the manifest that is held, durably
         self.wants = {}  # id -> parent of the WANTs that are out, in the order in which they left
-        self.answers = set()  # those of them that name an OFFER
         self.parent = None  # the head under which it seeks
         self.sent_on = None  # the link on which a WANT is out
         self.ended = None  # why it is over, once it is but for what its WANTs may still bring (HO-TIME-3)
@@ -64,8 +63,13 @@ class Target:
             raise Refused("HO_NOT_OWNER", None, "this device already owns the session")
         if session and session.closed():
             raise Refused("HO_CLOSED", None, "the session is closed")
+        runs = self.seeks.get(sid)
+        offer = runs.offer_id if runs and runs.source == source else None
+        if offer:
+            runs.offer_id = None  # the wish that takes its place answers it
         self._supersede(sid)
         seek = Seek(self.handoff.next_handoff(), sid, source, PULL, self.dev.now + (timeout_us or LIMIT.HANDOFF_TIMEOUT))
+        seek.offer_id = offer
         self._start(seek)
         return seek.number
 
@@ -174,7 +178,8 @@ class Target:
         seek = self.seeks.get(session.id)
         if seek is None or seek.mode != PULL or seek.source != link.peer:
             return
-        if m.head == session.head.id and session.owner() != link.peer:
+        granted = session.head.body.want in seek.wants
+        if m.head == session.head.id and session.owner() != link.peer and not granted:
             seek.wants = {}  # who doesn't own grants nothing
             self.fail(seek, "HO_NOT_OWNER", told=True)
 
@@ -307,7 +312,6 @@ class Target:
         def send():
             if link.ready and self.seeks.get(seek.sid) is seek and body.parent == session.head.id:
                 seek.wants[wid] = body.parent
-                seek.answers |= {wid} if body.offer else set()
                 link.send("WANT", req=req, want=want)
 
         self.dev.store.when_durable(send)
@@ -396,8 +400,6 @@ class Target:
     def cancelled(self, link, session, m):
         seek = self.seeks.get(session.id)
         if seek and seek.offer_id == m.subject and seek.source == link.peer:
-            # What named it is void with it.
-            seek.wants = {wid: parent for wid, parent in seek.wants.items() if wid not in seek.answers}
             self.fail(seek, "HO_CANCELLED", told=True)
 
     def declined(self, link, m):

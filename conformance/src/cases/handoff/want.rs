@@ -82,6 +82,9 @@ pub(super) const CASES: &[Case] = &[
         lab.is(own.session, SessionRole::Primary)
     })
     .needs(&["reject"]),
+    refused("handoff/want/chosen-no-more", &["HO-WANT-7", "HO-WANT-5"], S, answers_offer, chosen_no_more)
+        .needs(&["accept"])
+        .since(V1_7),
     refused("handoff/want/cancelled", &["HO-CANCEL-1", "HO-WANT-8"], S, accepted_later, |lab| {
         let (own, token) = asked(lab)?;
         lab.send(own.link, cancel(own.session, token));
@@ -234,6 +237,26 @@ fn answers_offer(lab: &mut Lab) -> Done {
     let mut want = own.want(lab);
     answer(&mut want, offer);
     own.send_want(lab, 42, &want);
+    take_grant(lab, own.link).map(|_| ())
+}
+
+/// The user chooses the target, whose pull doesn't suffice yet, and thinks better of it.
+fn chosen_no_more(lab: &mut Lab) -> Done {
+    lab.setup.pulls = Policy::Ask;
+    let own = owning(lab)?;
+    let offer = offered(lab, &own)?;
+    let want = Want { have: None.into(), ..own.want(lab) };
+    own.send_want(lab, 42, &want);
+    announced(lab, &own)?;
+    lab.must(Command::CancelHandoff { session: own.session })?;
+    super::initiate::withdrawn(lab, own.link, offer, Code::HO_CANCELLED)?;
+    let want = own.want(lab);
+    let token = own.send_want(lab, 43, &want).id();
+    lab.none(own.link, "GRANT before the user's word", |message| matches!(message, Message::Grant(_)))?;
+    lab.event("the event request-handoff", |event| {
+        matches!(event, Event::RequestHandoff { token: it, .. } if *it == token).then_some(())
+    })?;
+    lab.must(Command::Accept { token })?;
     take_grant(lab, own.link).map(|_| ())
 }
 

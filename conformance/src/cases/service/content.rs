@@ -13,7 +13,7 @@ use segue_testkit::device::Command;
 
 use super::E;
 use super::keys::{Family, family};
-use super::scene::{Mailbox, Shared, USES, open, reported, sealed, shared};
+use super::scene::{Mailbox, Shared, USES, envelopes, open, reported, sealed, shared};
 use crate::cases::account::scene::entry;
 use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, ensure};
@@ -78,7 +78,17 @@ pub(super) const CASES: &[Case] = &[
         let refused = Error { req: second.req, session, code, definite: true, retry_after_ms: 1_000, ext };
         lab.send(shared.mailbox.link, refused);
         lab.pass(1_000_000);
-        // From the first piece on, no content that is longer than what a mailbox takes at once would ever be there whole.
+        // It may look what is there. From the first piece on, no content that is longer than what a mailbox takes at once would
+        // ever be there whole.
+        while let Ok(fetch) = lab.take(shared.mailbox.link, "FETCH", |message| match message {
+            Message::Fetch(fetch) if fetch.of == at => Some(fetch.clone()),
+            _ => None,
+        }) {
+            let held = shared.mailbox.held(&at);
+            let behind = held.iter().skip(usize::try_from(fetch.after).unwrap_or(usize::MAX)).cloned();
+            let first = if fetch.after < held.len() as u64 { fetch.after + 1 } else { 0 };
+            lab.send(shared.mailbox.link, envelopes(fetch.req, first, held.len() as u64, behind));
+        }
         let again = put_to(lab, &shared.mailbox, at)?;
         ensure(again.envelope == second.envelope, "the piece that was refused", "another")?;
         shared.mailbox.put(lab, &again);

@@ -20,8 +20,6 @@ pub(super) struct Sent {
     pub(super) req: u32,
     /// The device that it was sent to: the source, or a grantor that passes it on.
     pub(super) to: DeviceId,
-    /// Whether it names an OFFER.
-    pub(super) answers: bool,
 }
 
 /// Notes a WANT that left. A source keeps the newest that reached it, so that the oldest of very many doesn't matter.
@@ -67,6 +65,12 @@ impl<H: Holdings> Session<H> {
         }
         let lapsed = Lapsed { id, from, code, wants };
         self.withdraw(ctx, &lapsed);
+        if self.lapsed.len() >= MAX_WANTS
+            && let Some(old) = self.lapsed.iter().position(|old| old.id.is_none())
+        {
+            // Of a consent that ended nobody waits to hear.
+            self.lapsed.remove(old);
+        }
         self.lapsed.push(lapsed);
         if !ctx.rules.keeps(Clause::HO_TIME_3) {
             self.end_lapsed(ctx, |_| true);
@@ -115,9 +119,16 @@ impl<H: Holdings> Session<H> {
         newest
     }
 
-    /// What an ERROR in answer to a WANT says of those before. On 1.4, where none can be withdrawn, it is all that says so.
-    pub(super) fn before_refused(&self, ctx: &Ctx<'_>, by: DeviceId) -> Before {
-        if ctx.generation_with(&by) == Some(Generation::V1_4) { Before::Void } else { Before::Stay }
+    /// What an ERROR in answer to a WANT says of those before: on 1.4, where it takes the place of a DECLINE, as much.
+    pub(super) fn before_refused(&self, ctx: &Ctx<'_>, by: DeviceId, code: Code) -> Before {
+        let declines = matches!(code, Code::HO_DECLINED | Code::HO_TIMEOUT | Code::HO_CANCELLED);
+        if declines && ctx.generation_with(&by) == Some(Generation::V1_4) { Before::Void } else { Before::Stay }
+    }
+
+    /// Whether an answer to this request may say that a WANT of a lapsed wish is void.
+    pub(super) fn lapsed_awaits(&self, from: DeviceId, req: u32) -> bool {
+        let named = |lapsed: &Lapsed| lapsed.wants.iter().any(|sent| sent.to == from && sent.req == req);
+        self.lapsed.iter().any(named)
     }
 
     /// The head changed, and with it died the WANTs under the old one, but for the one that the head answers.
@@ -158,7 +169,7 @@ mod tests {
     #[test]
     fn so_many_wants_that_left_are_noted() {
         let (want, to) = (Hash::new([1; 32]), DeviceId::ZERO);
-        let new = |req: usize| Sent { want, req: req as u32, to, answers: false };
+        let new = |req: usize| Sent { want, req: req as u32, to };
         let mut sent = Vec::new();
         (0..MAX_WANTS).for_each(|req| note_sent(&mut sent, new(req)));
         assert_eq!((sent.len(), sent.first()), (MAX_WANTS, Some(&new(0))));

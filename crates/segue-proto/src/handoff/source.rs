@@ -212,6 +212,7 @@ impl<H: Holdings> Session<H> {
             self.source.0 = State::Resting;
             let (result, reason) = (Err(declined(no.code)), no.reason);
             ctx.event(Event::HandoffResolved { id, session, peer, result, reason });
+            self.unchoose(ctx, peer);
         }
     }
 
@@ -229,6 +230,7 @@ impl<H: Holdings> Session<H> {
         let (id, to) = (offering.id, offering.to);
         self.source.0 = State::Resting;
         ctx.resolve(id, session, to, Err(code));
+        self.unchoose(ctx, to);
     }
 
     /// The GRANT is acknowledged: this device holds nothing any more.
@@ -440,6 +442,9 @@ impl<H: Holdings> Session<H> {
         }
         self.source.0 = State::Resting;
         ctx.resolve(id, session, to, Err(code));
+        if !matches!(code, Code::HO_CLOSED | Code::AUTH_REVOKED) {
+            self.unchoose(ctx, to);
+        }
     }
 
     /// The handoff to a device that the user started and nothing came of yet, which goes on elsewhere.

@@ -269,9 +269,7 @@ impl<H: Holdings> Session<H> {
             && it.answers(&subject)
             && way == Some(from)
         {
-            // What named it is void with it.
             it.offer = None;
-            it.sent.retain(|sent| !sent.answers);
             return self.give_up(ctx, Code::HO_CANCELLED);
         }
         match &self.target.0 {
@@ -303,7 +301,9 @@ impl<H: Holdings> Session<H> {
         }
         let Some(data) = have.data.get() else {
             let State::Seeking(seeking) = &mut self.target.0 else { return };
-            if seeking.from == from && matches!(seeking.step, Step::Asking { .. }) && same && !owns {
+            let asked = seeking.from == from && matches!(seeking.step, Step::Asking { .. });
+            let granted = seeking.sent.iter().any(|sent| sent.want == self.chain.head().body().want);
+            if asked && same && !owns && !granted {
                 // Who doesn't own grants nothing.
                 seeking.sent.clear();
                 self.give_up(ctx, Code::HO_NOT_OWNER);
@@ -344,7 +344,7 @@ impl<H: Holdings> Session<H> {
     /// An error in answer to the own HAVE or WANT.
     pub fn on_request_refused(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, code: Code) {
         let owner = self.owned_by(from);
-        let newest = self.void(ctx, owner, self.before_refused(ctx, from), |sent| sent.req == req);
+        let newest = self.void(ctx, owner, self.before_refused(ctx, from, code), |sent| sent.req == req);
         let way = self.target.seeks().map(|of| self.way(ctx.rules, of));
         let State::Seeking(seeking) = &mut self.target.0 else { return };
         let asked = matches!(seeking.step, Step::Asking { req: own } if own == req);
@@ -443,10 +443,13 @@ impl<H: Holdings> Session<H> {
         mode: WantMode,
         offer: Option<(Accepted, Announced, Pick)>,
     ) {
+        let pulls = offer.is_none() && mode == WantMode::Pull;
+        let known = if pulls { self.give_over(&from) } else { None };
         self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
         let deadline = ctx.now.after(timeout);
-        let accepted = offer.as_ref().map(|(accepted, ..)| *accepted);
+        let accepted = offer.as_ref().map(|(accepted, ..)| *accepted).or(known);
+        let mode = if known.is_some() { WantMode::Answer } else { mode };
         let lacks = offer.as_ref().map(|(_, data, _)| data.clone());
         let told = lacks.as_ref().map(|data| data.manifest);
         let holds = offer.as_ref().map(|(.., holds)| holds.clone());
@@ -457,6 +460,14 @@ impl<H: Holdings> Session<H> {
         match offer {
             Some((_, data, _)) if way == from => self.seek_data(ctx, data),
             _ => self.ask_again(ctx, way),
+        }
+    }
+
+    /// The OFFER of this source that the wish which runs was to answer. The wish that takes its place answers it.
+    fn give_over(&mut self, from: &DeviceId) -> Option<Accepted> {
+        match &mut self.target.0 {
+            State::Seeking(seeking) if seeking.from == *from => seeking.offer.take(),
+            _ => None,
         }
     }
 
@@ -477,12 +488,16 @@ impl<H: Holdings> Session<H> {
         ctx.fx.stop_fetch = true;
         let told = matches!(code, Code::HO_DECLINED | Code::HO_STALE_PARENT | Code::HO_CLOSED | Code::HO_NOT_OWNER)
             || matches!(code, Code::HO_UNKNOWN_SESSION | Code::HO_TOKEN_BAD);
+        let out = !sent.is_empty();
+        // What time mends is tried again, so that its end isn't the user's: its WANTs give way to the next try's.
+        let waits = out && !code.is_mended_by_time();
+        if out {
+            self.lapse(ctx, (id.filter(|_| waits), code), from, sent);
+        }
         if let Some(offer) = offer.filter(|_| !told && self.put_off.is_none()) {
             self.decline_offer(ctx, way, offer.token, code);
         }
-        if !sent.is_empty() {
-            self.lapse(ctx, (id, code), from, sent);
-        } else if let Some(id) = id {
+        if let Some(id) = id.filter(|_| !waits) {
             let session = self.id();
             ctx.event(Event::HandoffResolved { id, session, peer: from, result: Err(code), reason });
         }

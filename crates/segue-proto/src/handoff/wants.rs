@@ -21,6 +21,8 @@ pub struct LiveWant {
     pub(super) expires: Instant,
     /// The user, or the policy, consents.
     pub(super) approved: bool,
+    /// That is so because the user chose to hand over to its target, and for that handoff alone (HO-WANT-7).
+    pub(super) by_choice: bool,
     /// The manifest that the target is to fetch before it is granted to, and until when writes wait for that.
     pub(super) pace: Option<(Hash, Instant)>,
     /// Whether the target was told that what it holds suffices no more.
@@ -46,7 +48,7 @@ impl<H: Holdings> Session<H> {
         let found = self.wants.iter().find(|(_, live)| live.want.id() == token && !live.approved);
         let Some((device, req)) = found.map(|(device, live)| (*device, live.req)) else { return false };
         self.wants.remove(&device);
-        self.decline_want(ctx, device, (req, token), Code::HO_DECLINED, reason);
+        self.deny(ctx, device, (req, token), Code::HO_DECLINED, reason);
         true
     }
 }
@@ -141,18 +143,19 @@ impl<H: Holdings> Session<H> {
     pub(super) fn note_want(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, req: u32, want: Proven<Want>) {
         let mode = WantMode::from_number(want.body().mode);
         let chosen = self.source.offering_to() == Some(from);
-        let before = self.wants.get(&from).is_some_and(|live| live.approved);
+        let before = self.wants.get(&from).is_some_and(|live| live.approved && !live.by_choice);
         let answers = mode == Some(WantMode::Answer);
         let unasked = !ctx.rules.keeps(Clause::GEN_POLICY_1) && ctx.generation_with(&from) < Some(Generation::V2);
-        let approved = before
-            || chosen && (answers || ctx.rules.keeps(Clause::HO_WANT_7))
+        let allowed = before
             || unasked && mode == Some(WantMode::Pull) && ctx.pulls == Policy::Ask
             || mode == Some(WantMode::Pull) && ctx.pulls == Policy::Allow
             || mode == Some(WantMode::Pull) && !ctx.rules.keeps(Clause::HO_WANT_5)
             || self.grantor().is_some() && !ctx.rules.keeps(Clause::SERVICE_FREEZE_3);
+        let by_choice = !allowed && chosen && (answers || ctx.rules.keeps(Clause::HO_WANT_7));
+        let approved = allowed || by_choice;
         if mode == Some(WantMode::Pull) && !approved && ctx.pulls == Policy::Deny {
             self.wants.remove(&from);
-            return self.decline_want(ctx, from, (req, want.id()), Code::HO_DECLINED, None);
+            return self.deny(ctx, from, (req, want.id()), Code::HO_DECLINED, None);
         }
         if self.wants.len() >= MAX_WANTS && !self.wants.contains_key(&from) {
             if ctx.rules.keeps(Clause::LIMIT_ROOM_1) {
@@ -164,7 +167,7 @@ impl<H: Holdings> Session<H> {
         let expires = ctx.now.after(if ctx.rules.keeps(Clause::HO_WANT_8) { ttl } else { MAX_TTL });
         let token = want.id();
         let known = self.wants.get(&from).is_some_and(|live| live.want.id() == token);
-        self.wants.insert(from, LiveWant { want, req, expires, approved, pace: None, outgrown: false });
+        self.wants.insert(from, LiveWant { want, req, expires, approved, by_choice, pace: None, outgrown: false });
         if approved {
             self.try_grant(ctx, from);
         } else if mode == Some(WantMode::Pull) && !known {
@@ -188,18 +191,34 @@ impl<H: Holdings> Session<H> {
                 self.send_head_if_lacking(ctx, *device);
             }
             _ if mode == Some(WantMode::Standing) => {}
-            _ => self.decline_want(ctx, *device, (live.req, token), code, None),
+            _ => self.deny(ctx, *device, (live.req, token), code, None),
         }
     }
 
-    fn decline_want(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        to: DeviceId,
-        (req, subject): (u32, Hash),
-        code: Code,
-        reason: Option<&str>,
-    ) {
+    /// The handoff to a device that the user chose ends without a GRANT: its WANT is as if it hadn't been chosen.
+    pub(super) fn unchoose(&mut self, ctx: &mut Ctx<'_>, target: DeviceId) {
+        let Some(live) = self.wants.get_mut(&target).filter(|live| live.by_choice) else { return };
+        (live.approved, live.by_choice) = (false, false);
+        let (token, req, mode) = (live.want.id(), live.req, WantMode::from_number(live.want.body().mode));
+        match mode {
+            Some(WantMode::Standing) => {}
+            Some(WantMode::Pull) if ctx.pulls != Policy::Deny => {
+                ctx.event(Event::RequestHandoff { token, session: self.id(), by: target });
+            }
+            Some(WantMode::Pull) => {
+                self.wants.remove(&target);
+                self.deny(ctx, target, (req, token), Code::HO_DECLINED, None);
+            }
+            // It answered the OFFER that is void.
+            Some(WantMode::Answer) | None => drop(self.wants.remove(&target)),
+        }
+    }
+
+    /// Says no to a WANT, unless the record of a grant to its target is being signed: then that is the answer.
+    fn deny(&mut self, ctx: &mut Ctx<'_>, to: DeviceId, (req, subject): (u32, Hash), code: Code, reason: Option<&str>) {
+        if self.source.is_signing() && self.source.target() == Some(to) {
+            return;
+        }
         let (session, to) = (self.id(), self.door(to));
         match ctx.generation_with(&to) {
             Some(Generation::V1_4) | None => ctx.refuse(to, req, session, code),

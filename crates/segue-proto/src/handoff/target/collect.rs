@@ -176,10 +176,11 @@ impl<H: Holdings> Session<H> {
         let want = Proven::own(Want::clone(body), sig);
         let req = ctx.fresh.request();
         seeking.step = Step::Wanting;
-        let (from, answers) = (seeking.from, want.body().offer.get().is_some());
+        let from = seeking.from;
         let to = self.way(ctx.rules, from);
-        if let Some(sent) = self.target.sent_to(&from) {
-            note_sent(sent, Sent { want: want.id(), req, to, answers });
+        // Without a link it is dropped, and another follows when there is one.
+        if let Some(sent) = self.target.sent_to(&from).filter(|_| ctx.peer(&to).is_some()) {
+            note_sent(sent, Sent { want: want.id(), req, to });
         }
         let hold = Hold::by(ctx.rules.keeps(Clause::TRANSFER_HAVE_1));
         ctx.promise(to, hold, WantMsg { req, want: want.signed().clone(), ext: Exts::empty() });

@@ -33,6 +33,9 @@ impl<H: Holdings> Session<H> {
 
     /// Whether a request of this number waits for an answer by this device.
     pub(in crate::handoff) fn target_awaits(&self, from: DeviceId, req: u32) -> bool {
+        if self.lapsed_awaits(from, req) {
+            return true;
+        }
         let State::Seeking(seeking) = &self.target.0 else { return false };
         let over = seeking.from == from || self.grantor() == Some(from);
         over && seeking.sent.iter().any(|sent| sent.req == req)

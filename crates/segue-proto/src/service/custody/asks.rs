@@ -275,6 +275,10 @@ impl Custody {
     fn decline_want(&mut self, around: &mut Around<'_>, device: &DeviceId, code: Code, ext: Exts) {
         let Some(waiting) = self.wants.remove(device) else { return };
         let (session, subject) = (self.session(), waiting.want.id());
+        if self.signing.as_ref().is_some_and(|signing| signing.record.owner == *device) {
+            // The record by which it owns is its answer.
+            return;
+        }
         match code {
             Code::HO_STALE_PARENT => {
                 self.refuse_with_head(around, *device, waiting.req, &waiting.want.body().parent, code);

@@ -199,6 +199,10 @@ impl Endpoint {
         let shared = &self.mailboxes.book.shared;
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         let giving = &mut mailbox.giving;
+        if giving.paused && giving.now.is_some_and(|gift| queue.iter().all(|wanted| wanted.to != gift.to)) {
+            // Its key is another by now, or it is left behind.
+            (giving.now, giving.paused) = (None, false);
+        }
         let under_way = giving.now.map(|gift| gift.to);
         queue.retain(|gift| {
             !shared.contains(&(service, gift.to)) && !giving.left.contains(&gift.to) && under_way != Some(gift.to)
