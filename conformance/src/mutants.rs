@@ -354,6 +354,7 @@ pub const SOCKETS: &[Mutant] = &[
     mutant("HO-OFFER-1", "transport/offer/of-another-source"),
     mutant("HO-OFFER-2", "transport/offer/to-another-device"),
     mutant("HO-OFFER-4", "transport/offer/too-many"),
+    mutant("HO-OFFER-6", "transport/offer/again-before-another-try"),
     mutant("HO-CHAIN-2", "transport/receive/signed-by-another"),
     mutant("HO-CHAIN-3", "transport/receive/n-skips"),
     mutant("HO-CHAIN-4", "transport/receive/term-rises"),

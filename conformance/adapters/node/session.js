@@ -267,7 +267,9 @@ class Session {
     this.wants.clear();
     device.store();
     device.event({ type: 'head-changed', session: hex(this.id), head: hex(this.head.id), ...(!zero(this.head.owner) && { owner: hex(this.head.owner) }) });
-    if (this.wish && before && !this.entitled(this.head)) {
+    // Its GRANT is under way if the record answers a WANT of the wish (HO-TIME-3).
+    const answered = this.wish?.wants.some((id) => id.equals(this.head.want));
+    if (this.wish && before && !answered && !this.entitled(this.head)) {
       if (this.wish.pending) this.end('HO_TIMEOUT');
       else if (this.head.owner.equals(this.wish.from)) this.ask();
       else this.end('HO_STALE_PARENT');

@@ -305,19 +305,59 @@ impl Loopback<'_> {
     /// # Errors
     /// If none comes.
     pub fn event<T>(&mut self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> Done<T> {
-        let rounds = self.rig.guard().as_millis().div_ceil(u128::from(POLL_MS));
-        for _ in 0..=rounds {
+        for _ in 0..=self.rounds() {
             let found = self.events.iter().enumerate().find_map(|(at, event)| Some((at, wanted(event)?)));
             if let Some((at, found)) = found {
                 self.events.remove(at);
                 return Ok(found);
             }
-            let came = self.node()?.events(POLL_MS);
-            came.iter().for_each(|event| self.rig.note(format!("subject: {event:?}")));
-            self.events.extend(came);
+            self.hear()?;
         }
         let told: Vec<String> = self.events.iter().rev().take(3).map(|event| format!("{event:?}")).collect();
         Err(Fault::unheard(what, if told.is_empty() { "no event".into() } else { told.join("; ") }))
+    }
+
+    /// Waits for one of two: true as soon as `shown` holds, false if an event that `told` finds came first.
+    ///
+    /// # Errors
+    /// If neither comes.
+    pub fn first(
+        &mut self,
+        what: &str,
+        told: impl Fn(&Event) -> bool,
+        mut shown: impl FnMut() -> Done<bool>,
+    ) -> Done<bool> {
+        for _ in 0..=self.rounds() {
+            if shown()? {
+                return Ok(true);
+            }
+            if self.came(&told)? {
+                return Ok(false);
+            }
+        }
+        Err(Fault::unheard(what, "neither"))
+    }
+
+    /// Whether an event that `wanted` finds has come, or comes before the subject has none to tell.
+    ///
+    /// # Errors
+    /// If there is no adapter.
+    pub fn came(&mut self, wanted: impl Fn(&Event) -> bool) -> Done<bool> {
+        self.hear()?;
+        Ok(self.events.iter().any(wanted))
+    }
+
+    /// Takes what the subject has to tell, or waits a while for it.
+    fn hear(&mut self) -> Done {
+        let came = self.node()?.events(POLL_MS);
+        came.iter().for_each(|event| self.rig.note(format!("subject: {event:?}")));
+        self.events.extend(came);
+        Ok(())
+    }
+
+    /// So often it is asked for an event before patience ends.
+    fn rounds(&self) -> u128 {
+        self.rig.guard().as_millis().div_ceil(u128::from(POLL_MS))
     }
 
     /// What the subject says of a session.

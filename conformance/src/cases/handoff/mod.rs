@@ -7,6 +7,7 @@ mod head;
 mod initiate;
 mod lapse;
 mod offer;
+mod overtaken;
 mod pace;
 mod pick;
 mod reason;
@@ -19,7 +20,7 @@ mod want;
 use super::Case;
 
 /// The cases of this chapter, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 15] {
+pub(super) fn chapters() -> [&'static [Case]; 16] {
     [
         want::CASES,
         grant::CASES,
@@ -30,6 +31,7 @@ pub(super) fn chapters() -> [&'static [Case]; 15] {
         offer::CASES,
         initiate::CASES,
         lapse::CASES,
+        overtaken::CASES,
         reason::CASES,
         receipt::CASES,
         pace::CASES,

@@ -1,14 +1,16 @@
 //! An OFFER arrives at the subject.
 
-use segue_proto::limits::MAX_OFFERS;
-use segue_proto::wire::{Cancel, Exts, Hash, Message, Offer, SessionId, Text};
+use segue_proto::limits::{KEEPALIVE, MAX_OFFERS};
+use segue_proto::wire::{Cancel, Error, Exts, Hash, Message, Offer, SessionId, Text};
 use segue_proto::{Code, Event, Generation, LinkId};
 use segue_testkit::device::Command;
 
+use super::initiate::resolves;
 use crate::cases::scene::{Invited, TIMEOUT, asked, invited, linked, serve_all, serve_until_want, session_of};
 use crate::cases::{Case, Part, refused, works};
 use crate::lab::{Done, Lab, ensure};
 use crate::peer::{Peer, offer, offer_msg, tampered};
+use crate::verdict::Fault;
 
 const V1_7: Generation = Generation::V1_7;
 const T: Part = Part::Target;
@@ -64,6 +66,7 @@ pub(super) const CASES: &[Case] = &[
         lab.no_event("request", |event| matches!(event, Event::HandoffRequest { .. }))
     })
     .since(V1_7),
+    works("handoff/offer/again-before-another-try", &["HO-OFFER-6"], T, again_before_another_try).since(V1_7),
     refused("handoff/offer/to-another-device", &["HO-OFFER-2"], T, asks, |lab| {
         refuses(lab, |offer, other| offer.target = other.id, Code::HO_TOKEN_WRONG_PEER)
     })
@@ -185,6 +188,34 @@ fn not_asked(lab: &mut Lab, link: LinkId, code: Code) -> Done {
     lab.no_event("request", |event| matches!(event, Event::HandoffRequest { .. }))
 }
 
+/// What answered an accepted OFFER was one request too many, and the OFFER is made again. A subject that tries again by
+/// itself asks its user no second time; one that doesn't may, and says that the handoff has ended.
+fn again_before_another_try(lab: &mut Lab) -> Done {
+    let scene = invited(lab)?;
+    let again = scene.offer.clone();
+    let scene = scene.accept(lab)?;
+    let (req, session, code) = (scene.draft.req, Some(scene.book.id).into(), Code::LIMIT_REQUESTS.into());
+    lab.skip(scene.link);
+    lab.send(scene.link, Error { req, session, code, definite: true, retry_after_ms: 1_000, ext: Exts::empty() });
+    lab.send(scene.link, again);
+    let asked = lab.no_event("request", |event| matches!(event, Event::HandoffRequest { .. })).is_err();
+    for _ in 0..TRIES_WITHIN / KEEPALIVE {
+        lab.pass(KEEPALIVE);
+        lab.alive(scene.link)?;
+    }
+    let tries = |message: &Message| match message {
+        Message::Have(have) => have.session == scene.book.id && have.req != 0,
+        Message::Want(_) => true,
+        _ => false,
+    };
+    let tried = lab.none(scene.link, "another try", tries).is_err();
+    match (tried, asked) {
+        (true, true) => Err(Fault::fail("a user who isn't asked before another try", "a request, and another try")),
+        (true, false) => Ok(()),
+        (false, _) => resolves(lab, Code::LIMIT_REQUESTS),
+    }
+}
+
 /// Another member offers a session over its own link and with its own signature; the owner is someone else.
 fn by_a_member(lab: &mut Lab) -> Done {
     let (peer, link) = linked(lab)?;
@@ -222,3 +253,6 @@ fn too_many(lab: &mut Lab) -> Done {
 fn cancel(scene: &Invited, subject: Hash) -> Cancel {
     Cancel { session: scene.book.id, subject, code: Code::HO_CANCELLED.into(), ext: Exts::empty() }
 }
+
+/// Longer than whoever may try again in a second takes to, and shorter than the OFFER's `ttl`.
+const TRIES_WITHIN: u64 = TIMEOUT / 2;

@@ -8,10 +8,10 @@ use segue_testkit::device::Command;
 
 use super::scene::{Fed, fed, following, is_sync};
 use super::{S, T};
-use crate::cases::scene::owning;
+use crate::cases::scene::{self, Owning, create, learn, owning};
 use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, ensure};
-use crate::peer::Peer;
+use crate::peer::{Book, Peer, head};
 use crate::verdict::Fault;
 
 pub(super) const CASES: &[Case] = &[
@@ -215,6 +215,24 @@ pub(super) const CASES: &[Case] = &[
         lab.alive(fed.link)?;
         exclusive_is(lab, &fed, b"cursor 1")
     }),
+    refused("sync/rank/none-held-and-no-record-of-the-chain", &["SYNC-RANK-1"], S, first_of_all, |lab| {
+        let mut fed = without_exclusive(lab)?;
+        let honest = fed.book.clone();
+        let stray = fed.book.next(&fed.peer, fed.peer.id);
+        fed.book.chain.push(fed.peer.sign(&stray));
+        not_taken(lab, &mut fed, honest)
+    }),
+    refused("sync/rank/none-held-and-a-record-that-was-overtaken", &["SYNC-RANK-1"], S, first_of_all, |lab| {
+        let mut fed = without_exclusive(lab)?;
+        let mut honest = fed.book.clone();
+        honest.chain.pop();
+        let taken = fed.peer.sign(&honest.takeover(&fed.peer));
+        honest.chain.push(taken.clone());
+        lab.send(fed.link, head(fed.session(), vec![taken.clone()], None));
+        let head = lab.known(fed.session())?.head;
+        ensure(head == taken.id(), "the takeover as head", format!("{head:?}"))?;
+        not_taken(lab, &mut fed, honest)
+    }),
 ];
 
 /// The peer's register comes, and the subject has it.
@@ -248,6 +266,42 @@ fn ranked(lab: &mut Lab) -> Done {
     fed.book.write_exclusive(b"and the next");
     fed.send_parts(lab, &[fed.book.exclusive()]);
     exclusive_is(lab, &fed, b"and the next")
+}
+
+/// The subject gave a session to the peer before anyone wrote an exclusive part.
+fn without_exclusive(lab: &mut Lab) -> Done<Fed> {
+    let peer = scene::alone(lab)?;
+    let session = create(lab, &peer)?;
+    lab.must(Command::WriteFile { session, path: "notes.txt".into(), content: b"one line".to_vec() })?;
+    let link = lab.connect(&peer)?;
+    let (mut book, data, manifest) = learn(lab, link, session)?;
+    let own = Owning { peer: peer.clone(), link, session, book: book.clone(), data, manifest };
+    book.hold(&own.manifest);
+    let mut fed = Fed { peer, link, book, own: Some(own) };
+    fed.take(lab)?;
+    Ok(fed)
+}
+
+/// The first exclusive value of all comes from the owner, and the subject has it.
+fn first_of_all(lab: &mut Lab) -> Done {
+    let mut fed = without_exclusive(lab)?;
+    fed.book.write_exclusive(b"the first");
+    fed.send_parts(lab, &[fed.book.exclusive()]);
+    exclusive_is(lab, &fed, b"the first")
+}
+
+/// What the peer writes under its head, as it is now, isn't taken in, though nothing else is held; what it writes honestly
+/// is taken in as ever.
+fn not_taken(lab: &mut Lab, fed: &mut Fed, honest: Book) -> Done {
+    (0..9).for_each(|_| drop(fed.book.write_exclusive(b"from elsewhere")));
+    fed.send_parts(lab, &[fed.book.exclusive()]);
+    lab.alive(fed.link)?;
+    let found = lab.known(fed.session())?.exclusive;
+    ensure(found.is_none(), "no exclusive value", format!("{found:?}"))?;
+    fed.book = honest;
+    fed.book.write_exclusive(b"the first");
+    fed.send_parts(lab, &[fed.book.exclusive()]);
+    exclusive_is(lab, fed, b"the first")
 }
 
 fn exclusive_is(lab: &mut Lab, fed: &Fed, value: &[u8]) -> Done {

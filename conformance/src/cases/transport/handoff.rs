@@ -2,9 +2,9 @@
 
 use segue_proto::limits::MAX_OFFERS;
 use segue_proto::wire::{
-    Exts, Grant, Hash, Have, Message, Nonce, Offer, SessionId, Signed, Text, Want, WantMode, WantMsg,
+    Error, Exts, Grant, Hash, Have, Message, Nonce, Offer, SessionId, Signed, Text, Want, WantMode, WantMsg,
 };
-use segue_proto::{Code, SessionRole};
+use segue_proto::{Code, Event, SessionRole};
 
 use super::Sign::Message as Says;
 use super::scene::{Owning, asked, invited, owning, session_of, wanting};
@@ -227,6 +227,8 @@ pub(super) const CASES: &[Case] = &[
         |lo, code| grants(lo, code, |draft, _| draft.end.root = Hash::new([9; 32])),
     )),
     offered(works("transport/offer/asks-the-user", &["HO-OFFER-5", "HO-OFFER-1"], DIALLED, asks)),
+    offered(works("transport/offer/again-before-another-try", &["HO-OFFER-6"], DIALLED, again_before_another_try))
+        .needs(ACCEPTS),
     offered(refused("transport/offer/to-another-device", &["HO-OFFER-2"], DIALLED, PEER, asks, |lo, code| {
         offers(lo, code, |offer, other| offer.target = other.id)
     })),
@@ -323,6 +325,35 @@ fn grants(lo: &mut Loopback, code: Code, tweak: fn(&mut Draft, &Peer)) -> Done {
 
 fn asks(lo: &mut Loopback) -> Done {
     invited(lo).map(|_| ())
+}
+
+/// What answered an accepted OFFER was one request too many, and the OFFER is made again. A subject that tries again by
+/// itself asks its user no second time, and is granted to; one that doesn't says that the handoff has ended.
+fn again_before_another_try(lo: &mut Loopback) -> Done {
+    let scene = invited(lo)?;
+    let (again, data) = (scene.offer.clone(), scene.data.clone());
+    let mut scene = scene.accept(lo)?;
+    let (req, session, code) = (scene.draft.req, Some(scene.book.id).into(), Code::LIMIT_REQUESTS.into());
+    scene.link.skip();
+    scene.link.send(Error { req, session, code, definite: true, retry_after_ms: 1_000, ext: Exts::empty() });
+    scene.link.send(again);
+    let ended = |event: &Event| matches!(event, Event::HandoffResolved { result: Err(Code::LIMIT_REQUESTS), .. });
+    let tried = |message: &Message| match message {
+        Message::Have(have) => have.session == scene.book.id && have.req != 0,
+        Message::Want(_) => true,
+        _ => false,
+    };
+    let link = &mut scene.link;
+    let goes_on = lo.first("another try, or the end of the handoff", ended, || {
+        link.alive()?;
+        Ok(link.has(tried))
+    })?;
+    if !goes_on {
+        return Ok(());
+    }
+    let asked = lo.came(|event| matches!(event, Event::HandoffRequest { .. }))?;
+    ensure(!asked, "a user who isn't asked before another try", "a request, and another try")?;
+    scene.again(lo, &data)?.succeeds(lo)
 }
 
 /// An OFFER that is wrong in one way is refused.

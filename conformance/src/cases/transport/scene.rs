@@ -121,6 +121,7 @@ impl Owning {
 
 /// The subject wants a session of a peer: its WANT has come, and a GRANT is ready.
 pub(super) struct Wanting {
+    pub(super) peer: Peer,
     pub(super) link: Link,
     pub(super) book: Book,
     pub(super) draft: Draft,
@@ -142,12 +143,12 @@ pub(super) fn wanting(lo: &mut Loopback) -> Done<Wanting> {
     let data = book.announce();
     lo.must(Command::Request { session: book.id, from: peer.id, timeout_us: TIMEOUT })?;
     let (req, want) = serve_until_want(&mut link, &book)?;
-    closes_in(lo, &peer, link, book, &data, req, &want)
+    closes_in(lo, peer, link, book, &data, req, &want)
 }
 
 fn closes_in(
     lo: &Loopback,
-    peer: &Peer,
+    peer: Peer,
     link: Link,
     book: Book,
     data: &Announced,
@@ -161,11 +162,17 @@ fn closes_in(
     if want.target != lo.id() || want.session != book.id || want.parent != book.head() || !held {
         return Err(Fault::fail("a WANT of the subject, under the head, with what it fetched", format!("{want:?}")));
     }
-    let draft = Draft::new(peer, &book, req, signed, want.target, data);
-    Ok(Wanting { link, book, draft })
+    let draft = Draft::new(&peer, &book, req, signed, want.target, data);
+    Ok(Wanting { peer, link, book, draft })
 }
 
 impl Wanting {
+    /// The subject asks once more; its WANT comes.
+    pub(super) fn again(mut self, lo: &mut Loopback, data: &Announced) -> Done<Wanting> {
+        let (req, want) = serve_until_want(&mut self.link, &self.book)?;
+        closes_in(lo, self.peer, self.link, self.book, data, req, &want)
+    }
+
     /// The subject takes the GRANT: it is primary, and acknowledges.
     pub(super) fn succeeds(&mut self, lo: &mut Loopback) -> Done {
         self.link.send(self.draft.seal());
@@ -264,6 +271,7 @@ pub(super) struct Invited {
     pub(super) link: Link,
     pub(super) book: Book,
     pub(super) data: Announced,
+    pub(super) offer: OfferMsg,
     pub(super) token: Token,
 }
 
@@ -273,14 +281,14 @@ pub(super) fn invited(lo: &mut Loopback) -> Done<Invited> {
     let mut book = session_of(lo, &peer);
     let data = book.announce();
     let body = offer(&peer, &book, lo.id(), &data, &mut lo.rng);
-    let message: OfferMsg = offer_msg(&peer, 71, &body);
+    let offer = offer_msg(&peer, 71, &body);
     link.send(book.whole());
-    link.send(message.clone());
+    link.send(offer.clone());
     let token = asked(lo, book.id)?;
-    if token != message.offer.id() {
+    if token != offer.offer.id() {
         return Err(Fault::fail("a token that is the id of the OFFER", format!("{token:?}")));
     }
-    Ok(Invited { peer, link, book, data, token })
+    Ok(Invited { peer, link, book, data, offer, token })
 }
 
 /// Takes the event that puts an OFFER to the user.
@@ -296,6 +304,6 @@ impl Invited {
     pub(super) fn accept(mut self, lo: &mut Loopback) -> Done<Wanting> {
         lo.must(Command::Accept { token: self.token })?;
         let (req, want) = serve_until_want(&mut self.link, &self.book)?;
-        closes_in(lo, &self.peer, self.link, self.book, &self.data, req, &want)
+        closes_in(lo, self.peer, self.link, self.book, &self.data, req, &want)
     }
 }
