@@ -13,6 +13,10 @@ use super::Wire;
 /// only tells a child that hangs from one that works.
 pub const GUARD: Duration = Duration::from_secs(10);
 
+/// How many times as long the first answer of a child may take, which has to start first: many start at once, and an
+/// interpreter that reads its libraries on a busy machine takes its time.
+const START: u32 = 6;
+
 /// The longest line that is taken from a child. The largest answer of a case holds a few files of 200 kB in
 /// hexadecimal; this leaves room for sixteen times that.
 const MAX_LINE: u64 = 16 << 20;
@@ -54,10 +58,11 @@ impl ChildWire {
     }
 
     fn converse(&mut self, line: &str) -> Result<String, String> {
+        let mut guard = self.guard;
         if self.running.is_none() {
             self.running = Some(self.start()?);
+            guard *= START;
         }
-        let guard = self.guard;
         let Some(running) = self.running.as_mut() else { return Err("the adapter isn't there".into()) };
         let sent = running.stdin.as_mut().map(|stdin| {
             stdin.write_all(line.as_bytes()).and_then(|()| stdin.write_all(b"\n")).and_then(|()| stdin.flush())

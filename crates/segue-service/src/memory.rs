@@ -23,6 +23,9 @@ pub struct Memory {
     /// When the devices of the notes were seen.
     oldest: BTreeSet<(u64, DeviceId)>,
     bindings: BTreeMap<DeviceId, Binding>,
+    /// How often a box was read.
+    #[cfg(test)]
+    pub(crate) fetches: std::cell::Cell<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -38,6 +41,8 @@ impl Directory for Memory {
     }
 
     fn fetch(&self, of: &BoxId, after: u64, mut room: Room) -> Result<Page, Failed> {
+        #[cfg(test)]
+        self.fetches.set(self.fetches.get() + 1);
         let Some(kept) = self.boxes.get(of) else { return Ok(Page::default()) };
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
         let behind = kept.envelopes.iter().skip(skip);

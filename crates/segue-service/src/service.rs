@@ -318,9 +318,14 @@ impl<D: Directory> Service<D> {
             answers.push((ticket, error(req, Code::LIMIT_REQUESTS, 0)));
             return Ok(());
         }
+        let page = self.directory.fetch(&of, after, WATCH_ROOM)?;
+        if page.last != after {
+            answers.push((ticket, self.envelopes(req, page)));
+            return Ok(());
+        }
         *count += 1;
         self.watches.entry(of).or_default().push(Waiting { ticket, device, req, after });
-        self.wake(&of, answers)
+        Ok(())
     }
 
     /// Answers the WATCHes of a box for whom something is there.
@@ -397,4 +402,28 @@ const WATCH_ROOM: Room = Room { bytes: WATCH_BYTES, envelopes: MAX_ENVELOPES };
 fn error(req: u32, code: Code, retry_after_ms: u32) -> Message {
     let definite = code.outcome() == Outcome::Definite;
     Error { req, session: None.into(), code: code.into(), definite, retry_after_ms, ext: Exts::empty() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Memory;
+
+    #[test]
+    fn a_watch_costs_a_look_however_many_wait_for_the_same_box() {
+        let mut service = Service::new(Memory::default(), Quota::default());
+        let (from, of) = (DeviceId::new([1; 32]), BoxId::new([2; 32]));
+        let watch = |at: usize| {
+            let message = Watch { req: at as u32, of, after: 0, ext: Exts::empty() }.into();
+            Hosted::Request { ticket: Ticket(at as u64), from, message }
+        };
+        let given = service.handle(Instant::from_micros(0), (1..=MAX_WATCHES).map(watch).collect()).expect("it holds");
+        assert!(given.answers.is_empty(), "nothing is there");
+        assert_eq!(service.directory().fetches.get(), MAX_WATCHES);
+        let put = Put { req: 0, to: of, envelope: Blob::new(vec![3]).expect("short"), ext: Exts::empty() }.into();
+        let put = Hosted::Request { ticket: Ticket(0), from, message: put };
+        let given = service.handle(Instant::from_micros(0), vec![put]).expect("it holds");
+        assert_eq!(given.answers.len(), 1 + MAX_WATCHES, "each is told, once");
+        assert!(service.watches.is_empty() && service.watching.get(&from) == Some(&0));
+    }
 }
