@@ -13,7 +13,7 @@ class Session {
   constructor(device, id) {
     Object.assign(this, {
       device, id, chain: new Chain(id), name: '', parts: [], takesPart: false, live: true, consents: {}, activated: [], copies: 0, staged: {},
-      made: new Map(), wants: new Map(), shown: new Set(), asked: new Set(),
+      made: new Map(), wants: new Map(), lapsed: [], shown: new Set(), asked: new Set(),
     });
     this.sync = new Sync(this);
   }
@@ -140,7 +140,7 @@ class Session {
 
   ask() {
     const link = this.device.linkTo(this.wish.from);
-    if (!link || this.wish.pending) return;
+    if (!link) return;
     this.wish.fetch = undefined;
     this.wish.asked = link.request({ session: this });
     link.send('HAVE', { req: this.wish.asked, session: this.id, head: this.head?.id ?? ZERO, data: [] });
@@ -152,11 +152,24 @@ class Session {
     this.ask();
   }
 
-  /** The wish ends. */
+  /** The wish ends: at once, unless a GRANT may be on its way (HO-TIME-3). */
   end(code) {
-    const { id, from } = this.wish;
+    const { wish } = this;
     this.wish = undefined;
-    this.device.event({ type: 'handoff-resolved', id, session: hex(this.id), peer: hex(from), result: { error: code } });
+    if (!wish.wants.length) return this.resolve(wish, { error: code });
+    this.lapsed.push(Object.assign(wish, { code }));
+    this.device.event({ type: 'handoff-pending', id: wish.id, session: hex(this.id), peer: hex(wish.from) });
+  }
+
+  resolve({ id, from }, result) {
+    this.device.event({ type: 'handoff-resolved', id, session: hex(this.id), peer: hex(from), result });
+  }
+
+  /** Those of the lapsed wishes end of whose WANTs none is out any more. */
+  endLapsed() {
+    const over = this.lapsed.filter((it) => !it.wants.length);
+    this.lapsed = this.lapsed.filter((it) => it.wants.length);
+    over.forEach((it) => this.resolve(it, { error: it.code }));
   }
 
   // What a peer says.
@@ -188,7 +201,10 @@ class Session {
   /** The device that was asked for the session says that it doesn't own it. */
   notOwner(link, announced) {
     const { wish } = this;
-    if (wish && !wish.pending && wish.from.equals(link.peer) && !announced.length && !this.entitled(this.head)) this.end('HO_NOT_OWNER');
+    if (!wish?.from.equals(link.peer) || announced.length || this.entitled(this.head)) return;
+    if (wish.wants.some((id) => id.equals(this.head.want))) return;
+    wish.wants = [];
+    this.end('HO_NOT_OWNER');
   }
 
   once(link, what, head) {
@@ -198,7 +214,7 @@ class Session {
   }
 
   announced(link, it) {
-    if (!this.wish?.from.equals(link.peer) || this.wish.pending) {
+    if (!this.wish?.from.equals(link.peer)) {
       return this.device.event({ type: 'available', session: hex(this.id), from: hex(link.peer) });
     }
     if (it.manifest_len < 1 || it.manifest_len > limits.MAX_MANIFEST) return this.end('LIMIT_MANIFEST');
@@ -267,11 +283,13 @@ class Session {
     this.wants.clear();
     device.store();
     device.event({ type: 'head-changed', session: hex(this.id), head: hex(this.head.id), ...(!zero(this.head.owner) && { owner: hex(this.head.owner) }) });
-    // Its GRANT is under way if the record answers a WANT of the wish (HO-TIME-3).
-    const answered = this.wish?.wants.some((id) => id.equals(this.head.want));
-    if (this.wish && before && !answered && !this.entitled(this.head)) {
-      if (this.wish.pending) this.end('HO_TIMEOUT');
-      else if (this.head.owner.equals(this.wish.from)) this.ask();
+    // Its GRANT is under way if the record answers a WANT of a wish (HO-TIME-3).
+    const answers = (wish) => wish.wants.some((id) => id.equals(this.head.want));
+    this.lapsed.filter((it) => !answers(it)).forEach((it) => { it.wants = []; });
+    this.endLapsed();
+    if (this.wish && before && !answers(this.wish) && !this.entitled(this.head)) {
+      this.wish.wants = [];
+      if (this.head.owner.equals(this.wish.from)) this.ask();
       else this.end('HO_STALE_PARENT');
     }
   }
@@ -380,7 +398,7 @@ class Session {
 
   /** All that the manifest names is here and durable. */
   fetched(link, announced) {
-    if (!this.wish || this.wish.pending) return;
+    if (!this.wish) return;
     const { device, wish } = this;
     device.event({ type: 'data', session: hex(this.id), root: hex(announced.root) });
     const ttl = Math.min(Math.max(1, Math.floor((wish.deadline - device.now) / 1000)), 2 ** 32 - 1);
@@ -427,7 +445,8 @@ class Session {
   }
 
   activate(record, want, after) {
-    const { device, wish } = this;
+    const { device } = this;
+    const wishes = [...this.lapsed, ...(this.wish ? [this.wish] : [])];
     const before = this.head;
     this.chain.take(record);
     this.consents[hex(want.id)] = hex(this.actor);
@@ -436,7 +455,7 @@ class Session {
     this.parts = [...this.parts.filter((part) => part.kind !== data.EXCLUSIVE), ...exclusive];
     exclusive.forEach((part) => this.sync.changed(part));
     this.acked = false;
-    this.wish = undefined;
+    Object.assign(this, { wish: undefined, lapsed: [] });
     this.staged = {};
     if (this.head !== before) device.event({ type: 'head-changed', session: hex(this.id), head: hex(this.head.id), owner: hex(this.head.owner) });
     if (this.primary) device.event({ type: 'activated', session: hex(this.id), record: hex(record.id) });
@@ -448,23 +467,40 @@ class Session {
         if (link.ready && link !== to && this.chain.isMember(link.peer)) this.sendChain(link, record.parent);
       }
       this.sync.feed();
-      if (wish) device.event({ type: 'handoff-resolved', id: wish.id, session: hex(this.id), peer: hex(wish.from), result: { record: hex(record.id) } });
+      wishes.forEach((it) => this.resolve(it, { record: hex(record.id) }));
     });
   }
 
-  /** A request of the wish was answered by an ERROR. */
+  /** A request of a wish was answered by an ERROR. */
   failed(request, code) {
     const { wish } = this;
-    if (!wish) return;
-    const asked = request.want ? wish.wants.some((id) => id.equals(request.want)) : request.req === wish.asked;
-    if (!asked || code === 'HO_STALE_PARENT') return;
-    this.end(wish.pending ? 'HO_TIMEOUT' : code);
+    if (!request.want) {
+      if (request.req === wish?.asked && code !== 'HO_STALE_PARENT') this.end(code);
+      return;
+    }
+    const newest = wish?.wants.at(-1)?.equals(request.want);
+    this.void(request.want, ['HO_DECLINED', 'HO_TIMEOUT', 'HO_CANCELLED'].includes(code));
+    if (newest && code !== 'HO_STALE_PARENT') this.end(code);
+  }
+
+  /** A WANT is void, and if that says that the source took it, those that left before it are, too (HO-TIME-3). */
+  void(want, before) {
+    const wishes = [...this.lapsed, ...(this.wish ? [this.wish] : [])];
+    let reached = !wishes.some((it) => it.wants.some((id) => id.equals(want)));
+    for (const wish of wishes) {
+      wish.wants = wish.wants.filter((id) => {
+        const goes = id.equals(want) || (before && !reached);
+        reached ||= id.equals(want);
+        return !goes;
+      });
+    }
+    this.endLapsed();
   }
 
   // Timers.
 
   timers() {
-    const times = [this.grant && !this.signing && this.again, this.wish && !this.wish.pending && this.wish.deadline, this.sync.due];
+    const times = [this.grant && !this.signing && this.again, this.wish && this.wish.deadline, this.sync.due];
     return times.filter((at) => typeof at === 'number');
   }
 
@@ -476,13 +512,7 @@ class Session {
       this.pause = Math.min(2 * this.pause, limits.RESEND_MAX);
       this.again = device.now + this.pause;
     }
-    if (wish && !wish.pending && wish.deadline <= device.now) {
-      if (!wish.wants.length) this.end('HO_TIMEOUT');
-      else {
-        wish.pending = true;
-        device.event({ type: 'handoff-pending', id: wish.id, session: hex(this.id), peer: hex(wish.from) });
-      }
-    }
+    if (wish && wish.deadline <= device.now) this.end('HO_TIMEOUT');
     this.sync.woken();
   }
 
