@@ -1,10 +1,11 @@
 //! Devices that are never online together.
 
 use segue_proto::data::{Entry, ListRef};
-use segue_proto::limits::MAX_MAILED;
+use segue_proto::limits::{MAX_FRAME, MAX_MAILED, TAKEN_WINDOW};
+use segue_proto::transfer::{chunk_list, lengths};
 use segue_proto::wire::PartId;
 use segue_proto::wire::hash::blob_id;
-use segue_proto::{Clause, Event, Rules};
+use segue_proto::{Clause, ContentWrite, Event, Rules};
 use segue_service::Quota;
 
 use crate::util::{FILE, LOG, OPAQUE, REGISTER, World};
@@ -209,4 +210,62 @@ fn content_that_is_lost_while_another_loss_is_told_is_told_of_too() {
     blobs.into_iter().for_each(|blob| world.devices[1].core.handle_lost(world.now, session, blob));
     world.settle();
     assert_eq!(world.service.counts().put, put + 2);
+}
+
+/// However much there is, no more of it is asked for while TAKEN_WINDOW bytes wait to be stored.
+#[test]
+fn no_more_content_is_taken_than_may_wait_to_be_stored() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    let pieces = (0..3 * TAKEN_WINDOW as u32 / 32).map(|at| *blob_id(&at.to_be_bytes()).as_bytes());
+    let content = pieces.flatten().collect::<Vec<u8>>();
+    let (blob, list) = chunk_list(&content);
+    let (list, listed) = list.unwrap();
+    let entry = Entry::file("long", false, content.len() as u64, blob, Some(list.clone())).unwrap();
+    world.write(1, session, 1, FILE, &entry.to_bytes());
+    world.link(1, 0);
+    let put = |world: &mut World| {
+        let core = &mut world.devices[1].core;
+        let Some(read) = core.poll_content_read() else { return false };
+        let from = if read.blob == blob { &content } else { &listed };
+        let start = read.offset as usize;
+        core.handle_content_read(world.now, read.id, from.get(start..start + read.size).map(<[u8]>::to_vec));
+        world.settle();
+        true
+    };
+    while put(&mut world) {}
+    world.unlink(1);
+    world.link(2, 0);
+    let (mut taken, mut most) = (0, 0);
+    loop {
+        let waiting = take(&mut world);
+        let bytes: usize = waiting.iter().map(|write| write.bytes.len()).sum();
+        (taken, most) = (taken + bytes, most.max(bytes));
+        if waiting.is_empty() {
+            break;
+        }
+        for write in waiting {
+            world.devices[2].core.handle_content_written(world.now, write.id, true);
+        }
+    }
+    assert_eq!(taken, content.len() + listed.len());
+    // The last answer brings less than a frame, and completes a chunk of which there was less than the longest.
+    let beyond = MAX_FRAME + lengths(content.len() as u64).unwrap().longest as usize;
+    assert!((TAKEN_WINDOW..TAKEN_WINDOW + beyond).contains(&most), "{most}");
+}
+
+/// Device 2 takes what it can of a mailbox, and stores nothing: what waits for that.
+fn take(world: &mut World) -> Vec<ContentWrite> {
+    let mut waiting = Vec::new();
+    loop {
+        let before = waiting.len();
+        world.settle();
+        let core = &mut world.devices[2].core;
+        let searches: Vec<_> = std::iter::from_fn(|| core.poll_search()).collect();
+        searches.iter().for_each(|it| core.handle_searched(world.now, it.session, it.plan.blob()));
+        waiting.extend(std::iter::from_fn(|| core.poll_content_write()));
+        if searches.is_empty() && waiting.len() == before {
+            return waiting;
+        }
+    }
 }

@@ -141,6 +141,34 @@ fn what_is_outstanding_at_a_device_that_goes_makes_room_elsewhere() {
     all_there(&mut scene, 1, "photos");
 }
 
+#[test]
+fn what_rests_with_a_device_that_goes_is_got_from_another() {
+    let mut scene = resting();
+    scene.world.link(1, 2);
+    scene.world.unlink(0, 1);
+    scene.world.run_for(2 * SECOND);
+    all_there(&mut scene, 1, "photos");
+}
+
+/// The second of three devices asked the first for the session, which doesn't answer any more, and gave up while content
+/// was under way. The third has all of that.
+fn resting() -> Scene {
+    let mut scene = Scene::new(3, None);
+    fill(&mut scene, &["photos"]);
+    scene.world.unlink(1, 2);
+    scene.follow(2, 0);
+    scene.arrives(2, &format!("photos/{}", FILES - 1), &content("photos", FILES - 1));
+    let (session, from) = (scene.session, scene.world.id(0));
+    scene.world.command(1, Command::Request { session, from, timeout_us: PATIENCE }).expect("a pull");
+    let comes = |event: &Event| matches!(event, Event::Progress { done: 200_000.., .. }).then_some(());
+    scene.world.run_until_event(1, PATIENCE, comes).expect("content that comes");
+    scene.world.partition(0, 1);
+    scene.world.run_for(SECOND);
+    scene.world.command(1, Command::CancelHandoff { session }).expect("a request to withdraw");
+    scene.world.run_for(SECOND);
+    scene
+}
+
 /// A device asked for content of these folders, as much as it may, of one that doesn't answer at present.
 fn silent(folders: &[&str]) -> Scene {
     let mut scene = Scene::new(2, None);
