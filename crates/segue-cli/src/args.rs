@@ -19,7 +19,7 @@ pub(crate) use account::{Devices, Link, Revoke};
 pub(crate) use content::{Aside, Conflicts, Edit};
 pub(crate) use handoff::{Handoff, Pull, Receive, Send, Which};
 pub(crate) use only::{Along, Only, lies_in};
-pub(crate) use serve::{LogFormat, Serve};
+pub(crate) use serve::{LogFormat, Serve, line_of};
 pub(crate) use service::{Delegate, Login, Mailbox, Sync};
 pub(crate) use suite::{Adapter, Certify, Generation, Tier, Verify};
 
@@ -81,7 +81,8 @@ pub(crate) enum Command {
     /// Choose a session and a device from a menu, and hand the session over
     ///
     /// Lists the sessions of this device that lie in a directory, and the devices that may have them: those of the account,
-    /// and the members. --session and --device choose without a question, and --list prints the menu's data as JSON.
+    /// and the members, and asks before it hands over. --session and --device together choose without a question, --yes agrees
+    /// beforehand, and --list prints the menu's data as JSON. Sessions whose directory isn't there are told, and left out.
     #[command(after_help = EXIT_CODES)]
     Handoff(Handoff),
     /// Ask another device to hand a session over to this one
@@ -140,8 +141,9 @@ pub(crate) enum Command {
     /// --mailbox-device ID. Ctrl-C ends it in good order; killed, it has lost nothing that it confirmed.
     ///
     /// Every option but --state may stand in the environment, by the name that is told with it, and in the file --config,
-    /// under its name without dashes before it: listen = "0.0.0.0:4433", lease = 60, only = ["ID"]. The command line goes
-    /// before the environment, and that before the file. An address to take calls at has to stand in one of them.
+    /// under its name without dashes before it: listen = "0.0.0.0:4433", lease = 60, only = ["ID"]. Paths in it are relative
+    /// to the directory that it lies in. The command line goes before the environment, and that before the file. An address
+    /// to take calls at has to stand in one of them.
     ///
     /// With --accounts or --keys it lets devices in under accounts alone: those that the file --accounts names, and those
     /// that come once with a token of the identity provider whose keys are in --keys. In the file stand `[default]`, which

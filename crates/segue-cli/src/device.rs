@@ -191,17 +191,16 @@ impl Device {
         aside: &mut Vec<String>,
     ) -> Result<(), Failure> {
         aside.extend(self.materialize(view).await?.into_iter().flat_map(|written| written.aside));
-        let tree = self.scan(view.id, directory)?;
+        let tree = self.scan(view, directory).await?;
         aside.extend(self.reconcile(view, &tree).await?.into_iter().flat_map(|written| written.aside));
         Ok(())
     }
 
-    /// Reads a directory where nobody looks at what comes of it: one that is empty all at once is taken for a disk that
-    /// isn't there, and not for what the user did to every file.
-    pub(crate) fn scan(&self, session: SessionId, directory: &Path) -> Result<directory::Tree, Failure> {
+    /// Reads a session's directory. One that is empty all at once is taken for a disk that isn't there, and not for what the
+    /// user did to every file: what is read goes into the session, and from there to other devices.
+    pub(crate) async fn scan(&self, view: &SessionView, directory: &Path) -> Result<directory::Tree, Failure> {
         let tree = directory::scan(directory, &self.state)?;
-        let (known, intended) = self.index.known(&session)?;
-        match known.arrived(&intended, directory, &self.index.stamps(&session)).is_lost(&tree) {
+        match self.known(view).await?.is_lost(&tree) {
             None => Ok(tree),
             Some(files) => Err(Failure::failed(format!(
                 "{} is empty, and had {files} files: as if a disk weren't there. If you removed them, make a file or a directory there, and they are removed from the session, too",

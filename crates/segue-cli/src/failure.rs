@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::ExitCode;
 
+use segue_proto::UsageError;
+
 /// The exit codes, as `--help` documents them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -81,7 +83,11 @@ impl fmt::Display for Failure {
 
 impl From<segue_quic::Error> for Failure {
     fn from(error: segue_quic::Error) -> Failure {
-        Failure::failed(error.to_string())
+        let help = match &error {
+            segue_quic::Error::Usage { source: UsageError::Delegated(_), .. } => ": `segue reclaim` does that",
+            _ => "",
+        };
+        Failure::failed(format!("{error}{help}"))
     }
 }
 

@@ -2,6 +2,7 @@
 //! implementations of the protocol.
 #![forbid(unsafe_code)]
 
+mod alarms;
 mod args;
 mod commands;
 mod control;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use segue_quic::{Code, DeviceId, Event, HandoffError, Hash, Node, Receipt, SessionId};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::alarms::Alarms;
 use crate::failure::Failure;
 use crate::flow::{Flow, Way};
 use crate::terminal::Interrupt;
@@ -162,6 +163,7 @@ impl Watch<'_> {
             interrupt: Interrupt::open()?,
             last: Instant::now(),
             moved: 0,
+            alarms: Alarms::default(),
             warned: None,
             busy: None,
         })
@@ -188,6 +190,9 @@ impl Watch<'_> {
     }
 
     fn hear(&self, pulse: &mut Pulse, event: Event) -> Option<Stop> {
+        if let Some(text) = pulse.alarms.hear(&event) {
+            pulse.flow.note(text);
+        }
         match event {
             Event::Linked { peer, .. } if peer == self.door => {
                 pulse.last = Instant::now();
@@ -290,6 +295,16 @@ impl Watch<'_> {
         ))
     }
 
+    /// What to know of a session that stays here, and that a service signs for.
+    fn stays_delegated(&self) -> &'static str {
+        match self.way {
+            Way::Out { .. } => {
+                "; the service signs who owns it next until `segue reclaim`, without which `segue send --to` can't hand it over"
+            }
+            Way::In => "",
+        }
+    }
+
     fn stopped(&self, stop: &Stop) -> Failure {
         let (session, peer, address) = (self.session, self.peer, self.address);
         let outcome = match self.way {
@@ -298,8 +313,9 @@ impl Watch<'_> {
         };
         Failure::failed(match stop {
             Stop::Silence if self.door != self.peer => format!(
-                "the handoff of session {session} with {peer} by way of the service at {address} failed (HO_TIMEOUT): nothing was heard for {} s, and {outcome}; check that the other device uses that service (--mailbox) and that its user accepts, and try again",
-                self.patience.as_secs()
+                "the handoff of session {session} with {peer} by way of the service at {address} failed (HO_TIMEOUT): nothing was heard for {} s, and {outcome}; check that the other device uses that service (--mailbox) and that its user accepts, and try again{}",
+                self.patience.as_secs(),
+                self.stays_delegated()
             ),
             Stop::Silence => format!(
                 "the handoff of session {session} with {peer} at {address} failed (HO_TIMEOUT): nothing was heard for {} s, and {outcome}; check that the other device runs there and that its user accepts, and try again",
@@ -313,6 +329,7 @@ impl Watch<'_> {
                     self.spoken_to()
                 )
             }
+            Stop::Interrupted if self.door != self.peer => format!("interrupted; {outcome}{}", self.stays_delegated()),
             Stop::Interrupted => format!("interrupted; {outcome}"),
             Stop::Unlinkable(Code::VER_BELOW_FLOOR) => {
                 format!(
@@ -347,6 +364,7 @@ struct Pulse {
     /// When something moved last.
     last: Instant,
     moved: u64,
+    alarms: Alarms,
     /// What was said last of the link.
     warned: Option<Code>,
     /// The last refusal after which it was to be tried again.

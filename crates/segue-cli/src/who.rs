@@ -84,9 +84,9 @@ fn find(account: Option<&Account>, name: &str) -> Result<DeviceId, Failure> {
         [] => {
             let names: Vec<_> = account.devices.iter().map(|device| format!("{:?}", device.name)).collect();
             let gone = account.revoked.iter().any(|device| device.name == name);
-            let what = if gone { "was revoked" } else { "is no device of this account" };
+            let what = if gone { "was revoked from this account" } else { "is no device of this account" };
             let names = names.join(", ");
-            Err(Failure::failed(format!("{name:?} {what}, whose devices are {names}; name one of them, or give an id")))
+            Err(Failure::failed(format!("{name:?} {what}; its devices are {names}: name one of them, or give an id")))
         }
         several => {
             let ids: Vec<_> = several.iter().map(|device| format!("\n  {}", device.device)).collect();
@@ -98,7 +98,7 @@ fn find(account: Option<&Account>, name: &str) -> Result<DeviceId, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use segue_quic::{Hash, LinkedDevice};
+    use segue_quic::{Hash, LinkedDevice, RevokedDevice};
 
     use super::*;
 
@@ -119,6 +119,11 @@ mod tests {
         let text = find(Some(&account()), "phone").unwrap_err().text;
         assert!(text.contains(&"02".repeat(32)) && text.contains(&"03".repeat(32)), "{text}");
         assert!(find(Some(&account()), "tablet").unwrap_err().text.contains("\"laptop\""));
+        let (device, by) = (DeviceId::new([4; 32]), DeviceId::new([1; 32]));
+        let mut account = account();
+        account.revoked.push(RevokedDevice { device, name: "watch".to_owned(), by, since_ms: 0 });
+        let text = find(Some(&account), "watch").unwrap_err().text;
+        assert!(text.contains("was revoked from this account; its devices are \"laptop\""), "{text}");
         assert!(find(None, "phone").unwrap_err().text.contains("segue link"));
     }
 

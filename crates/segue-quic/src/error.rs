@@ -219,6 +219,7 @@ fn custody_meaning(code: Code) -> &'static str {
     match code {
         // What it means of a handoff says nothing of a service that was asked to sign.
         Code::HO_PENDING => "it hasn't answered, and may do so yet",
+        Code::HO_TIMEOUT => "it didn't answer in time",
         _ => code.meaning().trim_end_matches('.'),
     }
 }

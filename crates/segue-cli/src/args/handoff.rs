@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ArgGroup;
+use segue_proto::limits::MAX_OP_BODY;
 use segue_quic::SessionId;
 
 use super::{Along, Mailbox, Only, Patience, State, address, listen, session};
@@ -59,7 +60,7 @@ pub(crate) struct Going {
     #[command(flatten)]
     pub(crate) mailbox: Mailbox,
     /// The session's view state: where the user stood, at most 16 KiB
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = view)]
     pub(crate) view: Option<String>,
     #[command(flatten)]
     pub(crate) along: Along,
@@ -110,6 +111,9 @@ pub(crate) struct Handoff {
     /// whether it is online there, or how long ago it was, if that device named this one there, too
     #[arg(long)]
     pub(crate) list: bool,
+    /// Hand over what was chosen without a question whether to, and all of its types of data
+    #[arg(long, conflicts_with = "list")]
+    pub(crate) yes: bool,
     /// Where the other device listens: host or address, and port. Without it the session goes by way of the service at
     /// --mailbox
     #[arg(long, value_name = "ADDR", value_parser = address)]
@@ -147,6 +151,14 @@ pub(crate) struct Pull {
 /// One of these is needed, so that it is named with the others where none is given.
 fn way<const N: usize>(options: [&'static str; N]) -> ArgGroup {
     ArgGroup::new("way").args(options).required(true).multiple(true)
+}
+
+/// A view state that a session may have.
+fn view(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=MAX_OP_BODY => Ok(text.to_owned()),
+        len => Err(format!("a view state has at most {MAX_OP_BODY} bytes, and this one has {len}")),
+    }
 }
 
 /// A session, by its id or its name.

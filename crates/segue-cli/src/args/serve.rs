@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches, ValueEnum};
-use toml_edit::{DocumentMut, Item, Value};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, FromArgMatches, ValueEnum, ValueHint};
+use toml_edit::{Document, Item, Key, Value};
 
 use super::{Args, State, listen};
 use crate::failure::Failure;
@@ -16,7 +17,8 @@ use crate::who::Who;
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) state: State,
-    /// Take options that are given neither here nor by the environment from this file, in TOML
+    /// Take options that are given neither here nor by the environment from this file, in TOML. Paths in it are relative
+    /// to the directory that it lies in
     #[arg(long, value_name = "FILE", env = "SEGUE_SERVE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
@@ -42,16 +44,16 @@ pub(crate) struct Serve {
     #[arg(long, env = "SEGUE_SERVE_LOGIN_ENDS")]
     pub(crate) login_ends: bool,
     /// Keep at most so many bytes in all [default: 64 GiB]
-    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_SPACE")]
+    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_SPACE", value_parser = bytes)]
     pub(crate) space: Option<u64>,
     /// Keep at most so many bytes in one box: a session's letters, or one file [default: 256 MiB]
-    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_BOX_SPACE")]
+    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_BOX_SPACE", value_parser = bytes)]
     pub(crate) box_space: Option<u64>,
     /// Take at most so many bytes of one device [default: 1 GiB]
-    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_DEVICE_SPACE")]
+    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_DEVICE_SPACE", value_parser = bytes)]
     pub(crate) device_space: Option<u64>,
     /// Take at most so many bytes a second of one device, on average [default: 8 MiB]
-    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_RATE", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "BYTES", env = "SEGUE_SERVE_RATE", value_parser = rate)]
     pub(crate) rate: Option<u64>,
     /// Have at most so many devices connected at a time. An idle one costs about 40 KB of memory
     #[arg(long, value_name = "N", env = "SEGUE_SERVE_LINKS", default_value = "1024", value_parser = links)]
@@ -114,7 +116,13 @@ impl Args {
                 command = command.mut_subcommand(SERVE, |serve| serve.mut_arg(name, |arg| arg.default_values(values)));
             }
         }
-        let matches = command.get_matches_from(line);
+        let matches = match command.try_get_matches_from_mut(&line) {
+            Ok(matches) => matches,
+            Err(error) => match in_environment(&error, &command, &line) {
+                Some(failure) => return Err(failure),
+                None => error.exit(),
+            },
+        };
         Args::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))
     }
 }
@@ -122,13 +130,17 @@ impl Args {
 const SERVE: &str = "serve";
 
 /// The options in a file: the name of each as clap knows it, and its values.
-fn read(file: &Path, command: &clap::Command) -> Result<Vec<(String, Vec<String>)>, Failure> {
+fn read(file: &Path, command: &clap::Command) -> Result<Vec<(String, Vec<OsString>)>, Failure> {
     let text = std::fs::read_to_string(file).map_err(Failure::io("read", file))?;
-    let wrong = |why: String| Failure::usage(format!("{}: {why}", file.display()));
-    let document = text.parse::<DocumentMut>().map_err(|error| wrong(error.to_string()))?;
+    let document = Document::parse(text.as_str());
+    let document = document.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
     let serve = command.find_subcommand(SERVE);
     let mut found = Vec::new();
     for (key, item) in document.iter() {
+        let wrong = |why: String| {
+            let at = document.as_table().key(key).and_then(Key::span).map_or(0, |span| span.start);
+            Failure::usage(format!("{}, line {}: {why}", file.display(), line_of(&text, at)))
+        };
         let arg = serve.into_iter().flat_map(clap::Command::get_arguments).find(|arg| arg.get_long() == Some(key));
         let arg = arg.filter(|arg| !matches!(arg.get_id().as_str(), "config" | "state" | "help"));
         let Some(arg) = arg else {
@@ -136,17 +148,48 @@ fn read(file: &Path, command: &clap::Command) -> Result<Vec<(String, Vec<String>
         };
         let values = values(item)
             .ok_or_else(|| wrong(format!("{key} is to be a text, a number, true, false, or a list of texts")))?;
-        // What is wrong with it is told with the file's name, not as if it stood on the command line.
-        let parsed = [format!("--{key}={}", values.join(","))];
-        let flag = arg.get_action().takes_values();
-        let line = ["segue", SERVE, "--state=."].map(str::to_owned).into_iter().chain(parsed);
-        if flag && let Err(error) = command.clone().try_get_matches_from(line) {
-            let text = error.to_string();
-            return Err(wrong(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()));
+        let takes_values = arg.get_action().takes_values();
+        if !takes_values && item.as_bool().is_none() {
+            return Err(wrong(format!("{key} is to be true or false")));
         }
-        found.push((arg.get_id().to_string(), values));
+        // What is wrong with it is told with the file's name, not as if it stood on the command line.
+        let line = ["segue", SERVE, "--state=.", &format!("--{key}={}", values.join(","))].map(OsString::from);
+        if takes_values && let Err(error) = command.clone().try_get_matches_from(&line) {
+            return Err(in_environment(&error, command, &line).unwrap_or_else(|| wrong(told(&error))));
+        }
+        let beside = match arg.get_value_hint() {
+            ValueHint::AnyPath => file.parent().unwrap_or(Path::new("")),
+            _ => Path::new(""),
+        };
+        found.push((arg.get_id().to_string(), values.iter().map(|value| beside.join(value).into()).collect()));
     }
     Ok(found)
+}
+
+/// The line in which a byte of a text stands, from 1.
+pub(crate) fn line_of(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+}
+
+/// What clap says of an option, in a line and without the word before it.
+fn told(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// What is wrong with an option of the service that the environment gives: clap tells of it as if it stood on the command
+/// line. None if it does, or something else is wrong.
+fn in_environment(error: &clap::Error, command: &clap::Command, line: &[OsString]) -> Option<Failure> {
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = named.split([' ', '=']).next()?;
+    let serve = command.find_subcommand(SERVE).filter(|_| line.get(1).is_some_and(|word| word == SERVE))?;
+    let arg =
+        serve.get_arguments().find(|arg| arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long)))?;
+    let variable = arg.get_env().filter(|variable| std::env::var_os(variable).is_some())?.to_string_lossy();
+    let given = |word: &OsString| word.to_string_lossy().split('=').next() == Some(flag);
+    let stands_there = line.iter().any(given);
+    (!stands_there).then(|| Failure::usage(format!("{variable} in the environment: {}", told(error))))
 }
 
 fn values(item: &Item) -> Option<Vec<String>> {
@@ -159,6 +202,17 @@ fn values(item: &Item) -> Option<Vec<String>> {
     match item.as_value()? {
         Value::Array(list) => list.iter().map(one).collect(),
         value => one(value).map(|value| vec![value]),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a number of bytes from 0 on, without a unit".to_owned())
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(bytes @ 1..) => Ok(bytes),
+        _ => Err("a number of bytes from 1 on, without a unit".to_owned()),
     }
 }
 

@@ -41,7 +41,16 @@ impl Token {
     /// The token for a mailbox, if there is one.
     pub(crate) fn read(&self, service: DeviceId) -> Result<Option<Vec<u8>>, Failure> {
         let text = match &self.token {
-            Some(file) => Some(std::fs::read_to_string(file).map_err(Failure::io("read", file))?),
+            Some(file) => {
+                let text = std::fs::read_to_string(file).map_err(Failure::io("read", file))?;
+                if text.trim().is_empty() {
+                    let file = file.display();
+                    return Err(Failure::failed(format!(
+                        "{file} (--token) holds no token; write the one there that the identity provider issued, or leave --token out"
+                    )));
+                }
+                Some(text)
+            }
             None => from_environment(service)?,
         };
         Ok(text.map(|text| text.trim().as_bytes().to_vec()).filter(|token| !token.is_empty()))

@@ -44,9 +44,12 @@ pub(super) async fn run(mut args: Send, root: &Path) -> Result<Exit, Failure> {
 }
 
 async fn look(device: &Device, args: &Send, root: &Path) -> Result<Report, Failure> {
-    let tree = scan(root, &device.state)?;
     let to = args.device.id();
     let view = session_of(device, root).await?;
+    let tree = match &view {
+        Some(view) => device.scan(view, root).await?,
+        None => scan(root, &device.state)?,
+    };
     let offline = match to == device.node.device() {
         true => None,
         false => linked(device, args, view.as_ref().map(|view| view.id)).await?,

@@ -9,7 +9,7 @@ use crate::args::{Handoff, Send};
 use crate::commands::{presence, send, sync};
 use crate::device::Device;
 use crate::failure::{Exit, Failure};
-use crate::terminal::{Answers, say};
+use crate::terminal::{Answers, ask, note, say};
 use crate::who::Who;
 
 /// A session of the menu, and where it lies.
@@ -45,21 +45,20 @@ async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, 
     let offerable = presence::offerable(&device.node, service).await?;
     let place = |session: &SessionId| device.index.place(session).map(|place| place.directory.clone());
     let rows = offerable.into_iter().filter_map(|session| Some(Row { directory: place(&session.session)?, session }));
-    let mut rows: Vec<Row> = rows.collect();
+    let named = rows.filter(|row| args.list || args.session.is_none_or(|only| row.session.session == only));
+    let (mut rows, gone): (Vec<Row>, Vec<Row>) = named.partition(|row| row.directory.is_dir());
+    for Row { session: Offerable { session, name, .. }, directory } in &gone {
+        note(format_args!(
+            "session {session} {name:?} is left out: its directory {} isn't there; put that back, or mount its disk",
+            directory.display()
+        ));
+    }
     if args.list {
         say(json(&rows));
         return Ok(None);
     }
-    if let Some(only) = args.session {
-        rows.retain(|row| row.session.session == only);
-    }
     if rows.is_empty() {
-        let state = device.state.display();
-        let why = match args.session {
-            Some(session) => format!("this device doesn't own session {session}, or it lies in no directory"),
-            None => "this device owns no session that lies in a directory".to_owned(),
-        };
-        return Err(Failure::failed(format!("{why}; `segue owner --state {state}` lists those there are")));
+        return Err(nothing(device, args.session, !gone.is_empty()));
     }
     let mut answers = Answers::open();
     let titles = rows.iter().map(|row| {
@@ -84,10 +83,52 @@ async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, 
             devices[at].device
         }
     };
-    if let (Some(answers), true) = (answers.as_mut(), shown && args.going.along.only.is_empty()) {
+    if let (Some(answers), true) = (answers.as_mut(), shown && !args.yes && args.going.along.only.is_empty()) {
         args.going.along.only = along(&row.session.types, answers).await?;
     }
+    if shown {
+        confirm(&row, to, args, answers.as_mut()).await?;
+    }
     Ok(Some((row.directory, to)))
+}
+
+/// Why there is nothing to choose.
+fn nothing(device: &Device, session: Option<SessionId>, gone: bool) -> Failure {
+    let state = device.state.display();
+    Failure::failed(match (gone, session) {
+        (true, _) => "nothing was handed over: what could be has no directory".to_owned(),
+        (false, Some(session)) => format!(
+            "this device doesn't own session {session}, or it lies in no directory; `segue owner --state {state}` lists those there are"
+        ),
+        (false, None) => format!(
+            "this device owns no session that lies in a directory; `segue send --state {state} DIRECTORY` begins one, and `segue owner --state {state}` lists those there are"
+        ),
+    })
+}
+
+/// Says what is about to go to whom, and has the user agree: where there is but one of each, nothing else was asked.
+async fn confirm(row: &Row, to: DeviceId, args: &Handoff, answers: Option<&mut Answers>) -> Result<(), Failure> {
+    let Offerable { session, name, files, bytes, devices, .. } = &row.session;
+    let what = match args.going.along.only.as_slice() {
+        [] => format!("{files} files, {bytes} bytes"),
+        only => format!("of its files those in {}", only.join(", ")),
+    };
+    let known = devices.iter().find(|device| device.device == to);
+    let whom = known.map_or_else(|| format!("device {to}"), title);
+    note(format_args!("session {name:?} ({session}) in {}, {what}\ngoes to {whom}", row.directory.display()));
+    if args.yes {
+        return Ok(());
+    }
+    let Some(answers) = answers else {
+        return Err(Failure::usage(
+            "nothing was handed over: there is no terminal to ask at whether to; say --yes, or name both with --session and --device",
+        ));
+    };
+    ask("Hand it over?");
+    match answers.next().await {
+        true => Ok(()),
+        false => Err(Failure::failed("nothing was handed over: you didn't say yes")),
+    }
 }
 
 /// Has the user choose which types of data go along; none if that is all.

@@ -1,6 +1,9 @@
 //! `segue login`: logs in at a service, or asks under which account it knows this device.
 
+use segue_quic::{DeviceId, Event, Node};
+
 use crate::args::Login;
+use crate::commands::sync::{another, is_another};
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
 use crate::terminal::say;
@@ -17,8 +20,12 @@ pub(crate) async fn run(mut args: Login) -> Result<Exit, Failure> {
 async fn ask(device: &Device, args: &mut Login) -> Result<(), Failure> {
     let service = args.service.look_up(&device.node).await?;
     let token = args.service.token.read(service)?.unwrap_or_default();
-    device.node.use_mailbox(resolve(&args.service.mailbox).await?, service).await?;
-    let login = device.node.login(service, token).await?;
+    let address = args.service.mailbox.as_str();
+    device.node.use_mailbox(resolve(address).await?, service).await?;
+    let login = tokio::select! {
+        login = device.node.login(service, token) => login?,
+        failure = elsewhere(&device.node, address, service) => return Err(failure),
+    };
     match &login.account {
         Some(account) => say(format_args!("service {service} lets this device in under account {account:?}")),
         None => say(format_args!("service {service} demands no account")),
@@ -29,4 +36,19 @@ async fn ask(device: &Device, args: &mut Login) -> Result<(), Failure> {
         say(format_args!("log in with a new token within {} s", left.as_secs()));
     }
     Ok(())
+}
+
+/// Waits until another device answers where the service was dialled.
+async fn elsewhere(node: &Node, address: &str, service: DeviceId) -> Failure {
+    loop {
+        match node.next_event().await {
+            Some(Event::Unlinked { peer: Some(peer), code, remote, .. })
+                if is_another((peer, code, remote), service) =>
+            {
+                return another(address, service);
+            }
+            Some(_) => {}
+            None => return segue_quic::Error::Stopped.into(),
+        }
+    }
 }

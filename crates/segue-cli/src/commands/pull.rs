@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use segue_quic::{DeviceId, Node, SessionId, SessionRole, SessionView};
 
+use crate::alarms::Alarms;
 use crate::args::{Pull, Which};
 use crate::commands::receive::place::place_for;
 use crate::commands::sync;
@@ -85,7 +86,7 @@ async fn arrived(device: &Device, args: &Pull, service: DeviceId) -> Result<Flow
             }
             Ok(flow)
         }
-        failure = sync::trouble(&device.node) => Err(failure),
+        failure = sync::trouble(&device.node, args.mailbox.named()) => Err(failure),
     }
 }
 
@@ -144,10 +145,13 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
 /// What the owner wrote while the handoff ran comes by sync: it is waited for as long as it moves.
 async fn arrives(device: &Device, session: SessionId) -> Result<(), Failure> {
     let mut flow = Flow::new(&device.node, Some(session), Way::In);
-    let (mut moved, mut since) = (flow.look().await?, Instant::now());
+    let (mut moved, mut since, mut alarms) = (flow.look().await?, Instant::now(), Alarms::default());
     while coming(&device.node, session).await? > 0 && since.elapsed() < STILL {
         tokio::select! {
-            event = device.node.next_event() => drop(event.ok_or(segue_quic::Error::Stopped)?),
+            event = device.node.next_event() => {
+                let event = event.ok_or(segue_quic::Error::Stopped)?;
+                alarms.hear(&event).iter().for_each(|text| flow.note(text));
+            }
             () = tokio::time::sleep(LOOK) => {}
         }
         let now = flow.look().await?;
@@ -172,9 +176,11 @@ async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &Sessi
         return Ok(());
     }
     let come = async {
+        let mut alarms = Alarms::default();
         node.linked(door).await?;
         while coming(&node, view.id).await? > 0 {
-            node.next_event().await.ok_or(segue_quic::Error::Stopped)?;
+            let event = node.next_event().await.ok_or(segue_quic::Error::Stopped)?;
+            alarms.hear(&event).iter().for_each(note);
         }
         Ok::<(), Failure>(())
     };
@@ -190,7 +196,7 @@ async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &Sessi
         }
     }
     let Some(place) = device.index.place(&view.id).cloned() else { return Ok(()) };
-    let tree = crate::directory::scan(&place.directory, &device.state)?;
+    let tree = device.scan(view, &place.directory).await?;
     device.reconcile(view, &tree).await?.iter().for_each(tell_aside);
     Ok(())
 }

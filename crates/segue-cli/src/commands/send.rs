@@ -11,7 +11,7 @@ use segue_quic::{DeviceId, Hash, SessionId, SessionRole, SessionView};
 use crate::args::{Send, lies_in};
 use crate::commands::sync;
 use crate::device::{Device, handed_over, resolve, tell_aside};
-use crate::directory::{Tree, scan};
+use crate::directory::scan;
 use crate::failure::{Exit, Failure};
 use crate::flow::{Flow, Way};
 use crate::index::{Creating, Note};
@@ -110,7 +110,8 @@ fn stand(view: &SessionView, note: Option<Note>, to: DeviceId) -> Stand {
 async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &SessionView) -> Result<(), Failure> {
     let door = door(device, args, view).await?;
     device.materialize(view).await?;
-    let tree = read(device, root)?;
+    let tree = device.scan(view, root).await?;
+    tree.skipped.iter().for_each(note);
     device.reconcile(view, &tree).await?.iter().for_each(tell_aside);
     if let Some(text) = &args.going.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
@@ -149,12 +150,6 @@ async fn go_along(device: &Device, args: &Send, session: SessionId) -> Result<u6
         ));
     }
     Ok(go.iter().map(|file| file.len).sum())
-}
-
-fn read(device: &Device, root: &Path) -> Result<Tree, Failure> {
-    let tree = scan(root, &device.state)?;
-    tree.skipped.iter().for_each(note);
-    Ok(tree)
 }
 
 /// Keeps a link to the other device, or to the service, from now on.
@@ -221,7 +216,7 @@ async fn by_service(
     let mut flow = Flow::new(&device.node, Some(view.id), way);
     let settled = tokio::select! {
         settled = sync::settled(&device.node, service, patience, Some(&mut flow)) => settled?,
-        failure = sync::trouble(&device.node) => return Err(failure),
+        failure = sync::trouble(&device.node, Some((address, service))) => return Err(failure),
         // What the other device takes in over a link of its own needn't be put there.
         () = device.node.keep_introduced(args.device.id()) => return Err(segue_quic::Error::Stopped.into()),
     };

@@ -52,7 +52,14 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
     if let Some(policy) = policy {
         service.set_policy(policy).map_err(|failed| Failure::failed(failed.to_string()))?;
     }
-    let host = Host { service, grants: !args.no_custody, lease: args.lease, files, did: Arc::clone(&did) };
+    let host = Host {
+        service,
+        grants: !args.no_custody,
+        lease: args.lease,
+        files,
+        did: Arc::clone(&did),
+        refused: Refused::default(),
+    };
     let set = |builder: segue_quic::Builder| {
         let builder = builder.listen(listen).links(args.links).accept_unknown(args.only.is_empty()).host_mailbox(host);
         args.only.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
@@ -98,9 +105,11 @@ async fn look_up(device: &Device, only: &mut [Who]) -> Result<(), Failure> {
 async fn report(device: &Device) -> Result<(), Failure> {
     loop {
         match device.node.next_event().await {
-            Some(Event::Linked { peer, .. }) => tracing::info!(?peer, "linked"),
-            Some(Event::Unlinked { peer, code, remote, .. }) => tracing::info!(?peer, ?code, remote, "unlinked"),
-            Some(Event::Refused { peer, code, .. }) => tracing::warn!(?peer, ?code, "refused"),
+            Some(Event::Linked { peer, .. }) => tracing::info!(%peer, "linked"),
+            Some(Event::Unlinked { peer, code, remote, .. }) => {
+                tracing::info!(peer = peer.map(tracing::field::display), ?code, remote, "unlinked");
+            }
+            Some(Event::Refused { peer, code, .. }) => tracing::warn!(%peer, ?code, "refused"),
             Some(Event::Halted { text }) => return Err(Failure::failed(text)),
             Some(_) => {}
             None => return Err(segue_quic::Error::Stopped.into()),
@@ -118,7 +127,30 @@ struct Host {
     /// What its operator says of accounts, if it demands some.
     files: Option<Files>,
     did: Arc<Did>,
+    refused: Refused,
 }
+
+/// What the log is told of envelopes that were refused: whoever may put some may have as many refused as it likes.
+#[derive(Debug, Default)]
+struct Refused {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Refused {
+    /// How many the log is told of now that there are so many more, if it is told of any: those since it was told last.
+    fn tell(&mut self, now: Instant, more: u64) -> Option<u64> {
+        self.untold = self.untold.saturating_add(more);
+        if self.untold == 0 || self.told.is_some_and(|told| told.after(PAUSE) > now) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+/// In microseconds. From: an operator reads a log by the minute; guess.
+const PAUSE: u64 = 60_000_000;
 
 impl Host {
     /// Another policy, if the operator's files say something else. What can't be read leaves it as it is.
@@ -164,15 +196,15 @@ impl MailboxHost for Host {
         let mark = if self.grants { self.service.directory().sets().map_err(|failed| failed.to_string())? } else { 0 };
         let counts = self.service.counts();
         self.did.tell(counts, mark, given.signs.len());
-        if counts.refused > before {
-            tracing::warn!(refused = counts.refused - before, "envelopes refused: no room, or too fast");
+        if let Some(refused) = self.refused.tell(now, counts.refused - before) {
+            tracing::warn!(refused, "envelopes refused: no room, or too fast");
         }
         tracing::debug!(counts.put, counts.given, "served");
         let Given { answers, tells, signs, closes, logins } = given;
         for (device, login) in logins {
             match login {
-                Ok(account) => tracing::info!(?device, account, "logged in"),
-                Err(why) => tracing::warn!(?device, why, "a token was refused"),
+                Ok(account) => tracing::info!(%device, account, "logged in"),
+                Err(why) => tracing::warn!(%device, why, "a token was refused"),
             }
         }
         Ok(Said { answers, tells, signs, closes, mark })
@@ -189,5 +221,21 @@ impl Drop for Host {
     fn drop(&mut self) {
         let counts = self.service.counts();
         tracing::info!(counts.put, counts.given, counts.refused, "the mailbox is closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_told_of_refusals_at_once_and_then_by_the_minute_with_all_between() {
+        let (mut refused, start) = (Refused::default(), Instant::default());
+        assert_eq!(refused.tell(start, 0), None);
+        assert_eq!(refused.tell(start, 3), Some(3));
+        let flood = (1..1_000).filter_map(|n| refused.tell(start.after(n * 50_000), 2));
+        assert_eq!(flood.count(), 0);
+        assert_eq!(refused.tell(start.after(PAUSE), 0), Some(1_998));
+        assert_eq!(refused.tell(start.after(10 * PAUSE), 0), None);
     }
 }

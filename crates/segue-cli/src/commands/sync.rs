@@ -1,5 +1,6 @@
 //! `segue sync`: exchanges everything with a mailbox.
 
+use crate::alarms::Alarms;
 use crate::args::{Mailbox, Sync};
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
@@ -7,9 +8,10 @@ use crate::flow::{Flow, Way};
 use crate::terminal::{note, say};
 use crate::who::Who;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use segue_quic::{Code, DeviceId, Event, Node};
+use segue_quic::{Code, DeviceId, Event, Node, SessionId, Stats};
 
 /// Runs until everything is exchanged.
 pub(crate) async fn run(mut args: Sync) -> Result<Exit, Failure> {
@@ -34,33 +36,51 @@ async fn exchange(device: &mut Device, args: &mut Sync) -> Result<(), Failure> {
         return Err(Failure::usage("name the mailbox: --mailbox ADDR --mailbox-device ID"));
     };
     let patience = args.patience.timeout;
+    let owned = owned(&device.node).await?;
     let mut flow = Flow::new(&device.node, None, Way::In);
-    let exchanged = async {
-        tokio::select! {
-            done = settled(&device.node, mailbox, patience, Some(&mut flow)) => done,
-            failure = trouble(&device.node) => Err(failure),
-        }
+    let done = tokio::select! {
+        done = settled(&device.node, mailbox, patience, Some(&mut flow)) => done,
+        failure = trouble(&device.node, args.mailbox.named()) => Err(failure),
     };
-    let done = tokio::time::timeout(patience, exchanged).await;
     flow.finish();
-    match done {
-        Ok(Err(failure)) => return Err(failure),
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) | Err(_) => {
-            let secs = patience.as_secs();
-            if let (0, Some((address, _))) = (device.node.stats().await?.links, args.mailbox.named()) {
-                return Err(Failure::failed(format!(
-                    "mailbox {mailbox} wasn't reached at {address} within {secs} s; check --mailbox and --mailbox-device, and that `segue serve` runs there; the same command goes on"
-                )));
-            }
-            return Err(Failure::failed(format!("not all was exchanged within {secs} s; the same command goes on")));
+    if !done? {
+        let secs = patience.as_secs();
+        if let (0, Some((address, _))) = (device.node.stats().await?.links, args.mailbox.named()) {
+            return Err(Failure::failed(format!(
+                "mailbox {mailbox} wasn't reached at {address} within {secs} s; check --mailbox and --mailbox-device, and that `segue serve` runs there; the same command goes on"
+            )));
         }
+        return Err(Failure::failed(format!(
+            "not all was exchanged, and nothing moved for {secs} s; the same command goes on"
+        )));
     }
+    tell_lost(&device.node, &owned).await?;
     bring_together(device).await?;
     let sessions = device.node.sessions().await?;
     say(format_args!("exchanged {} sessions with mailbox {mailbox}", sessions.len()));
     for view in sessions {
         say(format_args!("session {} {:?} root {}", view.id, view.name, view.root));
+    }
+    Ok(())
+}
+
+/// The sessions that this device owns.
+async fn owned(node: &Node) -> Result<BTreeSet<SessionId>, Failure> {
+    let sessions = node.sessions().await?.into_iter();
+    Ok(sessions.filter(|view| view.owner == Some(node.device())).map(|view| view.id).collect())
+}
+
+/// Says which of these sessions others own by now, who took them over or had a service hand them over.
+async fn tell_lost(node: &Node, owned: &BTreeSet<SessionId>) -> Result<(), Failure> {
+    let sessions = node.sessions().await?;
+    for view in sessions.iter().filter(|view| owned.contains(&view.id) && view.owner != Some(node.device())) {
+        let (session, name) = (view.id, &view.name);
+        match view.owner {
+            Some(owner) => note(format_args!(
+                "session {session} {name:?} isn't this device's any more: device {owner} owns it now; `segue pull` asks for it"
+            )),
+            None => note(format_args!("session {session} {name:?} is closed, for good")),
+        }
     }
     Ok(())
 }
@@ -89,7 +109,7 @@ pub(crate) async fn settled(
 ) -> Result<bool, Failure> {
     let mut exchanged = std::pin::pin!(node.exchanged(mailbox));
     let mut ticks = tokio::time::interval(TICK);
-    let (mut before, mut since) = (None, Instant::now());
+    let mut silence = Silence::default();
     loop {
         tokio::select! {
             biased;
@@ -104,11 +124,8 @@ pub(crate) async fn settled(
                 if let Some(flow) = &mut flow {
                     flow.look().await?;
                 }
-                let content = (stats.mailed_tx, stats.mailed_rx, stats.bulk_tx, stats.bulk_rx);
-                let now = (content, stats.control_rx);
-                if before.replace(now) != Some(now) {
-                    since = Instant::now();
-                } else if since.elapsed() >= patience {
+                let linked = node.peers().await?.contains(&mailbox);
+                if silence.lasts(Instant::now(), &stats, linked) >= patience {
                     return Ok(false);
                 }
             }
@@ -116,10 +133,50 @@ pub(crate) async fn settled(
     }
 }
 
-/// Tells what goes wrong, until nothing can go right any more.
-pub(crate) async fn trouble(node: &Node) -> Failure {
+/// For how long nothing has moved.
+#[derive(Debug, Default)]
+struct Silence {
+    /// The bytes of content and the batches of the journal, by the last look.
+    moved: Option<[u64; 5]>,
+    /// What a link had brought by then, if there was one.
+    heard: Option<u64>,
+    since: Option<Instant>,
+}
+
+impl Silence {
+    /// For how long nothing has moved by now. What is said to make a link, or to see whether it lives, moves nothing: a short
+    /// word after a long silence.
+    fn lasts(&mut self, now: Instant, stats: &Stats, linked: bool) -> Duration {
+        let moved = [stats.mailed_tx, stats.mailed_rx, stats.bulk_tx, stats.bulk_rx, stats.batches];
+        let heard = linked.then_some(stats.control_rx);
+        let before = std::mem::replace(&mut self.heard, heard);
+        let brought = heard.zip(before).map_or(0, |(heard, before)| heard.saturating_sub(before));
+        let silent = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let talks = brought > if silent < PAUSE { 0 } else { PULSE };
+        if self.moved.replace(moved) != Some(moved) || talks {
+            self.since = Some(now);
+            return Duration::ZERO;
+        }
+        silent
+    }
+}
+
+/// The most that a look finds a link to have brought with signs of life alone, in bytes. From: some PINGs and answers.
+const PULSE: u64 = 64;
+/// After so long a silence a short word may be a sign of life. From: less than the keepalive of links, with room for the
+/// loss of a packet.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Tells what goes wrong, until nothing can go right any more. `service` is the one that is spoken to, and where.
+pub(crate) async fn trouble(node: &Node, service: Option<(&str, DeviceId)>) -> Failure {
+    let (mut alarms, mut unlinked) = (Alarms::default(), BTreeSet::new());
     loop {
-        match node.next_event().await {
+        let event = node.next_event().await;
+        if let Some(text) = event.as_ref().and_then(|event| alarms.hear(event)) {
+            note(text);
+            continue;
+        }
+        match event {
             // How the login ended says more.
             Some(Event::Refused { code: Code::SVC_LOGIN, .. }) => {}
             Some(Event::Login { service, result: Err(code) }) if code != Code::LINK_LOST => {
@@ -129,8 +186,15 @@ pub(crate) async fn trouble(node: &Node) -> Failure {
                 let clause = clause.map(|clause| format!(" ({clause})")).unwrap_or_default();
                 note(format_args!("device {peer}: {}{clause}", code.meaning()));
             }
-            Some(Event::Unlinked { peer: Some(peer), code, .. }) => {
-                note(format_args!("no link with {peer}: {}; dialling again", code.meaning()));
+            Some(Event::Linked { peer, .. }) => unlinked.retain(|(before, _)| *before != peer),
+            Some(Event::Unlinked { peer: Some(peer), code, remote, .. }) => {
+                if let Some((address, _)) = service.filter(|(_, service)| is_another((peer, code, remote), *service)) {
+                    return another(address, peer);
+                }
+                // Once for as long as it is dialled again and again.
+                if unlinked.insert((peer, code)) {
+                    note(format_args!("no link with {peer}: {}; dialling again", code.meaning()));
+                }
             }
             Some(Event::Halted { text }) => return Failure::failed(text),
             Some(_) => {}
@@ -139,5 +203,51 @@ pub(crate) async fn trouble(node: &Node) -> Failure {
     }
 }
 
+/// Whether the end of a link, or of an attempt at one, says that another device answers where this service was dialled.
+pub(crate) fn is_another((peer, code, remote): (DeviceId, Code, bool), service: DeviceId) -> bool {
+    peer == service && code == Code::AUTH_UNKNOWN_DEVICE && !remote
+}
+
+/// What to tell of that.
+pub(crate) fn another(address: &str, service: DeviceId) -> Failure {
+    Failure::failed(format!(
+        "another device than {service} answers at {address} ({}); check --mailbox and --mailbox-device: `segue serve` prints its id as it starts",
+        Code::AUTH_UNKNOWN_DEVICE.name()
+    ))
+}
+
 /// How often what moves is looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_ends_a_silence_and_neither_pings_nor_links_that_come_to_nothing_do() {
+        let (start, mut silence, mut stats) = (Instant::now(), Silence::default(), Stats::default());
+        let mut after = |secs: u64, stats: &Stats, linked| {
+            silence.lasts(start + Duration::from_secs(secs), stats, linked).as_secs()
+        };
+        assert_eq!(after(0, &stats, false), 0);
+        // It is dialled, and refuses.
+        stats.control_rx += 500;
+        assert_eq!(after(5, &stats, false), 5);
+        // A link is made, and lives.
+        stats.control_rx += 500;
+        assert_eq!(after(10, &stats, true), 10);
+        stats.control_rx += PULSE;
+        assert_eq!(after(15, &stats, true), 15);
+        // A long letter is under way, and short answers come.
+        stats.control_rx += 1_000;
+        assert_eq!(after(20, &stats, true), 0);
+        stats.control_rx += 1;
+        assert_eq!(after(29, &stats, true), 0);
+        assert_eq!(after(38, &stats, true), 9);
+        stats.mailed_tx += 1;
+        assert_eq!(after(80, &stats, true), 0);
+        stats.batches += 1;
+        assert_eq!(after(140, &stats, false), 0);
+        assert_eq!(after(150, &stats, false), 10);
+    }
+}

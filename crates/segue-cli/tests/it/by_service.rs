@@ -42,6 +42,7 @@ fn content_goes_by_the_service_and_comes_back_by_a_pull() {
     lab.run(&send).exits(0).says("handed over session").says("by way of the service");
     // Both say how much moved, and how fast.
     let received = receiver.end().exits(0).says("received session").says("notes\" comes from device");
+    let received = received.says(&format!("\"notes\" from {a} by service {id}: "));
     assert!(received.out.contains("KiB in ") && received.out.contains("KiB/s)"), "{}", received.out);
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
     assert_eq!(lab.session("a")["role"], "secondary");
@@ -94,7 +95,10 @@ fn a_delegated_session_is_sent_by_its_service_alone() {
     let (service, id) = serve(&lab, "127.0.0.1:0");
     let by = format!("--mailbox {} --mailbox-device {id}", service.addr);
     // Nobody takes it: it stays here, and delegated.
-    lab.run(&format!("send --state a notes --device {b} --timeout 1 {by}")).exits(1).says("by way of the service");
+    lab.run(&format!("send --state a notes --device {b} --timeout 1 {by}"))
+        .exits(1)
+        .says("by way of the service")
+        .says("segue reclaim");
     assert_eq!(lab.session("a")["role"], "primary");
     assert_eq!(lab.session("a")["grantor"], id.as_str());
     let direct = format!("send --state a notes --device {b} --to 127.0.0.1:9 --timeout 1");
@@ -118,7 +122,8 @@ fn a_primary_that_is_gone_for_good_is_replaced_and_its_files_are_written() {
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
     assert_eq!(lab.session("b")["role"], "primary");
     // It comes back after all, and knows at once.
-    lab.run(&format!("sync --state a {by}")).exits(0);
+    let told = format!("\"notes\" isn't this device's any more: device {b} owns it now");
+    lab.run(&format!("sync --state a {by}")).exits(0).says(&told);
     assert_eq!(lab.session("a")["role"], "secondary");
     lab.run(&format!("send --state a notes --device {b} {by}")).exits(1).says("has moved");
 }

@@ -87,6 +87,60 @@ fn it_is_handed_back_and_what_was_changed_meanwhile_is_kept_beside() {
 }
 
 #[test]
+fn a_directory_that_is_empty_all_at_once_is_no_removal_of_what_it_had() {
+    let lab = Lab::new();
+    let (a, b) = moved(&lab);
+    let session = lab.session("b")["session"].as_str().unwrap().to_owned();
+    let (there, away) = (lab.path("out/notes"), lab.path("away"));
+    fs::rename(&there, &away).unwrap();
+    fs::create_dir(&there).unwrap();
+    let receiver = lab.receive("a", "--into elsewhere --yes");
+    let to = format!("--to {} --device {a}", receiver.addr);
+    let send = format!("send --state b out/notes {to}");
+    for line in [&send, &format!("handoff --state b --session {session} {to}"), &format!("{send} --dry-run")] {
+        let refused = lab.run(line).exits(1).says("out/notes is empty, and had 14 files");
+        refused.says("make a file or a directory there");
+    }
+    assert_eq!(lab.session("b")["role"], "primary");
+    assert_same(&lab.path("notes"), &away);
+    // The disk is there again.
+    fs::remove_dir(&there).unwrap();
+    fs::rename(&away, &there).unwrap();
+    fs::write(there.join("more"), "more").unwrap();
+    lab.run(&send).exits(0);
+    receiver.interrupt();
+    receiver.end().exits(0);
+    assert_same(&lab.path("notes"), &there);
+    // Who did remove them all makes something there.
+    fs::remove_dir_all(lab.path("notes")).unwrap();
+    fs::create_dir_all(lab.path("notes/none")).unwrap();
+    let receiver = lab.receive("b", "--into out --yes --once");
+    lab.run(&format!("send --state a notes --to {} --device {b}", receiver.addr)).exits(0);
+    receiver.end().exits(0);
+    assert_eq!(read_tree(&there).into_keys().collect::<Vec<_>>(), ["none"]);
+}
+
+#[test]
+fn a_directory_that_is_empty_is_no_removal_though_nobody_remembers_what_it_had() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 3, 3_000);
+    let send = format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1");
+    lab.run(&send).exits(1);
+    // As if it had been killed once the files were in the session, and before it wrote down that they are.
+    let places = lab.path("a/directories.json");
+    let mut places_now: serde_json::Value = serde_json::from_slice(&fs::read(&places).unwrap()).unwrap();
+    for place in places_now["sessions"].as_object_mut().unwrap().values_mut() {
+        place["applied"] = serde_json::Value::Null;
+    }
+    fs::write(&places, places_now.to_string()).unwrap();
+    fs::remove_dir_all(lab.path("a/known")).unwrap();
+    fs::rename(lab.path("notes"), lab.path("away")).unwrap();
+    fs::create_dir(lab.path("notes")).unwrap();
+    lab.run(&send).exits(1).says("is empty, and had 5 files");
+}
+
+#[test]
 fn nobody_at_the_terminal_means_no() {
     let lab = Lab::new();
     let b = lab.id("b");

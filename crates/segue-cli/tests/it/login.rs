@@ -102,6 +102,17 @@ fn an_operator_names_devices_and_switches_handing_over_off_and_on() {
 }
 
 #[test]
+fn a_token_file_that_holds_none_is_refused() {
+    let lab = Lab::new();
+    let a = lab.id("a");
+    std::fs::write(lab.path("empty"), "\n").unwrap();
+    for command in ["login", "sync"] {
+        let line = format!("{command} --state b --mailbox 127.0.0.1:9 --mailbox-device {a} --token empty --timeout 1");
+        lab.run(&line).exits(1).says("empty (--token) holds no token");
+    }
+}
+
+#[test]
 fn what_does_not_go_together_is_told_at_once() {
     let lab = Lab::new();
     let serve = |rest: &str| lab.run(&format!("serve --state box --listen 127.0.0.1:0 {rest}"));

@@ -1,7 +1,9 @@
 //! A mailbox as a process, and devices that are never online together.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
+use crate::pty::Relay;
 use crate::together::share;
 use crate::util::*;
 
@@ -158,6 +160,74 @@ fn what_is_written_though_something_else_is_refused_is_no_change_of_others() {
     }
     mailbox.interrupt();
     mailbox.end().exits(0);
+}
+
+#[test]
+fn a_sync_goes_on_for_as_long_as_something_moves() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    fs::create_dir(lab.path("notes")).unwrap();
+    fs::write(lab.path("notes/film"), noise(6_000_000, 1)).unwrap();
+    session(&lab, "a", "notes", "here", &b);
+    let (mailbox, id) = serve(&lab, "127.0.0.1:0");
+    let network = Relay::slow(mailbox.addr.parse().unwrap(), 1_000_000);
+    let patience = Duration::from_secs(3);
+    for (state, from) in [("a", &b), ("b", &a)] {
+        let began = Instant::now();
+        let at = format!("--mailbox {} --mailbox-device {id} --from {from} --timeout 3", network.addr);
+        lab.run(&format!("sync --state {state} {at}")).exits(0).says("exchanged 1 sessions");
+        assert!(began.elapsed() > patience, "{state} was done in {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_mailbox_that_was_put_back_is_told_by_whoever_uses_it() {
+    let lab = Lab::new();
+    let (_, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 3, 3_000);
+    session(&lab, "a", "notes", "here", &b);
+    let (mailbox, id) = serve(&lab, "127.0.0.1:0");
+    let addr = mailbox.addr.clone();
+    let exchange = |mailbox: &Running| sync(&lab, "a", &b, (mailbox, &id));
+    let end = |mailbox: Running| {
+        mailbox.interrupt();
+        mailbox.end().exits(0);
+    };
+    exchange(&mailbox);
+    end(mailbox);
+    let copy = |from: &str, to: &str| {
+        for (name, entry) in read_tree(&lab.path(from)) {
+            let at = lab.path(to).join(name);
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            entry.into_iter().for_each(|(_, bytes)| fs::write(&at, bytes).unwrap());
+        }
+    };
+    copy("box", "backup");
+    let (mailbox, _) = serve(&lab, &addr);
+    fs::write(lab.path("notes/more"), "more").unwrap();
+    exchange(&mailbox);
+    end(mailbox);
+    fs::remove_dir_all(lab.path("box")).unwrap();
+    copy("backup", "box");
+    let (_mailbox, _) = serve(&lab, &addr);
+    let receiver = lab.receive("a", &format!("--into out --yes --mailbox {addr} --mailbox-device {id}"));
+    wait_for(|| receiver.said().contains("SERVICE_LOST"));
+    receiver.interrupt();
+    let told = receiver.end().exits(0).err;
+    assert_eq!(told.matches("SERVICE_LOST").count(), 1, "{told}");
+    assert!(told.contains(&format!("mailbox {id} holds less than it did")), "{told}");
+}
+
+#[test]
+fn another_device_at_the_mailboxs_address_is_told_at_once() {
+    let lab = Lab::new();
+    let (_, b) = (lab.id("a"), lab.id("b"));
+    let (mailbox, _) = serve(&lab, "127.0.0.1:0");
+    for command in ["sync", "login"] {
+        let line = format!("{command} --state a --mailbox {} --mailbox-device {b} --timeout 20", mailbox.addr);
+        let told = lab.run(&line).exits(1).says(&format!("another device than {b} answers at {}", mailbox.addr));
+        assert!(!told.err.contains("Local:"), "{}", told.err);
+    }
 }
 
 #[test]

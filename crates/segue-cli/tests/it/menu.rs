@@ -1,6 +1,7 @@
 //! The menu for handing over, as scripts use it.
 
 use crate::mailbox::serve;
+use crate::pty::Terminal;
 use crate::util::*;
 
 #[test]
@@ -31,12 +32,57 @@ fn a_handoff_is_chosen_from_a_list_and_goes_by_the_service() {
         lab.command(&format!("receive --state b --listen 127.0.0.1:0 --into out --from {a} --yes --once {by}"));
     receive.args(["--on-wake", &format!("echo $SEGUE_NAME $SEGUE_VIEW in $SEGUE_DIRECTORY > {}", woken.display())]);
     let receiver = Running::new(receive.spawn().unwrap(), "receive");
-    lab.run(&format!("handoff --state a --session {session} --view line-7 {by}")).exits(0).says("handed over session");
+    let line = format!("handoff --state a --session {session} --view line-7 {by}");
+    lab.run(&line).exits(2).says("--yes");
+    lab.run(&format!("{line} --yes")).exits(0).says("handed over session");
     receiver.end().exits(0);
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
     let told = || std::fs::read_to_string(&woken).unwrap_or_default();
     wait_for(|| !told().is_empty());
     assert_eq!(told(), format!("notes line-7 in {}\n", lab.path("out/notes").display()));
+}
+
+#[test]
+fn who_hands_over_is_shown_what_goes_to_whom_and_agrees_first() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    std::fs::create_dir(lab.path("notes")).unwrap();
+    std::fs::write(lab.path("notes/plan"), "a plan").unwrap();
+    lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
+    let receiver = lab.receive("b", "--into out --yes --once");
+    let line = format!("handoff --state a --to {}", receiver.addr);
+    let answered = |answer: &str| {
+        let mut menu = Terminal::start(lab.command(&line));
+        let screen = menu.until("the question", |screen| screen.contains("Hand it over?"));
+        assert!(screen.contains("session \"notes\"") && screen.contains("1 files, 6 bytes"), "{screen}");
+        assert!(screen.contains(&format!("goes to unnamed ({b})")), "{screen}");
+        menu.types(answer);
+        menu.end().code()
+    };
+    assert_eq!(answered("\r"), Some(1));
+    assert_eq!(lab.session("a")["role"], "primary");
+    assert_eq!(answered("y\r"), Some(0));
+    receiver.end().exits(0).says("received session");
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+}
+
+#[test]
+fn a_session_whose_directory_is_gone_is_told_and_not_offered() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.id("a");
+    lab.run("handoff --state a --to 127.0.0.1:9").exits(1).says("segue send --state").says("begins one");
+    for name in ["notes", "more"] {
+        lab.tree(name, 3, 3_000);
+        lab.run(&format!("send --state a {name} --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
+    }
+    std::fs::rename(lab.path("more"), lab.path("elsewhere")).unwrap();
+    let list = lab.run("handoff --state a --list").exits(0).says("\"more\" is left out").out;
+    let list: serde_json::Value = serde_json::from_str(&list).expect("the list is JSON");
+    let names: Vec<_> = list["sessions"].as_array().unwrap().iter().map(|row| &row["name"]).collect();
+    assert_eq!(names, ["notes"]);
+    std::fs::remove_dir_all(lab.path("notes")).unwrap();
+    lab.run("handoff --state a --to 127.0.0.1:9").exits(1).says("\"notes\" is left out").says("has no directory");
 }
 
 #[test]

@@ -133,6 +133,20 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn to(listener: SocketAddr) -> Relay {
+        Relay::paced(listener, None)
+    }
+
+    /// One that lets so many bytes a second through, each way.
+    pub(crate) fn slow(listener: SocketAddr, rate: u32) -> Relay {
+        Relay::paced(listener, Some(rate))
+    }
+
+    fn paced(listener: SocketAddr, rate: Option<u32>) -> Relay {
+        let pace = move |packet: &[u8]| {
+            // The network takes its time.
+            rate.into_iter()
+                .for_each(|rate| thread::sleep(Duration::from_secs_f64(packet.len() as f64 / f64::from(rate))));
+        };
         let [front, back] = [0, 1].map(|_| {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -146,6 +160,7 @@ impl Relay {
         thread::spawn(move || {
             pass(&front1, &cut1, &over1, |packet, from| {
                 *caller1.lock().unwrap() = Some(from);
+                pace(packet);
                 let _ = back1.send_to(packet, listener);
             });
         });
@@ -153,6 +168,7 @@ impl Relay {
         thread::spawn(move || {
             pass(&back, &cut2, &over2, |packet, _| {
                 let to = *caller.lock().unwrap();
+                pace(packet);
                 to.map(|to| front.send_to(packet, to));
             });
         });

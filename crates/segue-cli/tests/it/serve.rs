@@ -39,12 +39,15 @@ fn a_service_takes_its_options_from_a_file_tells_metrics_and_ends_in_good_order(
     lab.run(&format!("send --state a notes --device {b} --timeout 1 --mailbox {addr} --mailbox-device {id}")).exits(1);
     assert!(metric(&at, "segue_envelopes_put_total") > 3);
     assert_eq!(metric(&at, "segue_links_total"), 1);
-    assert!(a != b);
     service.interrupt();
     let log = service.end().exits(0).err;
     let events =
         log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON, a line an event"));
-    assert!(events.into_iter().any(|event| event["fields"]["message"] == "linked"), "{log}");
+    let events: Vec<_> = events.map(|event| event["fields"].clone()).collect();
+    for message in ["linked", "unlinked"] {
+        let told = events.iter().any(|event| event["message"] == message && event["peer"] == a.as_str());
+        assert!(told, "the log tells which device was {message}: {log}");
+    }
 }
 
 #[test]
@@ -56,6 +59,47 @@ fn what_an_operator_may_not_set_is_refused() {
     lab.run("serve --state box --listen 127.0.0.1:0 --config serve.toml").exits(2).says("--no-custody");
     std::fs::write(lab.path("serve.toml"), "space = \"much\"\n").unwrap();
     lab.run("serve --state box --listen 127.0.0.1:0 --config serve.toml").exits(2).says("serve.toml");
+}
+
+#[test]
+fn what_is_wrong_with_an_option_is_told_with_the_place_where_it_stands() {
+    let lab = Lab::new();
+    let line = "serve --state box --listen 127.0.0.1:0";
+    for (file, what) in [
+        ("no-custody = \"yes\"", "no-custody is to be true or false"),
+        ("log = \"xml\"", "[possible values: text, json]"),
+        ("space = -3", "a number of bytes from 0 on"),
+        ("rate = 0", "a number of bytes from 1 on"),
+        ("lissen = 1", "\"lissen\" is no option"),
+    ] {
+        std::fs::write(lab.path("serve.toml"), format!("links = 5\n{file}\n")).unwrap();
+        lab.run(&format!("{line} --config serve.toml")).exits(2).says("serve.toml, line 2: ").says(what);
+    }
+    for (variable, value) in [("LEASE", "soon"), ("LOG", "xml"), ("SPACE", "-3"), ("NO_CUSTODY", "perhaps")] {
+        let variable = format!("SEGUE_SERVE_{variable}");
+        // A file that is right isn't blamed for it.
+        std::fs::write(lab.path("serve.toml"), "links = 5\n").unwrap();
+        for line in [line.to_owned(), format!("{line} --config serve.toml")] {
+            let refused = Running::new(lab.command(&line).env(&variable, value).spawn().unwrap(), &line).end();
+            refused.exits(2).says(&format!("{variable} in the environment: "));
+        }
+    }
+    // What the command line says goes before it, and is told as what it is.
+    let line = format!("{line} --lease never");
+    let refused = Running::new(lab.command(&line).env("SEGUE_SERVE_LEASE", "soon").spawn().unwrap(), &line).end();
+    assert!(!refused.exits(2).says("'never' for '--lease").err.contains("environment"));
+}
+
+#[test]
+fn paths_in_a_file_are_relative_to_its_directory() {
+    let lab = Lab::new();
+    std::fs::create_dir(lab.path("etc")).unwrap();
+    std::fs::write(lab.path("etc/serve.toml"), "accounts = \"accounts.toml\"\n").unwrap();
+    let line = "serve --state box --listen 127.0.0.1:0 --config etc/serve.toml";
+    lab.run(line).exits(1).says("etc/accounts.toml");
+    std::fs::write(lab.path("etc/accounts.toml"), "= 1").unwrap();
+    lab.run(line).exits(2).says("etc/accounts.toml: TOML");
+    lab.run("serve --help").exits(0).says("relative");
 }
 
 #[test]

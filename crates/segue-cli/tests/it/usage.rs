@@ -87,6 +87,14 @@ fn what_is_missing_or_wrong_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_view_state_that_is_too_long_is_told_by_its_option_and_limit() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    let line = format!("send --state a notes --to 127.0.0.1:9 --device {b} --view {}", "x".repeat(16_385));
+    lab.run(&line).exits(2).says("--view").says("at most 16384 bytes");
+}
+
+#[test]
 fn a_service_that_is_told_no_address_says_all_places_where_it_looked() {
     let lab = Lab::new();
     // It may come from the environment and from a file, so that no line has to have it.

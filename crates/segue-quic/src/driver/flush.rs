@@ -216,8 +216,8 @@ impl Driver {
                 match clause {
                     // Who went away broke no rule. All others may be strangers, and knock as often as they like.
                     Some(clause) if code != Code::LIMIT_IDLE => {
-                        let peer = peer.or(dialled);
-                        tracing::info!(link = link.0, ?peer, %code, %clause, "a link ended, as a rule was broken");
+                        let peer = peer.or(dialled).map(tracing::field::display);
+                        tracing::info!(link = link.0, peer, %code, %clause, "a link ended, as a rule was broken");
                     }
                     _ => tracing::debug!(link = link.0, %code, remote, "a link ended"),
                 }

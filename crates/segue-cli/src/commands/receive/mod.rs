@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::alarms::Alarms;
 use crate::args::Receive;
 use crate::commands::{change, conflicts, devices, receipt};
 use crate::control::{self, Asked, Control};
@@ -116,6 +117,7 @@ struct Receiver {
     watch: Watch,
     /// Files that are known to have several versions, and whose user was told.
     told: BTreeSet<(SessionId, PartId)>,
+    alarms: Alarms,
     /// Devices that took their leave, and haven't come back.
     left: BTreeSet<DeviceId>,
     /// The devices that the mailbox may tell that this one is there.
@@ -156,6 +158,7 @@ impl Receiver {
             looks: BTreeMap::new(),
             watch: Watch::new(),
             told: BTreeSet::new(),
+            alarms: Alarms::default(),
             left: BTreeSet::new(),
             named: BTreeSet::new(),
             last: None,
@@ -196,6 +199,7 @@ impl Receiver {
     }
 
     async fn hear(&mut self, event: Event) -> Result<(), Failure> {
+        self.alarms.hear(&event).iter().for_each(note);
         match event {
             Event::HandoffRequest { token, session, from, name } => {
                 let kind = segue_quic::RequestKind::Offered { name };

@@ -97,7 +97,7 @@ impl Receiver {
         tell_aside(&written);
         let Written { files, bytes, .. } = written;
         let (session, name) = (view.id, &view.name);
-        let from = view.chain.last().map_or_else(String::new, |head| head.body().signer.to_string());
+        let from = came_from(view);
         let directory = self.device.index.place(&session).map(|place| place.directory.display().to_string());
         let (directory, moved) = (directory.unwrap_or_default(), throughput.unwrap_or_else(|| "held already".into()));
         say(format_args!(
@@ -182,7 +182,7 @@ impl Receiver {
             return Ok(());
         }
         self.write(&view, None).await?;
-        let tree = self.device.scan(session, &place.directory)?;
+        let tree = self.device.scan(&view, &place.directory).await?;
         let look = look(&tree);
         if self.looks.get(&session) != Some(&look) {
             self.device.reconcile(&view, &tree).await?.iter().for_each(tell_aside);
@@ -208,6 +208,16 @@ impl Receiver {
         // What is resolved may come to have several again.
         self.told.retain(|(session, part)| *session != view.id || found.iter().any(|conflict| conflict.part == *part));
         Ok(())
+    }
+}
+
+/// Whose the session was before it came here, and which service signed that it did, if one did.
+fn came_from(view: &SessionView) -> String {
+    let Some(head) = view.chain.last().map(|record| record.body()) else { return String::new() };
+    let before = view.chain.iter().rev().map(|record| record.body().owner).find(|owner| *owner != head.owner);
+    match before {
+        Some(owner) if owner != head.signer => format!("{owner} by service {}", head.signer),
+        _ => head.signer.to_string(),
     }
 }
 

@@ -1,15 +1,16 @@
 //! Which accounts a service demands: what its operator's files say, read again whenever they change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::Metadata;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use segue_quic::DeviceId;
 use segue_service::{Allowance, KeySet, Policy};
-use toml_edit::{DocumentMut, Item, Table};
+use toml_edit::{Document, Item, Key, Table};
 
-use crate::args::Serve;
+use crate::args::{Serve, line_of};
 use crate::failure::Failure;
 
 /// The operator's files.
@@ -99,12 +100,29 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Reads the file of accounts.
 fn accounts(file: &Path) -> Result<Policy, Failure> {
     let text = std::fs::read_to_string(file).map_err(Failure::io("read", file))?;
-    parse(&text).map_err(|why| Failure::usage(format!("{}: {why}", file.display())))
+    parse(&text).map_err(|Wrong { at, why }| {
+        let line = at.map(|at| format!(", line {}", line_of(&text, at))).unwrap_or_default();
+        Failure::usage(format!("{}{line}: {why}", file.display()))
+    })
 }
 
-fn parse(text: &str) -> Result<Policy, String> {
-    let document = text.parse::<DocumentMut>().map_err(|error| error.to_string())?;
-    known(&document, "the file", &["default", "accounts", "removed"])?;
+/// What is wrong in the file.
+#[derive(Debug)]
+struct Wrong {
+    /// The byte from which on it stands; none if `why` tells.
+    at: Option<usize>,
+    why: String,
+}
+
+impl Wrong {
+    fn new(span: Option<Range<usize>>, why: String) -> Wrong {
+        Wrong { at: span.map(|span| span.start), why }
+    }
+}
+
+fn parse(text: &str) -> Result<Policy, Wrong> {
+    let document = Document::parse(text).map_err(|error| Wrong::new(None, error.to_string()))?;
+    known(document.as_table(), "the file", &["default", "accounts", "removed"])?;
     let usual = match document.get("default") {
         Some(item) => allowance(table(item, "default")?, "default", &LIMITS, Allowance::default())?,
         None => Allowance::default(),
@@ -115,55 +133,70 @@ fn parse(text: &str) -> Result<Policy, String> {
     }
     let named = document.get("accounts").map(|item| table(item, "accounts")).transpose()?;
     for (name, item) in named.into_iter().flat_map(Table::iter) {
+        let at = named.and_then(|named| named.key(name)).and_then(Key::span);
+        if !may_be_told(name) {
+            let what = "it is to have 1 to 64 characters, none of them a control";
+            return Err(Wrong::new(at, format!("{name:?} is no account's name: {what}")));
+        }
         let account = table(item, name)?;
         if let Some(listed) = account.get("devices") {
             for device in devices(listed, name)? {
                 let device = device?;
                 if policy.devices.insert(device, name.to_owned()).is_some() {
-                    return Err(format!("device {device} stands there twice: a device is under one account"));
+                    let why = format!("device {device} stands there twice: a device is under one account");
+                    return Err(Wrong::new(listed.span().or(at), why));
                 }
             }
         }
         let own = [&LIMITS[..], &["devices"]].concat();
         policy.accounts.insert(name.to_owned(), allowance(account, name, &own, usual)?);
     }
-    check(&policy.accounts)?;
     Ok(policy)
 }
 
 /// What may be said of an account, and of those that aren't named.
 const LIMITS: [&str; 3] = ["handoff", "space", "most-devices"];
 
-fn allowance(of: &Table, name: &str, may: &[&str], usual: Allowance) -> Result<Allowance, String> {
+fn allowance(of: &Table, name: &str, may: &[&str], usual: Allowance) -> Result<Allowance, Wrong> {
     known(of, name, may)?;
     let number = |key: &str| match of.get(key) {
         None => Ok(None),
         Some(item) => match item.as_integer().map(u64::try_from) {
             Some(Ok(number)) => Ok(Some(number)),
-            _ => Err(format!("{key} of {name} is to be a number from 0 on")),
+            _ => Err(Wrong::new(item.span(), format!("{key} of {name} is to be a number from 0 on"))),
         },
     };
     let handoff = match of.get("handoff") {
         None => usual.handoff,
-        Some(item) => item.as_bool().ok_or_else(|| format!("handoff of {name} is to be true or false"))?,
+        Some(item) => {
+            let wrong = || Wrong::new(item.span(), format!("handoff of {name} is to be true or false"));
+            item.as_bool().ok_or_else(wrong)?
+        }
     };
     let most = number("most-devices")?.map_or(usual.devices, |most| usize::try_from(most).unwrap_or(usize::MAX));
     Ok(Allowance { handoff, bytes: number("space")?.unwrap_or(usual.bytes), devices: most, ..usual })
 }
 
-fn table<'a>(item: &'a Item, name: &str) -> Result<&'a Table, String> {
-    item.as_table().ok_or_else(|| format!("{name} is to be a table, as in [accounts.alice]"))
+fn table<'a>(item: &'a Item, name: &str) -> Result<&'a Table, Wrong> {
+    let wrong = || Wrong::new(item.span(), format!("{name} is to be a table, as in [accounts.alice]"));
+    item.as_table().ok_or_else(wrong)
 }
 
-fn known(table: &Table, name: &str, may: &[&str]) -> Result<(), String> {
+fn known(table: &Table, name: &str, may: &[&str]) -> Result<(), Wrong> {
     match table.iter().map(|(key, _)| key).find(|key| !may.contains(key)) {
-        Some(key) => Err(format!("{name} may not have {key:?}; it may have {}", may.join(", "))),
+        Some(key) => {
+            let at = table.key(key).and_then(Key::span);
+            Err(Wrong::new(at, format!("{name} may not have {key:?}; it may have {}", may.join(", "))))
+        }
         None => Ok(()),
     }
 }
 
-fn devices<'a>(item: &'a Item, name: &'a str) -> Result<impl Iterator<Item = Result<DeviceId, String>> + 'a, String> {
-    let wrong = move || format!("the devices of {name} are to be a list of ids, as `segue id --state DIR` prints them");
+fn devices<'a>(item: &'a Item, name: &'a str) -> Result<impl Iterator<Item = Result<DeviceId, Wrong>> + 'a, Wrong> {
+    let wrong = move || {
+        let why = format!("the devices of {name} are to be a list of ids, as `segue id --state DIR` prints them");
+        Wrong::new(item.span(), why)
+    };
     let list = item.as_array().ok_or_else(wrong)?;
     Ok(list.iter().map(move |id| {
         let id = id.as_str().and_then(DeviceId::from_hex).filter(|id| !id.is_zero());
@@ -171,18 +204,9 @@ fn devices<'a>(item: &'a Item, name: &'a str) -> Result<impl Iterator<Item = Res
     }))
 }
 
-/// Names that a service may tell devices.
-fn check(accounts: &BTreeMap<String, Allowance>) -> Result<(), String> {
-    let fits = |name: &str| {
-        let plain = segue_proto::wire::text::check_name(segue_proto::Rules::ALL, name).is_ok();
-        plain && !name.is_empty()
-    };
-    match accounts.keys().find(|name| !fits(name)) {
-        Some(name) => {
-            Err(format!("{name:?} is no account's name: it is to have 1 to 64 characters, none of them a control"))
-        }
-        None => Ok(()),
-    }
+/// Whether a service may tell devices this name of an account.
+fn may_be_told(name: &str) -> bool {
+    segue_proto::wire::text::check_name(segue_proto::Rules::ALL, name).is_ok() && !name.is_empty()
 }
 
 #[cfg(test)]
@@ -223,8 +247,13 @@ mod tests {
             ("removed = \"all\"", "list of ids"),
             (twice.as_str(), "one account"),
         ] {
-            let why = parse(file).unwrap_err();
+            let why = parse(file).unwrap_err().why;
             assert!(why.contains(what), "{file}: {why}");
         }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("accounts.toml");
+        std::fs::write(&file, "[default]\nspace = 7\n\n[accounts.a]\nhandof = true\n").unwrap();
+        let told = accounts(&file).unwrap_err().text;
+        assert!(told.contains("accounts.toml, line 5: a may not have \"handof\""), "{told}");
     }
 }
