@@ -210,6 +210,7 @@ impl<H: Holdings> Session<H> {
         if self.door(offering.to) == from && (named || !ctx.rules.keeps(Clause::HO_DECLINE_1)) {
             let (id, peer, session) = (offering.id, offering.to, self.id());
             self.source.0 = State::Resting;
+            self.end_leave(ctx, peer);
             let (result, reason) = (Err(declined(no.code)), no.reason);
             ctx.event(Event::HandoffResolved { id, session, peer, result, reason });
         }
@@ -228,6 +229,7 @@ impl<H: Holdings> Session<H> {
         }
         let (id, to) = (offering.id, offering.to);
         self.source.0 = State::Resting;
+        self.end_leave(ctx, to);
         ctx.resolve(id, session, to, Err(code));
     }
 
@@ -385,6 +387,7 @@ impl<H: Holdings> Session<H> {
         if let Err(code) = outcome {
             let session = self.id();
             self.source.0 = State::Resting;
+            self.end_leave(ctx, to);
             ctx.resolve(id, session, to, Err(code));
         }
     }
@@ -439,6 +442,7 @@ impl<H: Holdings> Session<H> {
             ctx.send(self.door(to), Cancel { session, subject, code: code.into(), ext: Exts::empty() });
         }
         self.source.0 = State::Resting;
+        self.end_leave(ctx, to);
         ctx.resolve(id, session, to, Err(code));
     }
 
@@ -507,7 +511,9 @@ impl<H: Holdings> Session<H> {
             pause: RESEND_MIN,
             resumed: false,
         }));
-        self.wants.remove(&to);
+        if let Some(live) = self.wants.remove(&to) {
+            self.void_request(ctx, &live, Code::HO_SUPERSEDED);
+        }
         let losers: Vec<_> = self.wants.keys().copied().collect();
         let rules = ctx.rules;
         for device in losers.into_iter().filter(|_| rules.keeps(Clause::HO_GRANT_3)) {
