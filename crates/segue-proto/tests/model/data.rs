@@ -13,6 +13,8 @@ pub(crate) struct Data {
     pub session: SessionId32,
     pub log: Option<Vec<u8>>,
     pub staged: Vec<Vec<u8>>,
+    /// How many writes a GRANT has room for, if not for all.
+    pub room: Option<u8>,
 }
 
 /// A session id that has a default.
@@ -48,7 +50,7 @@ pub(crate) fn list_with(manifest: &Hash, ops: &[Op]) -> Vec<u8> {
 impl Data {
     /// Of a session that this device created, or heard of.
     pub(crate) fn new(session: SessionId, own: bool) -> Data {
-        Data { session: SessionId32(session), log: own.then(Vec::new), staged: Vec::new() }
+        Data { session: SessionId32(session), log: own.then(Vec::new), staged: Vec::new(), room: None }
     }
 
     /// From the journal.
@@ -79,6 +81,10 @@ impl Data {
 
     fn put_log(&self) -> Write {
         keys::put(self.session.0, keys::BASE, &[], self.log.clone().unwrap_or_default())
+    }
+
+    fn has_room(&self, writes: usize) -> bool {
+        self.room.is_none_or(|room| writes <= usize::from(room))
     }
 
     fn is_held(&self, log: &Vec<u8>) -> bool {
@@ -123,7 +129,7 @@ impl Holdings for Data {
         if !rules.keeps(Clause::HO_GRANT_4) {
             return Some(whole);
         }
-        let rest = log.strip_prefix(list(&have?.manifest).as_slice())?;
+        let rest = log.strip_prefix(list(&have?.manifest).as_slice()).filter(|rest| self.has_room(rest.len()))?;
         let ops = rest.iter().enumerate().map(|(at, write)| op(at, *write)).collect();
         Some(Release { manifest: have?.manifest, inline: Inline { ops, parts: Vec::new() }, ..whole })
     }
@@ -144,8 +150,9 @@ impl Holdings for Data {
         self.is_held(&list(root))
     }
 
-    fn leaves_room(&mut self, _manifest: &Hash, _part: &PartId, _len: usize) -> bool {
-        true
+    fn leaves_room(&mut self, manifest: &Hash, _part: &PartId, _len: usize) -> bool {
+        let behind = self.log.as_ref().map_or(0, |log| log.len().saturating_sub(list(manifest).len()));
+        self.has_room(behind + 1)
     }
 
     fn check(

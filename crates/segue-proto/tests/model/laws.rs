@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use segue_proto::handoff::{Chain, Session, keys};
 use segue_proto::wire::codec::decode;
 use segue_proto::wire::{Hash, Kind, Message, Proven, Record, Signed};
-use segue_proto::{Clause, Rules, SessionRole};
+use segue_proto::{Clause, Instant, Rules, SessionRole};
 
 use crate::data::{Data, list, list_with};
 use crate::world::{Device, Disk, World, key, number, open};
 
-type Law = Result<(), &'static str>;
+pub(crate) type Law = Result<(), &'static str>;
 
-fn law(holds: bool, name: &'static str) -> Law {
+pub(crate) fn law(holds: bool, name: &'static str) -> Law {
     if holds { Ok(()) } else { Err(name) }
 }
 
@@ -232,7 +232,7 @@ fn on_disk(device: &Device, record: &Signed<Record>) -> bool {
     stored_record(device, &record.id())
 }
 
-fn stored_record(device: &Device, id: &Hash) -> bool {
+pub(crate) fn stored_record(device: &Device, id: &Hash) -> bool {
     holds_record(&device.disk, id)
 }
 
@@ -260,5 +260,5 @@ fn rank(chain: &Chain, id: &Hash) -> (u64, Hash, u64, std::cmp::Reverse<Hash>) {
 
 /// What a crash may not change: the durable head never falls, and what is on the disk can be opened.
 pub(crate) fn reopened(rules: Rules, device: &Device, number: u8) -> Law {
-    law(open(rules, number, &device.disk).is_some(), "6: a disk that doesn't open")
+    law(open(rules, number, &device.disk, Instant::ZERO).is_some(), "6: a disk that doesn't open")
 }

@@ -6,9 +6,12 @@
 
 mod data;
 mod laws;
+mod promises;
 mod roster;
 mod service;
 mod steps;
+mod users;
+mod wishes;
 mod world;
 
 use segue_proto::wire::{Exts, Hash, Head, Kind, List, Message, Proven, Record};

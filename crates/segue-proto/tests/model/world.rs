@@ -16,7 +16,8 @@ use segue_proto::{Instant, Rules, SessionRole, Write, data};
 use crate::data::{Data, list_with};
 use crate::laws;
 use crate::service::{SERVICE, Service};
-use crate::steps::{Cause, arrive, ran};
+use crate::steps::{Cause, NOW, Setting, arrive, ran};
+use crate::users::Users;
 
 /// The devices by number.
 pub(crate) const DEVICES: usize = 3;
@@ -148,6 +149,8 @@ pub(crate) struct World {
     pub acked: Known<BTreeSet<(u8, Id)>>,
     /// The service to which the session is delegated, if it is.
     pub service: Option<Service>,
+    /// What users do and are told, where they act, and links that keep order and break; else `net` is all there is.
+    pub users: Option<Users>,
     /// The first law that was broken.
     pub broken: Option<&'static str>,
 }
@@ -229,8 +232,23 @@ impl World {
             budget,
             acked: Known::default(),
             service,
+            users: None,
             broken: None,
         }
+    }
+
+    /// What a device finds around itself.
+    pub(crate) fn setting(&self, device: u8) -> Setting {
+        Setting { via: self.service.is_some(), turn: self.users.as_ref().map(|users| users.turn(device)) }
+    }
+
+    /// A device was only told of the session.
+    pub(crate) fn forget(&mut self, device: u8) {
+        let it = &mut self.devices[usize::from(device)];
+        let Some(session) = &it.session else { return };
+        let (chain, actor, data) = (session.chain().clone(), session.actor(), session.holdings.clone());
+        it.session = Some(Known::new(Session::new(key(device), "", chain, actor, data)));
+        it.disk = Known::default();
     }
 
     /// Runs a step of a device's session and all that follows from it at once: signatures, fetches, the user's yes.
@@ -242,7 +260,7 @@ impl World {
         step: impl FnOnce(&mut Session<Data>, &mut Ctx<'_>),
     ) {
         let Some(before) = self.devices[usize::from(device)].session.clone() else { return };
-        let ran = ran(rules, device, self.service.is_some(), cause, &before, step);
+        let ran = ran(rules, device, self.setting(device), cause, &before, step);
         for step in &ran.steps {
             if let Some((session, records)) = &step.resolved {
                 records.iter().for_each(|record| self.note(laws::resolved(self, device, session, record)));
@@ -250,7 +268,10 @@ impl World {
             self.put(device, &step.writes);
             for (to, hold, message) in &step.sends {
                 let it = &mut self.devices[usize::from(device)];
-                if *hold == Hold::Durable && !it.pending.is_empty() {
+                let waits = *hold == Hold::Durable && !it.pending.is_empty();
+                if self.users.is_some() {
+                    self.say(rules, device, waits, *to, message);
+                } else if waits {
                     it.held.edit(|held| held.insert((*to, message.clone())));
                 } else {
                     self.leave(rules, device, *to, message.clone());
@@ -259,8 +280,11 @@ impl World {
         }
         self.devices[usize::from(device)].session = Some(ran.session.clone());
         self.note(laws::step(rules, self, device, &before));
+        if self.users.is_some() {
+            self.hear(device, cause, &before, &ran.steps);
+        }
         // Where no crash can come any more, when the disk catches up makes no difference.
-        if self.service.is_some() && self.budget.crash == 0 {
+        if (self.service.is_some() || self.users.is_some()) && self.budget.crash == 0 {
             self.sync(rules, device);
         }
     }
@@ -272,7 +296,7 @@ impl World {
         }
     }
 
-    fn leave(&mut self, rules: Rules, from: u8, to: u8, message: Known<Message>) {
+    pub(crate) fn leave(&mut self, rules: Rules, from: u8, to: u8, message: Known<Message>) {
         // The law looks at the message, its sender and its target; the same three meet in many worlds.
         thread_local! {
             static SEEN: RefCell<HashMap<u64, Result<(), &'static str>>> = RefCell::default();
@@ -290,7 +314,9 @@ impl World {
         // Errors only hurry what a timeout would do; leaving them out keeps the model small. So do leases: they are given.
         let matters = !matches!(*message, Message::Error(_) | Message::Renew(_));
         let packet = Packet { from, to, message };
-        if matters && !self.net.contains(&packet) {
+        if let Some(users) = &mut self.users {
+            users.post(packet);
+        } else if matters && !self.net.contains(&packet) {
             self.net.edit(|net| net.insert(packet));
         }
     }
@@ -307,7 +333,8 @@ impl World {
         if packet.to == SERVICE {
             return self.deliver_to_service(rules, packet.from, Message::clone(&packet.message));
         }
-        let arrives = |s: &mut Session<Data>, ctx: &mut Ctx<'_>| arrive(rules, packet, s, ctx);
+        let setting = self.setting(packet.to);
+        let arrives = |s: &mut Session<Data>, ctx: &mut Ctx<'_>| arrive(rules, setting, packet, s, ctx);
         let cause = Cause::Arrived(packet);
         let Message::Grant(grant) = &*packet.message else { return self.run(rules, packet.to, cause, arrives) };
         let id = grant.record.id();
@@ -333,6 +360,9 @@ impl World {
         for (to, message) in held.iter() {
             self.leave(rules, device, *to, message.clone());
         }
+        if self.users.is_some() {
+            self.release(rules, device);
+        }
         if let Some(session) = session.filter(|session| session.role(rules) == SessionRole::Primary) {
             let log = session.holdings.log.clone().unwrap_or_default();
             let head = session.head().id();
@@ -347,7 +377,8 @@ impl World {
     pub(crate) fn crash(&mut self, rules: Rules, device: u8) {
         let it = &mut self.devices[usize::from(device)];
         (it.pending, it.held) = Default::default();
-        it.session = open(rules, device, &it.disk).map(Known::new);
+        let now = if self.users.is_some() { NOW } else { Instant::ZERO };
+        it.session = open(rules, device, &it.disk, now).map(Known::new);
         if it.unproven {
             self.distrust(rules, device);
         }
@@ -396,7 +427,7 @@ impl World {
 }
 
 /// Opens a device from its disk, by the code that the endpoint uses.
-pub(crate) fn open(rules: Rules, device: u8, disk: &Disk) -> Option<Session<Data>> {
+pub(crate) fn open(rules: Rules, device: u8, disk: &Disk, now: Instant) -> Option<Session<Data>> {
     let mut stored = Stored::default();
     let mut id = SessionId::ZERO;
     for (key, value) in disk.iter() {
@@ -406,7 +437,7 @@ pub(crate) fn open(rules: Rules, device: u8, disk: &Disk) -> Option<Session<Data
     }
     let handoff = Fresh::new([0; 32]).handoff();
     let data = |_: &Chain, _: &str, entries| Ok(Data::restore(id, device == 0, entries));
-    stored.build(key(device), rules, Instant::ZERO, handoff, data).ok()
+    stored.build(key(device), rules, now, handoff, data).ok()
 }
 
 fn apply(disk: &Disk, writes: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Disk {
