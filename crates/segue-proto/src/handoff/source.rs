@@ -388,6 +388,7 @@ impl<H: Holdings> Session<H> {
             let session = self.id();
             self.source.0 = State::Resting;
             ctx.resolve(id, session, to, Err(code));
+            self.unchoose(ctx, to);
         }
     }
 
@@ -512,7 +513,9 @@ impl<H: Holdings> Session<H> {
             pause: RESEND_MIN,
             resumed: false,
         }));
-        self.wants.remove(&to);
+        if let Some(live) = self.wants.remove(&to) {
+            self.void_request(ctx, &live, Code::HO_SUPERSEDED);
+        }
         let losers: Vec<_> = self.wants.keys().copied().collect();
         let rules = ctx.rules;
         for device in losers.into_iter().filter(|_| rules.keeps(Clause::HO_GRANT_3)) {

@@ -152,6 +152,7 @@ impl<H: Holdings> Session<H> {
 
     /// The session became known in answer to a HAVE: the wish that asked for it goes on, and HAVE{data} follows.
     pub fn request_goes_on(&mut self, ctx: &mut Ctx<'_>, id: HandoffId, from: DeviceId, timeout: u64) {
+        self.withdraw_invitation(ctx, Code::HO_SUPERSEDED);
         self.give_up(ctx, Code::HO_SUPERSEDED);
         self.keep(ctx.fx);
         let (told, from) = (from, self.owned_by(from));
@@ -443,6 +444,9 @@ impl<H: Holdings> Session<H> {
         mode: WantMode,
         offer: Option<(Accepted, Announced, Pick)>,
     ) {
+        if offer.is_none() {
+            self.withdraw_invitation(ctx, Code::HO_SUPERSEDED);
+        }
         let pulls = offer.is_none() && mode == WantMode::Pull;
         let known = if pulls { self.give_over(&from) } else { None };
         self.give_up(ctx, Code::HO_SUPERSEDED);
@@ -468,6 +472,15 @@ impl<H: Holdings> Session<H> {
         match &mut self.target.0 {
             State::Seeking(seeking) if seeking.from == *from => seeking.offer.take(),
             _ => None,
+        }
+    }
+
+    /// An OFFER waits for the user no more: the device does something else.
+    fn withdraw_invitation(&mut self, ctx: &mut Ctx<'_>, code: Code) {
+        if let State::Invited(invited) = &self.target.0 {
+            let (token, session) = (invited.offer.id(), self.id());
+            self.target.0 = State::Resting;
+            ctx.event(Event::Withdrawn { token, session, code });
         }
     }
 
@@ -513,6 +526,7 @@ impl<H: Holdings> Session<H> {
     /// This device is primary, from now on; its acknowledgement follows the sync.
     pub(super) fn activate(&mut self, ctx: &mut Ctx<'_>, record: Hash) {
         let session = self.id();
+        self.withdraw_invitation(ctx, Code::HO_STALE_PARENT);
         let seeking = match core::mem::take(&mut self.target.0) {
             State::Seeking(seeking) => Some(seeking),
             _ => None,

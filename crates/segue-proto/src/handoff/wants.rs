@@ -166,8 +166,12 @@ impl<H: Holdings> Session<H> {
         let ttl = super::ttl::honoured(want.body().ttl);
         let expires = ctx.now.after(if ctx.rules.keeps(Clause::HO_WANT_8) { ttl } else { MAX_TTL });
         let token = want.id();
-        let known = self.wants.get(&from).is_some_and(|live| live.want.id() == token);
-        self.wants.insert(from, LiveWant { want, req, expires, approved, by_choice, pace: None, outgrown: false });
+        let live = LiveWant { want, req, expires, approved, by_choice, pace: None, outgrown: false };
+        let old = self.wants.insert(from, live);
+        let known = old.as_ref().is_some_and(|old| old.want.id() == token);
+        if let Some(old) = old.filter(|_| !known || approved) {
+            self.void_request(ctx, &old, Code::HO_SUPERSEDED);
+        }
         if approved {
             self.try_grant(ctx, from);
         } else if mode == Some(WantMode::Pull) && !known {
@@ -180,11 +184,9 @@ impl<H: Holdings> Session<H> {
     /// Forgets a WANT and tells whoever waits for it.
     pub(super) fn drop_want(&mut self, ctx: &mut Ctx<'_>, device: &DeviceId, code: Code) {
         let Some(live) = self.wants.remove(device) else { return };
+        self.void_request(ctx, &live, code);
         let (token, session) = (live.want.id(), self.id());
         let mode = WantMode::from_number(live.want.body().mode);
-        if !live.approved && mode == Some(WantMode::Pull) {
-            ctx.event(Event::Withdrawn { token, session, code });
-        }
         match code {
             Code::HO_STALE_PARENT => {
                 ctx.refuse(*device, live.req, session, code);
@@ -192,6 +194,14 @@ impl<H: Holdings> Session<H> {
             }
             _ if mode == Some(WantMode::Standing) => {}
             _ => self.deny(ctx, *device, (live.req, token), code, None),
+        }
+    }
+
+    /// If a WANT was put to the user, who hasn't answered: nobody waits for that any more.
+    pub(super) fn void_request(&self, ctx: &mut Ctx<'_>, live: &LiveWant, code: Code) {
+        let (token, session) = (live.want.id(), self.id());
+        if !live.approved && live.want.body().mode == WantMode::Pull.number() {
+            ctx.event(Event::Withdrawn { token, session, code });
         }
     }
 

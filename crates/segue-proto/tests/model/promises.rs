@@ -99,7 +99,8 @@ pub(crate) fn hands_over(world: &World, device: u8, cause: Cause<'_>, before: &S
         return Ok(());
     }
     let Some(to) = owner(head) else { return Ok(()) };
-    let started = |wish: &Wish| wish.live && (wish.device, wish.what, wish.said) == (device, What::Push(to), Said::Nothing);
+    let started =
+        |wish: &Wish| wish.live && (wish.device, wish.what, wish.said) == (device, What::Push(to), Said::Nothing);
     let pulls = answered(&users.ledger, head).is_some_and(|(mode, _)| mode == WantMode::Pull) && !users.acts.asks;
     let leave = pulls || users.ledger.allowed.contains(&(device, to)) || users.ledger.wishes.iter().any(started);
     law(leave, "HO-WANT-5: handed over without leave")?;

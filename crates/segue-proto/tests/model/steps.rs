@@ -13,9 +13,7 @@ use segue_proto::handoff::{
 };
 use segue_proto::limits::HEARD;
 use segue_proto::wire::Hash as Id;
-use segue_proto::wire::{
-    Announced, Cancel, Cas, Error, Freeze, Head, Message, OfferMsg, Proven, Record, Sig, WantMsg,
-};
+use segue_proto::wire::{Announced, Cancel, Cas, Error, Freeze, Head, Message, OfferMsg, Proven, Record, Sig, WantMsg};
 use segue_proto::{Clause, Code, Event, Generation, Instant, Policy, Rules, Write};
 
 use crate::TIMEOUT;
@@ -77,9 +75,11 @@ pub(crate) struct Turn {
     pub(crate) asks: bool,
     /// Whether what it fetches takes time.
     pub(crate) slow: bool,
-    /// How many wishes its user had, and how many links there were: what is fresh follows from that.
+    /// How many wishes its user had, how many links there were, and how many WANTs and OFFERs it signed: what is fresh
+    /// follows from that.
     pub(crate) wishes: u8,
     pub(crate) links: u8,
+    pub(crate) signed: u8,
 }
 
 /// What a user is told.
@@ -246,14 +246,15 @@ fn one(
 /// Always the same nonces and numbers, for what differs only in them is the same state; but where users act, one's wishes
 /// can be told apart.
 fn fresh(turn: Option<Turn>, at: usize) -> Fresh {
-    let Some(Turn { wishes, links, .. }) = turn else { return Fresh::new([0; 32]) };
+    let Some(Turn { wishes, links, signed, .. }) = turn else { return Fresh::new([0; 32]) };
     let mut seed = [0; 32];
-    seed[..2].copy_from_slice(&[wishes, links]);
+    seed[..3].copy_from_slice(&[wishes, links, signed]);
     let mut fresh = Fresh::new(seed);
     for _ in 1..wishes {
         fresh.handoff();
     }
-    for _ in 0..(usize::from(links) * 8 + usize::from(wishes)) * 8 + at * 2 {
+    let so_far = [links, wishes, signed].map(usize::from).iter().fold(0, |all, count| all * 8 + count);
+    for _ in 0..so_far * 8 + at * 2 {
         fresh.request();
     }
     fresh

@@ -168,9 +168,11 @@ impl Users {
         let linked = (0..self.acts.devices).filter(|other| *other != device && self.linked(device, *other));
         let linked = linked.fold(0, |bits, other| bits | 1 << other);
         let silent = if self.acts.deaf { 0 } else { self.silent };
-        let wishes = self.ledger.wishes.iter().filter(|wish| wish.device == device).count() as u8;
+        let own = self.ledger.wishes.iter().filter(|wish| wish.device == device);
+        let (wishes, signed) =
+            own.fold((0, 0), |(wishes, signed), wish| (wishes + 1, signed + wish.signed.len() as u8));
         let Acts { asks, slow, .. } = self.acts;
-        Turn { linked, heard: linked & !silent, asks, slow, wishes, links: self.links }
+        Turn { linked, heard: linked & !silent, asks, slow, wishes, links: self.links, signed }
     }
 
     pub(crate) fn linked(&self, a: u8, b: u8) -> bool {
@@ -210,9 +212,7 @@ impl Users {
     fn lose_link(&mut self, a: u8, b: u8) {
         self.down.insert((a.min(b), a.max(b)));
         self.lanes.retain(|lane, _| *lane != (a, b) && *lane != (b, a));
-        let between = |from: u8, waits: &Waits| {
-            matches!(waits, Waits::Message(to, _) if (from, *to) == (a, b) || (from, *to) == (b, a))
-        };
+        let between = |from: u8, waits: &Waits| matches!(waits, Waits::Message(to, _) if (from, *to) == (a, b) || (from, *to) == (b, a));
         self.held.retain(|(from, waits)| !between(*from, waits));
     }
 }
@@ -228,7 +228,8 @@ impl World {
                 let consents = |wish: &&mut Wish| wish.device == device && wish.what == What::Standing;
                 ledger.wishes.iter_mut().filter(consents).for_each(|wish| wish.live = false);
             }
-            let wish = Wish { device, id, what, signed: BTreeSet::new(), said: Said::Nothing, pended: false, live: true };
+            let wish =
+                Wish { device, id, what, signed: BTreeSet::new(), said: Said::Nothing, pended: false, live: true };
             ledger.wishes.push(wish);
         });
     }
@@ -473,13 +474,7 @@ impl World {
     }
 
     /// What a step of a device told its user and has it fetch, and what it means for wishes.
-    pub(crate) fn hear(
-        &mut self,
-        device: u8,
-        cause: Cause<'_>,
-        before: &Session<Data>,
-        steps: &[Step],
-    ) {
+    pub(crate) fn hear(&mut self, device: u8, cause: Cause<'_>, before: &Session<Data>, steps: &[Step]) {
         self.note(promises::hands_over(self, device, cause, before));
         let waits = !self.devices[usize::from(device)].pending.is_empty();
         for step in steps {

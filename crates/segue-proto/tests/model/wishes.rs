@@ -281,7 +281,8 @@ const REACHED: &[(&str, Reached)] = &[
         any(world, |wish| wish.what == What::Push(1) && wish.said == Said::Failed(Code::HO_DECLINED))
     }),
     ("an acceptance is refused for now, and the next try succeeds", |_, world| {
-        let refused = |wish: &Wish| matches!((wish.what, wish.said), (What::Answer(_), Said::Failed(Code::LIMIT_REQUESTS)));
+        let refused =
+            |wish: &Wish| matches!((wish.what, wish.said), (What::Answer(_), Said::Failed(Code::LIMIT_REQUESTS)));
         any(world, refused) && any(world, |wish| wish.what == What::Pull && matches!(wish.said, Said::Done(_)))
     }),
     ("a handoff that was consented to makes no OFFER", |_, world| {
@@ -300,7 +301,9 @@ const REACHED: &[(&str, Reached)] = &[
         any(world, first) && is_primary(model.rules, world, 2)
     }),
     (SUPERSEDED, |_, world| {
-        let old = any(world, |wish| (wish.device, wish.id) == (1, 1) && !wish.signed.is_empty() && wish.said != Said::Nothing);
+        let old = any(world, |wish| {
+            (wish.device, wish.id) == (1, 1) && !wish.signed.is_empty() && wish.said != Said::Nothing
+        });
         old && any(world, |wish| (wish.device, wish.id) == (1, 2) && wish.said == Said::Nothing)
     }),
 ];
@@ -364,7 +367,11 @@ const LEFT_OFF: Acts = Acts { initiate: 1, write: 2, room: Some(1), slow: true, 
 /// By the clause that isn't kept: what is done instead, and what may happen.
 const MISTAKES: &[(Clause, &str, Acts)] = &[
     (Clause::HO_TIME_1, "deadlines pass unnoticed", Acts { timeout: 1, asks: true, ..ASKED }),
-    (Clause::HO_TIME_2, "a source says nothing when its deadline passes behind the GRANT", Acts { timeout: 1, ..OFFERED }),
+    (
+        Clause::HO_TIME_2,
+        "a source says nothing when its deadline passes behind the GRANT",
+        Acts { timeout: 1, ..OFFERED },
+    ),
     (Clause::HO_TIME_3, "a withdrawn wish is over though its WANT is out", ASKED),
     (Clause::HO_CANCEL_2, "a source doesn't say that it granted nothing", ASKED),
     (Clause::HO_DECLINE_1, "a DECLINE of another OFFER ends a handoff", Acts { initiate: 2, reject: 1, ..STILL }),
@@ -387,10 +394,24 @@ fn explore(rules: Rules, acts: Acts) -> (usize, Law, Vec<&'static str>) {
     let path = checker.discovery("no law is broken");
     let law = path.as_ref().map_or(Ok(()), |path| judge(rules, path.last_state()));
     if rules == Rules::ALL && !acts.deaf {
-        path.into_iter().flat_map(stateright::Path::into_actions).for_each(|action| println!("  {action:?}"));
+        path.into_iter().flat_map(stateright::Path::into_vec).for_each(|(world, action)| show(&world, action.as_ref()));
     }
     let reached = REACHED.iter().map(|(name, _)| *name).filter(|name| checker.discovery(name).is_some()).collect();
     (checker.unique_state_count(), law, reached)
+}
+
+/// What is under way and what users were told, and what happens then.
+fn show(world: &World, action: Option<&Action>) {
+    let Some(users) = &world.users else { return };
+    for ((from, to), lane) in &users.lanes {
+        let names: Vec<_> = lane.iter().map(|message| message.row().name).collect();
+        println!("      {from} to {to}: {}", names.join(", "));
+    }
+    for wish in &users.ledger.wishes {
+        println!("      wish {} of {}: {:?}, {:?}", wish.id, wish.device, wish.what, wish.said);
+    }
+    println!("      before users: {:?}", users.ledger.open.keys().collect::<Vec<_>>());
+    println!("  {action:?}");
 }
 
 fn explore_all(facets: &[(&str, Acts)]) -> (usize, BTreeSet<&'static str>) {
@@ -412,7 +433,8 @@ fn explore_all(facets: &[(&str, Acts)]) -> (usize, BTreeSet<&'static str>) {
 #[test]
 fn what_users_are_told_is_so_and_word_comes_of_every_wish() {
     let (total, reached) = explore_all(FACETS);
-    let missed: Vec<_> = REACHED.iter().map(|it| it.0).filter(|it| !reached.contains(it) && *it != SUPERSEDED).collect();
+    let missed: Vec<_> =
+        REACHED.iter().map(|it| it.0).filter(|it| !reached.contains(it) && *it != SUPERSEDED).collect();
     assert!(missed.is_empty(), "never reached: {missed:#?}");
     assert!(total >= 10_000, "only {total} unique states");
 }
@@ -428,7 +450,8 @@ fn what_users_are_told_of_a_wish_is_so_when_another_takes_its_place() {
 /// Every seeded mistake breaks a law of wishes.
 #[test]
 fn every_seeded_mistake_about_wishes_is_caught() {
-    let deaf = (Rules::ALL, "7.6", "whoever is silent counts as heard of", Acts { silence: 1, deaf: true, ..CONSENTED });
+    let deaf =
+        (Rules::ALL, "7.6", "whoever is silent counts as heard of", Acts { silence: 1, deaf: true, ..CONSENTED });
     let off = MISTAKES.iter().map(|(clause, what, acts)| (Rules::without(*clause), clause.id(), *what, *acts));
     let mut missed = Vec::new();
     for (rules, id, what, acts) in off.chain([deaf]) {
