@@ -65,13 +65,14 @@ impl<H: Holdings> Session<H> {
         }
         let lapsed = Lapsed { id, from, code, wants };
         self.withdraw(ctx, &lapsed);
-        if self.lapsed.len() >= MAX_WANTS
-            && let Some(old) = self.lapsed.iter().position(|old| old.id.is_none())
-        {
-            // Of a consent that ended nobody waits to hear.
-            self.lapsed.remove(old);
+        // A source that answers no CANCEL costs so much: of the oldest its user isn't told more than that it is pending.
+        if self.lapsed.len() >= MAX_WANTS {
+            let consent = self.lapsed.iter().position(|old| old.id.is_none());
+            self.lapsed.remove(consent.unwrap_or_default());
         }
-        self.lapsed.push(lapsed);
+        if !self.lapsed.contains(&lapsed) {
+            self.lapsed.push(lapsed);
+        }
         if !ctx.rules.keeps(Clause::HO_TIME_3) {
             self.end_lapsed(ctx, |_| true);
         }
