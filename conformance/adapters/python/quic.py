@@ -29,7 +29,6 @@ CONTROL = 0  # the first bidirectional stream of the initiator
 BULK_STREAMS = 16  # that the peer may have open; what a packet is saved for leaves it at least half of them
 CREDIT = 2 * LIMIT.MAX_PREAUTH  # of flow control, before AUTH
 SECOND = 1_000_000
-GRACE = 1  # seconds for which a peer that reads no more may tell why
 
 
 # --- TLS and QUIC as the chapter wants them
@@ -93,9 +92,11 @@ class Quic:
         self.connection._local_max_streams_uni.value += BULK_STREAMS
         self.connection._local_max_data.value += 1 << 20
 
-    def has(self, stream):
-        """Whether a stream has not ended: what we sent and its end weren't acknowledged, or its reset."""
-        return stream in self.connection._streams
+    def is_sending(self, stream):
+        """Whether something of a stream, or its end, waits to be sent, and the peer hasn't stopped it."""
+        held = self.connection._streams.get(stream)
+        sender = held.sender if held else None
+        return sender is not None and sender._reset_error_code is None and (len(sender._pending) > 0 or sender._pending_eof)
 
     def backlog(self, stream):
         """How many bytes of a stream the peer and the path haven't let us send."""
@@ -121,8 +122,9 @@ class Connection(QuicConnectionProtocol):
         self.is_client = quic.configuration.is_client
         self.number = endpoint.add(self)
         self.stream = None  # the control stream, once it is there
-        self._unsent = b""  # what waits for it
         self.permitted = False
+        # TRANSPORT-LIMIT-1, and then for a responder TRANSPORT-STREAM-1
+        self._patience = endpoint.loop.call_later(LIMIT.AUTH_TIMEOUT / SECOND, self._late)
 
     # what comes
 
@@ -134,18 +136,21 @@ class Connection(QuicConnectionProtocol):
     def quic_event_received(self, event):
         match event:
             case events.HandshakeCompleted():
-                self._up()
+                self._patience.cancel()
+                if self.is_client:
+                    self._up(self._quic.get_next_available_stream_id())
+                else:
+                    self._patience = self.endpoint.loop.call_later(LIMIT.HELLO_TIMEOUT / SECOND, self._late)
             case events.StreamDataReceived() if event.stream_id == CONTROL:
-                self._came()
+                if self.stream is None:
+                    self._patience.cancel()
+                    self._up(CONTROL)
                 if event.data:
                     self._tell("bytes", bytes=event.data.hex())
                 if event.end_stream:
                     self.lost()
             case events.StreamReset() if event.stream_id == CONTROL:
                 self.lost()
-            case events.StopSendingReceived() if event.stream_id == CONTROL:
-                # Who ends a link may say so before its GOAWAY and close are here, and these have the code.
-                self.endpoint.loop.call_later(GRACE, self.lost)
             case events.StreamDataReceived():
                 self._tell("bulk", stream=event.stream_id, bytes=event.data.hex(), fin=event.end_stream)
             case events.StreamReset():
@@ -159,17 +164,14 @@ class Connection(QuicConnectionProtocol):
     def _tell(self, kind, **fields):
         self.endpoint.step(lambda: self.endpoint.device.input({"type": kind, "link": self.number, **fields}))
 
-    def _up(self):
-        if self.is_client:
-            self.stream = self._quic.get_next_available_stream_id()
+    def _up(self, stream):
+        self.stream = stream
         role = "initiator" if self.is_client else "responder"
         self._tell("link-up", role=role, binding=self.quic.binding().hex(), expect=self.expect)
 
-    def _came(self):
-        """The control stream that the peer opened: what waited for it can go."""
-        if self.stream is None:
-            self.stream = CONTROL
-            self.write(self._unsent)
+    def _late(self):
+        """The handshake, or the control stream, didn't come in time."""
+        self.close("LIMIT_PROGRESS")
 
     def lost(self):
         """TRANSPORT-STREAM-2: the control stream ended; the link is down, and so the connection is of no more use."""
@@ -178,6 +180,7 @@ class Connection(QuicConnectionProtocol):
 
     def _over(self, event):
         """TRANSPORT-CLOSE-1: the code with which the connection ended, whoever ended it."""
+        self._patience.cancel()
         if event.frame_type is None and event.error_code < 1 << 16:
             code = code_name(event.error_code.to_bytes(2, "big"))
         elif event.error_code == QuicErrorCode.INTERNAL_ERROR and event.reason_phrase == "Idle timeout":
@@ -189,13 +192,10 @@ class Connection(QuicConnectionProtocol):
     # what goes
 
     def write(self, raw):
-        if self.stream is None:
-            self._unsent += raw
-            return
         try:
             self._quic.send_stream_data(self.stream, raw)
         except (RuntimeError, ValueError):
-            pass  # the peer stopped the stream, and we are about to hear of it
+            pass  # the peer stopped the stream, and may still say why (TRANSPORT-STREAM-2)
 
     def write_bulk(self, streams, number, raw, fin):
         stream = streams.setdefault(number, self._quic.get_next_available_stream_id(is_unidirectional=True))
@@ -288,9 +288,9 @@ class Endpoint:
             self.step(down)
 
     def _bulk_ended(self, number, stream):
-        """Whether a stream of the device on a connection has ended. One that wasn't carried out yet hasn't."""
+        """Whether a stream of the device on a connection is sent to its end. One that wasn't carried out yet isn't."""
         streams, connection = self.bulk.get(number, {}), self.connections.get(number)
-        if stream in streams and not (connection and connection.quic.has(streams[stream])):
+        if stream in streams and not (connection and connection.quic.is_sending(streams[stream])):
             del streams[stream]
             return True
         return False
