@@ -9,12 +9,16 @@ from .store import Store
 class Out:
     def __init__(self):
         self.fields = {"control": [], "bulk": [], "closes": [], "chunks": [], "batches": [], "events": []}
+        self.stops = []  # (link, stream, code): bulk streams that can't be used; tier A has no word for them
 
     def control(self, link, raw):
         self.fields["control"].append([link, raw.hex()])
 
     def bulk(self, link, stream, raw, fin):
         self.fields["bulk"].append({"link": link, "stream": stream, "bytes": raw.hex(), "fin": fin})
+
+    def stop(self, link, stream, code):
+        self.stops.append((link, stream, code))
 
     def close(self, link, code):
         self.fields["closes"].append([link, code])

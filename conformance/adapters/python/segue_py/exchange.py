@@ -95,13 +95,11 @@ class Exchange:
     def _read(self, box):
         if box.shunned or box.busy or box.watched:
             return
-        if not box.fetched:
-            if self.room():
-                box.busy = True
-                self.ask("FETCH", lambda m: self._got(box, m, False), lambda *_: self._shun(box), of=box.id, after=self.at(box))
-        else:
-            box.watched = True
-            self.ask("WATCH", lambda m: self._got(box, m, True), lambda *_: self._shun(box), of=box.id, after=self.at(box))
+        name, after = ("WATCH" if box.fetched else "FETCH"), self.at(box)
+        if name == "FETCH" and not self.room():
+            return
+        box.busy, box.watched = name == "FETCH", name == "WATCH"
+        self.ask(name, lambda m: self._got(box, m, name, after), lambda *_: self._shun(box), of=box.id, after=after)
 
     def _shun(self, box):
         box.shunned, box.busy, box.watched = True, False, False
@@ -109,18 +107,21 @@ class Exchange:
     def report(self, session, code, clause):
         self.dev.violation(self.peer, session.id if session else b"", Refused(code, clause))
 
-    def _got(self, box, m, watch):
+    def _got(self, box, m, name, after):
         box.busy = box.watched = False
         at, n = self.at(box), len(m.envelopes)
-        if m.last < at:
+        if after > at:
+            return  # the box was begun anew meanwhile, and is asked for from there
+        if m.last < after:
             self.report(box.session, "SERVICE_LOST", "SERVICE-BACK-1")
             self._begin_anew()
             return
-        if n and (m.first != at + 1 or at + n > m.last) or not n and m.last > at and not watch:
+        if n and (m.first != after + 1 or after + n > m.last) or not n and m.last > after and name != "WATCH":
             self._shun(box)
             self.report(box.session, "SERVICE_FETCH", "SERVICE-FETCH-2")
             return
-        for envelope in m.envelopes:
+        # A PUT_OK may have come since this was asked for: this device's own letter is behind it.
+        for envelope in m.envelopes[at - after :]:
             try:
                 if box is self.inbox:
                     self.mailbox.take_from_inbox(envelope)
@@ -129,8 +130,9 @@ class Exchange:
             except Refused as e:
                 code = "SERVICE_ENVELOPE" if e.code.startswith("WIRE_") else e.code
                 self.report(box.session, code, e.clause)
-        self.set_at(box, at + n)
-        box.fetched = at + n >= m.last
+        at = max(at, after + n)
+        self.set_at(box, at)
+        box.fetched = at >= m.last
         self.told = self.told and not n
 
     def _begin_anew(self):

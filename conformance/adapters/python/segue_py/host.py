@@ -120,24 +120,28 @@ class Host:
             self._envelopes(link, m.req, self.boxes.get(m.of) or Box(), m.after, _FRAME_ROOM)
 
     def on_watch(self, link, m):
-        if self.limits is None:
-            return link.error(m.req, None, "SERVICE_NONE")
         watches = self.watches.setdefault(link.number, [])
-        if len(watches) >= LIMIT.MAX_WATCHES:
-            return link.error(m.req, None, "LIMIT_REQUESTS")
-        watches.append((m.req, m.of, m.after))
-        return self._answer_watches(link)
+        if self.limits is None:
+            link.error(m.req, None, "SERVICE_NONE")
+        elif len(watches) >= LIMIT.MAX_WATCHES:
+            link.error(m.req, None, "LIMIT_REQUESTS")
+        else:
+            watches += self._waiting(link, [(m.req, m.of, m.after)])
 
     def _answer_watches(self, link):
+        if link.number in self.watches:
+            self.watches[link.number] = self._waiting(link, self.watches[link.number])
+
+    def _waiting(self, link, watches):
+        """Answers those of some watches for which there is something; the others."""
         waiting = []
-        for req, box_id, after in self.watches.get(link.number, []):
+        for req, box_id, after in watches:
             box = self.boxes.get(box_id) or Box()
             if box.durable == after:
                 waiting.append((req, box_id, after))
             else:
                 self._envelopes(link, req, box, after, LIMIT.WATCH_BYTES)
-        if link.number in self.watches:
-            self.watches[link.number] = waiting
+        return waiting
 
     def link_over(self, link):
         self.unanswered.pop(link.number, None)

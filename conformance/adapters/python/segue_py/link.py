@@ -35,6 +35,7 @@ class Link:
         self.taken = 0
         self.up_at = self.heard_at = dev.now
         self.requests = {}  # our requests that are outstanding: req -> object with on_error(code, retry_ms)
+        self.served = {}  # the streams with which requests of the peer are answered: number -> req
         self.strands = Strands()
         self._next_req = 0
         self._next_stream = 0
@@ -102,7 +103,8 @@ class Link:
         was_ready = self.ready
         self.state = CLOSED
         self.dev.clear_timers(("link", self.number))
-        event = {"link": self.number, "peer": self.peer.hex() if self.peer else None, "code": code, "clause": clause, "remote": remote}
+        peer = self.peer or self.expect
+        event = {"link": self.number, "peer": peer.hex() if peer else None, "code": code, "clause": clause, "remote": remote}
         self.dev.event("link-closed", **{k: v for k, v in event.items() if v is not None})
         if was_ready:
             self.dev.closing_code = code

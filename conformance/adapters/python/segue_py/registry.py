@@ -1,8 +1,23 @@
 """The tables of the specification, as spec/schema.json and spec/registry.json hold them for machines."""
 import json
+import os
 from pathlib import Path
 
-SPEC = Path(__file__).resolve().parents[4] / "spec"
+
+def _spec():
+    """The folder of the specification: what SEGUE_SPEC names, or `spec` in the nearest folder above that has it."""
+    if named := os.environ.get("SEGUE_SPEC"):
+        places = [Path(named)]
+    else:
+        places = [folder / "spec" for folder in Path(__file__).resolve().parents]
+    for place in places:
+        if (place / "registry.json").is_file() and (place / "schema.json").is_file():
+            return place
+    looked = named or f"a folder 'spec' beside or above {Path(__file__).resolve().parent}"
+    raise SystemExit(f"no registry.json and schema.json in {looked}: set SEGUE_SPEC to the folder spec/ of the specification")
+
+
+SPEC = _spec()
 _schema = json.loads((SPEC / "schema.json").read_text())
 _registry = json.loads((SPEC / "registry.json").read_text())
 

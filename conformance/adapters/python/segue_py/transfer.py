@@ -39,7 +39,7 @@ class Stream:
         self.buffer = bytearray()
         self.request = self.offset = None
         self.left = 0
-        self.dead = False
+        self.dead = self.stopped = False
 
 
 class Fetch:
@@ -112,6 +112,8 @@ class Transfer:
         self.items = {}
         self.fetches = []
         self.streams = {}
+        # Whether a stream of ours on a link has ended. Without a network it has: all that was put out is there at once.
+        self.ended = lambda link_number, stream: True
         self.handlers = {"GET": self.on_get, "RANGES": self.on_ranges}
 
     def fetch(self, session, source, on_done, on_fail):
@@ -285,12 +287,12 @@ class Transfer:
         if item is None or request.limited or m.blob != item.blob or not any(
             o <= m.offset and m.offset + m.len <= o + n for o, n in request.ranges
         ):
-            self._refuse(link, stream, "WIRE_STATE", "TRANSFER-BYTES-1")
+            self._refuse(link, number, stream, "WIRE_STATE", "TRANSFER-BYTES-1")
             return b""
         starts = {o for o, _, _ in item.plan}
         ends = {o + n for o, n, _ in item.plan}
         if m.len == 0 or m.offset not in starts or m.offset + m.len not in ends:
-            self._refuse(link, stream, "WIRE_VALUE", "TRANSFER-BYTES-2", item.session)
+            self._refuse(link, number, stream, "WIRE_VALUE", "TRANSFER-BYTES-2", item.session)
             return b""
         stream.request, stream.offset, stream.left = request, m.offset, m.len
         rest = bytes(stream.buffer[size + length :])
@@ -298,8 +300,9 @@ class Transfer:
         self._touch_all(link)
         return rest
 
-    def _refuse(self, link, stream, code, clause, session=b""):
+    def _refuse(self, link, number, stream, code, clause, session=b""):
         stream.dead = True
+        self.dev.out.stop(link.number, number, code)
         self.dev.violation(link.peer, session, Refused(code, clause))
 
     def _take(self, link, number, stream, raw, fin):
@@ -320,6 +323,9 @@ class Transfer:
             elif item.blob in self.dev.blobs.partial and offset not in self.dev.blobs.partial[item.blob]:
                 request.fresh = True
                 self.dev.blobs.put_chunk(item.blob, offset, chunk, hash_)
+        if request.mismatch and not fin and not stream.stopped:
+            stream.stopped = True  # what still comes is looked at all the same, until the stream ends
+            self.dev.out.stop(link.number, number, "DATA_HASH")
         if fin:
             request.lost |= stream.left > 0
             self._ended(link, stream)
@@ -389,6 +395,10 @@ class Transfer:
         return self._serve(link, m, m.ranges)
 
     def _serve(self, link, m, ranges):
+        link.served = {stream: req for stream, req in link.served.items() if not self.ended(link.number, stream)}
+        outstanding = set(link.served.values())
+        if m.req in outstanding or len(outstanding) >= LIMIT.MAX_REQUESTS:  # TRANSFER-SERVE-2
+            return link.error(m.req, m.session, "LIMIT_REQUESTS")
         session = self.dev.handoff.known(m.session, link.peer)
         if session is None:
             return link.error(m.req, m.session, "HO_UNKNOWN_SESSION")
@@ -397,5 +407,7 @@ class Transfer:
             return link.error(m.req, m.session, "DATA_UNAVAILABLE")
         for r in ranges:
             head = wire.frame("BYTES", req=m.req, blob=m.blob, offset=r.offset, len=r.len)
-            self.dev.out.bulk(link.number, link.stream(), head + content[r.offset : r.offset + r.len], True)
+            stream = link.stream()
+            link.served[stream] = m.req
+            self.dev.out.bulk(link.number, stream, head + content[r.offset : r.offset + r.len], True)
         return None
