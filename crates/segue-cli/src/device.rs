@@ -184,7 +184,7 @@ impl Device {
     }
 
     /// What a handoff brought, and then what changed on either side.
-    async fn both_ways(
+    pub(crate) async fn both_ways(
         &mut self,
         view: &SessionView,
         directory: &Path,
@@ -203,7 +203,7 @@ impl Device {
         match self.known(view).await?.is_lost(&tree) {
             None => Ok(tree),
             Some(files) => Err(Failure::failed(format!(
-                "{} is empty, and had {files} files: as if a disk weren't there. If you removed them, make a file or a directory there, and they are removed from the session, too",
+                "{} is empty, and had {files} files: as if a disk weren't there. If you removed them, make a directory there, and they are removed from the session, too",
                 directory.display()
             ))),
         }
@@ -247,6 +247,11 @@ impl Device {
         Ok(intended.among(versions))
     }
 
+    /// Whether a session's directory doesn't show yet what a handoff brought.
+    pub(crate) fn owes(&self, view: &SessionView) -> bool {
+        self.index.place(&view.id).is_some_and(|place| owes(view, place.applied))
+    }
+
     /// What of the directory would go into the session before it is handed over. Nothing, while the directory doesn't
     /// show yet what a handoff brought.
     pub(crate) async fn unsent(
@@ -254,7 +259,7 @@ impl Device {
         view: &SessionView,
         tree: &directory::Tree,
     ) -> Result<directory::Unsent, Failure> {
-        if self.index.place(&view.id).is_some_and(|place| owes(view, place.applied)) {
+        if self.owes(view) {
             return Ok(directory::Unsent::default());
         }
         let known = self.known(view).await?;

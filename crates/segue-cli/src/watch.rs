@@ -300,7 +300,7 @@ impl Watch<'_> {
 
     fn came_to_nothing(&self, code: Code) -> Failure {
         let (session, peer, name, meaning) = (self.session, self.peer, code.name(), code.meaning());
-        Failure::failed(format!("session {session} stays with {peer} ({name}): {meaning}"))
+        Failure::failed(format!("session {session} wasn't handed over by {peer} ({name}): {meaning}"))
     }
 
     fn is_unknown(&self) -> Failure {

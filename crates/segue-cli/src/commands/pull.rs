@@ -196,9 +196,11 @@ async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &Sessi
         }
     }
     let Some(place) = device.index.place(&view.id).cloned() else { return Ok(()) };
-    let tree = device.scan(view, &place.directory).await?;
-    device.reconcile(view, &tree).await?.iter().for_each(tell_aside);
-    Ok(())
+    // What an earlier run was writing first: else what it didn't come to would count as removed.
+    let mut aside = Vec::new();
+    let done = device.both_ways(view, &place.directory, &mut aside).await;
+    aside.iter().for_each(|path| note(format_args!("kept what you had changed as {path}")));
+    done
 }
 
 /// Writes the session into its directory.

@@ -141,23 +141,26 @@ struct Silence {
     /// What a link had brought by then, if there was one.
     heard: Option<u64>,
     since: Option<Instant>,
+    /// When something moved that was more than a short word.
+    moves: Option<Instant>,
 }
 
 impl Silence {
     /// For how long nothing has moved by now. What is said to make a link, or to see whether it lives, moves nothing: a short
-    /// word after a long silence.
+    /// word, long after anything else.
     fn lasts(&mut self, now: Instant, stats: &Stats, linked: bool) -> Duration {
         let moved = [stats.mailed_tx, stats.mailed_rx, stats.bulk_tx, stats.bulk_rx, stats.batches];
         let heard = linked.then_some(stats.control_rx);
         let before = std::mem::replace(&mut self.heard, heard);
         let brought = heard.zip(before).map_or(0, |(heard, before)| heard.saturating_sub(before));
-        let silent = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let talks = brought > if silent < PAUSE { 0 } else { PULSE };
-        if self.moved.replace(moved) != Some(moved) || talks {
-            self.since = Some(now);
-            return Duration::ZERO;
+        let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        if self.moved.replace(moved) != Some(moved) || brought > PULSE {
+            self.moves = Some(now);
         }
-        silent
+        if self.moves == Some(now) || brought > 0 && since(self.moves) < PAUSE {
+            self.since = Some(now);
+        }
+        since(self.since)
     }
 }
 
@@ -177,6 +180,8 @@ pub(crate) async fn trouble(node: &Node, service: Option<(&str, DeviceId)>) -> F
             continue;
         }
         match event {
+            // It was told, with what it means.
+            Some(Event::Refused { code: Code::SERVICE_LOST | Code::SVC_EQUIVOCATION, .. }) => {}
             // How the login ended says more.
             Some(Event::Refused { code: Code::SVC_LOGIN, .. }) => {}
             Some(Event::Login { service, result: Err(code) }) if code != Code::LINK_LOST => {
@@ -249,5 +254,11 @@ mod tests {
         stats.batches += 1;
         assert_eq!(after(140, &stats, false), 0);
         assert_eq!(after(150, &stats, false), 10);
+        // Two links live, and say so in turns.
+        for at in 0..6 {
+            stats.control_rx += PULSE;
+            after(150 + 6 * at, &stats, true);
+        }
+        assert!(after(186, &stats, true) >= 26);
     }
 }
