@@ -1,5 +1,6 @@
 //! A process at a terminal of its own, and a network between two that can be cut.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -142,33 +143,22 @@ impl Relay {
     }
 
     fn paced(listener: SocketAddr, rate: Option<u32>) -> Relay {
-        let pace = move |packet: &[u8]| {
-            // The network takes its time.
-            rate.into_iter()
-                .for_each(|rate| thread::sleep(Duration::from_secs_f64(packet.len() as f64 / f64::from(rate))));
-        };
-        let [front, back] = [0, 1].map(|_| {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            Arc::new(socket)
-        });
+        let [front, back] = [0, 1].map(|_| Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap()));
         let addr = front.local_addr().unwrap();
         let (cut, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let caller = Arc::new(Mutex::new(None));
         let (cut1, over1, caller1, front1, back1) =
             (cut.clone(), over.clone(), caller.clone(), front.clone(), back.clone());
         thread::spawn(move || {
-            pass(&front1, &cut1, &over1, |packet, from| {
+            pass(&front1, rate, &cut1, &over1, |packet, from| {
                 *caller1.lock().unwrap() = Some(from);
-                pace(packet);
                 let _ = back1.send_to(packet, listener);
             });
         });
         let (cut2, over2) = (cut.clone(), over.clone());
         thread::spawn(move || {
-            pass(&back, &cut2, &over2, |packet, _| {
+            pass(&back, rate, &cut2, &over2, |packet, _| {
                 let to = *caller.lock().unwrap();
-                pace(packet);
                 to.map(|to| front.send_to(packet, to));
             });
         });
@@ -187,13 +177,36 @@ impl Drop for Relay {
     }
 }
 
-fn pass(from: &UdpSocket, cut: &AtomicBool, over: &AtomicBool, mut on: impl FnMut(&[u8], SocketAddr)) {
-    let mut buffer = [0; 65_536];
+/// Passes on what comes, each packet once those before it and its own bytes had their time; of a rate, a queue of QUEUE packets
+/// holds what waits, and the rest is lost.
+fn pass(
+    from: &UdpSocket,
+    rate: Option<u32>,
+    cut: &AtomicBool,
+    over: &AtomicBool,
+    mut on: impl FnMut(&[u8], SocketAddr),
+) {
+    let (mut buffer, mut waiting, mut free) = ([0; 65_536], VecDeque::new(), Instant::now());
     while !over.load(Ordering::SeqCst) {
+        let due = waiting.front().map_or(LOOK, |(due, ..): &(Instant, Vec<u8>, SocketAddr)| {
+            due.saturating_duration_since(Instant::now()).clamp(Duration::from_micros(100), LOOK)
+        });
+        from.set_read_timeout(Some(due)).unwrap();
         if let Ok((read, sender)) = from.recv_from(&mut buffer)
             && !cut.load(Ordering::SeqCst)
+            && waiting.len() < QUEUE
         {
-            on(&buffer[..read], sender);
+            let takes = rate.map_or(0.0, |rate| read as f64 / f64::from(rate));
+            free = free.max(Instant::now()) + Duration::from_secs_f64(takes);
+            waiting.push_back((free, buffer[..read].to_vec(), sender));
+        }
+        while let Some((_, packet, sender)) = waiting.pop_front_if(|(due, ..)| *due <= Instant::now()) {
+            on(&packet, sender);
         }
     }
 }
+
+/// How often a relay looks whether it is over.
+const LOOK: Duration = Duration::from_millis(50);
+/// The packets that may wait in a relay. From: a tenth of a second at the rate of the slowest.
+const QUEUE: usize = 128;

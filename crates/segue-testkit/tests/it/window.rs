@@ -103,12 +103,7 @@ fn what_was_put_off_is_asked_for_again_as_a_request_of_another_session_ends() {
 fn a_pick_that_changes_during_a_handoff_has_nothing_asked_for_twice() {
     let mut scene = Scene::new(2, None);
     fill(&mut scene, &["photos", "films"]);
-    let (session, from) = (scene.session, scene.world.id(0));
-    scene.world.command(1, Command::Request { session, from, timeout_us: PATIENCE }).expect("a pull");
-    let comes = |event: &Event| matches!(event, Event::Progress { done: 200_000.., .. }).then_some(());
-    scene.world.run_until_event(1, PATIENCE, comes).expect("content that comes");
-    scene.world.partition(0, 1);
-    scene.world.run_for(SECOND);
+    falls_silent(&mut scene);
     let before = asked(&scene.world);
     scene.pick(1, &["letters", "photos"]);
     scene.world.run_for(ANSWER_TIMEOUT / 2);
@@ -150,6 +145,16 @@ fn what_rests_with_a_device_that_goes_is_got_from_another() {
     all_there(&mut scene, 1, "photos");
 }
 
+/// The second device pulls the session of the first, which doesn't answer any more once content is under way.
+fn falls_silent(scene: &mut Scene) {
+    let (session, from) = (scene.session, scene.world.id(0));
+    scene.world.command(1, Command::Request { session, from, timeout_us: PATIENCE }).expect("a pull");
+    let comes = |event: &Event| matches!(event, Event::Progress { done: 200_000.., .. }).then_some(());
+    scene.world.run_until_event(1, PATIENCE, comes).expect("content that comes");
+    scene.world.partition(0, 1);
+    scene.world.run_for(SECOND);
+}
+
 /// The second of three devices asked the first for the session, which doesn't answer any more, and gave up while content
 /// was under way. The third has all of that.
 fn resting() -> Scene {
@@ -158,12 +163,8 @@ fn resting() -> Scene {
     scene.world.unlink(1, 2);
     scene.follow(2, 0);
     scene.arrives(2, &format!("photos/{}", FILES - 1), &content("photos", FILES - 1));
-    let (session, from) = (scene.session, scene.world.id(0));
-    scene.world.command(1, Command::Request { session, from, timeout_us: PATIENCE }).expect("a pull");
-    let comes = |event: &Event| matches!(event, Event::Progress { done: 200_000.., .. }).then_some(());
-    scene.world.run_until_event(1, PATIENCE, comes).expect("content that comes");
-    scene.world.partition(0, 1);
-    scene.world.run_for(SECOND);
+    falls_silent(&mut scene);
+    let session = scene.session;
     scene.world.command(1, Command::CancelHandoff { session }).expect("a request to withdraw");
     scene.world.run_for(SECOND);
     scene
