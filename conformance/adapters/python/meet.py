@@ -19,14 +19,19 @@ class Adapter:
     def __init__(self, command):
         self.process = subprocess.Popen(shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.last_id = self.last_dev = 0
-        self.name = self.ask(cmd="hello", protocol=1, suite="meet")["subject"]
+        self.told = self.ask(cmd="hello", protocol=1, suite="meet")
+        self.name = self.told["subject"]
 
-    def ask(self, **request):
+    def say(self, **request):
+        """Sends a request; its answer, and the line that held it."""
         self.last_id += 1
         self.process.stdin.write(json.dumps({"id": self.last_id, **request}) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {}
+        return json.loads(line) if line else {}, line
+
+    def ask(self, **request):
+        answer, line = self.say(**request)
         if "ok" not in answer:
             raise AssertionError(f"{self.name if hasattr(self, 'name') else 'adapter'}: {request} was answered by {line}")
         return answer["ok"]

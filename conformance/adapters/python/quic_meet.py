@@ -9,11 +9,10 @@ import argparse
 import itertools
 import json
 import os
-import shlex
-import subprocess
 import sys
 import time
 
+import meet
 from nacl.signing import SigningKey
 
 PATIENCE = 20  # seconds
@@ -23,21 +22,15 @@ class NotOffered(Exception):
     """An adapter doesn't offer what a scenario asks for."""
 
 
-class Adapter:
+class Adapter(meet.Adapter):
     def __init__(self, command):
-        self.process = subprocess.Popen(shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.last_id = self.last_dev = 0
-        told = self.ask(cmd="hello", protocol=1, suite="meet")
-        if "B" not in told.get("tiers", []):
+        super().__init__(command)
+        if "B" not in self.told.get("tiers", []):
             raise SystemExit(f"{command} doesn't offer tier B")
-        self.name, self.generations = told["subject"], told["generations"]
+        self.generations = self.told["generations"]
 
     def ask(self, **request):
-        self.last_id += 1
-        self.process.stdin.write(json.dumps({"id": self.last_id, **request}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {}
+        answer, line = self.say(**request)
         if "unsupported" in answer:
             raise NotOffered(answer["unsupported"])
         if "ok" not in answer:
