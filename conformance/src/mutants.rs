@@ -315,6 +315,7 @@ pub const TABLE: &[Mutant] = &[
 
 /// Those of the reference over QUIC, and the case of tier B that must fail.
 pub const SOCKETS: &[Mutant] = &[
+    mutant("TRANSPORT-VERSION-1", "transport/version/another"),
     mutant("TRANSPORT-ALPN-1", "transport/alpn/another"),
     mutant("TRANSPORT-CERT-1", "transport/cert/of-another-key"),
     mutant("TRANSPORT-TICKET-1", "transport/ticket/none-is-given"),

@@ -47,16 +47,17 @@ fn main() {
     let named = |name: &str| args.iter().any(|arg| arg == name);
     let any = ["latency", "durable", "incremental", "bulk", "multi"].into_iter().any(named);
     let rounds: usize = rounds.unwrap_or(ROUNDS);
+    let offered = rounds.min(MAX_OFFERED);
     let single = || Builder::new_current_thread().enable_all().build();
     let multi = || Builder::new_multi_thread().worker_threads(2).enable_all().build();
     if !any || named("latency") {
-        run(single(), latency("current-thread runtime, nothing durable", rounds, Place::Memory));
+        run(single(), latency("current-thread runtime, nothing durable", offered, Place::Memory));
     }
     if !any || named("multi") && !named("bulk") {
-        run(multi(), latency("multi-thread runtime, nothing durable", rounds, Place::Memory));
+        run(multi(), latency("multi-thread runtime, nothing durable", offered, Place::Memory));
     }
     if !any || named("durable") {
-        run(single(), latency("current-thread runtime, durable", rounds, Place::Disk));
+        run(single(), latency("current-thread runtime, durable", offered, Place::Disk));
     }
     if !any || named("incremental") {
         run(single(), incremental("current-thread runtime, nothing durable", rounds));
@@ -76,15 +77,18 @@ fn run(runtime: std::io::Result<Runtime>, bench: impl Future<Output = ()>) {
 async fn latency(title: &str, rounds: usize, place: Place) {
     let mut bare = Bare::open(false).await;
     let mut stores = (place == Place::Disk).then(Stores::open);
-    let mut nodes = Nodes::open(place).await;
+    let mut nodes = Vec::new();
+    for _ in 0..ITERATIONS {
+        nodes.push(Nodes::open(place).await);
+    }
     let mut tables: Vec<(Way, Table)> = Way::ALL.map(|way| (way, Table::new(&ROWS))).into();
     for round in 0..=rounds {
         for (way, table) in &mut tables {
-            // A peer may make ten offers a minute, so that way is measured once a round.
-            let times = if *way == Way::Accepted { 1 } else { ITERATIONS };
             let plan = bare::plan(*way);
             let mut samples: [Vec<Duration>; 3] = Default::default();
-            for _ in 0..times {
+            for at in 0..ITERATIONS {
+                // A peer may make ten offers a minute, so that each iteration is by nodes of its own.
+                let nodes = &mut nodes[if *way == Way::Accepted { at } else { 0 }];
                 samples[0].push(bare.exchange(&plan, false, None).await);
                 samples[1].push(bare.exchange(&plan, true, stores.as_mut()).await);
                 samples[2].push(nodes.handoff(*way).await);
@@ -99,7 +103,9 @@ async fn latency(title: &str, rounds: usize, place: Place) {
     for (way, table) in &tables {
         table.print(way.name(), 1);
     }
-    nodes.close().await;
+    for nodes in &nodes {
+        nodes.close().await;
+    }
 }
 
 async fn incremental(title: &str, rounds: usize) {
@@ -170,6 +176,8 @@ fn noise(len: usize) -> Vec<u8> {
 
 /// From: performance measurements want at least 15 paired rounds.
 const ROUNDS: usize = 15;
+/// The most rounds in which offers are made: each node then makes ten, and a peer takes so many a minute.
+const MAX_OFFERED: usize = 19;
 /// Handoffs a round and row. From: guess; enough for a median.
 const ITERATIONS: usize = 20;
 /// Registers of the incremental session, and their bytes: 1 MB, of which one is 0.1 %.

@@ -141,6 +141,12 @@ impl Link {
         self.connection.close(number(code), b"");
     }
 
+    /// Closes the connection with a code that may have more than 16 bits.
+    pub fn close_with(&mut self, code: u32) {
+        self.rig.note(format!("suite closes the connection with {code:#x}"));
+        self.connection.close(VarInt::from_u32(code), b"");
+    }
+
     /// The peer's AUTH on this link.
     pub fn auth(&self, peer: &Peer, hello: &Hello) -> Auth {
         peer.auth(opposite(self.role), hello, &self.binding)
@@ -409,7 +415,12 @@ impl Link {
     /// # Errors
     /// If the subject permits none.
     pub fn bulk(&mut self, bytes: &[u8]) -> Done<Bulk> {
-        let opened = self.rig.wait("a unidirectional stream permitted after AUTH", self.connection.open_uni())?;
+        let opened = self.rig.wait("a unidirectional stream permitted after AUTH", self.connection.open_uni());
+        let opened = match opened {
+            // Nothing for so long, on a link that lives: the subject isn't slow, it permits none.
+            Err(fault) if self.alive().is_ok() => return Err(Fault::fail(fault.expected, fault.came)),
+            opened => opened?,
+        };
         let mut send = opened.map_err(|error| Fault::fail("a bulk stream", format!("{:?}", close(&error))))?;
         self.rig.note(format!("suite → bulk, {} bytes", bytes.len()));
         // It may be stopped before all is written.
@@ -445,6 +456,12 @@ impl Link {
     pub fn incoming(&mut self, what: &str) -> Done<RecvStream> {
         let stream = self.rig.wait(what, self.connection.accept_uni())?;
         stream.map_err(|error| Fault::fail(what, format!("the connection closed: {:?}", close(&error))))
+    }
+
+    /// Tells the subject to stop sending on the control stream.
+    pub fn stop_control(&mut self, code: Code) {
+        self.rig.note(format!("suite → STOP_SENDING for the control stream, {code:?}"));
+        let _ = self.recv.stop(number(code));
     }
 
     /// Whether the subject permits a stream now: of both directions, or of one.

@@ -9,6 +9,7 @@ mod rig;
 mod run;
 mod seen;
 mod tls;
+mod version;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use run::{Running, applying};
 pub use seen::{Limits, Seen};
 pub(crate) use tls::answering;
 pub use tls::{ALPN, Answering, Certificate, Dialling, Tickets};
+pub use version::is_reserved;
 
 /// A device of the subject, with sockets around it.
 pub struct Loopback<'h> {
@@ -168,6 +170,28 @@ impl<'h> Loopback<'h> {
         };
         let (role, subject) = (Role::Responder, self.id());
         Link::new(self.rig.clone(), Opened { endpoint, connection, streams, role, seen, subject }).map(Ok)
+    }
+
+    /// As many connections as the subject lets stand at once, up to `most`, of somebody who proves nothing; and how the
+    /// first one that it refused failed, if it refused one.
+    ///
+    /// # Errors
+    /// If nothing comes of one.
+    pub fn crowd(&mut self, most: usize) -> Done<(Vec<quinn::Connection>, Option<Close>)> {
+        let addr = self.addr.ok_or_else(|| Fault::fail("a subject that listens", "it isn't started"))?;
+        let how = Dialling::default();
+        let (endpoint, _) = self.rig.enter(|| tls::dialling(&how, addr))?;
+        self.rig.note(format!("suite dials {most} times, and says nothing"));
+        let mut standing = Vec::new();
+        while standing.len() < most {
+            let connecting = self.rig.enter(|| endpoint.connect(addr, how.name));
+            let connecting = connecting.map_err(|error| Fault::unheard("a call", error.to_string()))?;
+            match self.rig.wait("the end of the handshake", connecting)? {
+                Ok(connection) => standing.push(connection),
+                Err(error) => return Ok((standing, Some(self.failed(&error)))),
+            }
+        }
+        Ok((standing, None))
     }
 
     /// A connection that the suite dials with a ticket and early data, if it has a ticket: whether they were accepted.

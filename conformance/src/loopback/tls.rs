@@ -1,6 +1,6 @@
 //! Both ends of a handshake, honest or not: protocols, certificates, tickets, early data, limits.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -208,12 +208,13 @@ impl Certificate {
 }
 
 /// From where somebody there can be called.
-fn from(to: SocketAddr) -> SocketAddr {
-    match to {
-        to if to.ip().is_loopback() => SocketAddr::new(to.ip(), 0),
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    }
+pub(super) fn from(to: SocketAddr) -> SocketAddr {
+    let ip = match to.ip() {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(ip, 0)
 }
 
 fn at_fault(error: impl std::fmt::Display) -> Fault {
@@ -320,4 +321,4 @@ impl ServerCertVerifier for Anyone {
 /// Room for the longest bulk stream that is left unread for a while.
 const WINDOW: u32 = 1 << 20;
 /// Where the suite's own ends are.
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

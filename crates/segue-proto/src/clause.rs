@@ -368,6 +368,7 @@ clauses! {
     SERVICE_MEET_10 = "SERVICE-MEET-10" "no more introductions of a service are opened than a minute has room for",
     SERVICE_MEET_11 = "SERVICE-MEET-11" "who is dialled by an introduction and is another is offered nothing, and reported",
     ACCOUNT_TELL_1 = "ACCOUNT-TELL-1" "the user of every device is told who was linked and revoked",
+    TRANSPORT_VERSION_1 = "TRANSPORT-VERSION-1" "version 1 of QUIC is spoken, and no other",
     TRANSPORT_ALPN_1 = "TRANSPORT-ALPN-1" "no other application protocol is spoken",
     TRANSPORT_CERT_1 = "TRANSPORT-CERT-1" "whoever shows a certificate holds its key",
     TRANSPORT_TICKET_1 = "TRANSPORT-TICKET-1" "a responder sends no session tickets",

@@ -1,6 +1,6 @@
 //! QUIC as Segue uses it: sockets, windows, stream limits. Every value says where it comes from.
 //!
-//! What the chapter asks for: TRANSPORT-STREAM-4, TRANSPORT-IDLE-1, TRANSPORT-LIMIT-1.
+//! What the chapter asks for: TRANSPORT-VERSION-1, TRANSPORT-STREAM-4, TRANSPORT-IDLE-1, TRANSPORT-LIMIT-1.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
@@ -71,6 +71,9 @@ pub(crate) const UNVALIDATED_HANDSHAKES: usize = 32;
 /// Handshakes under way at all; beyond it callers are refused. From: guess, a quarter of the links.
 pub(crate) const MAX_HANDSHAKES: usize = 256;
 
+/// The only version of QUIC that is spoken (TRANSPORT-VERSION-1).
+const QUIC_VERSION: u32 = 1;
+
 /// The time that TLS may take. From: threat 23.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -96,6 +99,10 @@ pub(crate) fn endpoint(
     let mut config = EndpointConfig::new(Arc::new(ResetKey(reset_secret)));
     // quinn's other generator marks its ids, which an observer could follow over the starts of a device.
     config.cid_generator(|| Box::new(quinn_proto::RandomConnectionIdGenerator::default()));
+    // quinn would take drafts, too.
+    if rules.keeps(Clause::TRANSPORT_VERSION_1) {
+        config.supported_versions(vec![QUIC_VERSION]);
+    }
     let mut endpoint =
         Endpoint::new(config, server, socket, runtime).map_err(|source| OpenError::Socket { addr: listen, source })?;
     endpoint.set_default_client_config(client_config(windows, rules, key_log)?);

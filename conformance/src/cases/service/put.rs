@@ -79,6 +79,24 @@ pub(super) const CASES: &[Case] = &[
         ensure(after == before, "nothing that it found there", format!("{} letters more", after - before))
     })
     .needs(USES),
+    works("service/put/reads-its-own-before-the-answer", &["SERVICE-PUT-2", "SERVICE-HOST-6"], E, |lab| {
+        let mut shared = shared(lab)?;
+        shared.mailbox.hasty = true;
+        let before = shared.mailbox.held(&shared.at()).len();
+        for at in 0..3u8 {
+            lab.must(write(shared.session, &[at; 20]))?;
+            shared.mailbox.serve(lab)?;
+        }
+        shared.mailbox.reboot(lab)?;
+        shared.mailbox.serve(lab)?;
+        let after = shared.mailbox.held(&shared.at()).len();
+        ensure(after == before + 3, "a letter for each of three writes", format!("{} letters", after - before))?;
+        lab.no_event("word that an envelope is lost or can't be read", |event| {
+            matches!(event, Event::Violation { .. })
+        })?;
+        puts_all(lab, &shared)
+    })
+    .needs(USES),
     works("service/put/after-a-lost-answer", &["SERVICE-PUT-1"], E, |lab| {
         let mut shared = shared(lab)?;
         lab.must(write(shared.session, b"two"))?;

@@ -35,6 +35,8 @@ pub(super) struct Mailbox {
     pub(super) watches: Vec<Watch>,
     /// What was fetched or watched: box and offset, in order.
     pub(super) asked: Vec<(BoxId, u64)>,
+    /// Whether a PUT's own envelope goes to who watches the box before the PUT is answered.
+    pub(super) hasty: bool,
 }
 
 impl Mailbox {
@@ -48,7 +50,7 @@ impl Mailbox {
     pub(super) fn link(lab: &mut Lab, peer: Peer, boxes: BTreeMap<BoxId, Vec<Vec<u8>>>) -> Done<Mailbox> {
         lab.must(Command::UseMailbox { mailbox: peer.id })?;
         let link = lab.connect_as(&peer, Role::Initiator)?;
-        Ok(Mailbox { peer, link, boxes, watches: Vec::new(), asked: Vec::new() })
+        Ok(Mailbox { peer, link, boxes, watches: Vec::new(), asked: Vec::new(), hasty: false })
     }
 
     /// The subject's power is cut, it starts again and links the mailbox.
@@ -66,7 +68,8 @@ impl Mailbox {
     /// The subject links the mailbox again, as a device that has just started.
     pub(super) fn relink(&mut self, lab: &mut Lab) -> Done {
         let peer = Peer { boot: Nonce::new(lab.rng.array()), ..self.peer.clone() };
-        *self = Mailbox::link(lab, peer, std::mem::take(&mut self.boxes))?;
+        let hasty = self.hasty;
+        *self = Mailbox { hasty, ..Mailbox::link(lab, peer, std::mem::take(&mut self.boxes))? };
         Ok(())
     }
 
@@ -110,6 +113,9 @@ impl Mailbox {
             held.push(put.envelope.to_vec());
             held.len() - 1
         });
+        if self.hasty {
+            self.wake(lab);
+        }
         lab.send(self.link, PutOk { req: put.req, offset: at as u64 + 1, ext: Exts::empty() });
         self.wake(lab);
     }
@@ -126,15 +132,12 @@ impl Mailbox {
             std::mem::take(&mut self.watches).into_iter().partition(|watch| last(&watch.of) != watch.after);
         self.watches = still;
         for watch in due {
-            // That something is there: FETCH brings it.
-            let envelopes = Envelopes {
-                req: watch.req,
-                first: 0,
-                last: last(&watch.of),
-                envelopes: List::empty(),
-                ext: Exts::empty(),
-            };
-            lab.send(self.link, envelopes);
+            if self.hasty {
+                self.give(lab, watch.req, &watch.of, watch.after);
+            } else {
+                // That something is there: FETCH brings it.
+                lab.send(self.link, envelopes(watch.req, 0, last(&watch.of), None));
+            }
         }
     }
 

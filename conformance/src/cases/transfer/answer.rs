@@ -1,12 +1,12 @@
 //! Answers that don't come, or break off.
 
 use segue_proto::limits::{ANSWER_TIMEOUT, CHUNK};
-use segue_proto::wire::{Message, Range};
-use segue_proto::{Code, Event};
+use segue_proto::wire::{Message, Range, SessionId, Signed, Want};
+use segue_proto::{Code, Event, Rules};
 use segue_testkit::device::Command;
 
-use super::{Asked, Fetching, T, V2, answer, at_content, complete, failed, first, range};
-use crate::cases::scene::{TIMEOUT, answer_have, slice, stream, take_request};
+use super::{Asked, Fetching, T, V2, answer, at_content, complete, failed, fetching_of, first, range, up_to_content};
+use crate::cases::scene::{TIMEOUT, answer_have, slice, stream, take_request, take_want};
 use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, SOON, ensure};
 
@@ -36,6 +36,25 @@ pub(super) const CASES: &[Case] = &[
         let again = take_request(lab, scene.link)?;
         answer(lab, &scene, &again)?;
         scene.completes(lab)
+    }),
+    works("transfer/answer/broken-off-of-either-of-two-sessions", &["TRANSFER-BYTES-3"], T, |lab| {
+        let one = at_content(lab, 4 * CHUNK)?;
+        let of_one = take_request(lab, one.link)?;
+        let two = fetching_of(lab, one.peer.clone(), one.link, 4 * CHUNK)?;
+        let two = up_to_content(lab, two)?;
+        let of_two = take_request(lab, two.link)?;
+        for (scene, asked) in [(&two, of_two), (&one, of_one)] {
+            let whole = first(scene, &asked)?;
+            lab.send_broken_bulk(scene.link, whole[..whole.len() - CHUNK].to_vec());
+            let again = take_request(lab, scene.link)?;
+            ensure(again.blob == asked.blob, "a request for the same blob", format!("{:?}", again.blob))?;
+            answer(lab, scene, &again)?;
+        }
+        let mut wanted = [take_want(lab, one.link)?, take_want(lab, one.link)?].map(|(_, want)| session_of(&want));
+        let mut sessions = [one.book.id, two.book.id].map(Some);
+        wanted.sort_unstable();
+        sessions.sort_unstable();
+        ensure(wanted == sessions, "a WANT for each of two sessions", format!("{wanted:?}"))
     }),
     works("transfer/answer/one-range-of-two", &["TRANSFER-ANSWER-1", "TRANSFER-RESUME-1"], T, one_of_two).since(V2),
     works("transfer/answer/under-way-is-waited-for", &["TRANSFER-ANSWER-1"], T, |lab| {
@@ -90,6 +109,10 @@ pub(super) const CASES: &[Case] = &[
         lab.no_event("event handoff-resolved", |event| matches!(event, Event::HandoffResolved { .. }))
     }),
 ];
+
+fn session_of(want: &Signed<Want>) -> Option<SessionId> {
+    want.clone().open(Rules::ALL).ok().map(|want| want.session)
+}
 
 /// Nothing is asked again before its time, and then it is, under another number.
 fn asked_again(lab: &mut Lab, scene: &Fetching, asked: &Asked) -> Done<Asked> {

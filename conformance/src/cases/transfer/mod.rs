@@ -404,6 +404,11 @@ struct Fetching {
 
 fn fetching(lab: &mut Lab, len: usize) -> Done<Fetching> {
     let (peer, link) = linked(lab)?;
+    fetching_of(lab, peer, link, len)
+}
+
+/// The same, of a peer that is linked.
+fn fetching_of(lab: &mut Lab, peer: Peer, link: LinkId, len: usize) -> Done<Fetching> {
     let content = filler(lab, len);
     let members = [lab.id()];
     let mut book = Book::create(&peer, &members, &mut lab.rng);
@@ -431,6 +436,11 @@ fn complete(lab: &mut Lab) -> Done {
 /// Everything but the file's content is fetched; the request for that is still to be taken.
 fn at_content(lab: &mut Lab, len: usize) -> Done<Fetching> {
     let scene = fetching(lab, len)?;
+    up_to_content(lab, scene)
+}
+
+fn up_to_content(lab: &mut Lab, scene: Fetching) -> Done<Fetching> {
+    let len = scene.content.len();
     for _ in 0..if len > CHUNK { 2 } else { 1 } {
         let asked = take_request(lab, scene.link)?;
         answer(lab, &scene, &asked)?;

@@ -11,6 +11,7 @@ use super::frame::frame;
 use super::scene::{
     Asked, Asks, answer, create, head, introduce, owning, owning_by, serve_until_want, slice, take_asks,
 };
+use super::stream::unasked;
 use super::{BOTH, Case, DIALLED, V2, linked, refused, works};
 use crate::cases::Part;
 use crate::cases::scene::TIMEOUT;
@@ -79,8 +80,7 @@ pub(super) const CASES: &[Case] = &[
         linked,
         |lo, code| {
             let (_, mut link) = lo.linked()?;
-            let mut stream = link.bulk(&[head(1, Hash::new([1; 32]), 0, CHUNK), vec![0; 100]].concat())?;
-            stream.stopped_with(code)?;
+            link.bulk(&unasked())?.stopped_with(code)?;
             link.alive()
         },
     )
@@ -139,6 +139,40 @@ pub(super) const CASES: &[Case] = &[
             })
         },
     )
+    .needs(FETCHES)
+    .part(Part::Target),
+    refused(
+        "transport/bulk/goes-on-beyond-its-end",
+        &["TRANSFER-BYTES-3", "TRANSPORT-STREAM-3"],
+        DIALLED,
+        Stop(Code::DATA_HASH),
+        fetched,
+        |lo, code| {
+            let mut scene = at_content(lo, 1_000)?;
+            let mut whole = scene.whole()?;
+            let end = whole.len();
+            whole[end - 1] ^= 1;
+            whole.extend_from_slice(&[0; 100]);
+            scene.link.bulk(&whole)?.stopped_with(code)?;
+            scene.asked = next_content(&mut scene.link, &scene.book, scene.asked.blob)?;
+            answer(&mut scene.link, &scene.book, &scene.asked)?;
+            scene.completes()
+        },
+    )
+    .needs(FETCHES)
+    .part(Part::Target),
+    works("transport/bulk/a-hundred-files", &["TRANSPORT-STREAM-4", "TRANSPORT-STREAM-3"], DIALLED, |lo| {
+        let (peer, mut link) = lo.linked()?;
+        let members = [lo.id()];
+        let mut book = Book::create(&peer, &members, &mut lo.rng);
+        for at in 0..100 {
+            let content = lo.rng.bytes(1_000);
+            book.write_file(&format!("file {at}"), &content);
+        }
+        book.announce();
+        lo.must(Command::Request { session: book.id, from: peer.id, timeout_us: TIMEOUT })?;
+        serve_until_want(&mut link, &book).map(|_| ())
+    })
     .needs(FETCHES)
     .part(Part::Target),
     refused(

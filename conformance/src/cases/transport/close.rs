@@ -1,10 +1,10 @@
 //! How links end: good-bye, close codes, and two links with one device.
 
+use segue_proto::Code;
 use segue_proto::wire::{Exts, Goaway, Hash, Have, Message, Nonce, Ping, SessionId};
-use segue_proto::{Code, Event};
 
 use super::Sign::{Close as Closed, Event as Told};
-use super::stream::closed;
+use super::stream::{closed, ready};
 use super::{BOTH, Case, DIALLED, DIALS, linked, refused, works};
 use crate::lab::{Done, ensure};
 use crate::loopback::{Dialling, Loopback};
@@ -56,6 +56,18 @@ pub(super) const CASES: &[Case] = &[
         Told(UNKNOWN),
         linked,
         reports,
+    ),
+    refused(
+        "transport/close/with-a-code-of-more-than-16-bits",
+        &["TRANSPORT-CLOSE-1"],
+        BOTH,
+        Told(Code::LINK_LOST),
+        linked,
+        |lo, code| {
+            let (peer, mut link) = ready(lo)?;
+            link.close_with(0x1_0000 | u32::from(Code::VER_BELOW_FLOOR.number()));
+            closed(lo, peer.id, code)
+        },
     ),
     refused(
         "transport/close/before-hello",
@@ -132,10 +144,7 @@ fn says_goodbye(lo: &mut Loopback, code: Code) -> Done {
 
 /// The suite closes the connection of a link with this code, and the subject tells its application so.
 fn reports(lo: &mut Loopback, code: Code) -> Done {
-    let (peer, mut link) = lo.linked()?;
-    lo.event("the event link-ready", |event| {
-        matches!(event, Event::LinkReady { peer: at, .. } if *at == peer.id).then_some(())
-    })?;
+    let (peer, mut link) = ready(lo)?;
     link.close(code);
     closed(lo, peer.id, code)
 }

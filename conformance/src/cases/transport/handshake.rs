@@ -5,10 +5,12 @@ use segue_proto::Code;
 use super::Sign::{Close as Closed, Handshake};
 use super::{BOTH, Case, DIALLED, DIALS, linked, refused, works};
 use crate::lab::{Done, ensure, opposite};
-use crate::loopback::{Answering, Certificate, Close, Dialling, LABEL, Link, Loopback};
+use crate::loopback::{Answering, Certificate, Close, Dialling, LABEL, Link, Loopback, is_reserved};
 use crate::peer::Peer;
 use crate::verdict::Fault;
 
+/// QUIC version 2 (RFC 9369), a draft of version 1, and one that is reserved.
+const OTHER_VERSIONS: [u32; 3] = [0x6b33_43cf, 0xff00_001d, 0x1a2a_3a4a];
 /// TLS' alert no_application_protocol, as a code of QUIC.
 const NO_PROTOCOL: u16 = 0x178;
 /// TLS' alert decrypt_error: a signature doesn't verify.
@@ -16,6 +18,26 @@ const DECRYPT_ERROR: u16 = 0x133;
 const AUTH_FAILED: super::Sign = Closed(Code::AUTH_FAILED);
 
 pub(super) const CASES: &[Case] = &[
+    works("transport/version/another", &["TRANSPORT-VERSION-1"], DIALLED, |lo| {
+        linked(lo)?;
+        let named = lo.names(&OTHER_VERSIONS)?;
+        for version in OTHER_VERSIONS {
+            let expected =
+                format!("Version Negotiation for version {version:#010x}, with version 1 in it and no other");
+            let Some(listed) = named.get(&version) else {
+                return Err(Fault::fail(expected, "none, though one behind it was answered"));
+            };
+            let others = listed.iter().any(|it| *it != 1 && !is_reserved(*it));
+            ensure(listed.contains(&1) && !others, &expected, format!("{listed:x?}"))?;
+        }
+        Ok(())
+    })
+    .outside(),
+    works("transport/version/offered", &["TRANSPORT-VERSION-1"], DIALS, |lo| {
+        let peer = lo.trusted()?;
+        let offered = lo.offers_version(peer.id)?;
+        ensure(offered == Some(1), "a first packet of version 1", format!("{offered:x?}"))
+    }),
     refused("transport/alpn/another", &["TRANSPORT-ALPN-1"], DIALLED, Handshake(NO_PROTOCOL), linked, |lo, code| {
         offers(lo, vec!["h3"], code)
     })

@@ -1,15 +1,16 @@
 //! The control stream, and which streams are permitted when.
 
-use segue_proto::limits::{IDLE, MAX_PREAUTH};
-use segue_proto::wire::{Exts, Get, Message};
+use segue_proto::limits::{CHUNK, IDLE, MAX_LINKS, MAX_PREAUTH};
+use segue_proto::wire::{Exts, Get, Goaway, Hash, Message};
 use segue_proto::{Code, Event, Role};
 
 use super::Sign::Event as Told;
-use super::scene::owning_by;
+use super::scene::{head, owning_by};
 use super::{BOTH, Case, DIALLED, DIALS, linked, refused, works};
 use crate::cases::Part;
 use crate::lab::{Done, ensure};
 use crate::loopback::{Dialling, Limits, Link, Loopback};
+use crate::peer::Peer;
 use crate::verdict::Fault;
 
 pub(super) const CASES: &[Case] = &[
@@ -57,6 +58,16 @@ pub(super) const CASES: &[Case] = &[
         link.alive()
     })
     .outside(),
+    works("transport/stream/room-comes-back", &["TRANSPORT-STREAM-4", "TRANSPORT-STREAM-3"], BOTH, |lo| {
+        let (_, mut link) = lo.linked()?;
+        for _ in 0..MANY {
+            let mut stream = link.bulk(&unasked())?;
+            stream.stopped_with(Code::WIRE_STATE)?;
+            stream.reset(Code::WIRE_STATE);
+        }
+        link.alive()
+    })
+    .outside(),
     works(
         "transport/stream/waits-for-room",
         &["TRANSPORT-STREAM-4", "TRANSPORT-STREAM-3", "TRANSFER-SERVE-3"],
@@ -101,6 +112,21 @@ pub(super) const CASES: &[Case] = &[
             closed(lo, peer.id, code)
         },
     ),
+    refused(
+        "transport/stream/told-to-stop-reads-on",
+        &["TRANSPORT-STREAM-2", "LINK-GOAWAY-1"],
+        BOTH,
+        Told(Code::VER_BELOW_FLOOR),
+        linked,
+        |lo, code| {
+            let (peer, mut link) = ready(lo)?;
+            link.stop_control(Code::LINK_SHUTDOWN);
+            // It is told by a bulk stream that its link still lives.
+            link.bulk(&unasked())?.stopped_with(Code::WIRE_STATE)?;
+            link.send(Goaway { code: code.into(), ext: Exts::empty() });
+            closed(lo, peer.id, code)
+        },
+    ),
     works("transport/idle/not-shorter", &["TRANSPORT-IDLE-1"], BOTH, |lo| {
         let (_, link) = lo.linked()?;
         let idle = limits(&link)?.idle_ms;
@@ -113,7 +139,32 @@ pub(super) const CASES: &[Case] = &[
         ensure(credit <= 2 * MAX_PREAUTH as u64, "at most 2 × MAX_PREAUTH bytes of credit before AUTH", credit)
     })
     .outside(),
+    works("transport/limit/links", &["TRANSPORT-LIMIT-1"], DIALLED, |lo| {
+        let peer = lo.trusted()?;
+        let (standing, _) = lo.crowd(MAX_LINKS + 1)?;
+        let open = standing.iter().filter(|it| it.close_reason().is_none()).count();
+        ensure(open <= MAX_LINKS, "at most MAX_LINKS connections at once", open)?;
+        standing.iter().for_each(|it| it.close(0u32.into(), b""));
+        lo.dial(&Dialling::default())?.greet(&peer)
+    }),
 ];
+
+/// More bulk streams than a device permits at a time.
+const MANY: usize = 200;
+
+/// A bulk stream that answers no request, and would go on.
+pub(super) fn unasked() -> Vec<u8> {
+    [head(1, Hash::new([1; 32]), 0, CHUNK), vec![0; 100]].concat()
+}
+
+/// A link of which the subject told its application.
+pub(super) fn ready(lo: &mut Loopback) -> Done<(Peer, Link)> {
+    let (peer, link) = lo.linked()?;
+    lo.event("the event link-ready", |event| {
+        matches!(event, Event::LinkReady { peer: at, .. } if *at == peer.id).then_some(())
+    })?;
+    Ok((peer, link))
+}
 
 /// What the subject's transport parameters permit.
 fn limits(link: &Link) -> Done<Limits> {

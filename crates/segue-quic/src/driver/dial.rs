@@ -9,7 +9,7 @@ use std::time::Duration;
 use quinn::{Endpoint, Incoming};
 use segue_proto::limits::HELLO_TIMEOUT;
 use segue_proto::wire::DeviceId;
-use segue_proto::{Code, Role, Rules};
+use segue_proto::{Clause, Code, Role, Rules};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -177,14 +177,13 @@ pub(crate) fn mapped(endpoint: &Endpoint, addr: SocketAddr) -> SocketAddr {
 
 /// Takes calls until the endpoint closes.
 pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>, rules: Rules, links: usize) {
-    let mut handshakes = JoinSet::new();
+    let (mut handshakes, bounded) = (JoinSet::new(), rules.keeps(Clause::TRANSPORT_LIMIT_1));
     loop {
+        // Those that are still shaking hands are counted, too.
+        let is_full = |shaking: usize| shaking >= MAX_HANDSHAKES || endpoint.open_connections() >= links;
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
-                // Those that are still shaking hands are counted, too.
-                Some(incoming) if handshakes.len() >= MAX_HANDSHAKES || endpoint.open_connections() >= links => {
-                    incoming.refuse();
-                }
+                Some(incoming) if bounded && is_full(handshakes.len()) => incoming.refuse(),
                 Some(incoming) => admit(incoming, &inbox, rules, &mut handshakes),
                 None => return,
             },
