@@ -1,5 +1,6 @@
 //! Ownership through a service: devices that never meet hand a session over, and one that falls silent is replaced.
 
+use segue_proto::limits::MAILBOX_WINDOW;
 use segue_proto::service::custody::refusal;
 use segue_proto::wire::{Error, Exts, Hash, Head, Kind, List, Message, Record, SessionId, Signed};
 use segue_proto::{Asked, Clause, Code, Event, Generation, Rules, SessionRole};
@@ -68,6 +69,25 @@ fn an_owner_that_delegated_writes_on_and_a_service_knows_the_chain_alone() {
     assert!(!world.directory().seen.iter().any(|append| canary(&append.envelope)));
     assert_eq!(world.root(1, session), world.root(2, session));
     assert!(world.broken(1).is_empty() && world.broken(2).is_empty(), "{:?} {:?}", world.broken(1), world.broken(2));
+}
+
+#[test]
+fn service_host_4_what_many_sessions_in_custody_have_said_takes_no_room_of_requests() {
+    let mut world = World::new(1, Quota::default());
+    world.keep_custody(0, false);
+    world.link(1, 0);
+    let host = world.devices[0].id;
+    for _ in 0..3 * MAILBOX_WINDOW {
+        let session = world.session(&[]);
+        world.devices[1].core.delegate(world.now, session, host, MINUTE).unwrap();
+        world.settle();
+    }
+    world.unlink(1);
+    // Each of them is spoken of as the link begins, beside what the mailbox is asked.
+    world.visit(1);
+    assert_eq!(world.broken(0), []);
+    let refused = |event: &&Event| matches!(event, Event::Refused { .. });
+    assert_eq!(world.devices[1].events.iter().find(refused), None);
 }
 
 #[test]

@@ -71,19 +71,31 @@ pub(super) struct Host {
     open: BTreeMap<Ticket, Open>,
     /// Those whose answer waits until what it says is durable.
     leaving: VecDeque<(Lsn, Ticket)>,
-    /// How many of them are each device's: PUTs and FETCHes, and WATCHes.
-    counts: BTreeMap<DeviceId, [usize; 2]>,
+    /// How many of them are each device's, kind by kind.
+    counts: BTreeMap<DeviceId, [usize; 3]>,
     /// What those count that are answered at once, in bytes.
     bytes: usize,
     tickets: u64,
+}
+
+/// What is counted by itself (SERVICE-HOST-4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A request that is answered at once.
+    Request,
+    /// A WATCH, which is answered when something comes.
+    Watch,
+    /// What is said of a session in custody.
+    Custody,
 }
 
 /// A request.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     from: DeviceId,
-    /// What it counts, in bytes, if it is answered at once, and not when something comes.
-    at_once: Option<usize>,
+    kind: Kind,
+    /// What it counts, in bytes.
+    cost: usize,
     answered: bool,
 }
 
@@ -107,7 +119,7 @@ impl Host {
         if self.on {
             self.counts.remove(device);
             let theirs = self.open.extract_if(.., |_, open| open.from == *device);
-            let bytes: usize = theirs.filter_map(|(_, open)| open.at_once).sum();
+            let bytes: usize = theirs.map(|(_, open)| open.cost).sum();
             self.bytes = self.bytes.saturating_sub(bytes);
             self.queue.push_back(Hosted::Gone(*device));
         }
@@ -126,13 +138,27 @@ impl Host {
 
     /// The answer to a request is on its way.
     pub(super) fn close(&mut self, ticket: Ticket) {
-        let Some(Open { from, at_once, .. }) = self.open.remove(&ticket) else { return };
-        if let Some(count) =
-            self.counts.get_mut(&from).and_then(|counts| counts.get_mut(usize::from(at_once.is_none())))
-        {
+        let Some(Open { from, kind, cost, .. }) = self.open.remove(&ticket) else { return };
+        if let Some(counts) = self.counts.get_mut(&from) {
+            let count = &mut counts[kind as usize];
             *count = count.saturating_sub(1);
         }
-        self.bytes = self.bytes.saturating_sub(at_once.unwrap_or_default());
+        self.bytes = self.bytes.saturating_sub(cost);
+    }
+
+    /// How many of this kind a device has open.
+    fn count(&self, of: &DeviceId, kind: Kind) -> usize {
+        self.counts.get(of).map_or(0, |counts| counts[kind as usize])
+    }
+
+    /// Takes note of a request; its ticket.
+    fn admit(&mut self, from: DeviceId, kind: Kind, cost: usize) -> Ticket {
+        self.counts.entry(from).or_default()[kind as usize] += 1;
+        self.bytes += cost;
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.open.insert(ticket, Open { from, kind, cost, answered: false });
+        ticket
     }
 }
 
@@ -200,31 +226,26 @@ impl Endpoint {
     pub(in crate::endpoint) fn on_hosted(&mut self, now: Instant, from: DeviceId, message: Message) {
         let Some(generation) = self.peers.get(&from).map(|peer| peer.generation) else { return };
         let host = &self.mailboxes.host;
-        let [asks, _] = host.counts.get(&from).copied().unwrap_or_default();
         let cost = cost(&message);
-        if asks >= MAX_ASKS || host.bytes + cost > MAX_OPEN {
+        if host.count(&from, Kind::Custody) >= MAX_ASKS || host.bytes + cost > MAX_OPEN {
             let violation = Violation::new(Code::LIMIT_REQUESTS, Clause::SERVICE_HOST_4);
             let session = self.session_in_custody(&message);
             self.out.event(Event::Violation { peer: from, session, violation });
             return self.refuse(now, from, request_of(&message), session, Code::LIMIT_REQUESTS);
         }
         let host = &mut self.mailboxes.host;
-        host.counts.entry(from).or_default()[0] += 1;
-        host.bytes += cost;
-        host.tickets += 1;
-        let ticket = Ticket(host.tickets);
-        host.open.insert(ticket, Open { from, at_once: Some(cost), answered: false });
+        let ticket = host.admit(from, Kind::Custody, cost);
         host.queue.push_back(Hosted::Custody { ticket, from, generation, message });
     }
 
     pub(in crate::endpoint) fn on_request(&mut self, now: Instant, from: DeviceId, message: Message) {
-        let (req, waits) = match &message {
-            Message::Put(it) => (it.req, true),
-            Message::Fetch(it) => (it.req, true),
-            Message::Watch(it) => (it.req, false),
-            Message::Discover(it) => (it.req, true),
-            Message::Login(it) => (it.req, true),
-            Message::Introduce(it) => (it.req, true),
+        let (req, kind) = match &message {
+            Message::Put(it) => (it.req, Kind::Request),
+            Message::Fetch(it) => (it.req, Kind::Request),
+            Message::Watch(it) => (it.req, Kind::Watch),
+            Message::Discover(it) => (it.req, Kind::Request),
+            Message::Login(it) => (it.req, Kind::Request),
+            Message::Introduce(it) => (it.req, Kind::Request),
             _ => return,
         };
         if !self.mailboxes.host.on {
@@ -234,23 +255,16 @@ impl Endpoint {
             return;
         }
         let host = &self.mailboxes.host;
-        let [asks, watches] = host.counts.get(&from).copied().unwrap_or_default();
+        let (count, is_watch) = (host.count(&from, kind), kind == Kind::Watch);
+        let cost = if is_watch { 0 } else { cost(&message) };
         // Twice the window that devices keep to, whose answers may be on their way.
-        let cost = waits.then(|| cost(&message));
-        let room = match cost {
-            Some(cost) => asks < 2 * MAILBOX_WINDOW && host.bytes + cost <= MAX_OPEN,
-            None => watches < MAX_WATCHES,
-        };
+        let most = if is_watch { MAX_WATCHES } else { 2 * MAILBOX_WINDOW };
+        let room = count < most && host.bytes + cost <= MAX_OPEN;
         if let Err(why) = self.config.rules.ensure(Clause::SERVICE_HOST_4, room, Code::LIMIT_REQUESTS) {
             return self.refuse_for(now, from, req, None, why);
         }
         let host = &mut self.mailboxes.host;
-        let [asks, watches] = host.counts.entry(from).or_default();
-        *if waits { asks } else { watches } += 1;
-        host.bytes += cost.unwrap_or_default();
-        host.tickets += 1;
-        let ticket = Ticket(host.tickets);
-        host.open.insert(ticket, Open { from, at_once: cost, answered: false });
+        let ticket = host.admit(from, kind, cost);
         host.queue.push_back(Hosted::Request { ticket, from, message });
     }
 }
