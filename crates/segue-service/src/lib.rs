@@ -14,6 +14,8 @@ mod directory;
 mod journaled;
 #[cfg(feature = "jwt")]
 mod jwt;
+#[cfg(feature = "testing")]
+pub mod laws;
 mod memory;
 mod presence;
 mod quota;
@@ -29,7 +31,7 @@ pub use journaled::Journaled;
 #[cfg(feature = "jwt")]
 pub use jwt::{KeySet, KeySetError};
 pub use memory::Memory;
-pub use quota::Quota;
+pub use quota::{Quota, Used};
 pub use service::{Counts, Given, Service};
 #[cfg(feature = "redb")]
 pub use store::Store;

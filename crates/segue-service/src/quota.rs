@@ -47,23 +47,30 @@ impl Default for Quota {
     }
 }
 
-/// How much is there.
+/// How much is there: in a box, of one that puts, or in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Used {
-    pub(crate) bytes: u64,
-    pub(crate) envelopes: u64,
+pub struct Used {
+    /// The bytes, with ENVELOPE_COST for each envelope.
+    pub bytes: u64,
+    /// The envelopes.
+    pub envelopes: u64,
 }
 
 impl Used {
-    pub(crate) fn with(self, len: usize) -> Used {
+    /// The same, and an envelope of so many bytes.
+    #[must_use]
+    pub fn with(self, len: usize) -> Used {
         let cost = (len as u64).saturating_add(ENVELOPE_COST);
         Used { bytes: self.bytes.saturating_add(cost), envelopes: self.envelopes.saturating_add(1) }
     }
 }
 
 impl Quota {
-    /// Whether a box, a share and the whole may come to hold so much.
-    pub(crate) fn check(&self, of_box: Used, share: Share, of_share: Used, all: Used) -> Result<(), Full> {
+    /// Whether a box, a share and the whole may come to hold so much (SERVICE-HOST-3).
+    ///
+    /// # Errors
+    /// What has no room; the box before the share, and that before the whole.
+    pub fn check(&self, of_box: Used, share: Share, of_share: Used, all: Used) -> Result<(), Full> {
         if of_box.bytes > self.box_bytes || of_box.envelopes > self.box_envelopes {
             Err(Full::Box)
         } else if of_share.bytes > share.bytes || of_share.envelopes > share.envelopes {

@@ -7,6 +7,7 @@ mod exchange;
 mod founding;
 mod hostile;
 mod jwt;
+mod laws;
 mod meet;
 mod model;
 mod presence;
