@@ -269,3 +269,65 @@ fn take(world: &mut World) -> Vec<ContentWrite> {
         }
     }
 }
+
+#[test]
+fn service_back_1_what_others_put_into_a_box_that_shrank_is_put_again_by_who_took_it() {
+    let mut world = World::new(3, Quota::default());
+    let session = world.session(&[2, 3]);
+    [1, 2, 3].into_iter().for_each(|at| world.visit(at));
+    let before = world.directory().memory.clone();
+    world.write(1, session, 2, LOG, b"of one that doesn't come again");
+    world.visit(1);
+    world.visit(2);
+    world.directory().memory = before;
+    world.visit(2);
+    world.visit(3);
+    assert_eq!(world.root(3, session), world.root(1, session));
+}
+
+#[test]
+fn service_back_1_a_box_that_shrank_and_grew_again_is_filled_as_a_letter_shows_it() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    [1, 2, 1].into_iter().for_each(|at| world.visit(at));
+    let before = world.directory().memory.clone();
+    for at in 0..3 {
+        world.write(2, session, 2, LOG, &[at]);
+        world.visit(2);
+    }
+    world.directory().memory = before;
+    for at in 3..7 {
+        world.write(1, session, 2, LOG, &[at]);
+        world.visit(1);
+    }
+    // The offset up to which it fetched is below the last: that alone tells it nothing.
+    world.visit(2);
+    world.visit(1);
+    assert!(world.broken(2).contains(&Clause::SERVICE_COUNT_1), "{:?}", world.broken(2));
+    assert_eq!(world.root(1, session), world.root(2, session));
+}
+
+#[test]
+fn service_back_1_a_box_that_shrank_and_grew_again_is_read_anew_as_ops_that_follow_nothing_show_it() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    [1, 2, 1].into_iter().for_each(|at| world.visit(at));
+    let before = world.directory().memory.clone();
+    world.write(2, session, 2, LOG, b"one");
+    let unaware = world.devices[2].journal.clone();
+    world.visit(2);
+    world.visit(1);
+    // The service forgets the letter, and its writer that it was put: the next has its number, and its place.
+    world.directory().memory = before;
+    world.devices[2].journal = unaware;
+    world.restart(2);
+    world.write(2, session, 2, LOG, b"two");
+    world.visit(2);
+    world.visit(1);
+    assert_ne!(world.root(1, session), world.root(2, session), "nothing shows it yet");
+    world.write(2, session, 2, LOG, b"three");
+    world.visit(2);
+    world.visit(1);
+    assert!(!world.broken(1).contains(&Clause::SERVICE_COUNT_1), "{:?}", world.broken(1));
+    assert_eq!(world.root(1, session), world.root(2, session));
+}

@@ -64,6 +64,8 @@ pub(super) struct Mailboxes {
     unwrapped: u64,
     /// The sessions of which a mailbox isn't told yet that content is missing here after all.
     lacking: BTreeSet<(DeviceId, SessionId)>,
+    /// How often a box lost envelopes since this device started.
+    losses: BTreeMap<(DeviceId, BoxId), u64>,
     /// The keys that linked devices were sent.
     sent_keys: BTreeSet<(DeviceId, SessionId, KeyId)>,
     host: host::Host,
@@ -80,6 +82,11 @@ struct Mailbox {
     asks: BTreeMap<u32, Ask>,
     /// The boxes that were asked for; `true` once all that was in them is here.
     boxes: BTreeMap<BoxId, bool>,
+    /// Those that are being fetched from their beginning.
+    whole: BTreeSet<BoxId>,
+    /// Those with a letter whose ops follow none that are here: whoever writes such costs a look from the beginning, and
+    /// no second one on this link.
+    torn: BTreeSet<BoxId>,
     puts: BTreeMap<SessionId, Putting>,
     /// What was put since the link is there: it needn't be opened when it comes back.
     own: BTreeSet<Hash>,
@@ -155,6 +162,14 @@ impl Mailbox {
         let asks = self.asks.values().filter(|ask| !matches!(ask, Ask::Watch(_))).count();
         let signing = self.puts.values().filter(|put| put.signing).count() + self.inviting.len() + self.telling.len();
         asks + signing >= MAILBOX_WINDOW
+    }
+
+    /// Whether a box, of which what follows an offset has come, is being fetched from its beginning.
+    fn is_whole(&mut self, of: BoxId, at: u64) -> bool {
+        if at == 0 {
+            self.whole.insert(of);
+        }
+        self.whole.contains(&of)
     }
 
     fn is_quiet(&self) -> bool {
@@ -459,6 +474,11 @@ impl Endpoint {
 
     /// All of a box up to an offset is here; the rest is asked for (SERVICE-FETCH-1).
     fn fetched(&mut self, now: Instant, service: DeviceId, of: BoxId, upto: u64, counts: BTreeMap<DeviceId, u64>) {
+        self.note_fetched(service, of, upto, counts);
+        self.ask(now, service, Ask::Fetch(of));
+    }
+
+    fn note_fetched(&mut self, service: DeviceId, of: BoxId, upto: u64, counts: BTreeMap<DeviceId, u64>) {
         let mut fetched = self.mailboxes.book.fetched.get(&(service, of)).cloned().unwrap_or_default();
         fetched.at = upto;
         for (device, count) in counts {
@@ -467,13 +487,13 @@ impl Endpoint {
         }
         let write = self.mailboxes.book.keep_fetched(service, of, fetched);
         self.commit(alloc::vec![write], false);
-        self.ask(now, service, Ask::Fetch(of));
     }
 
     /// Everything that was in a box is here.
     fn caught_up(&mut self, now: Instant, service: DeviceId, of: BoxId) {
         if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
             mailbox.boxes.insert(of, true);
+            mailbox.whole.remove(&of);
             mailbox.greeted |= of == seal::inbox(&self.config.device);
         }
         self.ask(now, service, Ask::Watch(of));
@@ -563,7 +583,13 @@ impl Endpoint {
         }
         match purpose {
             Use::Session(session, key) => {
-                let counts = self.take_envelopes(now, from, of, (session, key), envelopes.into_vec());
+                let (counts, missing) = self.take_envelopes(now, from, of, (session, key), envelopes.into_vec());
+                // Of a box that is read from its beginning there is no more to be had.
+                let whole = self.mailboxes.used.get_mut(&from).is_some_and(|mailbox| mailbox.is_whole(of, at));
+                if missing && !whole && self.config.rules.keeps(Clause::SERVICE_BACK_1) {
+                    self.note_fetched(from, of, upto, counts);
+                    return self.fill_anew(now, from, of, purpose);
+                }
                 self.fetched(now, from, of, upto, counts);
             }
             _ => self.open_inbox(from, upto, envelopes.into_vec().into_iter().map(|it| it.into_vec())),
@@ -601,12 +627,19 @@ impl Endpoint {
         self.pump_mailbox(now, from);
     }
 
-    /// A mailbox holds less of a box than this device fetched: what was there isn't any more, so that it is put again
-    /// (SERVICE-BACK-1).
+    /// A mailbox holds less of a box than this device fetched (SERVICE-BACK-1).
     fn fell_back(&mut self, now: Instant, service: DeviceId, of: BoxId, purpose: Use) {
-        let session = purpose.session();
         let violation = Violation::new(Code::SERVICE_LOST, Clause::SERVICE_BACK_1);
-        self.out.event(Event::Violation { peer: service, session, violation });
+        self.out.event(Event::Violation { peer: service, session: purpose.session(), violation });
+        self.fill_anew(now, service, of, purpose);
+    }
+
+    /// What was in a box isn't any more: it is fetched from its beginning, and all is put again.
+    fn fill_anew(&mut self, now: Instant, service: DeviceId, of: BoxId, purpose: Use) {
+        let session = purpose.session();
+        self.forget_letters(&service, &of);
+        let losses = self.mailboxes.losses.entry((service, of)).or_default();
+        *losses = losses.saturating_add(1);
         let fetched = Fetched { at: 0, ..self.mailboxes.book.fetched.get(&(service, of)).cloned().unwrap_or_default() };
         let mut writes = alloc::vec![self.mailboxes.book.keep_fetched(service, of, fetched)];
         if let Some(put) = self.mailboxes.book.puts.get(&(service, of)).copied() {
@@ -624,6 +657,22 @@ impl Endpoint {
             session.into_iter().for_each(|session| drop(mailbox.puts.remove(&session)));
         }
         self.ask(now, service, Ask::Fetch(of));
+    }
+
+    /// What is on its way into a box, or is being signed for it, was put together before it was known that the box lost
+    /// envelopes: that it is put says nothing of the rest. Its number stays its own.
+    fn forget_letters(&mut self, service: &DeviceId, of: &BoxId) {
+        let Mailboxes { signing, used, book, .. } = &mut self.mailboxes;
+        signing.retain(
+            |_, it| !matches!(it, Signing::Letter { service: by, letter, .. } if by == service && letter.to == *of),
+        );
+        let Some(mailbox) = used.get_mut(service) else { return };
+        let sent = mailbox.asks.extract_if(.., |_, ask| matches!(ask, Ask::Letter(_, to, _) if to == of));
+        for (_, ask) in sent {
+            if let (Ask::Letter(_, _, next), Some(put)) = (ask, book.puts.get_mut(&(*service, *of))) {
+                put.count = put.count.max(next.count);
+            }
+        }
     }
 
     /// A mailbox gave what wasn't asked for: the box is left alone while this link lasts.

@@ -39,8 +39,9 @@ pub(super) struct Putting {
 }
 
 impl Putting {
-    fn new(service: DeviceId, to: BoxId, at: PutAt) -> Putting {
-        let feed = Feed::new(source(&service, &to), at.at, true);
+    /// `source`: see [`Endpoint::source`].
+    fn new(source: DeviceId, to: BoxId, at: PutAt) -> Putting {
+        let feed = Feed::new(source, at.at, true);
         Putting { to, feed, carried: VecDeque::new(), head: at.head, at, signing: false, busy: false, told_lack: None }
     }
 
@@ -125,14 +126,17 @@ fn head_pages(session: &Session<SessionData>, from: &Hash) -> Vec<Message> {
     pages.into_iter().enumerate().map(|page| head(page).into()).collect()
 }
 
-/// Where changes came from that were taken out of a box: they needn't be put back there.
-pub(super) fn source(service: &DeviceId, of: &BoxId) -> DeviceId {
-    let mut bytes = *service.as_bytes();
-    bytes.iter_mut().zip(of.as_bytes()).for_each(|(byte, other)| *byte ^= other);
-    DeviceId::new(bytes)
-}
-
 impl Endpoint {
+    /// Where changes came from that were taken out of a box: they needn't be put back there. Once the box lost envelopes,
+    /// what was taken before came from elsewhere, so that it is put again.
+    pub(super) fn source(&self, service: &DeviceId, of: &BoxId) -> DeviceId {
+        let losses = self.mailboxes.losses.get(&(*service, *of)).copied().unwrap_or_default();
+        let mut bytes = *service.as_bytes();
+        bytes.iter_mut().zip(of.as_bytes()).for_each(|(byte, other)| *byte ^= other);
+        bytes.iter_mut().zip(losses.to_be_bytes()).for_each(|(byte, other)| *byte ^= other);
+        DeviceId::new(bytes)
+    }
+
     /// Whether all of a session is in a mailbox.
     pub(super) fn is_put(&self, service: &DeviceId, id: &SessionId) -> bool {
         let Some(session) = self.sessions.get(id) else { return true };
@@ -235,13 +239,14 @@ impl Endpoint {
         // Positions of another log say nothing; the letters are numbered on.
         let goes_on = stored.log == Some(log) && self.config.rules.keeps(Clause::SERVICE_PUT_2);
         let stored = if goes_on { stored } else { PutAt { count: stored.count, ..PutAt::default() } };
+        let source = self.source(&service, &to);
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         if mailbox.boxes.get(&to) != Some(&true) || mailbox.rests.is_some() || mailbox.is_full() {
             return;
         }
-        let putting = mailbox.puts.entry(id).or_insert_with(|| Putting::new(service, to, stored));
+        let putting = mailbox.puts.entry(id).or_insert_with(|| Putting::new(source, to, stored));
         if putting.to != to && !putting.busy {
-            *putting = Putting::new(service, to, stored);
+            *putting = Putting::new(source, to, stored);
         }
         if putting.busy || putting.to != to {
             return;

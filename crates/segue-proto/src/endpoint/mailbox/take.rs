@@ -3,7 +3,6 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::put::source;
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::endpoint::{Endpoint, Wish};
@@ -19,8 +18,8 @@ use crate::wire::{BoxId, DeviceId, Head, KeyId, Letter, Message, Sealed, Session
 use crate::{Code, Violation};
 
 impl Endpoint {
-    /// Takes the envelopes of a box in, in order; the number of the last letter of each device. One that is no good is
-    /// passed over, and reported.
+    /// Takes the envelopes of a box in, in order: the number of the last letter of each device, and whether something was
+    /// missing before them: a letter, or what the ops of one follow. An envelope that is no good is passed over, and reported.
     pub(super) fn take_envelopes(
         &mut self,
         now: Instant,
@@ -28,20 +27,23 @@ impl Endpoint {
         of: BoxId,
         key: (SessionId, KeyId),
         envelopes: Vec<Blob<MAX_ENVELOPE>>,
-    ) -> BTreeMap<DeviceId, u64> {
+    ) -> (BTreeMap<DeviceId, u64>, bool) {
         let known = self.mailboxes.book.fetched.get(&(service, of)).map(|fetched| fetched.counts.clone());
-        let mut counts = known.unwrap_or_default();
+        let (mut counts, mut missing) = (known.unwrap_or_default(), false);
         for envelope in envelopes {
             let own = |mailbox: &mut super::Mailbox| mailbox.own.remove(&blob_id(&envelope));
             if self.mailboxes.used.get_mut(&service).is_some_and(own) {
                 continue;
             }
-            if let Err((peer, violation)) = self.take_envelope(now, service, of, key, &envelope, &mut counts) {
+            let taken = self.take_envelope(now, service, of, key, &envelope, (&mut counts, &mut missing));
+            if let Err((peer, violation)) = taken {
+                let follows = !matches!(violation.clause, Clause::DATA_OP_1 | Clause::DATA_OP_4);
+                missing |= !follows && self.mailboxes.used.get_mut(&service).is_some_and(|it| it.torn.insert(of));
                 let peer = peer.unwrap_or(service);
                 self.out.event(Event::Violation { peer, session: Some(key.0), violation });
             }
         }
-        counts
+        (counts, missing)
     }
 
     fn take_envelope(
@@ -51,7 +53,7 @@ impl Endpoint {
         of: BoxId,
         (session, key): (SessionId, KeyId),
         envelope: &[u8],
-        counts: &mut BTreeMap<DeviceId, u64>,
+        (counts, missing): (&mut BTreeMap<DeviceId, u64>, &mut bool),
     ) -> Result<(), (Option<DeviceId>, Violation)> {
         let rules = self.config.rules;
         let keys = self.mailboxes.book.keys.get(&session);
@@ -69,13 +71,14 @@ impl Endpoint {
         self.seen.hear(from);
         let last = counts.entry(from).or_default();
         // Own letters are passed over while they are known for such, and not counted then.
-        let missing = count > last.saturating_add(1) && from != self.config.device;
+        let lost = count > last.saturating_add(1) && from != self.config.device;
+        *missing |= lost;
         *last = count.max(*last);
-        if missing && rules.keeps(Clause::SERVICE_COUNT_1) {
+        if lost && rules.keeps(Clause::SERVICE_COUNT_1) {
             let violation = Violation::new(Code::SERVICE_LOST, Clause::SERVICE_COUNT_1);
             self.out.event(Event::Violation { peer: from, session: Some(session), violation });
         }
-        self.take_frames(now, source(&service, &of), session, from, &frames).map_err(by)?;
+        self.take_frames(now, self.source(&service, &of), session, from, &frames).map_err(by)?;
         self.stage_awaited(now, session);
         Ok(())
     }
