@@ -154,6 +154,12 @@ impl Disk {
         self.suspect = None;
     }
 
+    /// Puts a state back together with a witness that fits it: nothing on the device tells that it was.
+    pub fn roll_back(&mut self, backup: &Backup) {
+        self.restore(backup);
+        self.note();
+    }
+
     /// Loses the witness.
     pub fn forget_witness(&mut self) {
         self.witness = None;
@@ -250,6 +256,18 @@ mod tests {
         disk.write(&Outputs { batches: vec![batch(2, false)], ..Outputs::default() });
         disk.end_sync(disk.begin_sync());
         assert_eq!(disk.open().1, Continuity::Proven);
+    }
+
+    #[test]
+    fn a_state_that_is_put_back_with_its_witness_passes_for_the_present_one() {
+        let mut disk = Disk::default();
+        disk.open();
+        let backup = disk.backup();
+        disk.write(&Outputs { batches: vec![batch(1, false)], ..Outputs::default() });
+        disk.end_sync(disk.begin_sync());
+        disk.roll_back(&backup);
+        let (contents, continuity) = disk.open();
+        assert_eq!((contents.last, continuity), (Lsn(0), Continuity::Proven));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! It sees the frames that devices send, the events that they tell, what they say of themselves, and which commands
 //! they took. What it finds broken it books under the promise that was broken.
 
+mod services;
 mod states;
 
 use std::cmp::Reverse;
@@ -13,6 +14,7 @@ use segue_proto::wire::{DeviceId, Final, Hash, Kind, Message, PartId, Record, Se
 use segue_proto::{Event, HandoffId, Instant, Lsn, Rules, SessionRole};
 
 use crate::device::{Command, Device, Reply, SessionState};
+use services::Services;
 
 /// A promise of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +75,7 @@ pub struct Oracle {
     failed: BTreeSet<usize>,
     /// The last batch that was durable in each run of each device.
     durable: BTreeMap<(usize, u32), Lsn>,
+    services: Services,
 }
 
 /// A session, over all devices.
@@ -82,6 +85,8 @@ struct Book {
     forked: bool,
     closed: bool,
     records: BTreeMap<Hash, (u64, u64)>,
+    /// The parent of each record, and who signed it.
+    signed: BTreeMap<Hash, (Hash, DeviceId)>,
     /// Whom each record makes the owner.
     owners: BTreeMap<Hash, DeviceId>,
     children: BTreeMap<(Hash, u64, DeviceId), Hash>,
@@ -240,6 +245,7 @@ impl Oracle {
         self.requests.retain(|request| request.node != node);
         self.asked.retain(|(at, _), _| *at != node);
         self.failed.remove(&node);
+        self.services.crashed(node);
     }
 
     pub(crate) fn restored(&mut self, node: usize) {
@@ -379,6 +385,11 @@ impl Oracle {
                     self.saw_record(now, node, m.record.id(), &record);
                 }
             }
+            Message::Fetch(_) | Message::Watch(_) | Message::Envelopes(_) => {
+                let by = self.names.iter().position(|(_, id)| *id == to);
+                let from = self.names.get(node).map(|(_, id)| *id);
+                self.services.saw(now, (node, from), (by, to), message);
+            }
             Message::Head(m) => {
                 for signed in m.records.iter() {
                     if let Ok(record) = signed.open(Rules::ALL) {
@@ -408,6 +419,7 @@ impl Oracle {
     fn saw_record(&mut self, now: Instant, node: usize, id: Hash, record: &Record) {
         let book = self.books.entry(record.session).or_default();
         book.records.insert(id, (record.term, record.n));
+        book.signed.insert(id, (record.parent, record.signer));
         book.owners.insert(id, record.owner);
         book.forked |= record.kind == Kind::Takeover.number();
         let key = (record.parent, record.term, record.signer);

@@ -35,6 +35,7 @@ impl Oracle {
             }
             if clean {
                 self.floors.insert((node, *session), order(state));
+                self.services.holds(node, *session, state.head);
             }
             self.last.insert((node, *session), state.clone());
         }

@@ -129,6 +129,28 @@ impl<D: Device> World<D> {
         self.put_back(node);
     }
 
+    /// Cuts a device's power and puts its last backup back, witness and all, so that nothing on it tells; without one it is
+    /// a crash.
+    pub fn roll_back(&mut self, node: usize) {
+        self.crash(node);
+        let it = &mut self.nodes[node];
+        let Some(backup) = &it.backup else { return };
+        it.disk.roll_back(backup);
+        let line = format!("{} is put back, and doesn't know", it.name);
+        self.trace.note(self.now, line);
+        self.is_restored(node);
+    }
+
+    /// Makes a device a copy of another one, whose identity it has: from now on there are two of that, and neither knows.
+    pub fn fork(&mut self, of: usize, copy: usize) {
+        self.crash(copy);
+        let backup = self.nodes[of].disk.backup();
+        self.nodes[copy].disk.roll_back(&backup);
+        let line = format!("{} is a copy of {}", name(copy), name(of));
+        self.trace.note(self.now, line);
+        self.is_restored(copy);
+    }
+
     /// Separates two devices until [`World::heal`].
     pub fn partition(&mut self, a: usize, b: usize) {
         self.net.block(a, b);
@@ -247,7 +269,15 @@ impl<D: Device> World<D> {
         it.disk.restore(&backup);
         let line = format!("{} is put back to a backup", it.name);
         self.trace.note(self.now, line);
-        self.oracle.restored(node);
+        self.is_restored(node);
+    }
+
+    /// A device may have lost what it acknowledged; what a service keeps was acknowledged by others.
+    fn is_restored(&mut self, node: usize) {
+        let hosts = |command: &Command| matches!(command, Command::HostMailbox { .. } | Command::HostCustody { .. });
+        if !self.nodes[node].standing.iter().any(hosts) {
+            self.oracle.restored(node);
+        }
     }
 }
 

@@ -7,30 +7,44 @@ use segue_testkit::device::{Command, LocalDevice};
 use segue_testkit::flights::{PATIENCE, create};
 use segue_testkit::{Faults, Options, Rng, Span, World};
 
-const SERVICE: usize = 0;
-const DEVICES: usize = 4;
-const SECOND: u64 = 1_000_000;
-const LONG: u64 = 600 * SECOND;
+pub(crate) const SERVICE: usize = 0;
+pub(crate) const DEVICES: usize = 4;
+pub(crate) const SECOND: u64 = 1_000_000;
+pub(crate) const LONG: u64 = 600 * SECOND;
 const SEEDS: u64 = 300;
 
-struct Scene {
-    world: World<LocalDevice>,
-    rng: Rng,
-    session: SessionId,
+pub(crate) struct Scene {
+    pub(crate) world: World<LocalDevice>,
+    pub(crate) rng: Rng,
+    pub(crate) session: SessionId,
 }
 
 impl Scene {
     /// A service with leases, and three devices that vouch for one another and never meet; the first has delegated.
-    fn new(seed: u64, lease_us: u64, without: Option<Clause>) -> Scene {
+    pub(crate) fn new(seed: u64, lease_us: u64, without: Option<Clause>) -> Scene {
+        Scene::with_copies(seed, lease_us, without, 0)
+    }
+
+    /// The same, with machines behind the devices that may become copies of the service's.
+    pub(crate) fn with_copies(seed: u64, lease_us: u64, without: Option<Clause>, copies: usize) -> Scene {
         let mut world = World::local(Options::calm(seed, 1_000, 100));
-        world.add(DEVICES, |at, setup| {
+        let mut identity = [0; 32];
+        world.add(DEVICES + copies, |at, setup| {
+            let serves = at == SERVICE || at >= DEVICES;
+            match at {
+                SERVICE => identity = setup.identity,
+                DEVICES.. => setup.identity = identity,
+                _ => {}
+            }
             setup.follow = true;
-            setup.accept_unknown = at == SERVICE;
+            setup.accept_unknown = serves;
             setup.pulls = segue_proto::Policy::Allow;
             setup.without = without;
         });
         let service = world.id(SERVICE);
-        world.command(SERVICE, Command::HostCustody { lease_us }).unwrap();
+        for at in std::iter::once(SERVICE).chain(DEVICES..DEVICES + copies) {
+            world.command(at, Command::HostCustody { lease_us }).unwrap();
+        }
         for at in 1..DEVICES {
             world.command(at, Command::Distrust { device: service }).unwrap();
             world.command(at, Command::UseMailbox { mailbox: service }).unwrap();
@@ -48,12 +62,12 @@ impl Scene {
         Scene { world, rng: Rng::new(seed, "delegate"), session }
     }
 
-    fn owner(&mut self) -> Option<usize> {
+    pub(crate) fn owner(&mut self) -> Option<usize> {
         self.world.primaries(self.session).first().copied()
     }
 
     /// Something that a user, or an accident, does.
-    fn act(&mut self, at: usize) {
+    pub(crate) fn act(&mut self, at: usize) {
         let (session, device) = (self.session, 1 + self.rng.below(DEVICES as u64 - 1) as usize);
         let owner = self.owner();
         let timeout_us = self.rng.within(Span(SECOND, 20 * SECOND));
@@ -80,7 +94,7 @@ impl Scene {
     }
 
     /// What a device holds, and by which head.
-    fn held(&mut self, at: usize) -> String {
+    pub(crate) fn held(&mut self, at: usize) -> String {
         let state = self.world.session(at, self.session);
         let head = state.map(|state| (state.role, state.term, state.n, state.copies, state.exclusive));
         let core = self.world.device(at).map(LocalDevice::endpoint);
@@ -89,7 +103,7 @@ impl Scene {
         format!("device {at}: {head:?}, {}", parts.join(" "))
     }
 
-    fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let trace: Vec<_> = self.world.trace().iter().filter(|line| !line.contains("PING")).cloned().collect();
         trace[trace.len().saturating_sub(80)..].join("\n")
     }

@@ -20,6 +20,7 @@ mod pick;
 mod pick_by_service;
 mod queries;
 mod recovery;
+mod rollback;
 mod smoke;
 mod three;
 mod transcripts;
