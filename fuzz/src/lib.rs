@@ -6,13 +6,16 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod custody;
 mod cut;
 mod data;
 mod endpoint;
 mod framer;
 mod frames;
 mod input;
+mod jwt;
 mod link;
+mod login;
 mod path;
 mod receipt;
 mod restore;
@@ -26,13 +29,16 @@ mod world;
 pub mod seeds;
 
 pub use chain::chain;
+pub use custody::{custody, custody_by};
 pub use cut::cut;
 pub use data::data;
 pub use endpoint::endpoint;
 pub use framer::framer;
 pub use frames::frames;
 pub use input::Input;
+pub use jwt::jwt;
 pub use link::link;
+pub use login::{login, login_by};
 pub use path::path;
 pub use receipt::receipt;
 pub use restore::restore;
@@ -78,5 +84,8 @@ targets! {
     restore 2000,
     roster 2000,
     service 300,
+    custody 200,
+    login 500,
+    jwt 500,
     world 20,
 }

@@ -1,5 +1,6 @@
 //! A small cast, and valid inputs of every target: where fuzzing starts.
 
+mod hosts;
 mod objects;
 mod scripts;
 mod service;
@@ -73,6 +74,9 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "restore" => scripts::restore(),
         "roster" => scripts::roster(),
         "service" => service::seeds(),
+        "custody" => hosts::custody(),
+        "login" => hosts::login(),
+        "jwt" => hosts::jwt(),
         "world" => scripts::world(),
         _ => Vec::new(),
     }

@@ -1,3 +1,4 @@
 //! The stable replay.
 
+mod mistakes;
 mod replay;

@@ -22,7 +22,7 @@ macro_rules! replays {
     };
 }
 
-replays! { frames signed framer data sync transfer cut path receipt chain link endpoint restore roster service world }
+replays! { frames signed framer data sync transfer cut path receipt chain link endpoint restore roster service custody login jwt world }
 
 fn replay(name: &str) {
     let Some(target) = TARGETS.iter().find(|target| target.name == name) else { panic!("no target {name}") };
@@ -50,7 +50,7 @@ fn run(target: &Target, origin: &str, input: &[u8]) {
     }
 }
 
-fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -107,7 +107,7 @@ fn dig(value: &serde_json::Value, origin: &str, out: &mut Vec<(String, Vec<u8>)>
 }
 
 /// One to four changes of the kinds that libFuzzer makes.
-fn mutate(seed: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn mutate(seed: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut out = seed.to_vec();
     for _ in 0..=rng.below(4) {
         let at = rng.below(out.len() as u64 + 1) as usize;
