@@ -83,6 +83,7 @@ tagged! { Event {
     StoodBy = "stood-by" { session, bytes, ended }
     Told = "told" { session, from, name }
     Progress = "progress" { session, done, total }
+    Mailed = "mailed" { session, mailbox, done, total }
     Data = "data" { session, root }
     Activated = "activated" { session, record }
     HandoffResolved = "handoff-resolved" { id, session, peer, result, reason }

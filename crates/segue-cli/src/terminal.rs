@@ -37,6 +37,13 @@ impl Bar {
         Bar(bar)
     }
 
+    /// What is done.
+    pub(crate) fn set_verb(&self, verb: &'static str) {
+        if self.0.message() != verb {
+            self.0.set_message(verb);
+        }
+    }
+
     /// So many bytes are there, of so many.
     pub(crate) fn set(&self, done: u64, total: u64) {
         self.0.set_length(total);

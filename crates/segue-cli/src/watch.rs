@@ -189,6 +189,7 @@ impl Watch<'_> {
     }
 
     fn hear(&self, pulse: &mut Pulse, event: Event) -> Option<Stop> {
+        pulse.flow.mailed().hear(&event);
         if let Some(text) = pulse.alarms.hear(&event) {
             pulse.flow.note(text);
         }

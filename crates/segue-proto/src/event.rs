@@ -251,13 +251,29 @@ pub enum Event {
         /// Why: `SERVICE_AWAY` if it isn't there, didn't name this device or doesn't answer.
         code: Code,
     },
-    /// Data arrives.
+    /// Data arrives, over a link, or from a mailbox that this device uses.
     Progress {
         /// The session.
         session: SessionId,
-        /// Bytes held.
+        /// Bytes held. From a mailbox: of what was lacking.
         done: u64,
-        /// Bytes in all; 0 until known.
+        /// Bytes in all; 0 until known. From a mailbox: what was lacking, but for what is longer than MAX_MAILED and what
+        /// the mailbox turned out not to have. It grows with what the session comes to name.
+        total: u64,
+    },
+    /// Content of a session goes into a mailbox that this device uses (SERVICE-CONTENT-1).
+    ///
+    /// What the mailbox held before counts, and so does the beginning of a content of which it held that. What doesn't go
+    /// there counts for nothing: content that is left behind, that is longer than MAX_MAILED, for which there is no room, or
+    /// that all have who might need it. So `total` may fall. Nothing is told before the mailbox has confirmed something.
+    Mailed {
+        /// The session.
+        session: SessionId,
+        /// The mailbox.
+        mailbox: DeviceId,
+        /// Bytes of content that the mailbox said to keep.
+        done: u64,
+        /// Bytes of content that are to be there in all.
         total: u64,
     },
     /// All data that was announced is held.
@@ -409,4 +425,17 @@ pub enum Event {
     },
     /// The store failed. Nothing further leaves this device.
     Halted,
+}
+
+impl Event {
+    /// Whether this says all that an earlier event said, of how far something is.
+    pub(crate) fn says_more_than(&self, earlier: &Event) -> bool {
+        match (self, earlier) {
+            (Event::Progress { session, .. }, Event::Progress { session: before, .. }) => session == before,
+            (Event::Mailed { session, mailbox, .. }, Event::Mailed { session: before, mailbox: other, .. }) => {
+                (session, mailbox) == (before, other)
+            }
+            _ => false,
+        }
+    }
 }

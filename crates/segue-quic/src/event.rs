@@ -143,13 +143,27 @@ pub enum Event {
         /// `SERVICE_NONE`; `LINK_LOST`, after which it logs in again.
         result: Result<crate::Login, Code>,
     },
-    /// Data arrives.
+    /// Data arrives, over a link, or from a mailbox that this device uses.
     Progress {
         /// The session.
         session: SessionId,
-        /// Bytes held and verified.
+        /// Bytes held and verified. From a mailbox: of what was lacking when it was linked.
         done: u64,
-        /// Bytes in all; 0 until known.
+        /// Bytes in all; 0 until known. From a mailbox: what was lacking, but for what it doesn't have. It grows with what
+        /// the session comes to name.
+        total: u64,
+    },
+    /// Content of a session goes into a mailbox that this device uses: how far that is. What the mailbox held before counts;
+    /// what doesn't go there counts for nothing: content that is left behind, that is too long
+    /// ([`crate::Node::not_mailed`]), for which there is no room, or that all have who might need it. So `total` may fall.
+    Mailed {
+        /// The session.
+        session: SessionId,
+        /// The mailbox.
+        mailbox: DeviceId,
+        /// Bytes that the mailbox said to keep.
+        done: u64,
+        /// Bytes that are to be there in all.
         total: u64,
     },
     /// All data that was announced is held.
@@ -410,10 +424,16 @@ impl Queue {
     }
 }
 
-/// Whether `new` says all that `old` said: only progress does, of the same session. The newest events are looked at
-/// first, so a burst of progress stays cheap.
+/// Whether `new` says all that `old` said: only progress does, of the same session, and to the same mailbox. The newest
+/// events are looked at first, so a burst of progress stays cheap.
 fn replaces(new: &Event, old: &Event) -> bool {
-    matches!((new, old), (Event::Progress { session: a, .. }, Event::Progress { session: b, .. }) if a == b)
+    match (new, old) {
+        (Event::Progress { session, .. }, Event::Progress { session: before, .. }) => session == before,
+        (Event::Mailed { session, mailbox, .. }, Event::Mailed { session: before, mailbox: other, .. }) => {
+            (session, mailbox) == (before, other)
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -438,6 +458,19 @@ mod tests {
         }
         assert_eq!(queue.next().await, Some(Event::Lagged { missed: 3 }));
         assert_eq!(queue.next().await, Some(closed(3)));
+    }
+
+    #[tokio::test]
+    async fn what_a_mailbox_confirmed_replaces_what_it_confirmed_before_of_that_session() {
+        let (queue, session) = (Queue::default(), SessionId::new([1; 16]));
+        let mailed =
+            |mailbox: u8, done| Event::Mailed { session, mailbox: DeviceId::new([mailbox; 32]), done, total: 9 };
+        [mailed(1, 1), mailed(2, 1), progress(1, 3), mailed(1, 2)].into_iter().for_each(|event| queue.push(event));
+        queue.close();
+        for event in [mailed(1, 2), mailed(2, 1), progress(1, 3)] {
+            assert_eq!(queue.next().await, Some(event));
+        }
+        assert_eq!(queue.next().await, None);
     }
 
     #[tokio::test]

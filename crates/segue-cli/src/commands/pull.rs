@@ -79,6 +79,7 @@ async fn which(device: &Device, args: &Pull, door: DeviceId, address: &str) -> R
 async fn arrived(device: &Device, args: &Pull, service: DeviceId) -> Result<Flow, Failure> {
     let session = if let Which::Id(session) = &args.session { Some(*session) } else { None };
     let mut flow = Flow::new(&device.node, session, Way::In);
+    let mailed = flow.mailed();
     tokio::select! {
         settled = sync::settled(&device.node, service, args.patience.timeout, Some(&mut flow)) => {
             if !settled? {
@@ -86,7 +87,7 @@ async fn arrived(device: &Device, args: &Pull, service: DeviceId) -> Result<Flow
             }
             Ok(flow)
         }
-        failure = sync::trouble(&device.node, args.mailbox.named()) => Err(failure),
+        failure = sync::trouble(&device.node, args.mailbox.named(), &mailed) => Err(failure),
     }
 }
 

@@ -214,9 +214,10 @@ async fn by_service(
     }
     device.node.use_mailbox(addr, service).await?;
     let mut flow = Flow::new(&device.node, Some(view.id), way);
+    let mailed = flow.mailed();
     let settled = tokio::select! {
         settled = sync::settled(&device.node, service, patience, Some(&mut flow)) => settled?,
-        failure = sync::trouble(&device.node, Some((address, service))) => return Err(failure),
+        failure = sync::trouble(&device.node, Some((address, service)), &mailed) => return Err(failure),
         // What the other device takes in over a link of its own needn't be put there.
         () = device.node.keep_introduced(args.device.id()) => return Err(segue_quic::Error::Stopped.into()),
     };

@@ -4,7 +4,7 @@ use crate::alarms::Alarms;
 use crate::args::{Mailbox, Sync};
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
-use crate::flow::{Flow, Way};
+use crate::flow::{Flow, Mailed, Way};
 use crate::terminal::{note, say};
 use crate::who::Who;
 
@@ -38,9 +38,10 @@ async fn exchange(device: &mut Device, args: &mut Sync) -> Result<(), Failure> {
     let patience = args.patience.timeout;
     let owned = owned(&device.node).await?;
     let mut flow = Flow::new(&device.node, None, Way::In);
+    let mailed = flow.mailed();
     let done = tokio::select! {
         done = settled(&device.node, mailbox, patience, Some(&mut flow)) => done,
-        failure = trouble(&device.node, args.mailbox.named()) => Err(failure),
+        failure = trouble(&device.node, args.mailbox.named(), &mailed) => Err(failure),
     };
     flow.finish();
     if !done? {
@@ -170,11 +171,15 @@ const PULSE: u64 = 64;
 /// loss of a packet.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Tells what goes wrong, until nothing can go right any more. `service` is the one that is spoken to, and where.
-pub(crate) async fn trouble(node: &Node, service: Option<(&str, DeviceId)>) -> Failure {
+/// Tells what goes wrong, until nothing can go right any more, and notes what mailboxes confirm. `service` is the one that
+/// is spoken to, and where.
+pub(crate) async fn trouble(node: &Node, service: Option<(&str, DeviceId)>, mailed: &Mailed) -> Failure {
     let (mut alarms, mut unlinked) = (Alarms::default(), BTreeSet::new());
     loop {
         let event = node.next_event().await;
+        if event.as_ref().is_some_and(|event| mailed.hear(event)) {
+            continue;
+        }
         if let Some(text) = event.as_ref().and_then(|event| alarms.hear(event)) {
             note(text);
             continue;

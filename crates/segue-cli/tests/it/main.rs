@@ -18,6 +18,7 @@ mod memory;
 mod menu;
 mod pending;
 mod pick;
+mod progress;
 mod pty;
 mod receipt;
 mod serve;

@@ -86,6 +86,11 @@ impl Terminal {
         })
     }
 
+    /// All that was ever written to it.
+    pub(crate) fn written(&self) -> String {
+        String::from_utf8_lossy(&self.screen.0.lock().unwrap().raw).into_owned()
+    }
+
     /// The text, without the status line.
     pub(crate) fn text(&self) -> String {
         let contents = self.screen.0.lock().unwrap().parser.screen().contents();

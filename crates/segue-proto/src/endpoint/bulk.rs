@@ -157,6 +157,11 @@ impl Bulk {
             .map(|(of, moved)| (of, moved.after(ANSWER_TIMEOUT)))
     }
 
+    /// Whether something of a session is fetched over a link.
+    pub(super) fn fetches(&self, session: &SessionId) -> bool {
+        self.downloads.contains_key(session)
+    }
+
     fn first_of(&self, session: &SessionId) -> BTreeSet<Path> {
         self.first.get(session).cloned().unwrap_or_default()
     }

@@ -48,10 +48,7 @@ impl Outputs {
 
     /// Tells the application. Progress that it hasn't read yet is replaced by later progress.
     pub(super) fn event(&mut self, event: Event) {
-        if let (Event::Progress { session, .. }, Some(Event::Progress { session: last, .. })) =
-            (&event, self.events.back())
-            && session == last
-        {
+        if self.events.back().is_some_and(|last| event.says_more_than(last)) {
             self.events.pop_back();
         }
         if self.events.len() == MAX_EVENTS {
@@ -81,7 +78,7 @@ impl Outputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::SessionId;
+    use crate::wire::{DeviceId, SessionId};
 
     fn progress(session: u8, done: u64) -> Event {
         Event::Progress { session: SessionId::new([session; 16]), done, total: 9 }
@@ -103,6 +100,19 @@ mod tests {
         outputs.event(progress(1, 5));
         outputs.event(Event::Halted);
         assert_eq!(read(&mut outputs), [Event::Halted, progress(1, 5), Event::Halted]);
+    }
+
+    #[test]
+    fn what_one_mailbox_confirms_takes_the_place_of_that_alone() {
+        let mut outputs = Outputs::default();
+        let mailed = |mailbox: u8, done: u64| {
+            let (session, mailbox) = (SessionId::new([1; 16]), DeviceId::new([mailbox; 32]));
+            Event::Mailed { session, mailbox, done, total: 9 }
+        };
+        for event in [mailed(1, 1), mailed(1, 2), mailed(2, 1), progress(1, 1), mailed(2, 2), mailed(2, 3)] {
+            outputs.event(event);
+        }
+        assert_eq!(read(&mut outputs), [mailed(1, 2), mailed(2, 1), progress(1, 1), mailed(2, 3)]);
     }
 
     #[test]

@@ -325,6 +325,7 @@ impl Driver {
                 Event::Exchanged { mailbox }
             }
             Said::Progress { session, done, total } => Event::Progress { session, done, total },
+            Said::Mailed { session, mailbox, done, total } => Event::Mailed { session, mailbox, done, total },
             Said::Data { session, root } => {
                 // A strategy may have waited for content.
                 self.settle_session(session);

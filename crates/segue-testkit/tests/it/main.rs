@@ -12,6 +12,7 @@ mod flights;
 mod gap;
 mod loss;
 mod mailbox;
+mod mailed;
 mod mixed;
 mod order;
 mod outcome;

@@ -1,8 +1,8 @@
-//! What comes by way of a mailbox, or beside it, shown as a bar for as long as it does.
+//! What comes by way of a mailbox, or beside it, and what goes there, shown as a bar for as long as it does.
 
 use std::time::{Duration, Instant};
 
-use segue_quic::Node;
+use segue_quic::{Event, Node};
 
 use crate::failure::Failure;
 use crate::flow::{Flow, Way};
@@ -16,11 +16,23 @@ pub(super) struct Incoming {
     flow: Option<Flow>,
     /// The last look, and what had come by then, in bytes.
     seen: Option<(Instant, u64)>,
-    /// When something came last.
+    /// When something came last, or went.
     last: Option<Instant>,
 }
 
 impl Incoming {
+    /// A mailbox says how much it has.
+    pub(super) fn hear(&mut self, node: &Node, event: &Event) {
+        let seen = self.seen;
+        let begin = || {
+            let (at, count) = seen.unwrap_or_else(|| (Instant::now(), 0));
+            Flow::new(node, None, Way::In).counted_from(at, count)
+        };
+        let flow = self.flow.get_or_insert_with(begin);
+        flow.mailed().hear(event);
+        self.last = Some(Instant::now());
+    }
+
     /// Shows what has come. While a handoff is `under_way` the bar stays.
     pub(super) async fn look(&mut self, node: &Node, under_way: bool) -> Result<(), Failure> {
         let stats = node.stats().await?;

@@ -213,8 +213,12 @@ impl Receiver {
                 self.withdrawn(token, code);
                 Ok(())
             }
-            // What comes by a mailbox, or beside it, has a bar of its own.
+            // What comes by a mailbox, or beside it, has a bar of its own, which shows what goes there, too.
             Event::Progress { .. } if self.mailbox().is_some() => Ok(()),
+            event @ Event::Mailed { .. } => {
+                self.incoming.hear(&self.device.node, &event);
+                Ok(())
+            }
             Event::Progress { session, done, total } => {
                 self.flow(session).await?.set(done, total);
                 Ok(())

@@ -421,9 +421,9 @@ impl Endpoint {
             Ask::Invitation(..) => {}
             Ask::Roster(to) => self.told_page(from, to, false),
             Ask::Probe(_) | Ask::Piece(..) => {
-                mailbox.giving.refused(!left);
+                let session = mailbox.giving.refused(!left);
                 if left {
-                    self.pump_mailbox(now, from);
+                    self.content_left(now, from, session);
                 }
             }
         }

@@ -1,14 +1,16 @@
 //! What is put of content: each content that this device holds, one at a time, piece by piece.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use super::tally::Tally;
 use super::{ContentId, ContentRead};
 use crate::clause::Clause;
 use crate::clock::Instant;
 use crate::data::Entry;
 use crate::endpoint::Endpoint;
 use crate::endpoint::mailbox::Ask;
+use crate::event::Event;
 use crate::journal::Lsn;
 use crate::limits::{MAX_MAILED, PIECE};
 use crate::seal::{self, ContentKey};
@@ -29,6 +31,8 @@ pub(in crate::endpoint::mailbox) struct Giving {
     waits: bool,
     /// What is being put goes on from where it is, once it isn't put off and the mailbox takes more.
     paused: bool,
+    /// How much is put. Of what is being put see `step`.
+    tally: Tally,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,15 +89,28 @@ impl Giving {
         self.waits || self.paused
     }
 
-    /// What is being put goes on later, or is left if there is no room for it.
-    pub(in crate::endpoint::mailbox) fn refused(&mut self, for_now: bool) {
+    /// What is being put goes on later, or is left if there is no room for it; the session of what is left.
+    pub(in crate::endpoint::mailbox) fn refused(&mut self, for_now: bool) -> Option<SessionId> {
         self.paused = for_now && self.now.is_some();
         if let Step::Probe(piece, _) = self.step {
             self.step = Step::Look(piece);
         }
-        if !for_now {
-            self.left.extend(self.now.take().map(|gift| gift.to));
+        if for_now {
+            return None;
         }
+        let gift = self.now.take()?;
+        self.left.push(gift.to);
+        self.tally.drop(&gift.session, &gift.to);
+        Some(gift.session)
+    }
+
+    /// How much of a session's content the mailbox has confirmed, and how much is to be there, if that is news.
+    fn news(&mut self, session: &SessionId) -> Option<(u64, u64)> {
+        let under_way = match (self.now, &self.step) {
+            (Some(gift), Step::At(at)) if gift.session == *session => Some((gift.to, *at)),
+            _ => None,
+        };
+        self.tally.news(session, under_way)
     }
 }
 
@@ -124,8 +141,27 @@ impl Endpoint {
         if self.give_read(now, service, bytes).is_none()
             && let Some(mailbox) = self.mailboxes.used.get_mut(&service)
         {
-            mailbox.giving.refused(false);
-            self.pump_mailbox(now, service);
+            let left = mailbox.giving.refused(false);
+            self.content_left(now, service, left);
+        }
+    }
+
+    /// A content isn't put, which is one of this session: others are.
+    pub(in crate::endpoint::mailbox) fn content_left(
+        &mut self,
+        now: Instant,
+        service: DeviceId,
+        session: Option<SessionId>,
+    ) {
+        session.into_iter().for_each(|session| self.tell_mailed(service, session));
+        self.pump_mailbox(now, service);
+    }
+
+    /// Tells the application how much of a session's content is in a mailbox, if that is news.
+    fn tell_mailed(&mut self, mailbox: DeviceId, session: SessionId) {
+        let used = self.mailboxes.used.get_mut(&mailbox);
+        if let Some((done, total)) = used.and_then(|it| it.giving.news(&session)) {
+            self.out.event(Event::Mailed { session, mailbox, done, total });
         }
     }
 
@@ -155,6 +191,7 @@ impl Endpoint {
         loop {
             let gift = self.mailboxes.used.get_mut(&service)?.giving.queue.pop_front()?;
             if self.is_spare(&service, &gift.session, &gift.blob) {
+                self.not_needed(service, gift);
                 continue;
             }
             if !self.puts_off(now, &service, &gift.session) {
@@ -174,6 +211,7 @@ impl Endpoint {
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         if spare {
             (mailbox.giving.now, mailbox.giving.paused) = (None, false);
+            self.not_needed(service, gift);
         } else if !off && !busy {
             mailbox.giving.paused = false;
             self.read_gift(service, gift);
@@ -184,18 +222,7 @@ impl Endpoint {
         if self.mailboxes.used.get(&service).is_none_or(|mailbox| mailbox.giving.swept) {
             return;
         }
-        let mut queue = VecDeque::new();
-        for (id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept()) {
-            let Some(held) = self.best_key(id).filter(|held| self.is_good(held)) else { continue };
-            for entry in session.holdings.to_give() {
-                let list = entry.chunks.get().map(|list| (list.hash, u64::from(list.len)));
-                for (blob, len) in list.into_iter().chain([(entry.blob, entry.len)]).filter(|_| entry.len <= MAX_MAILED)
-                {
-                    let to = held.key.blob_box(id, &blob);
-                    queue.push_back(Gift { session: *id, key: held.key, to, blob, len });
-                }
-            }
-        }
+        let (mut queue, tally) = self.gifts(&service);
         let shared = &self.mailboxes.book.shared;
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         let giving = &mut mailbox.giving;
@@ -208,6 +235,41 @@ impl Endpoint {
             !shared.contains(&(service, gift.to)) && !giving.left.contains(&gift.to) && under_way != Some(gift.to)
         });
         (giving.queue, giving.swept, giving.waits) = (queue, true, false);
+        let fell = giving.tally.renew(tally);
+        fell.into_iter().for_each(|session| self.tell_mailed(service, session));
+    }
+
+    /// All content that this device holds and that may go into a mailbox, each once, and how much of what is needed there is
+    /// there.
+    fn gifts(&self, service: &DeviceId) -> (VecDeque<Gift>, Tally) {
+        let (mut queue, mut tally) = (VecDeque::new(), Tally::default());
+        let Some(mailbox) = self.mailboxes.used.get(service) else { return (queue, tally) };
+        for (id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept()) {
+            let Some(held) = self.best_key(id).filter(|held| self.is_good(held)) else { continue };
+            let (spare, mut named) = (self.spares(service, id), BTreeSet::new());
+            for entry in session.holdings.to_give().filter(|entry| entry.len <= MAX_MAILED) {
+                let gift =
+                    |blob, len| Gift { session: *id, key: held.key, to: held.key.blob_box(id, &blob), blob, len };
+                let list = entry.chunks.get().map(|list| (list.hash, u64::from(list.len)));
+                queue.extend(list.filter(|(list, _)| named.insert(*list)).map(|(blob, len)| gift(blob, len)));
+                if named.insert(entry.blob) {
+                    let gift = gift(entry.blob, entry.len);
+                    let is_put = self.mailboxes.book.shared.contains(&(*service, gift.to));
+                    if is_put || !spare(&gift.blob) && !mailbox.giving.left.contains(&gift.to) {
+                        tally.count(*id, gift.to, gift.len, is_put);
+                    }
+                    queue.push_back(gift);
+                }
+            }
+        }
+        (queue, tally)
+    }
+
+    /// A content is put no more, for all have it that might need it.
+    fn not_needed(&mut self, service: DeviceId, gift: Gift) {
+        let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
+        mailbox.giving.tally.drop(&gift.session, &gift.to);
+        self.tell_mailed(service, gift.session);
     }
 
     /// Asks for the piece that the next step needs.
@@ -261,6 +323,9 @@ impl Endpoint {
             Some(newest) if piece == gift.last() => Step::Look(newest),
             _ => Step::At(0),
         };
+        if there {
+            self.tell_mailed(service, gift.session);
+        }
         self.read_gift(service, gift);
     }
 
@@ -273,6 +338,7 @@ impl Endpoint {
         }
         mailbox.giving.step = Step::At(end);
         mailbox.giving.paused = true;
+        self.tell_mailed(service, gift.session);
         // It may be spare by now: then the next one's turn has come.
         self.pump_gifts(now, service);
         self.tell_exchanged(&service);
@@ -283,6 +349,12 @@ impl Endpoint {
         if let Some(gift) = gift {
             let write = self.mailboxes.book.keep_shared(service, gift.to);
             self.commit(alloc::vec![write], false);
+            self.mailboxes
+                .used
+                .get_mut(&service)
+                .into_iter()
+                .for_each(|it| it.giving.tally.put(&gift.session, &gift.to));
+            self.tell_mailed(service, gift.session);
         }
         self.pump_mailbox(now, service);
     }

@@ -3,6 +3,7 @@
 mod give;
 mod spare;
 mod take;
+mod tally;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;

@@ -32,15 +32,19 @@ impl Endpoint {
 
     /// Whether a content is held by each device that might need it.
     pub(super) fn is_spare(&self, service: &DeviceId, id: &SessionId, blob: &Hash) -> bool {
-        let (Some(mailbox), Some(session)) = (self.mailboxes.used.get(service), self.sessions.get(id)) else {
-            return false;
-        };
-        let (last, needing) = (session.holdings.changes().last(), self.needing(service, session));
-        if !needing.is_empty() && needing.iter().all(|device| self.syncing.is_whole(device, id, last)) {
-            return true;
+        self.spares(service, id)(blob)
+    }
+
+    /// Tells of a session's content whether it is held by each device that might need it.
+    pub(super) fn spares(&self, service: &DeviceId, id: &SessionId) -> impl Fn(&Hash) -> bool {
+        let (mut whole, mut said) = (false, None);
+        if let (Some(mailbox), Some(session)) = (self.mailboxes.used.get(service), self.sessions.get(id)) {
+            let (last, needing) = (session.holdings.changes().last(), self.needing(service, session));
+            whole = !needing.is_empty() && needing.iter().all(|device| self.syncing.is_whole(device, id, last));
+            let held = mailbox.spare.get(id).filter(|(by, _)| needing.iter().all(|device| by.contains(device)));
+            said = held.map(|(_, held)| held);
         }
-        let held = mailbox.spare.get(id).filter(|(_, held)| held.contains(blob));
-        held.is_some_and(|(by, _)| needing.iter().all(|device| by.contains(device)))
+        move |blob| whole || said.is_some_and(|held| held.contains(blob))
     }
 
     /// Whether a session's content waits, for each device that might need it takes it in over a link, or has one in a

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::{ContentId, ContentWrite};
 use crate::clause::Clause;
 use crate::clock::Instant;
+use crate::data::Entry;
 use crate::endpoint::Endpoint;
 use crate::endpoint::mailbox::Ask;
 use crate::event::Event;
@@ -26,6 +27,8 @@ pub(in crate::endpoint::mailbox) struct Taking {
     failed: Vec<(SessionId, Hash)>,
     /// Bytes that wait to be stored.
     waiting: usize,
+    /// By session: what came since something was lacking, and all of that, in bytes.
+    came: BTreeMap<SessionId, (u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,23 @@ impl Taking {
         }
     }
 
+    /// This is lacking, and may be here.
+    fn lacks(&mut self, lacking: BTreeMap<SessionId, u64>) {
+        self.came.retain(|session, _| lacking.contains_key(session));
+        for (session, bytes) in lacking {
+            let (came, all) = self.came.entry(session).or_default();
+            *all = came.saturating_add(bytes);
+        }
+    }
+
+    /// How much is here of what was lacking of a session, and of how much, in bytes.
+    fn progress(&self, session: &SessionId) -> (u64, u64) {
+        let (came, all) = self.came.get(session).copied().unwrap_or_default();
+        let gets = self.gets.range((*session, Hash::ZERO)..).take_while(|((of, _), _)| of == session);
+        let done = gets.fold(came, |done, (_, get)| done.saturating_add(get.fetch.progress().0));
+        (done.min(all), all)
+    }
+
     fn stream(&mut self, id: &(SessionId, Hash)) -> Option<&mut Stream> {
         self.gets.get_mut(id)?.stream.as_mut()
     }
@@ -109,10 +129,18 @@ impl Endpoint {
     pub(in crate::endpoint) fn mailed_chunk(&mut self, now: Instant, chunk: &Verified) {
         let mut over = Vec::new();
         for (service, mailbox) in &mut self.mailboxes.used {
+            let before: Vec<_> = mailbox.taking.came.keys().map(|id| (*id, mailbox.taking.progress(id))).collect();
             let taken = mailbox.taking.gets.iter_mut().map(|(id, get)| (*id, get.fetch.on_chunk(chunk).is_err(), get));
             // A chunk list that can't be used ends the try.
             let failed: Vec<_> = taken.filter(|(_, failed, get)| *failed || get.fetch.is_complete()).collect();
             over.extend(failed.into_iter().map(|(id, failed, _)| (*service, id, failed)));
+            for (session, before) in before {
+                let now @ (done, total) = mailbox.taking.progress(&session);
+                // A fetch over a link tells of more.
+                if now != before && !self.bulk.fetches(&session) {
+                    self.out.event(Event::Progress { session, done, total });
+                }
+            }
         }
         for (service, id, failed) in over {
             match failed {
@@ -150,7 +178,7 @@ impl Endpoint {
         if !rules.keeps(Clause::SERVICE_CONTENT_2) {
             return;
         }
-        let mut wanted = Vec::new();
+        let mut wanted: Vec<((SessionId, Hash), Entry)> = Vec::new();
         for (id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept()) {
             if self.mailboxes.book.keys.contains_key(id) {
                 let entries = session.holdings.wanted(rules).filter(|entry| entry.len <= MAX_MAILED);
@@ -159,7 +187,12 @@ impl Endpoint {
         }
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         let taking = &mut mailbox.taking;
-        let mut new = Vec::new();
+        let (mut new, mut lacking) = (Vec::new(), BTreeMap::<_, u64>::new());
+        for ((session, _), entry) in wanted.iter().filter(|(id, _)| !taking.failed.contains(id)) {
+            let bytes = lacking.entry(*session).or_default();
+            *bytes = bytes.saturating_add(entry.len);
+        }
+        taking.lacks(lacking);
         for (id, entry) in wanted {
             if taking.gets.len() < MAX_TAKEN && !taking.gets.contains_key(&id) && !taking.failed.contains(&id) {
                 let fetch = Fetch::contents(rules, id.0, [entry]);
@@ -217,6 +250,9 @@ impl Endpoint {
     fn got(&mut self, now: Instant, service: DeviceId, id: (SessionId, Hash)) {
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         let Some(get) = mailbox.taking.gets.remove(&id) else { return };
+        if let Some((came, _)) = mailbox.taking.came.get_mut(&id.0) {
+            *came = came.saturating_add(get.fetch.progress().0);
+        }
         if let Some(stream) = get.stream {
             mailbox.boxes.remove(&stream.of);
             // What was taken from there needn't be put there.
