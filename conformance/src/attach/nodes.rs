@@ -314,6 +314,7 @@ fn told(event: segue_quic::Event) -> Option<Event> {
         Said::Exchanged { mailbox } => Event::Exchanged { mailbox },
         Said::Progress { session, done, total } => Event::Progress { session, done, total },
         Said::Mailed { session, mailbox, done, total } => Event::Mailed { session, mailbox, done, total },
+        Said::Full { mailbox } => Event::Full { mailbox },
         Said::Data { session, root } => Event::Data { session, root },
         Said::Activated { session, record } => Event::Activated { session, record },
         Said::HandoffResolved { id, session, peer, result, reason } => {

@@ -84,6 +84,7 @@ tagged! { Event {
     Told = "told" { session, from, name }
     Progress = "progress" { session, done, total }
     Mailed = "mailed" { session, mailbox, done, total }
+    Full = "full" { mailbox }
     Data = "data" { session, root }
     Activated = "activated" { session, record }
     HandoffResolved = "handoff-resolved" { id, session, peer, result, reason }

@@ -3,13 +3,68 @@
 use std::collections::BTreeSet;
 
 use segue_proto::Clause;
-use segue_quic::{Code, DeviceId, Event, SessionId};
+use segue_quic::{Code, DeviceId, Event, Node, SessionId};
+
+use crate::failure::Failure;
+use crate::terminal::note;
 
 /// What was told, so that each is told once.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms(BTreeSet<(DeviceId, Code, Option<SessionId>)>);
 
 impl Alarms {
+    /// Does something that reads no events, and meanwhile tells what its user is to know. What came last is told by
+    /// [`Alarms::rest`].
+    ///
+    /// # Errors
+    /// Those of the work; that the node halted, or has stopped.
+    pub(crate) async fn beside<T>(
+        &mut self,
+        node: &Node,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            failure = self.watch(node) => Err(failure),
+        }
+    }
+
+    /// Notes what is to be told of an event.
+    pub(crate) fn tell(&mut self, event: &Event) {
+        self.hear(event).iter().for_each(note);
+    }
+
+    /// Notes what is to be told of what was read, and passes that on.
+    pub(crate) fn told(&mut self, event: Option<Event>) -> Option<Event> {
+        event.inspect(|event| self.tell(event))
+    }
+
+    /// Tells until the node ends.
+    async fn watch(&mut self, node: &Node) -> Failure {
+        loop {
+            match node.next_event().await {
+                Some(Event::Halted { text }) => return Failure::failed(text),
+                Some(event) => self.tell(&event),
+                None => return segue_quic::Error::Stopped.into(),
+            }
+        }
+    }
+
+    /// Tells of what has happened and nobody read: once the node is closed, of all.
+    pub(crate) async fn rest(&mut self, node: &Node) {
+        loop {
+            tokio::select! {
+                biased;
+                event = node.next_event() => match event {
+                    Some(event) => self.tell(&event),
+                    None => return,
+                },
+                () = std::future::ready(()) => return,
+            }
+        }
+    }
+
     /// What to tell of an event, if it is one of these and the first.
     pub(crate) fn hear(&mut self, event: &Event) -> Option<String> {
         let (about, text) = match event {
@@ -31,6 +86,7 @@ impl Alarms {
                     ),
                 )
             }
+            Event::Full { mailbox } => ((*mailbox, Code::LIMIT_QUOTA, None), full(*mailbox)),
             _ => return None,
         };
         self.0.insert(about).then_some(text)
@@ -40,6 +96,12 @@ impl Alarms {
 fn put_back(mailbox: DeviceId) -> String {
     format!(
         "mailbox {mailbox} holds less than it did (SERVICE_LOST), as if it had been put back from a backup: what this device had put there is put again; tell its operator, and have the other devices exchange with it, too"
+    )
+}
+
+fn full(mailbox: DeviceId) -> String {
+    format!(
+        "mailbox {mailbox} has no room for all that this device puts (LIMIT_QUOTA): what doesn't fit stays here, and other devices get it over links with this one alone; ask the mailbox's operator for more room"
     )
 }
 
@@ -86,6 +148,10 @@ mod tests {
         let twice = || Event::Equivocation { session, key, records: [Hash::new([3; 32]), Hash::new([4; 32])] };
         assert!(hear(twice()).is_some_and(|told| told.contains(&"08".repeat(32))));
         assert_eq!(hear(twice()), None);
+        // That a device puts too fast passes by itself; that there is no room doesn't.
         assert_eq!(hear(refused(Code::LIMIT_QUOTA, None, None)), None);
+        let full = || Event::Full { mailbox: DeviceId::new([7; 32]) };
+        assert!(hear(full()).is_some_and(|told| told.contains("LIMIT_QUOTA")));
+        assert_eq!(hear(full()), None);
     }
 }

@@ -276,6 +276,13 @@ pub enum Event {
         /// Bytes of content that are to be there in all.
         total: u64,
     },
+    /// A mailbox that this device uses has no room for what it puts: LIMIT_QUOTA, and not because it puts too fast. Told once
+    /// while a link lasts. Content stays out of it until there is a new link ([`Endpoint::not_mailed`](crate::Endpoint::not_mailed)),
+    /// and letters are tried again after QUOTA_DELAY (SERVICE-CONTENT-1, SERVICE-PUT-3).
+    Full {
+        /// The mailbox.
+        mailbox: DeviceId,
+    },
     /// All data that was announced is held.
     Data {
         /// The session.

@@ -166,6 +166,12 @@ pub enum Event {
         /// Bytes that are to be there in all.
         total: u64,
     },
+    /// A mailbox that this device uses has no room for what it puts. Told once while a link lasts. Content stays out of it
+    /// until there is a new link ([`crate::Node::not_mailed`]), and all else is tried again after a minute at most.
+    Full {
+        /// The mailbox.
+        mailbox: DeviceId,
+    },
     /// All data that was announced is held.
     Data {
         /// The session.

@@ -2,6 +2,7 @@
 
 use segue_quic::Code;
 
+use crate::alarms::Alarms;
 use crate::args::Delegate;
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
@@ -20,8 +21,10 @@ pub(crate) async fn reclaim(args: Delegate) -> Result<Exit, Failure> {
 async fn change(mut args: Delegate, away: bool) -> Result<Exit, Failure> {
     let timeout = args.at.patience.timeout;
     let device = Device::open(&args.at.state, |builder| builder.handoff_timeout(timeout)).await?;
-    let done = ask(&device, &mut args, away).await;
+    let mut alarms = Alarms::default();
+    let done = alarms.beside(&device.node, ask(&device, &mut args, away)).await;
     device.close().await;
+    alarms.rest(&device.node).await;
     done.map(|()| Exit::Resolved)
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use segue_quic::{Builder, DeviceId, Event, Node, SessionId, SessionView};
 use tokio::task::{JoinHandle, block_in_place};
 
+use crate::alarms::Alarms;
 use crate::args::Edit;
 use crate::commands::{conflicts, devices, receipt};
 use crate::control::{Control, Request};
@@ -71,7 +72,9 @@ async fn edit(device: &Arc<Device>, args: &mut Edit) -> Result<(), Failure> {
     let done = block_in_place(|| edit::run(screen, session, document, &hint(device, &ready, args)));
     beside.iter().for_each(JoinHandle::abort);
     // It ends once all is saved, for the editor's end is gone.
-    let saved = carrier.await.unwrap_or_else(|error| Err(Failure::failed(format!("the editor broke off: {error}"))));
+    let broke_off = |error| (Err(Failure::failed(format!("the editor broke off: {error}"))), Vec::new());
+    let (saved, alarms) = carrier.await.unwrap_or_else(broke_off);
+    alarms.iter().for_each(note);
     done.map_err(|error| Failure::failed(format!("the terminal failed: {error}")))?;
     saved
 }
@@ -127,7 +130,7 @@ async fn join(device: &Device, session: SessionId, devices: &[DeviceId]) -> Resu
             "no session {session} in {state}: name a device that has it, by --device and, if that one doesn't call, --to; or begin a new one by --create NAME"
         )));
     }
-    let mut asked = Vec::new();
+    let (mut asked, mut alarms) = (Vec::new(), Alarms::default());
     note(format_args!("session {session} isn't here yet; waiting for a device that has it (Ctrl-C gives up)"));
     loop {
         let linked = device.node.peers().await?;
@@ -141,7 +144,7 @@ async fn join(device: &Device, session: SessionId, devices: &[DeviceId]) -> Resu
                     asked.push(*one);
                 }
             },
-            None => match device.node.next_event().await {
+            None => match alarms.told(device.node.next_event().await) {
                 Some(Event::Unlinked { peer: Some(peer), code, .. }) if devices.contains(&peer) => {
                     note(format_args!("no link to {peer} ({}); trying again", code.name()));
                 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use segue_quic::{Ability, Candidate, DataType, DeviceId, Offerable, Pick, SessionId};
 
+use crate::alarms::Alarms;
 use crate::args::{Handoff, Send};
 use crate::commands::{presence, send, sync};
 use crate::device::Device;
@@ -21,8 +22,10 @@ struct Row {
 /// Shows the menu as far as there is something to choose, and hands over.
 pub(crate) async fn run(mut args: Handoff) -> Result<Exit, Failure> {
     let device = Device::existing(&args.state).await?;
-    let chosen = choose(&device, &mut args).await;
+    let mut alarms = Alarms::default();
+    let chosen = alarms.beside(&device.node, choose(&device, &mut args)).await;
     device.close().await;
+    alarms.rest(&device.node).await;
     let Some((path, to)) = chosen? else { return Ok(Exit::Resolved) };
     let Handoff { state, to: address, going, .. } = args;
     let device = Who::Id(to);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use segue_quic::{Code, DeviceId, Error, Event, Hash, Invite, UsageError};
 
+use crate::alarms::Alarms;
 use crate::args::Link;
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
@@ -22,11 +23,13 @@ pub(crate) async fn run(args: Link) -> Result<Exit, Failure> {
     let listen = invite.is_none().then_some(args.listen);
     let set = |builder: segue_quic::Builder| listen.into_iter().fold(builder, segue_quic::Builder::listen);
     let device = Device::open(&args.state, set).await?;
+    let mut alarms = Alarms::default();
     let done = tokio::select! {
-        done = link(&device, &args, invite) => done,
+        done = link(&device, &args, invite, &mut alarms) => done,
         () = interrupt.next() => Err(Failure::failed("interrupted; nothing was linked")),
     };
     device.close().await;
+    alarms.rest(&device.node).await;
     done.map(|()| Exit::Resolved)
 }
 
@@ -35,7 +38,7 @@ fn read(text: &str) -> Result<Invite, Failure> {
     read.map_err(|why| Failure::failed(format!("{why}; run `segue link` on the new device and read what it shows")))
 }
 
-async fn link(device: &Device, args: &Link, invite: Option<Invite>) -> Result<(), Failure> {
+async fn link(device: &Device, args: &Link, invite: Option<Invite>, alarms: &mut Alarms) -> Result<(), Failure> {
     let first = invite.is_some() && device.node.account().await?.is_none();
     let dialled = match &invite {
         Some(invite) => Some(dial(device, args, invite).await?),
@@ -44,8 +47,8 @@ async fn link(device: &Device, args: &Link, invite: Option<Invite>) -> Result<()
             None
         }
     };
-    let (peer, name) = shown(device, dialled).await?;
-    let account = confirm(device, args, peer, &name).await?;
+    let (peer, name) = shown(device, dialled, alarms).await?;
+    let account = confirm(device, args, (peer, &name), alarms).await?;
     if first {
         note(format_args!("started account {account} with this device, {:?}, as its first", own_name(args)));
     }
@@ -120,12 +123,12 @@ async fn places(hints: &[String]) -> Result<Vec<SocketAddr>, Failure> {
 }
 
 /// Waits for the check code of whoever comes, or of the device that was dialled, and shows it.
-async fn shown(device: &Device, dialled: Option<Dialled>) -> Result<(DeviceId, String), Failure> {
+async fn shown(device: &Device, dialled: Option<Dialled>, alarms: &mut Alarms) -> Result<(DeviceId, String), Failure> {
     let mut astray = dialled.as_ref().map_or(0, |dialled| dialled.astray);
     let dialled = dialled.map(|dialled| dialled.device);
     let code = async {
         loop {
-            match device.node.next_event().await {
+            match alarms.told(device.node.next_event().await) {
                 Some(Event::LinkCode { peer, name, code }) => {
                     say(format_args!("check code {:03} {:03}", code / 1000, code % 1000));
                     return Ok((peer, name));
@@ -167,14 +170,19 @@ fn refused(code: Code) -> Result<(), Failure> {
 }
 
 /// Asks whether the codes are the same, and waits for the end.
-async fn confirm(device: &Device, args: &Link, peer: DeviceId, name: &str) -> Result<Hash, Failure> {
+async fn confirm(
+    device: &Device,
+    args: &Link,
+    (peer, name): (DeviceId, &str),
+    alarms: &mut Alarms,
+) -> Result<Hash, Failure> {
     let yes = match (args.yes, Answers::open()) {
         (true, _) => true,
         (false, Some(mut answers)) => {
             ask(format_args!("Does the device {name:?} show the same code? Link the two?"));
             tokio::select! {
                 biased;
-                why = over(device, peer) => {
+                why = over(device, peer, alarms) => {
                     // Ends the line of the question, to which no answer is of use any more.
                     note("");
                     return Err(why);
@@ -195,7 +203,7 @@ async fn confirm(device: &Device, args: &Link, peer: DeviceId, name: &str) -> Re
     say(format_args!("linked with {name:?}, device {peer}, in account {account}"));
     if args.scan.is_none() && args.paste.is_none() {
         // The other device may not know yet: it goes as soon as it does.
-        let _ = tokio::time::timeout(LINGER, left(device, peer)).await;
+        let _ = tokio::time::timeout(LINGER, left(device, peer, alarms)).await;
     }
     Ok(account)
 }
@@ -217,8 +225,8 @@ fn not_linked(error: Error) -> Failure {
 }
 
 /// Waits until the linking ends that the user is asked about; why it did.
-async fn over(device: &Device, peer: DeviceId) -> Failure {
-    while let Some(event) = device.node.next_event().await {
+async fn over(device: &Device, peer: DeviceId, alarms: &mut Alarms) -> Failure {
+    while let Some(event) = alarms.told(device.node.next_event().await) {
         if let Event::LinkResolved { peer: it, result: Err(code) } = event
             && it == peer
         {
@@ -240,8 +248,8 @@ fn unasked(code: Code) -> Failure {
 }
 
 /// Waits until a device takes its leave.
-async fn left(device: &Device, peer: DeviceId) {
-    while let Some(event) = device.node.next_event().await {
+async fn left(device: &Device, peer: DeviceId, alarms: &mut Alarms) {
+    while let Some(event) = alarms.told(device.node.next_event().await) {
         if matches!(event, Event::Unlinked { peer: Some(it), .. } if it == peer) {
             return;
         }

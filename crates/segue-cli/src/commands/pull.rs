@@ -181,7 +181,7 @@ async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &Sessi
         node.linked(door).await?;
         while coming(&node, view.id).await? > 0 {
             let event = node.next_event().await.ok_or(segue_quic::Error::Stopped)?;
-            alarms.hear(&event).iter().for_each(note);
+            alarms.tell(&event);
         }
         Ok::<(), Failure>(())
     };

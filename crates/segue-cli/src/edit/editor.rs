@@ -47,6 +47,8 @@ struct Status {
     saved: u64,
     received: u64,
     failed: Option<String>,
+    /// What the user is to know whatever they edit: the last of it.
+    alarm: Option<String>,
     /// Why the last key did nothing.
     note: Option<String>,
 }
@@ -183,6 +185,7 @@ impl Editor {
             }
             Change::Received(upto) => self.status.received = upto,
             Change::Failed(why) => self.status.failed = Some(harmless(&why, NOTE)),
+            Change::Alarm(text) => self.status.alarm = Some(harmless(&text, NOTE)),
         }
     }
 
@@ -253,6 +256,7 @@ impl Editor {
     /// The session's name, who is online, and what became of the user's edits.
     pub(crate) fn status(&self) -> String {
         let mut parts = vec![self.name.clone(), self.company(), self.fate()];
+        parts.extend(self.status.alarm.as_ref().map(|text| format!("read when you quit: {text}")));
         parts.extend(self.status.note.clone());
         parts.join(" │ ")
     }

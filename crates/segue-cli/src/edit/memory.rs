@@ -73,6 +73,11 @@ impl Network {
         self.0.borrow_mut().below(bound)
     }
 
+    /// Something that a user is to know, whatever they edit.
+    pub(crate) fn ring(&self, at: usize, text: &str) {
+        self.tell(at, Change::Alarm(text.to_owned()));
+    }
+
     /// An op that no honest device sends.
     pub(crate) fn slip(&self, to: usize, op: Vec<u8>) {
         self.tell(to, Change::Op(op));

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::session::{Change, Session};
+use crate::alarms::Alarms;
 use crate::failure::Failure;
 
 /// The name of the part that holds the text.
@@ -76,6 +77,9 @@ pub(crate) struct Carrier {
     /// What the editor was told last.
     told: (bool, Vec<String>),
     failed: Option<String>,
+    alarms: Alarms,
+    /// What is to be told once the terminal is as it was.
+    rung: Vec<String>,
 }
 
 /// Reads a session's text, and makes both ends.
@@ -120,6 +124,8 @@ pub(crate) async fn open(
         waiting: None,
         told: (false, Vec::new()),
         failed: None,
+        alarms: Alarms::default(),
+        rung: Vec::new(),
     };
     Ok((OnNode { name: name.to_owned(), submit, changes: told }, carrier, document))
 }
@@ -163,11 +169,9 @@ async fn read(node: &Node, session: SessionId) -> Result<Text, Error> {
 }
 
 impl Carrier {
-    /// Carries until the editor is gone and all that it submitted is saved.
-    ///
-    /// # Errors
-    /// Something submitted isn't saved.
-    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+    /// Carries until the editor is gone and all that it submitted is saved; an error if something isn't. And what is to be
+    /// told once the terminal is as it was.
+    pub(crate) async fn run(mut self) -> (Result<(), Failure>, Vec<String>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -182,10 +186,11 @@ impl Carrier {
             }
         }
         self.leave().await;
-        match self.failed {
+        let saved = match self.failed {
             Some(why) => Err(Failure::failed(format!("the last edits aren't saved: {why}"))),
             None => Ok(()),
-        }
+        };
+        (saved, self.rung)
     }
 
     /// Saves an op, and those behind it.
@@ -208,6 +213,10 @@ impl Carrier {
     }
 
     async fn hear(&mut self, event: Option<Event>) {
+        if let Some(text) = event.as_ref().and_then(|event| self.alarms.hear(event)) {
+            self.tell(Change::Alarm(text.clone()));
+            self.rung.push(text);
+        }
         match event {
             Some(Event::Changed { session, parts }) if session == self.session => {
                 let text = named_part(&self.session, PartKind::Opaque, PART);

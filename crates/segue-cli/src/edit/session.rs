@@ -32,4 +32,6 @@ pub(crate) enum Change {
     Received(u64),
     /// Nothing is saved any more.
     Failed(String),
+    /// Something that the user is to know, whatever they edit.
+    Alarm(String),
 }

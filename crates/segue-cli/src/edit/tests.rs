@@ -191,6 +191,18 @@ fn a_strange_op_and_a_full_disk_are_survived() {
 }
 
 #[test]
+fn what_a_user_is_to_know_is_shown_until_the_editor_ends_and_harms_no_terminal() {
+    let (network, mut people) = two(6);
+    people[0].types("text");
+    network.ring(0, "device 07 signed two records\u{1b}[2J");
+    people[0].exchange();
+    let shown = |people: &[Person]| people[0].editor.status();
+    assert!(shown(&people).contains("read when you quit: device 07 signed two records"), "{}", shown(&people));
+    people[0].types("!");
+    assert!(shown(&people).contains("signed two records") && !shown(&people).contains('\u{1b}'));
+}
+
+#[test]
 fn random_keys_through_partitions_end_in_one_text() {
     for seed in 0..20 {
         let (network, mut people) = two(seed);

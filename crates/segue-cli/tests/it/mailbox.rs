@@ -180,15 +180,14 @@ fn a_sync_goes_on_for_as_long_as_something_moves() {
     }
 }
 
-#[test]
-fn a_mailbox_that_was_put_back_is_told_by_whoever_uses_it() {
-    let lab = Lab::new();
+/// A mailbox that was put back from a backup since device `a` put something there; its device id.
+fn put_back(lab: &Lab) -> (Running, String) {
     let (_, b) = (lab.id("a"), lab.id("b"));
     lab.tree("notes", 3, 3_000);
-    session(&lab, "a", "notes", "here", &b);
-    let (mailbox, id) = serve(&lab, "127.0.0.1:0");
+    session(lab, "a", "notes", "here", &b);
+    let (mailbox, id) = serve(lab, "127.0.0.1:0");
     let addr = mailbox.addr.clone();
-    let exchange = |mailbox: &Running| sync(&lab, "a", &b, (mailbox, &id));
+    let exchange = |mailbox: &Running| sync(lab, "a", &b, (mailbox, &id));
     let end = |mailbox: Running| {
         mailbox.interrupt();
         mailbox.end().exits(0);
@@ -203,19 +202,60 @@ fn a_mailbox_that_was_put_back_is_told_by_whoever_uses_it() {
         }
     };
     copy("box", "backup");
-    let (mailbox, _) = serve(&lab, &addr);
+    let (mailbox, _) = serve(lab, &addr);
     fs::write(lab.path("notes/more"), "more").unwrap();
     exchange(&mailbox);
     end(mailbox);
     fs::remove_dir_all(lab.path("box")).unwrap();
     copy("backup", "box");
-    let (_mailbox, _) = serve(&lab, &addr);
-    let receiver = lab.receive("a", &format!("--into out --yes --mailbox {addr} --mailbox-device {id}"));
+    (serve(lab, &addr).0, id)
+}
+
+#[test]
+fn a_mailbox_that_was_put_back_is_told_by_whoever_uses_it() {
+    let lab = Lab::new();
+    let (mailbox, id) = put_back(&lab);
+    let receiver = lab.receive("a", &format!("--into out --yes --mailbox {} --mailbox-device {id}", mailbox.addr));
     wait_for(|| receiver.said().contains("SERVICE_LOST"));
     receiver.interrupt();
     let told = receiver.end().exits(0).err;
     assert_eq!(told.matches("SERVICE_LOST").count(), 1, "{told}");
     assert!(told.contains(&format!("mailbox {id} holds less than it did")), "{told}");
+}
+
+#[test]
+fn a_mailbox_that_was_put_back_is_told_of_by_whatever_command_uses_it_next() {
+    for command in ["login --state a", "delegate --state a SESSION", "handoff --state a --list"] {
+        let lab = Lab::new();
+        let (mailbox, id) = put_back(&lab);
+        let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+        let line = format!("{command} --mailbox {} --mailbox-device {id}", mailbox.addr).replace("SESSION", &session);
+        // It may be done before it has looked into its boxes; then the next one finds it.
+        wait_for(|| {
+            let told = lab.run(&line).err;
+            assert!(told.matches("SERVICE_LOST").count() <= 1, "{command}: {told}");
+            told.contains(&format!("mailbox {id} holds less than it did"))
+        });
+        assert!(!lab.run(&line).err.contains("SERVICE_LOST"), "{command}");
+    }
+}
+
+#[test]
+fn a_mailbox_without_room_is_told_of_once() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 3, 600_000);
+    session(&lab, "a", "notes", "here", &b);
+    let mut service = lab.start("serve --state box --listen 127.0.0.1:0 --space 100000");
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    let receiver = lab.receive("a", &format!("--into out --yes --mailbox {addr} --mailbox-device {id} --from {b}"));
+    let told = format!("mailbox {id} has no room for all that this device puts (LIMIT_QUOTA)");
+    wait_for(|| receiver.said().contains(&told));
+    receiver.interrupt();
+    let said = receiver.end().exits(0).err;
+    assert_eq!(said.matches(&told).count(), 1, "{said}");
+    assert!(a != b);
 }
 
 #[test]

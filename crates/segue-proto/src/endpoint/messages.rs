@@ -157,7 +157,7 @@ impl Endpoint {
         if self.introduce_refused(now, from, error.req, code) {
             return;
         }
-        if self.mailbox_refused(now, from, error.req, error.retry_after_ms) {
+        if self.mailbox_refused(now, from, code, (error.req, error.retry_after_ms)) {
             return;
         }
         if self.fetch_refused(now, from, error.req, code) {

@@ -326,6 +326,7 @@ impl Driver {
             }
             Said::Progress { session, done, total } => Event::Progress { session, done, total },
             Said::Mailed { session, mailbox, done, total } => Event::Mailed { session, mailbox, done, total },
+            Said::Full { mailbox } => Event::Full { mailbox },
             Said::Data { session, root } => {
                 // A strategy may have waited for content.
                 self.settle_session(session);

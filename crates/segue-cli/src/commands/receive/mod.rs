@@ -199,7 +199,7 @@ impl Receiver {
     }
 
     async fn hear(&mut self, event: Event) -> Result<(), Failure> {
-        self.alarms.hear(&event).iter().for_each(note);
+        self.alarms.tell(&event);
         match event {
             Event::HandoffRequest { token, session, from, name } => {
                 let kind = segue_quic::RequestKind::Offered { name };

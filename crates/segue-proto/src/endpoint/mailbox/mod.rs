@@ -105,6 +105,8 @@ struct Mailbox {
     rests: Option<Instant>,
     /// The application was told that all is exchanged.
     told: bool,
+    /// It said that it has no room, and the application was told.
+    no_room: bool,
     /// It lets this device in under no account: it is asked for nothing (SERVICE-LOGIN-8).
     locked: bool,
 }
@@ -394,7 +396,13 @@ impl Endpoint {
     }
 
     /// An error in answer to a request to a mailbox; false if it was another's.
-    pub(super) fn mailbox_refused(&mut self, now: Instant, from: DeviceId, req: u32, retry_after_ms: u32) -> bool {
+    pub(super) fn mailbox_refused(
+        &mut self,
+        now: Instant,
+        from: DeviceId,
+        code: Code,
+        (req, retry_after_ms): (u32, u32),
+    ) -> bool {
         let Some(mailbox) = self.mailboxes.used.get_mut(&from) else { return false };
         let Some(ask) = mailbox.asks.remove(&req) else { return false };
         let pause = match retry_after_ms {
@@ -402,6 +410,10 @@ impl Endpoint {
             ms => u64::from(ms).saturating_mul(1_000).min(QUOTA_DELAY),
         };
         mailbox.told = false;
+        let full = code == Code::LIMIT_QUOTA && retry_after_ms == 0;
+        if full && !core::mem::replace(&mut mailbox.no_room, true) {
+            self.out.event(Event::Full { mailbox: from });
+        }
         // Content for which there is no room is left out: letters may find some.
         let left = matches!(ask, Ask::Piece(..)) && retry_after_ms == 0;
         if !left {
