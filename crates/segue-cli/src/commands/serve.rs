@@ -14,9 +14,11 @@ use crate::who::Who;
 
 mod monitor;
 mod policy;
+mod refusals;
 
 use monitor::{Did, Monitor};
 use policy::Files;
+use refusals::{Line, Refusals, WINDOW};
 
 /// Runs until it is interrupted.
 pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
@@ -103,13 +105,21 @@ async fn look_up(device: &Device, only: &mut [Who]) -> Result<(), Failure> {
 
 /// Logs what happens, until the node halts.
 async fn report(device: &Device) -> Result<(), Failure> {
+    let (mut refusals, mut minutes) = (Refusals::default(), tokio::time::interval(WINDOW));
     loop {
-        match device.node.next_event().await {
+        let event = tokio::select! {
+            event = device.node.next_event() => event,
+            now = minutes.tick() => {
+                refusals.turn(now.into_std()).into_iter().for_each(Line::log);
+                continue;
+            }
+        };
+        match event {
             Some(Event::Linked { peer, .. }) => tracing::info!(%peer, "linked"),
             Some(Event::Unlinked { peer, code, remote, .. }) => {
                 tracing::info!(peer = peer.map(tracing::field::display), ?code, remote, "unlinked");
             }
-            Some(Event::Refused { peer, code, .. }) => tracing::warn!(%peer, ?code, "refused"),
+            Some(Event::Refused { peer, code, .. }) => refusals.hear(peer, code).into_iter().for_each(Line::log),
             Some(Event::Halted { text }) => return Err(Failure::failed(text)),
             Some(_) => {}
             None => return Err(segue_quic::Error::Stopped.into()),

@@ -475,7 +475,7 @@ impl Driver {
             Input::Found(chunks) => chunks.into_iter().for_each(|chunk| self.core.handle_chunk(now, chunk)),
             Input::Broken { link, violation } => {
                 let peer = self.links.get(&link).and_then(|link| link.peer).map(tracing::field::display);
-                tracing::warn!(link = link.0, peer, %violation, "a bulk stream broke the rules");
+                tracing::info!(link = link.0, peer, %violation, "a bulk stream broke the rules");
                 self.core.close_link(now, link, violation.code);
             }
             Input::Searched { session, blob } => self.core.handle_searched(now, session, blob),
