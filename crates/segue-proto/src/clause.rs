@@ -325,7 +325,7 @@ clauses! {
     SERVICE_VIA_1 = "SERVICE-VIA-1" "of the grantor's link an owner takes WANT and DECLINE of others, a target OFFER and CANCEL of the owner",
     SERVICE_WANT_1 = "SERVICE-WANT-1" "a WANT goes to the grantor, if that isn't the owner",
     SERVICE_SHOW_1 = "SERVICE-SHOW-1" "a grantor that is linked is shown the head of each session that names it",
-    SERVICE_SHOW_2 = "SERVICE-SHOW-2" "an OFFER is shown with the extensions with which it came",
+    SERVICE_SHOW_2 = "SERVICE-SHOW-2" "an OFFER is shown, and a DECLINE passed on, with the extensions with which it came",
     SERVICE_HELD_1 = "SERVICE-HELD-1" "a WANT names a FINAL that it heard of once its exclusive parts, and all content that is picked, are here",
     SERVICE_TAKE_1 = "SERVICE-TAKE-1" "a target acts on a takeover by the grantor that answers a WANT of its present actor",
     SERVICE_LOOK_1 = "SERVICE-LOOK-1" "a grantor learns of the chain, and of nothing else",
