@@ -78,6 +78,63 @@ fn two_devices_that_are_never_online_together_converge_though_the_mailbox_is_kil
     }
 }
 
+/// What stands in a log of bytes: as they are, and in the ways in which they are written there.
+fn is_told(log: &str, bytes: &[u8]) -> bool {
+    let each = |form: fn(&u8) -> String, between: &str| bytes.iter().map(form).collect::<Vec<_>>().join(between);
+    let hex = each(|byte| format!("{byte:02x}"), "");
+    let forms = [
+        String::from_utf8_lossy(bytes).into_owned(),
+        hex.to_uppercase(),
+        each(ToString::to_string, ", "),
+        each(|byte| format!("{byte:#x}"), ", "),
+        hex,
+    ];
+    forms.iter().any(|form| log.contains(form.as_str()))
+}
+
+#[test]
+fn a_log_is_searched_for_bytes_however_it_writes_them() {
+    let canary = b"the canary";
+    for log in [
+        format!("TRACE got {:?}", String::from_utf8_lossy(canary)),
+        format!("TRACE got {canary:?}"),
+        format!("TRACE got {canary:x?}").replace("[", "").replace(", ", ""),
+        format!("TRACE got {canary:#x?}").replace(['\n', ' '], "").replace(',', ", "),
+    ] {
+        assert!(is_told(&log, canary), "{log}");
+    }
+    assert!(!is_told("TRACE got nothing", canary));
+}
+
+#[test]
+fn the_log_of_a_service_tells_all_that_it_does_and_nothing_of_what_is_said() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    let canary = "thecanarysings";
+    fs::create_dir_all(lab.path("notes").join(canary)).unwrap();
+    fs::write(lab.path("notes").join(canary).join(format!("{canary}.txt")), canary.repeat(20_000)).unwrap();
+    let mut service = lab.command("serve --state box --listen 127.0.0.1:0");
+    let mut service = Running::new(service.env("SEGUE_LOG", "trace").spawn().unwrap(), "serve");
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    // By letters, by a handoff that it signs, and back.
+    let by = format!("--mailbox {addr} --mailbox-device {id} --no-direct");
+    let receiver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
+    let send = format!("send --state a notes --name {canary} --device {b} --view {canary} {by}");
+    lab.run(&send).exits(0).says("by way of the service");
+    receiver.end().exits(0).says("received session");
+    assert_same(&lab.path("notes"), &lab.path("out").join(canary));
+    for (state, from) in [("b", &a), ("a", &b)] {
+        lab.run(&format!("sync --state {state} --from {from} --mailbox {addr} --mailbox-device {id}")).exits(0);
+    }
+    service.interrupt();
+    let done = service.end().exits(0);
+    let log = done.out + &done.err;
+    assert!(finds(&lab, "a", canary.as_bytes()) && finds(&lab, "b", canary.as_bytes()));
+    assert!(log.contains("TRACE") && is_told(&log, &blake3::Hash::from_hex(&a).unwrap().as_bytes()[..]), "{log}");
+    assert!(!is_told(&log, canary.as_bytes()));
+}
+
 #[test]
 fn directories_of_devices_that_are_never_online_together_come_to_hold_the_same() {
     let lab = Lab::new();

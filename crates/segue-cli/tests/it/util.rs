@@ -260,7 +260,7 @@ pub(crate) fn read_tree(root: &Path) -> BTreeMap<String, Option<(bool, Vec<u8>)>
             if entry.file_type().unwrap().is_dir() {
                 found.insert(name, None);
                 open.push(path);
-            } else {
+            } else if entry.file_type().unwrap().is_file() {
                 found.insert(name, Some((is_executable(&path), fs::read(&path).unwrap())));
             }
         }
