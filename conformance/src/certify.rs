@@ -15,6 +15,7 @@ use crate::attach::{
 };
 use crate::cases::{self, Case, matches};
 use crate::certificate::{self, Evidence, Key, Member};
+use crate::declared;
 use crate::exemptions;
 use crate::loopback::{self, Running};
 use crate::pairs::{Cell, Shared};
@@ -215,7 +216,11 @@ pub fn certify(options: &CertifyOptions) -> Outcome {
             }
             // A certificate is of what was said over the lines. On real sockets alone there is nothing of that.
             evidence = evidence.filter(|_| !jobs.is_empty());
-            pieces.extend(loopback::examine(&subject, &hello, &on_sockets, options.seed, &terminal));
+            if !on_sockets.is_empty() {
+                report.adapter = declared::unsupported(&mut LineHost::new(subject.wire()), &hello);
+            }
+            let played = loopback::examine(&subject, &hello, &on_sockets, options.seed, &terminal);
+            take(&on_sockets, played, &mut pieces, &mut times);
             terminal.finish();
             report.take(pieces);
             report.excuse(known);
@@ -256,17 +261,34 @@ pub fn certify_running(options: &CertifyOptions, running: &Running) -> Outcome {
     let hello = Hello { subject, generations: vec![generation], tiers: vec![Tier::B], ..Hello::default() };
     let mut report = Report::new(Asked { in_a: false, ..Asked::from(options) }, &Ok(hello.clone()));
     terminal.begin(&hello.subject, selected.len());
-    let done = running.examine(&selected, &terminal);
+    let (mut pieces, mut times) = (Vec::new(), Vec::new());
+    take(&selected, running.examine(&selected, &terminal), &mut pieces, &mut times);
     terminal.finish();
-    report.take(done);
+    report.take(pieces);
     let outcome = report.judge();
     terminal.show(&report, outcome);
+    if options.time {
+        terminal.times(&times);
+    }
     match leave(options, &report, None, None) {
         Ok(()) => outcome,
         Err(why) => {
             terminal.line(&why);
             Outcome::Suite
         }
+    }
+}
+
+/// Takes in what cases on real sockets came to, and how long each took.
+fn take(
+    cases: &[(Case, Generation)],
+    played: Vec<(Piece, Duration)>,
+    pieces: &mut Vec<Piece>,
+    times: &mut Vec<(String, Duration)>,
+) {
+    for ((case, generation), (piece, time)) in cases.iter().zip(played) {
+        times.push((Job::Case(*case, *generation).name(), time));
+        pieces.push(piece);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod cases;
 pub mod certificate;
 pub mod certify;
 pub mod choices;
+pub mod declared;
 pub mod exemptions;
 pub mod lab;
 pub mod loopback;

@@ -3,6 +3,8 @@
 //! It tells what the adapter gets wrong (lines, fields, answers) from what the implementation behind it does (frames,
 //! signatures, states), and prints the requests that lead there, to be pasted.
 
+mod sockets;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -10,7 +12,7 @@ use segue_proto::wire::{Message, SessionId};
 use segue_proto::{Event, Generation, LinkId, Role, SessionRole};
 use segue_testkit::device::{Command, Reply};
 
-use crate::attach::{COMMANDS, Failure, Hello, Host, LineHost, Wire};
+use crate::attach::{COMMANDS, Failure, Hello, Host, LineHost, Tier, Wire};
 use crate::certify::{CertifyOptions, Outcome, Subject};
 use crate::lab::{Done, Lab, ensure};
 use crate::peer::Peer;
@@ -25,7 +27,7 @@ pub fn smoke(options: &CertifyOptions) -> Outcome {
         return Outcome::Usage;
     }
     match Subject::new(options) {
-        Ok(subject) => walk(subject.wire(), &subject.words(), options.generations.first().copied(), &mut terminal),
+        Ok(subject) => walk(subject.wire(), &subject.words(), options, &mut terminal),
         Err(why) => {
             terminal.line(&why);
             Outcome::Suite
@@ -33,7 +35,7 @@ pub fn smoke(options: &CertifyOptions) -> Outcome {
     }
 }
 
-fn walk(wire: Box<dyn Wire>, command: &str, asked: Option<Generation>, terminal: &mut Terminal) -> Outcome {
+fn walk(wire: Box<dyn Wire>, command: &str, options: &CertifyOptions, terminal: &mut Terminal) -> Outcome {
     let log: Log = Rc::default();
     let mut host = LineHost::new(Box::new(Listener { wire, log: log.clone() }));
     let hello = match host.hello() {
@@ -41,29 +43,30 @@ fn walk(wire: Box<dyn Wire>, command: &str, asked: Option<Generation>, terminal:
         Err(why) => return off(terminal, "hello", &Blame::Adapter(why), &log, command),
     };
     terminal.line(&format!("ok   hello: {}, {}", hello.subject, counted(&hello)));
-    let unknown = hello.commands.iter().filter(|command| !COMMANDS.contains(&command.as_str()) && *command != "dial");
+    let named = hello.commands.iter().chain(hello.commands_b.iter().flatten());
+    let unknown = named.filter(|command| !COMMANDS.contains(&command.as_str()) && *command != "dial");
     unknown.for_each(|name| terminal.line(&format!("     'commands' names '{name}', which no case asks for")));
     let highest = hello.generations.iter().copied().max().unwrap_or(Generation::V1_4);
-    let generation = asked.unwrap_or(highest);
+    let generation = options.generations.first().copied().unwrap_or(highest);
     if !hello.generations.contains(&generation) {
         terminal.line(&format!("the subject doesn't speak {}", generation.name()));
         return Outcome::Usage;
     }
-    let mut lab = Lab::new(&mut host, generation, 1, "smoke");
-    let peer = Peer::new(&mut lab.rng);
-    lab.setup.trusted.push(peer.id);
-    let mut walk = Walk { peer, link: LinkId(0), session: SessionId::ZERO, hello: &hello };
-    for Step { name, what, vectors, go } in STEPS {
-        match (go(&mut walk, &mut lab), lab.failure()) {
-            (_, Some(Failure::Broken(why))) => return off(terminal, name, &Blame::Adapter(why), &log, command),
-            (_, Some(Failure::Unsupported { asked, .. })) => {
-                let why =
-                    format!("it answers 'unsupported' to what it declared, or to what every adapter needs: {asked}");
-                return off(terminal, name, &Blame::Adapter(why), &log, command);
-            }
-            (Err(fault), None) => return off(terminal, name, &Blame::Subject(fault, vectors), &log, command),
-            (Ok(true), None) => terminal.line(&format!("ok   {name}: {what}")),
-            (Ok(false), None) => terminal.line(&format!("skip {name}: 'create' isn't declared")),
+    let tiers = match &options.tiers {
+        Some(asked) => asked.clone(),
+        None => hello.tiers.iter().copied().min().into_iter().collect(),
+    };
+    if let Some(other) = tiers.iter().find(|tier| !hello.tiers.contains(tier)) {
+        terminal.line(&format!("the adapter doesn't declare tier {}: 'tiers' in its answer to 'hello'", other.name()));
+        return Outcome::Usage;
+    }
+    for tier in tiers {
+        let walked = match tier {
+            Tier::A => walk_in_lab(&mut host, &hello, generation, terminal),
+            Tier::B => sockets::walk(&mut host, &hello, generation, terminal),
+        };
+        if let Err((title, blame)) = walked {
+            return off(terminal, title.name, &blame, &log, command);
         }
     }
     terminal.line("");
@@ -71,16 +74,41 @@ fn walk(wire: Box<dyn Wire>, command: &str, asked: Option<Generation>, terminal:
     Outcome::Certified
 }
 
+/// The steps of tier A.
+fn walk_in_lab(
+    host: &mut LineHost,
+    hello: &Hello,
+    generation: Generation,
+    terminal: &mut Terminal,
+) -> Result<(), (Title, Blame)> {
+    let mut lab = Lab::new(host, generation, 1, "smoke");
+    let peer = Peer::new(&mut lab.rng);
+    lab.setup.trusted.push(peer.id);
+    let mut walk = Walk { peer, link: LinkId(0), session: SessionId::ZERO, hello };
+    for Step { title, go } in STEPS {
+        let done = go(&mut walk, &mut lab);
+        title.tell(terminal, done, lab.failure()).map_err(|blame| (*title, blame))?;
+    }
+    Ok(())
+}
+
 /// Who is to look.
 enum Blame {
     Adapter(String),
+    /// The suite can't look.
+    Suite(String),
     /// The implementation, and what it can be checked against without an adapter.
     Subject(Fault, &'static [&'static str]),
 }
 
 fn off(terminal: &mut Terminal, name: &str, blame: &Blame, log: &Log, command: &str) -> Outcome {
+    if let Blame::Suite(why) = blame {
+        terminal.line(why);
+        return Outcome::Suite;
+    }
     terminal.line(&format!("OFF  {name}"));
     match blame {
+        Blame::Suite(_) => {}
         Blame::Adapter(why) => {
             terminal.line("     the adapter is wrong (ADAPTER.md has what it must answer):");
             terminal.line(&format!("     {why}"));
@@ -130,39 +158,69 @@ impl Walk<'_> {
 }
 
 /// A step.
-struct Step {
+struct Step<F> {
+    title: Title,
+    go: F,
+}
+
+/// What is done in a step of tier A; what isn't declared, if there was nothing to do.
+type InLab = fn(&mut Walk<'_>, &mut Lab<'_>) -> Done<Option<&'static str>>;
+
+/// What a step is about.
+#[derive(Clone, Copy)]
+struct Title {
     name: &'static str,
     /// What it shows.
     what: &'static str,
     /// The vectors of what goes over the wire in it, or what is signed: files and folders below `vectors`.
     vectors: &'static [&'static str],
-    /// False if there was nothing to do.
-    go: fn(&mut Walk<'_>, &mut Lab<'_>) -> Done<bool>,
 }
 
-const fn step(
-    name: &'static str,
-    what: &'static str,
-    vectors: &'static [&'static str],
-    go: fn(&mut Walk<'_>, &mut Lab<'_>) -> Done<bool>,
-) -> Step {
-    Step { name, what, vectors, go }
+impl Title {
+    /// No step.
+    const NONE: Title = Title { name: "", what: "", vectors: &[] };
+
+    /// Says what a step came to, if nothing is off.
+    fn tell(
+        &self,
+        terminal: &mut Terminal,
+        done: Done<Option<&'static str>>,
+        failure: Option<Failure>,
+    ) -> Result<(), Blame> {
+        let Title { name, what, vectors } = self;
+        match (done, failure) {
+            (_, Some(Failure::Broken(why))) => return Err(Blame::Adapter(why)),
+            (_, Some(Failure::Unsupported { asked, .. })) => {
+                return Err(Blame::Adapter(format!(
+                    "it answers 'unsupported' to what it declared, or to what every adapter needs: {asked}"
+                )));
+            }
+            (Err(fault), None) => return Err(Blame::Subject(fault, vectors)),
+            (Ok(None), None) => terminal.line(&format!("ok   {name}: {what}")),
+            (Ok(Some(lacks)), None) => terminal.line(&format!("skip {name}: '{lacks}' isn't declared")),
+        }
+        Ok(())
+    }
 }
 
-const STEPS: &[Step] = &[
-    step("new", "a device starts with an empty disk", &[], |_, lab| lab.boot().map(|()| true)),
+const fn step<F: Copy>(name: &'static str, what: &'static str, vectors: &'static [&'static str], go: F) -> Step<F> {
+    Step { title: Title { name, what, vectors }, go }
+}
+
+const STEPS: &[Step<InLab>] = &[
+    step("new", "a device starts with an empty disk", &[], |_, lab| lab.boot().map(|()| None)),
     step("durable", "it takes note that what it wrote is durable", &[], |_, lab| {
         lab.sync();
-        Ok(true)
+        Ok(None)
     }),
     step("inspect", "it says what it keeps: nothing yet", &[], |_, lab| {
         let sessions = lab.sessions();
-        ensure(sessions == 0, "no session on a new device", format!("{sessions} sessions")).map(|()| true)
+        ensure(sessions == 0, "no session on a new device", format!("{sessions} sessions")).map(|()| None)
     }),
     step("link-up", "it begins with HELLO", &["wire/valid/hello.json", "link/valid/hello.json"], |walk, lab| {
         walk.link = lab.link_up(Role::Responder, None);
         lab.take(walk.link, "HELLO in the answer to 'link-up', as the first frame of the control stream", |message| {
-            matches!(message, Message::Hello(_)).then_some(true)
+            matches!(message, Message::Hello(_)).then_some(None)
         })
     }),
     step(
@@ -172,15 +230,15 @@ const STEPS: &[Step] = &[
         |walk, lab| {
             lab.link_down(walk.link);
             walk.link = lab.connect(&walk.peer)?;
-            Ok(true)
+            Ok(None)
         },
     ),
     step("events", "it tells that the link is ready", &["generations"], |walk, lab| {
         let (ready, own) = (lab.ready(walk.peer.id)?, lab.generation);
-        ensure(ready == own, &format!("a link of generation {own}"), ready).map(|()| true)
+        ensure(ready == own, &format!("a link of generation {own}"), ready).map(|()| None)
     }),
     step("ping", "it answers PING", &["wire/valid/ping-ask.json", "wire/valid/ping-answer.json"], |walk, lab| {
-        lab.alive(walk.link).map(|()| true)
+        lab.alive(walk.link).map(|()| None)
     }),
     step(
         "create",
@@ -188,7 +246,7 @@ const STEPS: &[Step] = &[
         &["handoff/valid/session-id.json", "handoff/valid/record-genesis.json"],
         |walk, lab| {
             if !walk.creates() {
-                return Ok(false);
+                return Ok(Some("create"));
             }
             let reply = lab.must(Command::Create { name: "notes".into(), members: vec![walk.peer.id] })?;
             let Reply::Session(session) = reply else {
@@ -198,7 +256,7 @@ const STEPS: &[Step] = &[
             lab.event("the event created, once its batch is durable", |event| {
                 matches!(event, Event::Created { session: it } if *it == session).then_some(())
             })?;
-            lab.is(session, SessionRole::Primary).map(|()| true)
+            lab.is(session, SessionRole::Primary).map(|()| None)
         },
     ),
     step(
@@ -207,15 +265,15 @@ const STEPS: &[Step] = &[
         &["handoff/valid/record-genesis.json"],
         |walk, lab| {
             if !walk.creates() {
-                return Ok(false);
+                return Ok(Some("create"));
             }
             lab.reboot()?;
-            lab.is(walk.session, SessionRole::Primary).map(|()| true)
+            lab.is(walk.session, SessionRole::Primary).map(|()| None)
         },
     ),
     step("time", "it is woken when it asked for it, and stays quiet", &[], |_, lab| {
         lab.pass(60_000_000);
-        Ok(true)
+        Ok(None)
     }),
 ];
 
@@ -252,9 +310,11 @@ mod tests {
     #[test]
     fn the_vectors_that_a_step_names_are_there() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join(VECTORS);
-        for (step, place) in STEPS.iter().flat_map(|step| step.vectors.iter().map(|place| (step.name, place))) {
+        let titles = STEPS.iter().map(|step| step.title).chain(sockets::titles());
+        for (step, place) in titles.flat_map(|it| it.vectors.iter().map(move |place| (it.name, place))) {
             assert!(root.join(place).exists(), "{step}: {place}");
         }
-        assert!(STEPS.iter().any(|step| !step.vectors.is_empty()));
+        assert!(sockets::titles().any(|it| !it.vectors.is_empty()));
+        assert!(STEPS.iter().any(|step| !step.title.vectors.is_empty()));
     }
 }

@@ -175,7 +175,7 @@ impl Terminal {
                 self.reason(reason);
             }
         }
-        for why in &report.judged.wrong {
+        for why in report.wrong() {
             self.line(&format!("wrong: {why}"));
         }
         for words in &report.panics {

@@ -54,8 +54,9 @@ impl Host for LineHost {
             let subject = field(&answer, "subject")?;
             let choices = Chosen::new(field(&answer, "choices")?)?;
             let (generations, commands) = (field(&answer, "generations")?, field(&answer, "commands")?);
+            let commands_b = field(&answer, "commands_b")?;
             let tiers = field::<Option<Vec<Tier>>>(&answer, "tiers")?.unwrap_or_else(|| vec![Tier::A]);
-            Ok(Hello { subject, generations, commands, choices, tiers })
+            Ok(Hello { subject, generations, commands, commands_b, choices, tiers })
         };
         let hello: Hello = read().map_err(|why: String| format!("in the answer to 'hello', {why}"))?;
         if hello.generations.is_empty() {

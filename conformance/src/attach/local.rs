@@ -63,6 +63,7 @@ pub(super) fn reference(generations: &[Generation]) -> Hello {
         subject: format!("segue reference {}", env!("CARGO_PKG_VERSION")),
         generations: generations.to_vec(),
         commands: COMMANDS.iter().map(|name| (*name).to_string()).collect(),
+        commands_b: None,
         choices: Chosen::default(),
         tiers: vec![Tier::A],
     }

@@ -40,6 +40,8 @@ pub struct Hello {
     pub generations: Vec<Generation>,
     /// The kinds of `do` that it offers, by their names.
     pub commands: Vec<String>,
+    /// Those that it offers in tier B, if they are others.
+    pub commands_b: Option<Vec<String>>,
     /// What it chose where the specification leaves a choice.
     pub choices: Chosen,
     /// The ways in which it can be examined.
@@ -47,9 +49,19 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Whether it declares a kind of `do`.
+    /// Whether it declares a kind of `do`, for tier A.
     pub fn offers(&self, command: &str) -> bool {
-        self.commands.iter().any(|offered| offered == command)
+        self.offers_in(Tier::A, command)
+    }
+
+    /// Whether it declares a kind of `do` for a tier.
+    pub fn offers_in(&self, tier: Tier, command: &str) -> bool {
+        self.offered(tier).iter().any(|offered| offered == command)
+    }
+
+    /// The kinds of `do` that it declares for a tier.
+    pub fn offered(&self, tier: Tier) -> &[String] {
+        self.commands_b.as_ref().filter(|_| tier == Tier::B).unwrap_or(&self.commands)
     }
 }
 

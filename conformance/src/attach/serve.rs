@@ -161,12 +161,13 @@ impl Server {
         put(&mut answer, "protocol", &VERSION);
         put(&mut answer, "subject", &hello.subject);
         put(&mut answer, "generations", &hello.generations);
-        let own = nodes::COMMANDS.iter().map(|name| (*name).to_string());
-        let mut commands: Vec<String> = if self.quic { own.collect() } else { hello.commands };
-        if !self.quic {
-            commands.push("dial".into());
+        let on_sockets: Vec<String> = nodes::COMMANDS.iter().map(|name| (*name).to_string()).collect();
+        if self.quic {
+            put(&mut answer, "commands", &on_sockets);
+        } else {
+            put(&mut answer, "commands", &hello.commands);
+            put(&mut answer, "commands_b", &on_sockets);
         }
-        put(&mut answer, "commands", &commands);
         put(&mut answer, "tiers", &if self.quic { vec![Tier::B] } else { vec![Tier::A, Tier::B] });
         Value::Object(answer)
     }

@@ -20,7 +20,7 @@ use segue_proto::{Event, Generation, Policy, Role, SessionRole};
 use segue_testkit::device::{Command, Refusal, Reply, SessionState, Setup};
 use segue_testkit::rng::Rng;
 
-use crate::attach::{Host, Node};
+use crate::attach::{Failure, Host, Node};
 use crate::lab::Done;
 use crate::peer::Peer;
 use crate::verdict::Fault;
@@ -100,6 +100,14 @@ impl<'h> Loopback<'h> {
         match &self.subject {
             Subject::Attached(..) => self.setup.device(),
             Subject::Running { device, .. } => *device,
+        }
+    }
+
+    /// What went wrong with the adapter, if there is one.
+    pub fn failure(&self) -> Option<Failure> {
+        match &self.subject {
+            Subject::Attached(host, _) => host.failure(),
+            Subject::Running { .. } => None,
         }
     }
 

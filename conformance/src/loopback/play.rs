@@ -3,7 +3,7 @@
 use segue_proto::{Generation, Role};
 
 use super::{Loopback, Rig};
-use crate::attach::{Failure, Hello, Host};
+use crate::attach::{Failure, Hello, Host, Tier};
 use crate::cases::transport::{Act, Sockets};
 use crate::cases::{Body, Case};
 use crate::lab::{Done, Line};
@@ -24,7 +24,7 @@ pub fn play(host: &mut dyn Host, rig: &Rig, hello: &Hello, case: &Case, generati
         return ended(Verdict::Inconclusive, Some(reason("a case on real sockets", "a case of tier A")));
     };
     let dials = sockets.roles.contains(&Role::Initiator).then_some("dial");
-    let lacks = case.needs.iter().copied().chain(dials).find(|need| !hello.offers(need));
+    let lacks = case.needs.iter().copied().chain(dials).find(|need| !hello.offers_in(Tier::B, need));
     if let Some(command) = lacks {
         return ended(Verdict::Unsupported, Some(reason(&format!("'do' of '{command}'"), "not declared")));
     }

@@ -5,13 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use segue_proto::wire::DeviceId;
+use segue_proto::wire::{BoxId, DeviceId, Envelopes, Error, Exts, Fetch, Message};
 use segue_proto::{Code, Generation};
 use segue_testkit::rng::Rng;
 
+use super::Link;
 use super::play::{judge, steps};
-use super::{Dialling, GUARD, Loopback, Rig, generation, play};
+use super::{Dialling, GUARD, Loopback, Rig, play};
 use crate::attach::{Hello, LineHost, Tier};
 use crate::cases::transport::{Outside, Sign};
 use crate::cases::{self, Body, Case};
@@ -30,9 +32,9 @@ pub(crate) fn examine(
     cases: &[(Case, Generation)],
     seed: u64,
     terminal: &Terminal,
-) -> Vec<Piece> {
+) -> Vec<(Piece, Duration)> {
     let (next, unheard) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let found: Mutex<Vec<(usize, Piece)>> = Mutex::new(Vec::new());
+    let found: Mutex<Vec<(usize, (Piece, Duration))>> = Mutex::new(Vec::new());
     let order = slowest_first(cases);
     thread::scope(|scope| {
         for _ in 0..subject.callers().min(cases.len()) {
@@ -45,6 +47,7 @@ pub(crate) fn examine(
                     else {
                         return;
                     };
+                    let begun = Instant::now();
                     let stop = unheard.load(Ordering::SeqCst) >= MAX_UNHEARD;
                     let piece = match &rig {
                         Ok(rig) if !stop => caught(|| play(&mut host, rig, hello, case, *generation, seed)),
@@ -59,7 +62,7 @@ pub(crate) fn examine(
                     }
                     terminal.step();
                     if let Ok(mut found) = found.lock() {
-                        found.push((at, piece));
+                        found.push((at, (piece, begun.elapsed())));
                     }
                 }
             });
@@ -67,16 +70,21 @@ pub(crate) fn examine(
     });
     let mut found = found.into_inner().unwrap_or_default();
     found.sort_by_key(|(at, _)| *at);
-    found.into_iter().map(|(_, piece)| piece).collect()
+    found.into_iter().map(|(_, played)| played).collect()
 }
 
-/// The cases of tier B that apply to a subject behind an adapter, each with its generation.
+/// The cases of tier B that apply to a subject behind an adapter, each with each of its generations that was asked for.
 pub fn applying(hello: &Hello, wanted: &[Generation], selected: &dyn Fn(&str) -> bool) -> Vec<(Case, Generation)> {
     if !hello.tiers.contains(&Tier::B) {
         return Vec::new();
     }
-    let cases = cases::of(Tier::B).into_iter().filter(|case| selected(case.name));
-    cases.filter_map(|case| Some((case, generation(&case, hello, wanted)?))).collect()
+    let cases: Vec<Case> = cases::of(Tier::B).into_iter().filter(|case| selected(case.name)).collect();
+    let asked = |generation: &Generation| wanted.is_empty() || wanted.contains(generation);
+    let generations = Generation::ALL.into_iter().filter(|it| asked(it) && hello.generations.contains(it));
+    let each = |generation: Generation| {
+        cases.iter().filter(move |case| case.applies(generation)).map(move |case| (*case, generation))
+    };
+    generations.flat_map(each).collect()
 }
 
 /// A device that runs already.
@@ -117,8 +125,29 @@ impl Running {
             let advice = format!("let device {} in, or choose another key by --seed", caller.id);
             if refused { format!("{} refuses the suite: {advice}", self.addr) } else { fault.came }
         })?;
+        if self.service {
+            self.lets_in(&mut link, &caller)?;
+        }
         let known = Generation::from_number(hello.generation);
         Ok(known.unwrap_or(Generation::V7))
+    }
+
+    /// Whether the service lets the suite in under an account, or demands none.
+    fn lets_in(&self, link: &mut Link, caller: &Peer) -> std::result::Result<(), String> {
+        link.send(Fetch { req: 1, of: BoxId::new([0; 32]), after: 0, ext: Exts::empty() });
+        let answer = link.take("an answer to FETCH", |message| match message {
+            Message::Error(Error { req: 1, code, .. }) => Some(Some(Code::from(*code))),
+            Message::Envelopes(Envelopes { req: 1, .. }) => Some(None),
+            _ => None,
+        });
+        // What else it answers is for the cases to judge.
+        match answer {
+            Ok(Some(Code::SVC_LOGIN)) => Err(format!(
+                "{} doesn't let the suite in, for it is under no account there (SVC_LOGIN): have its operator name device {} in an account (`segue serve`: \"devices\" in the file --accounts), or let another service without accounts be certified",
+                self.addr, caller.id
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The cases that it can show.
@@ -136,14 +165,15 @@ impl Running {
     }
 
     /// Plays these cases, one after the other: the suite has one key, and of its links the newest stays.
-    pub fn examine(&self, cases: &[(Case, Generation)], terminal: &Terminal) -> Vec<Piece> {
+    pub fn examine(&self, cases: &[(Case, Generation)], terminal: &Terminal) -> Vec<(Piece, Duration)> {
         let rig = match Rig::new(GUARD) {
             Ok(rig) => rig,
-            Err(why) => return vec![Piece::Panic(why)],
+            Err(why) => return vec![(Piece::Panic(why), Duration::ZERO)],
         };
         let mut unheard = 0;
         let mut found = Vec::new();
         for (case, generation) in cases {
+            let begun = Instant::now();
             let piece = match unheard < MAX_UNHEARD {
                 true => caught(|| self.play(&rig, case, *generation)),
                 false => Piece::Case(given_up(case, *generation)),
@@ -151,7 +181,7 @@ impl Running {
             let silent = matches!(&piece, Piece::Case(Result { verdict: Verdict::Inconclusive, .. }));
             unheard = if silent { unheard + 1 } else { 0 };
             terminal.step();
-            found.push(piece);
+            found.push((piece, begun.elapsed()));
         }
         found
     }

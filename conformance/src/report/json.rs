@@ -40,6 +40,7 @@ fn value(report: &Report) -> Value {
         "pairs": pairs.collect::<Vec<_>>(),
         "exemptions": report.exemptions.iter().map(exemptions::to_json).collect::<Vec<_>>(),
         "exemptions_wrong": report.judged.wrong,
+        "adapter_wrong": report.adapter,
         "suite_errors": report.panics,
         "clauses": {
             "tested": coverage.tested,
@@ -55,6 +56,7 @@ fn subject(report: &Report) -> Value {
             "name": hello.subject,
             "generations": hello.generations.to_json(),
             "commands": hello.commands,
+            "commands_b": hello.commands_b,
             "choices": hello.choices.declared(),
         }),
         Err(why) => json!({ "error": why }),

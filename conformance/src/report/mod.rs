@@ -64,6 +64,8 @@ pub struct Report {
     pub exemptions: Vec<Exemption>,
     /// What of them covers which result, and what is wrong with them: results are the cases, and then the pairs.
     pub judged: Judged,
+    /// What is wrong with the adapter, whatever its cases came to. Anything here fails the run.
+    pub adapter: Vec<String>,
     /// How the run ended.
     pub outcome: Outcome,
     /// Why, if there is more to say than the cases do.
@@ -126,6 +128,7 @@ impl Report {
             panics,
             exemptions,
             judged,
+            adapter: Vec::new(),
             outcome: Outcome::Suite,
             why: None,
         }
@@ -163,14 +166,20 @@ impl Report {
         let bad = shown.iter().enumerate().filter(|(at, result)| failed(*at, result.verdict)).count();
         let outcome = if !self.panics.is_empty() {
             Outcome::Suite
-        } else if bad > 0 || passed == 0 || !self.judged.wrong.is_empty() {
+        } else if bad > 0 || passed == 0 || self.wrong().next().is_some() {
             Outcome::Failed
         } else {
             Outcome::Certified
         };
-        let why = (!self.judged.wrong.is_empty()).then(|| self.judged.wrong.join("; "));
+        let wrong: Vec<&str> = self.wrong().collect();
+        let why = (!wrong.is_empty()).then(|| wrong.join("; "));
         self.end(outcome, why);
         outcome
+    }
+
+    /// What fails the run beside the cases: what is wrong with the exemptions, and with the adapter.
+    pub fn wrong(&self) -> impl Iterator<Item = &str> {
+        self.judged.wrong.iter().chain(&self.adapter).map(String::as_str)
     }
 
     /// Every result, cases and then pairs, as exemptions see it.
@@ -331,6 +340,7 @@ mod tests {
             subject: "acme".into(),
             generations: vec![Generation::V1_4, Generation::V2],
             commands: commands.iter().map(|name| (*name).to_string()).collect(),
+            commands_b: None,
             choices: Chosen::default(),
             tiers: vec![Tier::A],
         };

@@ -143,7 +143,7 @@ fn exemptions(report: &Report) -> Markup {
                         li { code { (entry.case) } " " (entry.verdict.name()) ", " (entry.came) ": " (entry.reason) }
                     }
                 }
-                @for wrong in &report.judged.wrong { p.verdict.bad { (wrong) } }
+                @for wrong in report.wrong() { p.verdict.bad { (wrong) } }
             }
         }
     }

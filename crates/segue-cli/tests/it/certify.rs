@@ -39,6 +39,32 @@ fn smoke_tells_the_adapter_from_the_implementation() {
 }
 
 #[test]
+fn smoke_walks_tier_b_where_that_is_asked_for_or_all_there_is() {
+    let lab = Lab::new();
+    let steps = ["new", "inspect", "quic", "hello", "ping", "wait", "create", "dial"];
+    let alone = format!("'{}' adapter --quic", env!("CARGO_BIN_EXE_segue"));
+    let both = format!("'{}' adapter", env!("CARGO_BIN_EXE_segue"));
+    for (adapter, line) in
+        [(&both, "--smoke --tier b"), (&alone, "--smoke"), (&both, "--smoke --tier b --generation 1.4")]
+    {
+        let (code, said) = certify(&lab, adapter, line);
+        assert_eq!(code, Some(0), "{line}: {said}");
+        let walked: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("ok   ")?.split_once(':')).collect();
+        assert_eq!(walked.iter().skip(1).map(|(name, _)| *name).collect::<Vec<_>>(), steps, "{line}: {said}");
+    }
+    let (code, said) = certify(&lab, &both, "--smoke --tier all");
+    assert!(code == Some(0) && said.contains("ok   restore") && said.contains("ok   dial"), "{said}");
+    let (code, said) = certify(&lab, &alone, "--smoke --tier a");
+    assert!(code == Some(2) && said.contains("doesn't declare tier A"), "{said}");
+    let broken = format!("{both} --mutant TRANSPORT-BIND-1");
+    let (code, said) = certify(&lab, &broken, "--smoke --tier b");
+    assert!(
+        code == Some(1) && said.contains("OFF  hello") && said.contains("the implementation behind it is wrong"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_adapter_that_is_started_by_hand_is_waited_for() {
     let lab = Lab::new();
     let place = lab.path("door");

@@ -119,6 +119,38 @@ fn one_case_on_real_sockets_can_be_run_alone() {
 }
 
 #[test]
+fn each_generation_is_certified_over_quic_and_each_piece_is_timed() {
+    let lab = Lab::new();
+    let said = lab.run("certify --tier b --case transport/bind/exporter --report out --time").exits(0).out;
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(lab.path("out/report.json")).unwrap()).unwrap();
+    let of = |case: &serde_json::Value| case["generation"].as_str().unwrap().to_owned();
+    let generations: Vec<_> = report["cases"].as_array().unwrap().iter().map(of).collect();
+    assert_eq!(generations, ["1.4", "1.7", "2", "7"]);
+    assert!(said.contains("4 pieces took ") && !said.contains("took 0.0 s"), "{said}");
+    for generation in generations {
+        let line = said.lines().find(|line| line.ends_with(&format!("  transport/bind/exporter at {generation}")));
+        let millis = line.and_then(|line| line.trim().split_once(" ms")?.0.parse::<f64>().ok());
+        assert!(millis.is_some_and(|millis| millis > 0.0), "{said}");
+    }
+    let one = lab.run("certify --tier b --case transport/bind/exporter --generation 1.7 --time").exits(0).out;
+    assert!(one.contains("1 pieces took "), "{one}");
+}
+
+#[test]
+fn what_is_declared_for_tier_b_is_offered_there() {
+    let lab = Lab::new();
+    // As an adapter says that offers the same in both tiers.
+    let adapter = format!("sh -c \"'{}' adapter | sed -u s/commands_b/choices_b/\"", env!("CARGO_BIN_EXE_segue"));
+    let out = lab.command("certify --tier b --case transport/bind/exporter").args(["--adapter", &adapter]).output();
+    let out = out.unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("wrong: the adapter declares 'write' for tier B"), "{said}");
+    assert!(!said.contains("'create' for tier B"), "{said}");
+}
+
+#[test]
 fn a_service_that_runs_is_certified_from_outside() {
     let lab = Lab::new();
     let mut service = lab.start("serve --state box --listen 127.0.0.1:0");
@@ -129,6 +161,22 @@ fn a_service_that_runs_is_certified_from_outside() {
     // What isn't there can't be certified, nor can somebody else's key.
     let other = lab.id("other");
     lab.run(&format!("certify --connect {addr} --device {other} --service")).exits(2).says("doesn't prove");
+}
+
+#[test]
+fn a_service_that_lets_the_suite_in_under_no_account_is_not_judged() {
+    let lab = Lab::new();
+    std::fs::write(lab.path("accounts.toml"), "").unwrap();
+    let mut service = lab.start("serve --state box --listen 127.0.0.1:0 --accounts accounts.toml");
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    let line = format!("certify --connect {addr} --device {id} --service --case transport/mailbox/*");
+    let refused = lab.run(&line).exits(2).says("doesn't let the suite in").says("SVC_LOGIN").says("--accounts");
+    let caller = refused.out.split_whitespace().skip_while(|word| *word != "device").nth(1).unwrap();
+    let account = format!("[accounts.suite]\ndevices = [\"{}\"]\n", caller.trim_end_matches(';'));
+    std::fs::write(lab.path("accounts.toml"), account).unwrap();
+    // The file is read again once somebody comes.
+    wait_for(|| lab.run(&line).code == Some(0));
 }
 
 #[test]
