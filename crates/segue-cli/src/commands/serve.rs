@@ -1,8 +1,9 @@
 //! `segue serve`: hosts a mailbox.
 
-use segue_quic::{DeviceId, Event, Hash, Hosted, Instant, MailboxHost, Said};
+use segue_quic::{DeviceId, Event, Hash, Hosted, Instant, KEY_FILE, MailboxHost, Said};
 use segue_service::{Directory, Given, Quota, Service, Store, Terms};
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +39,8 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
     let policy = files.as_mut().map(Files::read).transpose()?;
     let mut interrupt = Interrupt::open()?;
     let dir = device::make(&args.state.state)?;
+    has_key(&dir)?;
+    let had_journal = dir.join(JOURNAL).exists();
     let store = Store::open(&dir).map_err(|failed| {
         let dir = dir.display();
         Failure::failed(format!("{failed}; check the disk, and that no other process serves from {dir}"))
@@ -49,6 +52,12 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
         rate: args.rate.unwrap_or(Quota::default().rate),
         ..Quota::default()
     };
+    if !had_journal && store.sets().is_ok_and(|sets| sets > 0) {
+        tracing::warn!(
+            "the journal is lost ({JOURNAL} in {}), and mailbox.redb isn't: the service can't tell what it signed before. It refuses every session that was delegated to it (STORE_ROLLED_BACK) until its owner takes it over by name and delegates it anew; restore the journal, if there is a copy of the very last state",
+            dir.display()
+        );
+    }
     let did = Arc::default();
     let mut service = Service::new(store, quota);
     if let Some(policy) = policy {
@@ -58,6 +67,7 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
         service,
         grants: !args.no_custody,
         lease: args.lease,
+        looks: files.as_ref().map(|_| Instant::default()),
         files,
         did: Arc::clone(&did),
         refused: Refused::default(),
@@ -95,6 +105,21 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
     done.map(|()| Exit::Resolved)
 }
 
+/// A state that was in use has its key: with another one the service would be another device, which nobody knows.
+fn has_key(dir: &Path) -> Result<(), Failure> {
+    let lost = |file: &&str| dir.join(file).exists();
+    match [JOURNAL, "mailbox.redb"].into_iter().find(lost).filter(|_| !dir.join(KEY_FILE).exists()) {
+        Some(file) => Err(Failure::failed(format!(
+            "{} has {file}, but no {KEY_FILE}: the key by which devices know this service is lost. Restore it from a copy; or begin a new service, which has another id, with --state of a new directory",
+            dir.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What a node calls its journal.
+const JOURNAL: &str = "journal.redb";
+
 async fn look_up(device: &Device, only: &mut [Who]) -> Result<(), Failure> {
     for who in only {
         who.look_up(&device.node).await?;
@@ -120,7 +145,9 @@ async fn report(device: &Device) -> Result<(), Failure> {
                 tracing::info!(peer = peer.map(tracing::field::display), ?code, remote, "unlinked");
             }
             Some(Event::Refused { peer, code, .. }) => refusals.hear(peer, code).into_iter().for_each(Line::log),
-            Some(Event::Halted { text }) => return Err(Failure::failed(text)),
+            Some(Event::Halted { text }) => {
+                return Err(Failure::failed(text.replace("open the node again", "start the service again")));
+            }
             Some(_) => {}
             None => return Err(segue_quic::Error::Stopped.into()),
         }
@@ -136,6 +163,8 @@ struct Host {
     lease: Duration,
     /// What its operator says of accounts, if it demands some.
     files: Option<Files>,
+    /// When to look at these next, if there are such.
+    looks: Option<Instant>,
     did: Arc<Did>,
     refused: Refused,
 }
@@ -158,6 +187,10 @@ impl Refused {
         Some(std::mem::take(&mut self.untold))
     }
 }
+
+/// How often the operator's files are looked at though nothing comes, in microseconds. From: an operator who changed one
+/// looks at the log.
+const EVERY: u64 = 2_000_000;
 
 /// In microseconds. From: an operator reads a log by the minute; guess.
 const PAUSE: u64 = 60_000_000;
@@ -195,12 +228,13 @@ impl MailboxHost for Host {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.service.next_timeout()
+        self.service.next_timeout().into_iter().chain(self.looks).min()
     }
 
     fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Said, String> {
         self.service.set_clock(now, unix_ms());
         self.look()?;
+        self.looks = self.looks.map(|_| now.after(EVERY));
         let before = self.service.counts().refused;
         let given = self.service.handle(now, came).map_err(|failed| failed.to_string())?;
         let mark = if self.grants { self.service.directory().sets().map_err(|failed| failed.to_string())? } else { 0 };

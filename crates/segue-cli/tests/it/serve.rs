@@ -126,3 +126,36 @@ fn a_device_that_was_away_opens_what_was_handed_over_meanwhile() {
     wait_for(|| std::fs::read_to_string(&woken).is_ok_and(|told| told == "notes line-7\n"));
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
 }
+
+#[test]
+fn a_service_whose_key_or_journal_is_lost_says_so() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 1, 100);
+    let (service, id) = crate::mailbox::serve(&lab, "127.0.0.1:0");
+    let by = format!("--mailbox {} --mailbox-device {id}", service.addr);
+    lab.run(&format!("send --state a notes --device {b} --timeout 1 {by}")).exits(1);
+    service.interrupt();
+    service.end().exits(0);
+    std::fs::rename(lab.path("box/device.key"), lab.path("key")).unwrap();
+    let line = "serve --state box --listen 127.0.0.1:0";
+    lab.run(line).exits(1).says("no device.key").says("Restore it").says("--state of a new directory");
+    assert!(!lab.path("box/device.key").exists());
+    std::fs::rename(lab.path("key"), lab.path("box/device.key")).unwrap();
+    std::fs::remove_file(lab.path("box/journal.redb")).unwrap();
+    let (service, same) = crate::mailbox::serve(&lab, "127.0.0.1:0");
+    assert_eq!(id, same);
+    service.interrupt();
+    service.end().exits(0).says("the journal is lost");
+}
+
+#[test]
+fn a_mistake_in_the_accounts_is_told_though_no_device_asks() {
+    let lab = Lab::new();
+    std::fs::write(lab.path("accounts.toml"), "[default]\nspace = 7\n").unwrap();
+    let mut service = lab.start("serve --state box --listen 127.0.0.1:0 --accounts accounts.toml");
+    service.until("device ");
+    std::fs::write(lab.path("accounts.toml"), "[default]\nspaces = 7\n").unwrap();
+    wait_for(|| service.said().contains("accounts stay as they were"));
+    assert!(service.said().contains("accounts.toml, line 2"), "{}", service.said());
+}
