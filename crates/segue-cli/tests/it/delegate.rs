@@ -16,7 +16,7 @@ fn a_service_is_delegated_to_killed_and_signs_the_session_back() {
     assert_eq!(lab.session("a")["grantor"], id.as_str());
     assert_eq!(lab.session("a")["role"], "primary");
     // Handing it over is for the service to sign now.
-    lab.run(&format!("delegate {by}")).exits(1).says("segue reclaim").says(&id);
+    lab.run(&format!("delegate {by}")).exits(0).says("signs who owns").says("already").says(&id);
     lab.run(&format!("close --state a {session}")).exits(1).says("segue reclaim").says(&id);
     service.kill();
     let addr = service.addr.clone();
@@ -24,6 +24,7 @@ fn a_service_is_delegated_to_killed_and_signs_the_session_back() {
     lab.run(&format!("reclaim {by}")).exits(0).says("this device signs");
     assert_eq!(lab.session("a")["grantor"], lab.id("a").as_str());
     assert_eq!(lab.session("a")["role"], "primary");
+    lab.run(&format!("reclaim {by}")).exits(0).says("this device signs").says("already");
     service.interrupt();
     service.end().exits(0);
 }
@@ -60,4 +61,24 @@ fn a_service_without_custody_is_named_in_the_refusal() {
     let by = format!("--state a {session} --mailbox {addr} --mailbox-device {id}");
     lab.run(&format!("delegate {by}")).exits(1).says(&id).says("without --no-custody");
     assert_eq!(lab.session("a")["grantor"], lab.id("a").as_str());
+}
+
+#[test]
+fn another_service_than_the_one_that_signs_is_told_from_it() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 3, 3_000);
+    lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
+    let (service, id) = serve(&lab, "127.0.0.1:0");
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+    lab.run(&format!("delegate --state a {session} --mailbox {} --mailbox-device {id}", service.addr)).exits(0);
+    let mut other = lab.start("serve --state other --listen 127.0.0.1:0");
+    let addr = other.until("listening on ").split_off("listening on ".len());
+    let at = other.until("device ").split_off("device ".len());
+    for command in ["reclaim", "delegate"] {
+        let wrong =
+            lab.run(&format!("{command} --state a {session} --mailbox {addr} --mailbox-device {at} --timeout 1"));
+        let wrong = wrong.exits(1).says(&format!("service {id} signs who owns session {session} next"));
+        assert!(!wrong.err.contains("takeover"), "{}", wrong.err);
+    }
 }
