@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use segue_quic::{Handed, Hash, PartKind, SessionId, SignedReceipt, Tally};
+use segue_quic::{DeviceId, Handed, Hash, PartKind, SessionId, SignedReceipt, Tally};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Owner, ReceiptCommand};
@@ -55,15 +55,32 @@ pub(crate) async fn hex(device: &Device, session: Option<SessionId>, record: Opt
         None => only(device).await?,
     };
     let records = device.node.receipts(session).await?;
-    let record = record.or(records.last().copied()).ok_or_else(|| {
-        Failure::failed(format!("this device neither gave nor took session {session}; ask a device that did"))
-    })?;
+    let Some(record) = record.or(records.last().copied()) else { return Err(none(device, session).await?) };
     let receipt = device.node.receipt(session, record).await?.ok_or_else(|| {
         Failure::failed(format!(
             "no receipt of record {record} of session {session}: this device neither gave nor took that handoff, or the new owner hasn't confirmed it; the lines `receipt` of `segue owner` name the records of which there is one"
         ))
     })?;
     Ok(::hex::encode(receipt.as_bytes()))
+}
+
+/// Why this device has no receipt of a session.
+async fn none(device: &Device, session: SessionId) -> Result<Failure, Failure> {
+    let (view, me) = (device.session(session).await?, device.node.device());
+    let bodies: Vec<_> = view.chain.iter().map(|record| record.body()).collect();
+    let given =
+        bodies.windows(2).rev().find(|pair| pair[0].owner == me && ![me, DeviceId::ZERO].contains(&pair[1].owner));
+    Ok(Failure::failed(match given {
+        Some([_, next]) if next.signer == next.owner || next.signer == me => format!(
+            "this device keeps no receipt of how session {session} went from it to device {}; ask that device",
+            next.owner
+        ),
+        Some([_, next]) => format!(
+            "service {} signed that session {session} went from this device to device {}: what a receipt of that holds, such as that device's word that it has it, went to the service and not to this one, which keeps none. Device {} has one: `segue owner --receipt FILE --session {session}` there",
+            next.signer, next.owner, next.owner
+        ),
+        _ => format!("this device neither gave nor took session {session}; ask a device that did"),
+    }))
 }
 
 async fn only(device: &Device) -> Result<SessionId, Failure> {
