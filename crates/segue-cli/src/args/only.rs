@@ -65,8 +65,10 @@ fn pick(only: &[String]) -> Result<Pick, Failure> {
 }
 
 fn folder(text: &str) -> Result<String, String> {
+    // As a shell completes it.
+    let text = text.strip_suffix('/').filter(|text| *text != ".").unwrap_or(text);
     let plain = text == "." || text.split('/').all(|name| !matches!(name, "" | "." | ".."));
     plain.then(|| text.to_owned()).ok_or_else(|| {
-        "a folder of the session is a path like photos or photos/2024, without / at either end; . stands for the files that lie in none".to_owned()
+        "a folder of the session is a path like photos or photos/2024, without / at its beginning; . stands for the files that lie in none".to_owned()
     })
 }

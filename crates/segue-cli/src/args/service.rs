@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use segue_proto::limits::MAX_TOKEN;
 use segue_quic::{DeviceId, Node, SessionId};
 
 use super::{Patience, State, address, session};
@@ -12,7 +13,8 @@ use crate::who::Who;
 /// A mailbox to use.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Mailbox {
-    /// Use the mailbox at this address: host or address, and port
+    /// Use the mailbox at this address: host or address, and port. What this device keeps of all of its sessions is put there,
+    /// sealed, so that the mailbox can't read it
     #[arg(long, value_name = "ADDR", value_parser = address, requires = "mailbox_device")]
     pub(crate) mailbox: Option<String>,
     /// The mailbox's device id, as its `segue serve` prints it
@@ -33,7 +35,7 @@ pub(crate) struct Token {
     /// once: the mailbox knows this device by its key from then on. Without it the environment's SEGUE_TOKEN counts, which
     /// holds the token itself. Either goes to the mailbox that this command names, and to no other; SEGUE_TOKEN_FOR, a
     /// mailbox's device id, keeps SEGUE_TOKEN from all others
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "mailbox")]
     pub(crate) token: Option<PathBuf>,
 }
 
@@ -47,6 +49,12 @@ impl Token {
                     let file = file.display();
                     return Err(Failure::failed(format!(
                         "{file} (--token) holds no token; write the one there that the identity provider issued, or leave --token out"
+                    )));
+                }
+                if text.trim().len() > MAX_TOKEN {
+                    let (file, len) = (file.display(), text.trim().len());
+                    return Err(Failure::failed(format!(
+                        "{file} (--token) has {len} bytes, and a token has {MAX_TOKEN} at most; check that it is the token that the identity provider issued"
                     )));
                 }
                 Some(text)
