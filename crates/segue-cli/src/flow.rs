@@ -1,7 +1,6 @@
 //! How much of the content has moved, over a link or by way of a mailbox, shown as a bar.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -20,18 +19,32 @@ pub(crate) enum Way {
     In,
 }
 
-/// How much of each session's content each mailbox has confirmed, and how much is to be there, in bytes: who reads a node's
-/// events notes it.
+/// How far the content of each session is on its way to each mailbox, and here, in bytes: who reads a node's events notes
+/// it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mailed(Arc<Mutex<Said>>);
 
-type Said = BTreeMap<(SessionId, DeviceId), (u64, u64)>;
+/// What is there, and what is to be there in all.
+type Share = (u64, u64);
+
+#[derive(Debug, Default)]
+struct Said {
+    out: BTreeMap<(SessionId, DeviceId), Share>,
+    coming: BTreeMap<SessionId, Share>,
+}
 
 impl Mailed {
     /// Whether an event says how much there is.
     pub(crate) fn hear(&self, event: &Event) -> bool {
-        let Event::Mailed { session, mailbox, done, total } = event else { return false };
-        self.lock().insert((*session, *mailbox), (*done, *total));
+        match event {
+            Event::Mailed { session, mailbox, done, total } => {
+                self.lock().out.insert((*session, *mailbox), (*done, *total));
+            }
+            Event::Progress { session, done, total } => {
+                self.lock().coming.insert(*session, (*done, *total));
+            }
+            _ => return false,
+        }
         true
     }
 
@@ -40,12 +53,30 @@ impl Mailed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of one session, or of all; none if nothing was said.
-    fn sum(&self, session: Option<SessionId>) -> Option<(u64, u64)> {
+    /// What mailboxes confirmed of one session, or of all; none if nothing was said.
+    fn sum(&self, session: Option<SessionId>) -> Option<Share> {
         let known = self.lock();
-        let said = known.iter().filter(|((of, _), _)| session.is_none_or(|session| session == *of));
-        said.map(|(_, said)| *said).reduce(|(done, total), (more, of)| (done + more, total + of))
+        sum(known
+            .out
+            .iter()
+            .filter(|((of, _), _)| session.is_none_or(|session| session == *of))
+            .map(|(_, share)| share))
     }
+
+    /// What has come of one session, or of all; none if nothing was said.
+    fn come(&self, session: Option<SessionId>) -> Option<Share> {
+        let known = self.lock();
+        sum(known.coming.iter().filter(|(of, _)| session.is_none_or(|session| session == **of)).map(|(_, share)| share))
+    }
+
+    /// What has come of each session.
+    pub(crate) fn coming(&self) -> BTreeMap<SessionId, Share> {
+        self.lock().coming.clone()
+    }
+}
+
+fn sum<'a>(shares: impl Iterator<Item = &'a Share>) -> Option<Share> {
+    shares.copied().reduce(|(done, total), (more, of)| (done + more, total + of))
 }
 
 /// What moves of one session, or of all.
@@ -54,16 +85,13 @@ pub(crate) struct Flow {
     session: Option<SessionId>,
     way: Way,
     bar: Bar,
-    /// What moved of what the node counts, from the first look on.
+    /// What moved of the session, from the first look on.
     meter: Option<Meter>,
-    looks: u32,
-    /// What was lacking here at the last look.
-    lacking: u64,
-    /// What comes in all.
-    total: u64,
+    /// What the node had counted by the first look.
+    begun: Option<u64>,
     mailed: Mailed,
     /// What had come by the last look, and what was in mailboxes by then.
-    seen: (u64, Option<(u64, u64)>),
+    seen: (u64, Option<Share>),
     /// What went over links before the first look, and until now, in bytes.
     direct: Option<(u64, u64)>,
 }
@@ -76,7 +104,7 @@ impl Flow {
         };
         let (bar, node, mailed) = (Bar::new(total, verb), node.clone(), Mailed::default());
         let seen = (0, None);
-        Flow { node, session, way, bar, meter: None, looks: 0, lacking: 0, total: 0, mailed, seen, direct: None }
+        Flow { node, session, way, bar, meter: None, begun: None, mailed, seen, direct: None }
     }
 
     /// Where to note what mailboxes have confirmed.
@@ -86,11 +114,11 @@ impl Flow {
 
     /// What the node had counted at this time was there before.
     pub(crate) fn counted_from(mut self, at: Instant, count: u64) -> Flow {
-        self.meter = Some(Meter::new(at, count));
+        (self.meter, self.begun) = (Some(Meter::new(at, 0)), Some(count));
         self
     }
 
-    /// Counts what has moved until now, in bytes; the first look counts from.
+    /// Counts what has moved until now, of whichever session, in bytes; the first look counts from.
     pub(crate) async fn count(&mut self) -> Result<u64, Failure> {
         let stats = self.node.stats().await?;
         let count = match self.way {
@@ -100,10 +128,16 @@ impl Flow {
         let before = self.direct.map_or(stats.bulk_tx, |(before, _)| before);
         self.direct = Some((before, stats.bulk_tx));
         let now = Instant::now();
-        let meter = self.meter.get_or_insert_with(|| Meter::new(now, count));
-        meter.look(now, count);
+        let moved = count - *self.begun.get_or_insert(count);
+        // Other sessions move as well.
+        let most = match self.way {
+            Way::Out { bytes } => Some(bytes),
+            Way::In => self.session.and(self.mailed.come(self.session)).map(|(_, total)| total),
+        };
+        let meter = self.meter.get_or_insert_with(|| Meter::new(now, 0));
+        meter.look(now, most.map_or(moved, |most| moved.min(most)));
         self.bar.set_rate(meter.rate(now));
-        Ok(meter.moved())
+        Ok(moved)
     }
 
     /// Shows what has moved until now; how much that is, in bytes.
@@ -117,7 +151,7 @@ impl Flow {
                 self.set(done, total);
             }
             Way::In => {
-                let coming = self.coming(moved).await?;
+                let come = self.mailed.come(self.session);
                 // What a mailbox is given is shown while nothing comes from it.
                 match mailed.filter(|_| self.seen.0 == moved) {
                     Some((done, total)) if self.seen.1 != mailed => {
@@ -127,7 +161,7 @@ impl Flow {
                     Some(_) => {}
                     None => {
                         self.bar.set_verb(RECEIVING);
-                        self.set(moved, coming.max(moved));
+                        come.iter().for_each(|(done, total)| self.set(*done, *total));
                     }
                 }
             }
@@ -136,41 +170,14 @@ impl Flow {
         Ok(moved)
     }
 
-    /// What comes in all, as far as is known by now.
-    async fn coming(&mut self, done: u64) -> Result<u64, Failure> {
-        self.looks += 1;
-        if self.looks % LOOKS == 1 {
-            let lacking = self.lacks().await?;
-            // A file counts until it is whole, so that only more of them say more.
-            if lacking > self.lacking {
-                self.total = done + lacking;
-            }
-            self.lacking = lacking;
-        }
-        Ok(self.total)
-    }
-
-    async fn lacks(&self) -> Result<u64, Failure> {
-        let sessions = match self.session {
-            Some(session) => vec![session],
-            None => self.node.sessions().await?.into_iter().map(|view| view.id).collect(),
-        };
-        let mut lacking = 0;
-        for session in sessions {
-            let files = self.node.held_elsewhere(session).await?;
-            lacking += files.iter().filter(|file| !file.left_out).map(|file| file.len).sum::<u64>();
-        }
-        Ok(lacking)
+    /// Whether all is here that was told to come.
+    pub(crate) fn is_full(&self) -> bool {
+        self.mailed.come(self.session).is_some_and(|(done, total)| done == total)
     }
 
     /// So many bytes are there, of so many, as somebody else knows. Among them is what didn't have to move.
     pub(crate) fn set(&mut self, done: u64, total: u64) {
         self.bar.set(done, total);
-    }
-
-    /// A line above the bar.
-    pub(crate) fn note(&self, line: impl Display) {
-        self.bar.note(line);
     }
 
     /// Takes the bar away; what moved since the first look, in words, if anything did.
@@ -190,9 +197,6 @@ fn out(mailed: Option<(u64, u64)>, direct: u64, bytes: u64) -> (u64, u64) {
 
 const SENDING: &str = "sending";
 const RECEIVING: &str = "receiving";
-
-/// One look in so many goes through the files, of which there may be many.
-const LOOKS: u32 = 5;
 
 #[cfg(test)]
 mod tests {

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Command::Id(args) => commands::id::run(&args),
         other => run(commands::run(other)),
     };
-    match done {
+    match done.and_then(terminal::unsaid) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             terminal::complain(&failure.text);
@@ -70,7 +70,8 @@ fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Fai
 /// terminal that a command has for itself nothing may be written between its lines.
 fn start_log(whole_screen: bool, format: LogFormat) {
     let ansi = std::io::stderr().is_terminal();
-    let usual = if whole_screen && ansi { "off" } else { "warn" };
+    // What a mailbox isn't given is told by the commands.
+    let usual = if whole_screen && ansi { "off" } else { "warn,segue_quic::bulk::mailed=error" };
     let filter = match tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG") {
         Ok(filter) if !(whole_screen && ansi) => filter,
         _ => tracing_subscriber::EnvFilter::new(usual),

@@ -1,22 +1,56 @@
 //! What the user sees: results on standard output, everything else on standard error.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
-/// Prints a line of results. If nobody reads them any more, the work goes on without.
+/// All bars that are shown: whatever else is printed has them taken away meanwhile.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+
+/// Why a line of results couldn't be printed, the first time.
+static UNSAID: OnceLock<String> = OnceLock::new();
+
+/// Prints a line of results. If nobody reads them any more, the work goes on without; if they can't be written, it does,
+/// too, and [`unsaid`] tells at the end.
 pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let written = BARS.suspend(|| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{line}").and_then(|()| out.flush())
+    });
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = UNSAID.set(error.to_string());
+    }
+}
+
+/// How a command ends that has done its work: it failed if its results couldn't be printed.
+pub(crate) fn unsaid(exit: Exit) -> Result<Exit, Failure> {
+    match UNSAID.get() {
+        Some(why) if exit == Exit::Resolved => Err(Failure::failed(format!(
+            "the results couldn't all be written to standard output: {why}; what the command did is done"
+        ))),
+        _ => Ok(exit),
+    }
 }
 
 /// Prints a line beside the results.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    BARS.suspend(|| {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    });
+}
+
+/// So many of them, in words.
+pub(crate) fn count(number: impl Display + PartialEq + From<u8>, what: &str) -> String {
+    let plural = if number == 1.into() { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Prints why the command failed.
@@ -30,7 +64,7 @@ pub(crate) struct Bar(ProgressBar);
 impl Bar {
     /// `total` is 0 as long as it isn't known.
     pub(crate) fn new(total: u64, verb: &'static str) -> Bar {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let bar = BARS.add(ProgressBar::new(total));
         let style = "{msg} [{bar:30}] {bytes}/{total_bytes}{prefix}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(verb);
@@ -66,11 +100,13 @@ impl Bar {
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
         self.0.finish_and_clear();
+        BARS.remove(&self.0);
     }
+}
 
-    /// A line above the bar.
-    pub(crate) fn note(&self, line: impl Display) {
-        self.0.suspend(|| note(line));
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -107,26 +143,37 @@ impl Answers {
 
     /// Has the user choose one of so many, from 1; none at the end of input, or if that isn't a choice.
     pub(crate) async fn choice(&mut self, of: usize) -> Option<usize> {
-        let number: usize = self.lines.recv().await?.trim().parse().ok()?;
+        let number: usize = self.line().await?.trim().parse().ok()?;
         (1..=of).contains(&number).then(|| number - 1)
     }
 
     /// The next line; none at the end of input.
     pub(crate) async fn line(&mut self) -> Option<String> {
-        self.lines.recv().await
+        let line = self.lines.recv().await;
+        unask();
+        line
     }
 
     /// The next answer; at the end of input it is no.
     pub(crate) async fn next(&mut self) -> bool {
-        let line = self.lines.recv().await.unwrap_or_default();
+        let line = self.line().await.unwrap_or_default();
         matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
     }
 }
 
-/// Asks; the answer comes by [`Answers::next`].
+/// Asks; the answer comes by [`Answers::next`]. No bar is shown before that, or before [`unask`].
 pub(crate) fn ask(question: impl Display) {
+    let _ = BARS.clear();
+    BARS.set_draw_target(ProgressDrawTarget::hidden());
     let mut out = std::io::stderr();
     let _ = write!(out, "{question} [y/N] ").and_then(|()| out.flush());
+}
+
+/// No question stands any more: bars are shown again.
+pub(crate) fn unask() {
+    if BARS.is_hidden() {
+        BARS.set_draw_target(ProgressDrawTarget::stderr());
+    }
 }
 
 /// Ctrl-C, or the request to end.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::alarms::Alarms;
 use crate::failure::Failure;
 use crate::flow::{Flow, Way};
-use crate::terminal::Interrupt;
+use crate::terminal::{Interrupt, note};
 
 /// A handoff that is waited for.
 pub(crate) struct Watch<'a> {
@@ -101,7 +101,8 @@ impl Watch<'_> {
                     Word::Came(record) => Ok(self.moved(pulse, record).await),
                     Word::Over(_) | Word::None => {
                         pulse.flow.finish();
-                        Err(if ended == Word::None { self.is_unknown() } else { self.stopped(&stop) })
+                        let linked = self.node.peers().await?.contains(&self.door);
+                        Err(if ended == Word::None { self.is_unknown() } else { self.stopped(&stop, linked) })
                     }
                 };
             }
@@ -191,7 +192,7 @@ impl Watch<'_> {
     fn hear(&self, pulse: &mut Pulse, event: Event) -> Option<Stop> {
         pulse.flow.mailed().hear(&event);
         if let Some(text) = pulse.alarms.hear(&event) {
-            pulse.flow.note(text);
+            note(text);
         }
         match event {
             Event::Linked { peer, .. } if peer == self.door => {
@@ -200,10 +201,10 @@ impl Watch<'_> {
             }
             Event::Linked { peer, .. } if peer == self.peer => {
                 pulse.last = Instant::now();
-                pulse.flow.note(format_args!("linked with {peer}: content goes directly"));
+                note(format_args!("linked with {peer}: content goes directly"));
             }
             Event::Unlinked { peer: Some(peer), code: Code::SVC_TARGET_MISMATCH, .. } if peer == self.peer => {
-                pulse.flow.note(format_args!("another device is where {peer} should be; content goes by the service"));
+                note(format_args!("another device is where {peer} should be; content goes by the service"));
             }
             Event::Progress { session, done, total } if session == self.session && self.door == self.peer => {
                 pulse.flow.set(done, total);
@@ -219,7 +220,7 @@ impl Watch<'_> {
                 if pulse.warned != Some(code) {
                     pulse.warned = Some(code);
                     let (address, secs) = (self.address, self.patience.as_secs());
-                    pulse.flow.note(format_args!("no link to {address} ({}); trying again for {secs} s", code.name()));
+                    note(format_args!("no link to {address} ({}); trying again for {secs} s", code.name()));
                 }
             }
             Event::HandoffDeferred { session, code, wait, .. } if session == self.session => {
@@ -229,12 +230,10 @@ impl Watch<'_> {
                 }
                 if pulse.busy.replace(busy).is_none() {
                     let (who, secs) = (self.spoken_to(), self.patience.as_secs());
-                    pulse
-                        .flow
-                        .note(format_args!("{who} takes no more for now ({}); trying again for {secs} s", code.name()));
+                    note(format_args!("{who} takes no more for now ({}); trying again for {secs} s", code.name()));
                 }
             }
-            Event::Halted { text } => pulse.flow.note(text),
+            Event::Halted { text } => note(text),
             _ => {}
         }
         None
@@ -266,7 +265,10 @@ impl Watch<'_> {
                 pulse.flow.finish();
                 Err(match error.is_pending() {
                     true => Failure::pending(error.to_string()),
-                    false => Failure::failed(error.to_string()),
+                    false => {
+                        let service = Some(self.door).filter(|door| *door != self.peer);
+                        Failure::failed(why(self.node, service, &error).await)
+                    }
                 })
             }
         }
@@ -321,13 +323,19 @@ impl Watch<'_> {
         }
     }
 
-    fn stopped(&self, stop: &Stop) -> Failure {
+    fn stopped(&self, stop: &Stop, linked: bool) -> Failure {
         let (session, peer, address) = (self.session, self.peer, self.address);
         let outcome = match self.way {
             Way::Out { .. } => "this device still owns it",
             Way::In => "nothing changed hands",
         };
         Failure::failed(match stop {
+            Stop::Silence if self.door != self.peer && !linked => format!(
+                "the service {} wasn't reached at {address} within {} s, so nothing is known of {peer}, and {outcome}; check that `segue serve` runs there, --mailbox and the network, and try again{}",
+                self.door,
+                self.patience.as_secs(),
+                self.stays_delegated()
+            ),
             Stop::Silence if self.door != self.peer => format!(
                 "the handoff of session {session} with {peer} by way of the service at {address} failed (HO_TIMEOUT): nothing was heard for {} s, and {outcome}; check that the other device uses that service (--mailbox) and that its user accepts, and try again{}",
                 self.patience.as_secs(),
@@ -366,6 +374,38 @@ impl Watch<'_> {
         })
     }
 }
+
+/// Why a handoff came to nothing, as far as this device knows whose the session is, and over which service it was to go.
+pub(crate) async fn why(node: &Node, service: Option<DeviceId>, error: &HandoffError) -> String {
+    match (error, service) {
+        (HandoffError::Moved { session, device, code }, _) => {
+            let owner = node.session(*session).await.ok().flatten().and_then(|view| view.owner);
+            let name = code.name();
+            let came = format!("the handoff of session {session} with device {device} came to nothing ({name})");
+            match owner {
+                Some(owner) if owner == node.device() => {
+                    format!("{came}: the session moved on meanwhile, and this device owns it; try again")
+                }
+                Some(owner) if owner == *device => {
+                    format!("{came}: that device gave it up, and owns the session still; ask its user, and try again")
+                }
+                _ => error.to_string(),
+            }
+        }
+        (HandoffError::Failed { session, code: Code::STORE_ROLLED_BACK, .. }, Some(service)) => format!(
+            "service {service} doesn't sign for session {session} ({}): its store may be a restored backup, so that it can't tell what it signed before. {NEW_TENURE}",
+            Code::STORE_ROLLED_BACK.name()
+        ),
+        (HandoffError::Refused { session, device, code: Code::HO_UNKNOWN_SESSION, .. }, Some(service)) => format!(
+            "service {service}, or device {device} behind it, doesn't know session {session} ({}). If the service's store was put back from a backup that is older than the session: {NEW_TENURE}",
+            Code::HO_UNKNOWN_SESSION.name()
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// The way on with a service that forgot what it signed (SERVICE-TENURE-1).
+const NEW_TENURE: &str = "The session's owner takes it over by name (`segue takeover`), which needs no service, and lets the service sign anew (`segue delegate`); tell the service's operator";
 
 /// How often the bar and the patience are looked at.
 const TICK: Duration = Duration::from_millis(100);

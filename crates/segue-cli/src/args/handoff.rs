@@ -8,6 +8,7 @@ use segue_proto::limits::MAX_OP_BODY;
 use segue_quic::SessionId;
 
 use super::{Along, Mailbox, Only, Patience, State, address, listen, session};
+use crate::failure::Failure;
 use crate::who::Who;
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,8 @@ pub(crate) struct Receive {
     pub(crate) to: Vec<String>,
     #[command(flatten)]
     pub(crate) only: Only,
-    /// Accept whatever is offered or asked for, without a question
+    /// Accept whatever is offered or asked for, without a question. Without it, and with a mailbox, content of a session that
+    /// a device of the account, or one named by --from, offers comes before the question is answered, too
     #[arg(long)]
     pub(crate) yes: bool,
     /// Run this command by the shell once a session has come and lies in its directory, as to open it there. It finds
@@ -60,7 +62,7 @@ pub(crate) struct Going {
     #[command(flatten)]
     pub(crate) mailbox: Mailbox,
     /// The session's view state: where the user stood, at most 16 KiB
-    #[arg(long, value_name = "TEXT", value_parser = view)]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) view: Option<String>,
     #[command(flatten)]
     pub(crate) along: Along,
@@ -153,11 +155,15 @@ fn way<const N: usize>(options: [&'static str; N]) -> ArgGroup {
     ArgGroup::new("way").args(options).required(true).multiple(true)
 }
 
-/// A view state that a session may have.
-fn view(text: &str) -> Result<String, String> {
-    match text.len() {
-        0..=MAX_OP_BODY => Ok(text.to_owned()),
-        len => Err(format!("a view state has at most {MAX_OP_BODY} bytes, and this one has {len}")),
+impl Going {
+    /// Whether a session may have the view state. Its text isn't told: it may be long.
+    pub(crate) fn check_view(&self) -> Result<(), Failure> {
+        match self.view.as_ref().map_or(0, String::len) {
+            0..=MAX_OP_BODY => Ok(()),
+            len => Err(Failure::usage(format!(
+                "--view: a view state has at most {MAX_OP_BODY} bytes, and this one has {len}"
+            ))),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::args::{Handoff, Send};
 use crate::commands::{presence, send, sync};
 use crate::device::Device;
 use crate::failure::{Exit, Failure};
-use crate::terminal::{Answers, ask, note, say};
+use crate::flow::Mailed;
+use crate::terminal::{Answers, ask, count, note, say};
 use crate::who::Who;
 
 /// A session of the menu, and where it lies.
@@ -45,7 +46,11 @@ async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, 
         }
     }
     let service = if shown { sync::start(&device.node, &mut args.going.mailbox).await? } else { None };
-    let offerable = presence::offerable(&device.node, service).await?;
+    let (named, mailed) = (args.going.mailbox.named(), Mailed::default());
+    let offerable = tokio::select! {
+        offerable = presence::offerable(&device.node, service) => offerable?,
+        failure = sync::trouble(&device.node, named, None, &mailed), if service.is_some() => return Err(failure),
+    };
     let place = |session: &SessionId| device.index.place(session).map(|place| place.directory.clone());
     let rows = offerable.into_iter().filter_map(|session| Some(Row { directory: place(&session.session)?, session }));
     let named = rows.filter(|row| args.list || args.session.is_none_or(|only| row.session.session == only));
@@ -66,7 +71,7 @@ async fn choose(device: &Device, args: &mut Handoff) -> Result<Option<(PathBuf, 
     let mut answers = Answers::open();
     let titles = rows.iter().map(|row| {
         let Offerable { name, session, files, bytes, .. } = &row.session;
-        format!("{name:?}, {files} files, {bytes} bytes in {} ({session})", row.directory.display())
+        format!("{name:?}, {}, {bytes} bytes in {} ({session})", count(*files, "file"), row.directory.display())
     });
     let at = pick("session", "--session", titles.collect(), answers.as_mut()).await?;
     let row = rows.swap_remove(at);
@@ -113,7 +118,7 @@ fn nothing(device: &Device, session: Option<SessionId>, gone: bool) -> Failure {
 async fn confirm(row: &Row, to: DeviceId, args: &Handoff, answers: Option<&mut Answers>) -> Result<(), Failure> {
     let Offerable { session, name, files, bytes, devices, .. } = &row.session;
     let what = match args.going.along.only.as_slice() {
-        [] => format!("{files} files, {bytes} bytes"),
+        [] => format!("{}, {bytes} bytes", count(*files, "file")),
         only => format!("of its files those in {}", only.join(", ")),
     };
     let known = devices.iter().find(|device| device.device == to);
@@ -142,7 +147,7 @@ async fn along(types: &[DataType], answers: &mut Answers) -> Result<Vec<String>,
     let mut out = std::io::stderr();
     for (at, it) in types.iter().enumerate() {
         let name = if it.name.is_empty() { "files in no folder" } else { &it.name };
-        let _ = writeln!(out, "{:>3}  {name}: {} files, {} bytes", at + 1, it.files, it.bytes);
+        let _ = writeln!(out, "{:>3}  {name}: {}, {} bytes", at + 1, count(it.files, "file"), it.bytes);
     }
     let _ = write!(out, "What goes along now? Numbers, or Enter for all; the rest can be fetched later: ");
     let _ = out.flush();

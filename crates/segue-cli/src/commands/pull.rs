@@ -1,7 +1,9 @@
 //! `segue pull`: asks the owner to hand a session over.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use segue_proto::wire::Kind;
 use segue_quic::{DeviceId, Node, SessionId, SessionRole, SessionView};
 
 use crate::alarms::Alarms;
@@ -13,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::flow::{Flow, Way};
 use crate::index::Note;
 use crate::named;
-use crate::terminal::{note, say};
+use crate::terminal::{count, note, say};
 use crate::watch::Watch;
 
 /// Asks, and waits until this device owns the session and its directory shows it.
@@ -83,11 +85,11 @@ async fn arrived(device: &Device, args: &Pull, service: DeviceId) -> Result<Flow
     tokio::select! {
         settled = sync::settled(&device.node, service, args.patience.timeout, Some(&mut flow)) => {
             if !settled? {
-                flow.note(format_args!("not all that service {service} holds has come; asking for the session all the same"));
+                note(format_args!("not all that service {service} holds has come; asking for the session all the same"));
             }
             Ok(flow)
         }
-        failure = sync::trouble(&device.node, args.mailbox.named(), &mailed) => Err(failure),
+        failure = sync::trouble(&device.node, args.mailbox.named(), session, &mailed) => Err(failure),
     }
 }
 
@@ -119,7 +121,10 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
     let known = device.node.session(session).await?;
     if let Some(view) = known.filter(|view| view.role == SessionRole::Primary) {
         complete(device, args, door, &view).await?;
-        finish(device, args, &view, "by an earlier run of this command").await?;
+        match device.index.place(&session).filter(|place| !matches!(place.note, Some(Note::Receiving { .. }))) {
+            Some(place) => already(&view, &place.directory),
+            None => finish(device, args, &view, "by an earlier run of this command").await?,
+        }
         acknowledge_again(device, args, door).await;
         return Ok(());
     }
@@ -140,7 +145,34 @@ async fn pull(device: &mut Device, args: &Pull) -> Result<(), Failure> {
     let moved = watch.call(watch.node.request_handoff(session, args.device.id())).await?;
     arrives(device, session).await?;
     let view = device.session(session).await?;
+    tell_lease(&view, args.device.id());
     finish(device, args, &view, &moved.throughput).await
+}
+
+/// Nothing is to be asked for: this device owns the session, and no run of this command was at it.
+fn already(view: &SessionView, directory: &Path) {
+    let (session, name, directory) = (view.id, &view.name, (directory.display(), directory.is_dir()));
+    match directory {
+        (at, true) => {
+            say(format_args!("this device owns session {session} {name:?} already, in {at}; record {}", view.head))
+        }
+        (at, false) => {
+            say(format_args!("this device owns session {session} {name:?} already; record {}", view.head));
+            note(format_args!("its directory {at} isn't there: put it back, or mount its disk"));
+        }
+    }
+}
+
+/// Says so if the old owner didn't agree: a service made this device the owner, as it had waited for the old one for as long
+/// as its lease says.
+fn tell_lease(view: &SessionView, before: DeviceId) {
+    let Some(head) = view.chain.last().map(|record| record.body()) else { return };
+    if Kind::from_number(head.kind) == Some(Kind::Takeover) && head.signer != head.owner {
+        note(format_args!(
+            "service {} made this device the owner by a lease that had run out: device {before} was silent for too long, and didn't agree. It may have written since; what it wrote comes once it is back",
+            head.signer
+        ));
+    }
 }
 
 /// What the owner wrote while the handoff ran comes by sync: it is waited for as long as it moves.
@@ -151,7 +183,8 @@ async fn arrives(device: &Device, session: SessionId) -> Result<(), Failure> {
         tokio::select! {
             event = device.node.next_event() => {
                 let event = event.ok_or(segue_quic::Error::Stopped)?;
-                alarms.hear(&event).iter().for_each(|text| flow.note(text));
+                flow.mailed().hear(&event);
+                alarms.tell(&event);
             }
             () = tokio::time::sleep(LOOK) => {}
         }
@@ -190,8 +223,10 @@ async fn complete(device: &mut Device, args: &Pull, door: DeviceId, view: &Sessi
         Err(_) => {
             let left = coming(&node, view.id).await?;
             return Err(Failure::failed(format!(
-                "{left} files of session {} haven't come within {} s; `segue owner` tells who holds them: name that device with --device and --from",
+                "{} of session {} {} come within {} s; `segue owner` tells who holds what is lacking: name that device with --device and --from",
+                count(left, "file"),
                 view.id,
+                if left == 1 { "hasn't" } else { "haven't" },
                 args.patience.timeout.as_secs()
             )));
         }
@@ -225,8 +260,9 @@ async fn tell_elsewhere(device: &Device, view: &SessionView) -> Result<(), Failu
         let bytes: u64 = elsewhere.iter().map(|file| file.len).sum();
         let holder = first.holders.first().map_or_else(|| "another device".to_owned(), |id| format!("device {id}"));
         note(format_args!(
-            "{} files of {bytes} bytes stay where they are, such as {:?} with {holder}; `segue owner` lists them",
-            elsewhere.len(),
+            "{} of {bytes} bytes {} elsewhere, such as {:?} with {holder}; `segue owner` lists what does",
+            count(elsewhere.len(), "file"),
+            if elsewhere.len() == 1 { "stays" } else { "stay" },
             first.path
         ));
     }

@@ -5,21 +5,22 @@
 
 use std::path::{Path, PathBuf};
 
-use segue_proto::limits::MAX_NAME;
+use segue_proto::limits::{MAX_MAILED, MAX_NAME};
 use segue_quic::{DeviceId, Hash, SessionId, SessionRole, SessionView};
 
 use crate::args::{Send, lies_in};
 use crate::commands::sync;
 use crate::device::{Device, handed_over, resolve, tell_aside};
-use crate::directory::scan;
+use crate::directory::{Tree, scan};
 use crate::failure::{Exit, Failure};
 use crate::flow::{Flow, Way};
 use crate::index::{Creating, Note};
-use crate::terminal::{note, say};
+use crate::terminal::{count, note, say};
 use crate::watch::{Moved, Watch};
 
 /// Hands the directory over, and waits until the other device confirms.
 pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
+    args.going.check_view()?;
     let root = args.path.canonicalize().map_err(Failure::io("find the directory", &args.path))?;
     args.going.along.pick()?;
     if !root.is_dir() {
@@ -112,6 +113,7 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     device.materialize(view).await?;
     let tree = device.scan(view, root).await?;
     tree.skipped.iter().for_each(note);
+    can_go(args, view, &tree, door)?;
     device.reconcile(view, &tree).await?.iter().for_each(tell_aside);
     if let Some(text) = &args.going.view {
         device.node.write_view(view.id, text.as_bytes()).await?;
@@ -129,6 +131,24 @@ async fn hand_over(device: &mut Device, args: &Send, root: &Path, view: &Session
     report(device, args, view, &moved?)
 }
 
+/// Refuses what can't come: a file that is too long for the service, where the devices aren't to meet, and the other one
+/// never owned the session, so that nothing says that it may have the file.
+fn can_go(args: &Send, view: &SessionView, tree: &Tree, door: DeviceId) -> Result<(), Failure> {
+    let to = args.device.id();
+    let owned = view.chain.iter().any(|record| record.body().owner == to);
+    if door == to || owned || !args.going.mailbox.no_direct {
+        return Ok(());
+    }
+    let len = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    let goes = tree.files.iter().filter(|(name, _)| args.going.along.takes(name));
+    match goes.map(|(name, path)| (name, len(path))).find(|(_, len)| *len > MAX_MAILED) {
+        Some((name, len)) => Err(Failure::failed(format!(
+            "{name:?} has {len} bytes, and a service takes {MAX_MAILED} of one file at most, so the other device can't get it with --no-direct; nothing was handed over. Leave --no-direct out, hand over by --to, or have --only leave the file behind"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Takes along what the user chose, and says what stays here; the bytes that go.
 async fn go_along(device: &Device, args: &Send, session: SessionId) -> Result<u64, Failure> {
     device.node.take_along(session, args.going.along.pick()?).await?;
@@ -140,13 +160,15 @@ async fn go_along(device: &Device, args: &Send, session: SessionId) -> Result<u6
     }
     if go.is_empty() && !stay.is_empty() {
         let none = "none of the folders at --only has a file, so nothing was handed over";
-        return Err(Failure::failed(format!("{none}; `segue send --dry-run` lists what there is")));
+        return Err(Failure::failed(format!("{none}; name folders of {}, as they lie there", args.path.display())));
     }
     if let Some(first) = stay.first() {
         let bytes: u64 = stay.iter().map(|file| file.len).sum();
-        let (count, path) = (stay.len(), &first.path);
+        let path = &first.path;
         note(format_args!(
-            "{count} files of {bytes} bytes stay here for now, such as {path:?}; the other device lists them, and gets them from this one later"
+            "{} of {bytes} bytes {} here for now, such as {path:?}; the other device lists what stays, and gets it from this one later",
+            count(stay.len(), "file"),
+            if stay.len() == 1 { "stays" } else { "stay" }
         ));
     }
     Ok(go.iter().map(|file| file.len).sum())
@@ -208,16 +230,19 @@ async fn by_service(
             view.id
         ))
     };
+    let mut flow = Flow::new(&device.node, Some(view.id), way);
+    let mailed = flow.mailed();
     if view.grantor != Some(service) {
-        let delegated = tokio::time::timeout(patience, device.node.delegate(view.id, addr, service)).await;
+        let delegated = tokio::select! {
+            delegated = tokio::time::timeout(patience, device.node.delegate(view.id, addr, service)) => delegated,
+            failure = sync::trouble(&device.node, Some((address, service)), Some(view.id), &mailed) => return Err(failure),
+        };
         delegated.map_err(|_| silent("didn't take the session"))??;
     }
     device.node.use_mailbox(addr, service).await?;
-    let mut flow = Flow::new(&device.node, Some(view.id), way);
-    let mailed = flow.mailed();
     let settled = tokio::select! {
         settled = sync::settled(&device.node, service, patience, Some(&mut flow)) => settled?,
-        failure = sync::trouble(&device.node, Some((address, service)), &mailed) => return Err(failure),
+        failure = sync::trouble(&device.node, Some((address, service)), Some(view.id), &mailed) => return Err(failure),
         // What the other device takes in over a link of its own needn't be put there.
         () = device.node.keep_introduced(args.device.id()) => return Err(segue_quic::Error::Stopped.into()),
     };
@@ -225,10 +250,10 @@ async fn by_service(
         return Err(silent("didn't take all of the content"));
     }
     let left = device.node.not_mailed(service, view.id).await?;
-    if let Some((path, _)) = left.first() {
-        let (count, bytes) = (left.len(), left.iter().map(|(_, len)| len).sum::<u64>());
-        flow.note(format_args!(
-            "{count} files of {bytes} bytes weren't put at the service, such as {path:?}: they are too long for it, or it has no room. Unless the other device has them, it can't own the session before it gets them over a link with this one; have --only leave them behind, or free room there"
+    if let Some(left) = sync::unput(&left) {
+        note(format_args!(
+            "session {}: {left}. Unless the other device has it, that can't own the session before it gets it over a link with this one; have --only leave it behind, or free room at the service",
+            view.id
         ));
     }
     Ok((device.session(view.id).await?, Some(flow)))

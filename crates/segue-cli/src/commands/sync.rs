@@ -5,13 +5,14 @@ use crate::args::{Mailbox, Sync};
 use crate::device::{Device, resolve};
 use crate::failure::{Exit, Failure};
 use crate::flow::{Flow, Mailed, Way};
-use crate::terminal::{note, say};
+use crate::terminal::{count, note, say};
 use crate::who::Who;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use segue_quic::{Code, DeviceId, Event, Node, SessionId, Stats};
+use segue_proto::limits::MAX_MAILED;
+use segue_quic::{Code, DeviceId, Event, Node, SessionId, SessionView, Stats};
 
 /// Runs until everything is exchanged.
 pub(crate) async fn run(mut args: Sync) -> Result<Exit, Failure> {
@@ -41,7 +42,7 @@ async fn exchange(device: &mut Device, args: &mut Sync) -> Result<(), Failure> {
     let mailed = flow.mailed();
     let done = tokio::select! {
         done = settled(&device.node, mailbox, patience, Some(&mut flow)) => done,
-        failure = trouble(&device.node, args.mailbox.named(), &mailed) => Err(failure),
+        failure = trouble(&device.node, args.mailbox.named(), None, &mailed) => Err(failure),
     };
     flow.finish();
     if !done? {
@@ -58,11 +59,47 @@ async fn exchange(device: &mut Device, args: &mut Sync) -> Result<(), Failure> {
     tell_lost(&device.node, &owned).await?;
     bring_together(device).await?;
     let sessions = device.node.sessions().await?;
-    say(format_args!("exchanged {} sessions with mailbox {mailbox}", sessions.len()));
+    let lacking = tell_left(&device.node, mailbox, &sessions).await?;
+    say(format_args!("exchanged {} with mailbox {mailbox}", count(sessions.len(), "session")));
     for view in sessions {
         say(format_args!("session {} {:?} root {}", view.id, view.name, view.root));
     }
-    Ok(())
+    match lacking {
+        true => Err(Failure::failed(format!(
+            "mailbox {mailbox} had no room for all of the content; free room there, or ask its operator for more, and the same command goes on"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Says what content of these sessions the mailbox wasn't given; whether it had no room for some.
+async fn tell_left(node: &Node, mailbox: DeviceId, sessions: &[SessionView]) -> Result<bool, Failure> {
+    let mut lacking = false;
+    for view in sessions {
+        let left = node.not_mailed(mailbox, view.id).await?;
+        lacking |= left.iter().any(|(_, len)| *len <= MAX_MAILED);
+        if let Some(left) = unput(&left) {
+            let (session, name) = (view.id, &view.name);
+            note(format_args!(
+                "session {session} {name:?}: {left}: devices that lack it get it over a link with this one alone"
+            ));
+        }
+    }
+    Ok(lacking)
+}
+
+/// Which content a mailbox wasn't given, and why, if there is such.
+pub(crate) fn unput(left: &[(String, u64)]) -> Option<String> {
+    let (path, _) = left.first()?;
+    let bytes: u64 = left.iter().map(|(_, len)| len).sum();
+    let verb = if left.len() == 1 { "wasn't" } else { "weren't" };
+    let [long, full] = [true, false].map(|long| left.iter().any(|(_, len)| (*len > MAX_MAILED) == long));
+    let why = match (long, full) {
+        (true, false) => format!("longer than the {MAX_MAILED} bytes that a mailbox takes of one file"),
+        (true, true) => "too long for it, or it has no room".to_owned(),
+        _ => "it has no room".to_owned(),
+    };
+    Some(format!("{} of {bytes} bytes {verb} put there, such as {path:?} ({why})", count(left.len(), "file")))
 }
 
 /// The sessions that this device owns.
@@ -171,10 +208,15 @@ const PULSE: u64 = 64;
 /// loss of a packet.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Tells what goes wrong, until nothing can go right any more, and notes what mailboxes confirm. `service` is the one that
-/// is spoken to, and where.
-pub(crate) async fn trouble(node: &Node, service: Option<(&str, DeviceId)>, mailed: &Mailed) -> Failure {
-    let (mut alarms, mut unlinked) = (Alarms::default(), BTreeSet::new());
+/// Tells what goes wrong, each thing once, until nothing can go right any more, and notes what mailboxes confirm. `service`
+/// is the one that is spoken to, and where; `about` the session that the command is about, if it is about one.
+pub(crate) async fn trouble(
+    node: &Node,
+    service: Option<(&str, DeviceId)>,
+    about: Option<SessionId>,
+    mailed: &Mailed,
+) -> Failure {
+    let (mut alarms, mut unlinked, mut refused) = (Alarms::default(), BTreeSet::new(), BTreeSet::new());
     loop {
         let event = node.next_event().await;
         if event.as_ref().is_some_and(|event| mailed.hear(event)) {
@@ -192,9 +234,12 @@ pub(crate) async fn trouble(node: &Node, service: Option<(&str, DeviceId)>, mail
             Some(Event::Login { service, result: Err(code) }) if code != Code::LINK_LOST => {
                 note(format_args!("service {service}: {}", code.meaning()));
             }
-            Some(Event::Refused { peer, code, clause, .. }) => {
+            // Another session's affair.
+            Some(Event::Refused { session: Some(of), .. }) if about.is_some_and(|about| about != of) => {}
+            Some(Event::Refused { peer, session, code, clause }) if refused.insert((peer, session, code)) => {
+                let of = session.map(|session| format!(", of session {session}")).unwrap_or_default();
                 let clause = clause.map(|clause| format!(" ({clause})")).unwrap_or_default();
-                note(format_args!("device {peer}: {}{clause}", code.meaning()));
+                note(format_args!("device {peer}{of}: {}{clause}", code.meaning()));
             }
             Some(Event::Linked { peer, .. }) => unlinked.retain(|(before, _)| *before != peer),
             Some(Event::Unlinked { peer: Some(peer), code, remote, .. }) => {

@@ -48,6 +48,11 @@ fn content_goes_by_the_service_and_comes_back_by_a_pull() {
     assert_eq!(lab.session("a")["role"], "secondary");
     assert_eq!(lab.session("b")["role"], "primary");
     assert_eq!(lab.session("b")["grantor"], id.as_str());
+    // The one has a receipt, the other one is told who has.
+    let session = lab.session("a")["session"].as_str().unwrap().to_owned();
+    let receipt = format!("--receipt proof --session {session}");
+    lab.run(&format!("owner --state a {receipt}")).exits(1).says(&format!("service {id} signed")).says(&b);
+    lab.run(&format!("owner --state b {receipt}")).exits(0);
     // The new owner changes it, and the old one asks for it by its name.
     std::fs::write(lab.path("out/notes/more"), noise(100_000, 99)).unwrap();
     let giver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
@@ -118,7 +123,10 @@ fn a_primary_that_is_gone_for_good_is_replaced_and_its_files_are_written() {
     // It delegates, offers, and is never seen again.
     lab.run(&format!("send --state a notes --device {b} --timeout 1 {by}")).exits(1);
     let session = lab.session("a")["session"].as_str().unwrap().to_owned();
-    lab.run(&format!("pull --state b --device {a} --into out {by} {session}")).exits(0).says("this device owns");
+    lab.run(&format!("pull --state b --device {a} --into out {by} {session}"))
+        .exits(0)
+        .says("this device owns")
+        .says(&format!("device {a} was silent for too long, and didn't agree"));
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
     assert_eq!(lab.session("b")["role"], "primary");
     // It comes back after all, and knows at once.
@@ -126,6 +134,58 @@ fn a_primary_that_is_gone_for_good_is_replaced_and_its_files_are_written() {
     lab.run(&format!("sync --state a {by}")).exits(0).says(&told);
     assert_eq!(lab.session("a")["role"], "secondary");
     lab.run(&format!("send --state a notes --device {b} {by}")).exits(1).says("has moved");
+}
+
+#[test]
+fn a_service_that_isnt_reached_or_is_another_is_told_as_such() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 3, 3_000);
+    let (mut service, id) = serve(&lab, "127.0.0.1:0");
+    let at = service.addr.clone();
+    let wrong = format!("--mailbox {at} --mailbox-device {a}");
+    let other = lab.id("c");
+    let wrong = wrong.replace(&a, &other);
+    let another = format!("another device than {other} answers at {at}");
+    lab.run(&format!("send --state a notes --device {b} {wrong} --timeout 5")).exits(1).says(&another);
+    lab.run(&format!("handoff --state a --list {wrong}")).exits(1).says(&another);
+    let by = format!("--mailbox {at} --mailbox-device {id}");
+    lab.run(&format!("send --state a notes --device {b} {by} --timeout 1")).exits(1);
+    lab.run(&format!("sync --state b --from {a} {by}")).exits(0);
+    service.kill();
+    let pull = format!("pull --state b notes --device {a} --into out {by} --timeout 2");
+    lab.run(&pull).exits(1).says(&format!("service {id} wasn't reached at {at}"));
+}
+
+#[test]
+fn a_session_whose_owner_gave_the_handoff_up_is_its_own_still() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    std::fs::create_dir(lab.path("notes")).unwrap();
+    std::fs::write(lab.path("notes/film"), noise(2_000_000, 1)).unwrap();
+    let mut service = lab.start("serve --state box --listen 127.0.0.1:0 --device-space 1000000");
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    let by = format!("--mailbox {addr} --mailbox-device {id} --no-direct");
+    let receiver = lab.receive("b", &format!("--into out --from {a} --yes {by}"));
+    let sent = lab.run(&format!("send --state a notes --device {b} {by} --timeout 10"));
+    assert_ne!(sent.code, Some(0), "{sent:?}");
+    wait_for(|| lab.run(&format!("sync --state a {by}")).out.contains("exchanged"));
+    wait_for(|| receiver.said().contains("came to nothing") || receiver.said().contains("withdrawn"));
+    assert!(!receiver.said().contains("has another owner by now"), "{}", receiver.said());
+}
+
+#[test]
+fn a_file_that_is_too_long_for_the_service_is_refused_before_anything_begins() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 1, 100);
+    std::fs::File::create(lab.path("notes/film")).unwrap().set_len(201_326_593).unwrap();
+    let (service, id) = serve(&lab, "127.0.0.1:0");
+    let by = format!("--mailbox {} --mailbox-device {id} --no-direct", service.addr);
+    let send = format!("send --state a notes --device {b} {by} --timeout 1");
+    lab.run(&send).exits(1).says("\"film\" has 201326593 bytes").says("--only leave the file behind");
+    assert_eq!(lab.session("a")["grantor"], lab.id("a").as_str(), "nothing was delegated");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_device_logs_in_once_with_a_token_and_hands_over_by_the_service() {
     lab.run(&format!("{send} --token token")).exits(0).says("handed over session");
     receiver.end().exits(0).says("received session");
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
-    lab.run(&format!("sync --state a {by}")).exits(0).says("exchanged 1 sessions");
+    lab.run(&format!("sync --state a {by}")).exits(0).says("exchanged 1 session with");
     let token = std::fs::read(lab.path("token")).unwrap();
     let held = |state: &str| holds(&lab.path(state), &token[..40]);
     assert!(!held("a") && !held("b") && !held("box"), "a token is written down nowhere");
@@ -93,7 +93,7 @@ fn an_operator_names_devices_and_switches_handing_over_off_and_on() {
     lab.run(&format!("login --state a {by}")).exits(0).says("under account \"staff\"").says("is off");
     lab.run(&format!("login --state b {by}")).exits(1).says("SVC_LOGIN");
     lab.run(&format!("send --state a notes --device {b} {by}")).exits(1).says("switch it on");
-    lab.run(&format!("sync --state a {by}")).exits(0).says("exchanged 1 sessions");
+    lab.run(&format!("sync --state a {by}")).exits(0).says("exchanged 1 session with");
     // The file is read again once it changed, and what is wrong in it changes nothing.
     accounts("handof = true\n");
     lab.run(&format!("login --state a {by}")).exits(0).says("under account \"staff\"");

@@ -232,7 +232,7 @@ fn a_sync_goes_on_for_as_long_as_something_moves() {
     for (state, from) in [("a", &b), ("b", &a)] {
         let began = Instant::now();
         let at = format!("--mailbox {} --mailbox-device {id} --from {from} --timeout 3", network.addr);
-        lab.run(&format!("sync --state {state} {at}")).exits(0).says("exchanged 1 sessions");
+        lab.run(&format!("sync --state {state} {at}")).exits(0).says("exchanged 1 session with");
         assert!(began.elapsed() > patience, "{state} was done in {:?}", began.elapsed());
     }
 }
@@ -357,4 +357,37 @@ fn a_device_that_hosts_no_mailbox_says_so() {
         .says("wasn't reached")
         .says("127.0.0.1:9");
     lab.run("serve --state a").exits(2);
+}
+
+#[test]
+fn a_sync_that_puts_less_than_all_names_what_is_left_and_fails() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    fs::create_dir_all(lab.path("notes/media")).unwrap();
+    fs::write(lab.path("notes/media/m.bin"), noise(8_000_000, 1)).unwrap();
+    session(&lab, "a", "notes", "here", &b);
+    let mut service = lab.start("serve --state box --listen 127.0.0.1:0 --device-space 5000000");
+    let addr = service.until("listening on ").split_off("listening on ".len());
+    let id = service.until("device ").split_off("device ".len());
+    let left = lab.run(&format!("sync --state a --mailbox {addr} --mailbox-device {id}"));
+    left.exits(1).says("\"notes\": 1 file of 8000000 bytes wasn't put there").says("\"media/m.bin\"");
+}
+
+#[test]
+fn a_receiver_says_once_that_its_mailbox_cant_be_reached_and_that_it_is_there_again() {
+    let lab = Lab::new();
+    let (mut service, id) = serve(&lab, "127.0.0.1:0");
+    let addr = service.addr.clone();
+    let receiver = lab.receive("b", &format!("--into out --yes --mailbox {addr} --mailbox-device {id}"));
+    wait_for(|| lab.run(&format!("sync --state c --mailbox {addr} --mailbox-device {id}")).code == Some(0));
+    service.kill();
+    let told = |what: &str| receiver.said().matches(what).count();
+    let lost = format!("no link with mailbox {id} at {addr}");
+    wait_for(|| told(&lost) > 0);
+    let (mut service, _) = serve(&lab, &addr);
+    let again = format!("linked with mailbox {id} again");
+    wait_for(|| told(&again) > 0);
+    service.kill();
+    wait_for(|| told(&lost) > 1);
+    assert_eq!((told(&lost), told(&again)), (2, 1), "{}", receiver.said());
 }

@@ -54,7 +54,7 @@ fn who_hands_over_is_shown_what_goes_to_whom_and_agrees_first() {
     let answered = |answer: &str| {
         let mut menu = Terminal::start(lab.command(&line));
         let screen = menu.until("the question", |screen| screen.contains("Hand it over?"));
-        assert!(screen.contains("session \"notes\"") && screen.contains("1 files, 6 bytes"), "{screen}");
+        assert!(screen.contains("session \"notes\"") && screen.contains("1 file, 6 bytes"), "{screen}");
         assert!(screen.contains(&format!("goes to unnamed ({b})")), "{screen}");
         menu.types(answer);
         menu.end().code()

@@ -49,7 +49,7 @@ fn what_is_left_out_is_no_edit_and_comes_when_it_is_asked_for() {
     let owner = lab.receive("a", "--into back --yes");
     let pulled =
         lab.run(&format!("pull --state b {session} --from {} --device {a} --only letters --into out", owner.addr));
-    pulled.exits(0).says("stay where they are");
+    pulled.exits(0).says("stays elsewhere");
     assert!(!lab.path("out/trip/photos/beach").exists());
     lab.run(&format!("pull --state b {session} --from {} --device {a} --into out", owner.addr)).exits(0);
     assert_eq!(read(&lab, "out/trip/photos/beach").as_deref(), Some("sea"));
@@ -67,7 +67,7 @@ fn what_the_sender_leaves_behind_comes_by_the_service_later() {
     let by = format!("--mailbox {} --mailbox-device {id} --no-direct", service.addr);
     let receiver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
     let sent = lab.run(&format!("send --state a trip --device {b} --only letters,.,films {by}")).exits(0);
-    sent.says("1 files of 3 bytes stay here for now, such as \"photos/beach\"")
+    sent.says("1 file of 3 bytes stays here for now, such as \"photos/beach\"")
         .says("--only films: the session has no");
     receiver.end().exits(0);
     assert_eq!(read(&lab, "out/trip/letters/first").as_deref(), Some("Dear all"));

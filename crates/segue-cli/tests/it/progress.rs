@@ -77,3 +77,32 @@ fn sync_and_receive_show_what_goes_to_the_service_and_what_comes() {
     std::fs::write(lab.path("notes/second"), noise(FILM, 2)).unwrap();
     keeps.until("a bar of what goes", |text| moves(text, "sending"));
 }
+
+#[test]
+fn no_bar_covers_a_question_while_content_comes() {
+    for columns in [80, 20] {
+        let lab = Lab::new();
+        let (a, b) = (lab.id("a"), lab.id("b"));
+        std::fs::create_dir(lab.path("notes")).unwrap();
+        std::fs::write(lab.path("notes/film"), noise(FILM, 1)).unwrap();
+        let (service, id) = serve(&lab, "127.0.0.1:0");
+        let network = Relay::slow(service.addr.parse().unwrap(), RATE / 2);
+        let by = |addr: &str| format!("--mailbox {addr} --mailbox-device {id} --no-direct");
+        let sender = lab.start(&format!("send --state a notes --device {b} {}", by(&service.addr)));
+        let line = format!("receive --state b --listen 127.0.0.1:0 --into out --from {a} --once");
+        let mut asks = Terminal::wide(lab.command(&format!("{line} {}", by(&network.addr.to_string()))), columns);
+        let asked = || asks.written().contains("Accept? [y/N] ");
+        wait_for(asked);
+        let held = || read_tree(&lab.path("b")).into_values().flatten().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        let before = held();
+        wait_for(|| held() > FILM);
+        let written = asks.written();
+        let (_, below) = written.rsplit_once("Accept? [y/N] ").unwrap();
+        assert!(before < FILM, "all had come before the question: {before} bytes");
+        assert_eq!(below, "", "at {columns} columns something was drawn over the question: {written:?}");
+        asks.types("y\r");
+        assert!(asks.end().success());
+        sender.end().exits(0);
+        assert_same(&lab.path("notes"), &lab.path("out/notes"));
+    }
+}

@@ -33,11 +33,16 @@ struct Shown {
 
 impl Terminal {
     /// Starts a command at a terminal of 100 columns and 12 rows.
-    pub(crate) fn start(mut command: Command) -> Terminal {
+    pub(crate) fn start(command: Command) -> Terminal {
+        Terminal::wide(command, SIZE.0)
+    }
+
+    /// The same at a terminal of so many columns.
+    pub(crate) fn wide(mut command: Command, ws_col: u16) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        let (ws_col, ws_row) = SIZE;
+        let ws_row = SIZE.1;
         tcsetwinsize(&master, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let open = || Stdio::from(OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap());

@@ -106,3 +106,57 @@ fn a_service_that_is_told_no_address_says_all_places_where_it_looked() {
     lab.run("serve --state a --config serve.toml").exits(2).says("serve.toml").says("listen = \"0.0.0.0:4433\"");
     assert!(!lab.path("a").exists(), "nothing is made for a command line that is wrong");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cant_be_written_fails_and_a_reader_that_left_does_not() {
+    let lab = Lab::new();
+    lab.id("a");
+    for line in ["id", "owner", "owner --json", "conflicts", "handoff --list"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = lab.command(&format!("{line} --state a"));
+        let done = command.stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(said.contains("standard output"), "{line}: {said}");
+        assert_eq!(done.status.code(), Some(1), "{line}: {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = lab.command(&format!("{line} --state a"));
+        let done = command.stdout(writer).output().unwrap();
+        assert_eq!((done.status.code(), done.stderr.len()), (Some(0), 0), "{line}: {done:?}");
+    }
+}
+
+#[test]
+fn what_is_too_long_or_of_no_use_is_told_without_its_text() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    std::fs::create_dir(lab.path("notes")).unwrap();
+    let send = format!("send --state a notes --device {b} --to 127.0.0.1:9 --timeout 1");
+    let long = "v".repeat(17_000);
+    let done = lab.run(&format!("{send} --view {long}")).exits(2).says("at most 16384 bytes").says("17000");
+    assert!(!done.err.contains("vvvv"), "{}", done.err);
+    lab.run("receive --state a --listen 127.0.0.1:0 --into out --token t").exits(2).says("--mailbox");
+    std::fs::write(lab.path("token"), "t".repeat(200_000)).unwrap();
+    let login = format!("login --state a --mailbox 127.0.0.1:9 --mailbox-device {b} --token token --timeout 1");
+    lab.run(&login).exits(1).says("200000 bytes").says("8192");
+    std::fs::write(lab.path("notes/plan"), "x").unwrap();
+    std::fs::create_dir(lab.path("notes/docs")).unwrap();
+    std::fs::write(lab.path("notes/docs/a"), "abc").unwrap();
+    // As a shell completes it.
+    lab.run(&format!("{send} --only docs/")).exits(1).says("1 file of 1 bytes stays here");
+    lab.run(&format!("{send} --only nosuch")).exits(1).says("name folders of");
+}
+
+#[test]
+fn a_pull_of_what_is_ones_own_says_so() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 1, 100);
+    lab.run(&format!("send --state a notes --to 127.0.0.1:9 --device {b} --timeout 1")).exits(1);
+    let pull = format!("pull --state a notes --device {b} --from 127.0.0.1:9 --timeout 1");
+    let done = lab.run(&pull).exits(0).says("already, in").says(lab.path("notes").to_str().unwrap());
+    assert!(!done.out.contains("earlier run"), "{}", done.out);
+    std::fs::rename(lab.path("notes"), lab.path("elsewhere")).unwrap();
+    lab.run(&pull).exits(0).says("owns session").says("isn't there");
+}

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::alarms::Alarms;
 use crate::args::Receive;
+use crate::commands::sync::{another, is_another};
 use crate::commands::{change, conflicts, devices, receipt};
 use crate::control::{self, Asked, Control};
 use crate::device::{Device, resolve};
@@ -118,6 +119,8 @@ struct Receiver {
     /// Files that are known to have several versions, and whose user was told.
     told: BTreeSet<(SessionId, PartId)>,
     alarms: Alarms,
+    /// The user was told that there is no link with the mailbox.
+    unreached: bool,
     /// Devices that took their leave, and haven't come back.
     left: BTreeSet<DeviceId>,
     /// The devices that the mailbox may tell that this one is there.
@@ -159,6 +162,7 @@ impl Receiver {
             watch: Watch::new(),
             told: BTreeSet::new(),
             alarms: Alarms::default(),
+            unreached: false,
             left: BTreeSet::new(),
             named: BTreeSet::new(),
             last: None,
@@ -214,8 +218,7 @@ impl Receiver {
                 Ok(())
             }
             // What comes by a mailbox, or beside it, has a bar of its own, which shows what goes there, too.
-            Event::Progress { .. } if self.mailbox().is_some() => Ok(()),
-            event @ Event::Mailed { .. } => {
+            event @ (Event::Progress { .. } | Event::Mailed { .. }) if self.mailbox().is_some() => {
                 self.incoming.hear(&self.device.node, &event);
                 Ok(())
             }
@@ -239,6 +242,9 @@ impl Receiver {
             Event::Linked { peer, .. } => {
                 self.left.remove(&peer);
                 if self.mailbox() == Some(peer) {
+                    if std::mem::take(&mut self.unreached) {
+                        note(format_args!("linked with mailbox {peer} again"));
+                    }
                     self.named.clear();
                     self.show_up(peer).await?;
                 }
@@ -250,6 +256,11 @@ impl Receiver {
             }
             // Sessions came, and with them devices that may learn that this one is there.
             Event::Exchanged { mailbox } => self.show_up(mailbox).await,
+            Event::Unlinked { peer: Some(peer), code, remote, .. }
+                if self.mailbox() == Some(peer) && code != Code::AUTH_REVOKED =>
+            {
+                self.unreached(peer, code, remote).await
+            }
             Event::Unlinked { peer: Some(peer), code: Code::LINK_SHUTDOWN, remote: true, .. } => {
                 self.left.insert(peer);
                 Ok(())
@@ -284,6 +295,23 @@ impl Receiver {
             Event::Halted { text } => Err(Failure::failed(text)),
             _ => Ok(()),
         }
+    }
+
+    /// Says that there is no link with the mailbox, once for as long as there is none.
+    async fn unreached(&mut self, mailbox: DeviceId, code: Code, remote: bool) -> Result<(), Failure> {
+        let linked = self.device.node.peers().await?.contains(&mailbox);
+        if linked || std::mem::replace(&mut self.unreached, true) {
+            return Ok(());
+        }
+        let address = self.args.mailbox.mailbox.as_deref().unwrap_or_default();
+        match is_another((mailbox, code, remote), mailbox) {
+            true => note(another(address, mailbox)),
+            false => note(format_args!(
+                "no link with mailbox {mailbox} at {address}: {}; dialling again. Nothing comes by it, or goes there, meanwhile",
+                code.meaning().trim_end_matches('.')
+            )),
+        }
+        Ok(())
     }
 
     /// Looks at what comes.

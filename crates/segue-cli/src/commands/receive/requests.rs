@@ -9,7 +9,8 @@ use super::place::place_for;
 use crate::commands::sync::settled;
 use crate::failure::Failure;
 use crate::index::Note;
-use crate::terminal::{ask, note, say};
+use crate::terminal::{ask, note, say, unask};
+use crate::watch::why;
 
 /// How long nothing may come of a mailbox before a session is accepted without it. From: a few round trips.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -54,6 +55,7 @@ impl Receiver {
         self.waiting.retain(|request| request.token != token);
         if first {
             note(format_args!("\nit was withdrawn ({})", code.name()));
+            unask();
             self.ask();
         }
     }
@@ -89,8 +91,8 @@ impl Receiver {
             // Another request of the same device took its place, and tells its own end.
             Err(HandoffError::Superseded { .. } | HandoffError::UnknownRequest { .. }) => Ok(()),
             Err(error) => {
-                self.flows.remove(&session).map(|flow| flow.finish());
-                note(error);
+                self.flows.remove(&session);
+                note(why(&self.device.node, self.mailbox(), &error).await);
                 Ok(())
             }
         }

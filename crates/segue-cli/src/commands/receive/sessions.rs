@@ -10,7 +10,7 @@ use crate::device::{contributes, tell_aside};
 use crate::directory::{Tree, Written};
 use crate::failure::Failure;
 use crate::index::{Note, Place};
-use crate::terminal::{note, say};
+use crate::terminal::{count, note, say};
 
 /// What a directory looks like without reading its files: their names, lengths and times, and whether they can be run.
 pub(super) type Look = Vec<(String, u64, Option<SystemTime>, bool)>;
@@ -63,7 +63,7 @@ impl Receiver {
                 flow.count().await?;
                 flow.finish()
             }
-            None if self.mailbox().is_some() => self.incoming.end(&self.device.node).await,
+            None if self.mailbox().is_some() => self.incoming.end(&self.device.node, view.id).await,
             None => None,
         };
         self.write(view, throughput).await?;
@@ -101,7 +101,8 @@ impl Receiver {
         let directory = self.device.index.place(&session).map(|place| place.directory.display().to_string());
         let (directory, moved) = (directory.unwrap_or_default(), throughput.unwrap_or_else(|| "held already".into()));
         say(format_args!(
-            "received session {session} {name:?} from {from}: {files} files, {bytes} bytes in {directory} ({moved})"
+            "received session {session} {name:?} from {from}: {}, {bytes} bytes in {directory} ({moved})",
+            count(files, "file")
         ));
         Ok(())
     }
