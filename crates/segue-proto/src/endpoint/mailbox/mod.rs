@@ -84,8 +84,8 @@ struct Mailbox {
     boxes: BTreeMap<BoxId, bool>,
     /// Those that are being fetched from their beginning.
     whole: BTreeSet<BoxId>,
-    /// Those with a letter whose ops follow none that are here: whoever writes such costs a look from the beginning, and
-    /// no second one on this link.
+    /// Those in which letters showed that something is missing before them: whoever writes such costs a look from the
+    /// beginning, and no second one on this link.
     torn: BTreeSet<BoxId>,
     puts: BTreeMap<SessionId, Putting>,
     /// What was put since the link is there: it needn't be opened when it comes back.
@@ -596,9 +596,10 @@ impl Endpoint {
         match purpose {
             Use::Session(session, key) => {
                 let (counts, missing) = self.take_envelopes(now, from, of, (session, key), envelopes.into_vec());
+                let Some(mailbox) = self.mailboxes.used.get_mut(&from) else { return };
                 // Of a box that is read from its beginning there is no more to be had.
-                let whole = self.mailboxes.used.get_mut(&from).is_some_and(|mailbox| mailbox.is_whole(of, at));
-                if missing && !whole && self.config.rules.keeps(Clause::SERVICE_BACK_1) {
+                let missing = !mailbox.is_whole(of, at) && missing && mailbox.torn.insert(of);
+                if missing && self.config.rules.keeps(Clause::SERVICE_BACK_1) {
                     self.note_fetched(from, of, upto, counts);
                     return self.fill_anew(now, from, of, purpose);
                 }

@@ -37,8 +37,7 @@ impl Endpoint {
             }
             let taken = self.take_envelope(now, service, of, key, &envelope, (&mut counts, &mut missing));
             if let Err((peer, violation)) = taken {
-                let follows = !matches!(violation.clause, Clause::DATA_OP_1 | Clause::DATA_OP_4);
-                missing |= !follows && self.mailboxes.used.get_mut(&service).is_some_and(|it| it.torn.insert(of));
+                missing |= matches!(violation.clause, Clause::DATA_OP_1 | Clause::DATA_OP_4);
                 let peer = peer.unwrap_or(service);
                 self.out.event(Event::Violation { peer, session: Some(key.0), violation });
             }
