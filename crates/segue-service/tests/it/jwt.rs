@@ -204,6 +204,8 @@ fn a_key_set_is_read_as_far_as_its_keys_are_for_signatures() {
     let secret = json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"});
     let strange = json!({"kty": "OKP", "crv": "X448", "kid": "x", "x": "AA"});
     assert_eq!(read(json!([ed, secret, strange])).unwrap().len(), 1);
+    let short = read(json!([with("x", json!("AAAA"))])).unwrap_err().to_string();
+    assert!(short.contains("isn't 32 bytes"), "{short}");
     let refused =
         [json!([]), json!([secret]), json!([with("use", json!("enc"))]), json!([with("alg", json!("ES256"))])];
     for bad in refused {
