@@ -1,11 +1,12 @@
 //! Packets with a long header as they are on the wire (RFC 9000, section 17.2), sent and read without QUIC: which version
 //! somebody names, and what becomes of another.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use segue_proto::wire::DeviceId;
 use tokio::net::UdpSocket;
+use tokio::time::timeout;
 
 use super::Loopback;
 use super::tls::from;
@@ -14,6 +15,11 @@ use crate::verdict::Fault;
 
 /// What a first packet is padded to (RFC 9000, section 14.1).
 const FIRST: usize = 1_200;
+/// More than a packet has.
+const LONGEST: usize = 2_048;
+/// How long an answer is waited for before the packet is sent once more: it may be lost, or the subject bound how many it
+/// answers.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The length of the connection ids that the suite names.
 const ID: usize = 8;
 
@@ -57,33 +63,32 @@ fn first(version: u32, to: [u8; ID], from: [u8; ID]) -> Vec<u8> {
 }
 
 impl Loopback<'_> {
-    /// Sends a first packet of each of these versions, and waits for what answers the last of them: which versions the
-    /// subject names in answer to each that it answered.
+    /// Sends a first packet of this version, again each second, until it is answered: which versions the subject names.
     ///
     /// # Errors
-    /// If the last isn't answered.
-    pub fn names(&mut self, versions: &[u32]) -> Done<BTreeMap<u32, Vec<u32>>> {
+    /// If it isn't answered.
+    pub fn names(&mut self, version: u32) -> Done<Vec<u32>> {
         let addr = self.addr.ok_or_else(|| Fault::fail("a subject that listens", "it isn't started"))?;
         let socket = self.socket(addr)?;
-        let (mut asked, mut named) = (BTreeMap::new(), BTreeMap::new());
-        for version in versions {
-            let from: [u8; ID] = self.rng.array();
-            let packet = first(*version, self.rng.array(), from);
-            self.rig.note(format!("suite → a first packet of version {version:#010x}"));
-            let sent = self.rig.wait("room for a packet", socket.send_to(&packet, addr))?;
-            sent.map_err(|error| Fault::unheard("a packet that goes out", error.to_string()))?;
-            asked.insert(from, *version);
-        }
-        while !versions.last().is_some_and(|last| named.contains_key(last)) {
-            let packet = self.packet(&socket, "a Version Negotiation packet")?;
-            let Some((answers, listed)) = negotiation(&packet) else { continue };
-            let about = <[u8; ID]>::try_from(answers).ok().and_then(|id| asked.get(&id));
-            if let Some(about) = about {
-                self.rig.note(format!("subject → Version Negotiation for {about:#010x}: {listed:x?}"));
-                named.insert(*about, listed);
+        let (to, from): ([u8; ID], [u8; ID]) = (self.rng.array(), self.rng.array());
+        let packet = first(version, to, from);
+        let asked = async {
+            let mut buffer = vec![0; LONGEST];
+            loop {
+                socket.send_to(&packet, addr).await?;
+                while let Ok(came) = timeout(AGAIN, socket.recv(&mut buffer)).await {
+                    let came = negotiation(&buffer[..came?]);
+                    if let Some((_, listed)) = came.filter(|(answers, _)| *answers == from) {
+                        return Ok::<_, std::io::Error>(listed);
+                    }
+                }
             }
-        }
-        Ok(named)
+        };
+        self.rig.note(format!("suite → a first packet of version {version:#010x}"));
+        let listed = self.rig.wait(&format!("a Version Negotiation packet for version {version:#010x}"), asked)?;
+        let listed = listed.map_err(|error| Fault::unheard("a packet that goes out", error.to_string()))?;
+        self.rig.note(format!("subject → Version Negotiation: {listed:x?}"));
+        Ok(listed)
     }
 
     /// The subject's application dials `device` where nobody speaks QUIC: the version that its first packet names.
@@ -108,7 +113,7 @@ impl Loopback<'_> {
     }
 
     fn packet(&self, socket: &UdpSocket, what: &str) -> Done<Vec<u8>> {
-        let mut buffer = vec![0; 2_048];
+        let mut buffer = vec![0; LONGEST];
         let (len, _) = self
             .rig
             .wait(what, socket.recv_from(&mut buffer))?

@@ -1,6 +1,6 @@
 //! `segue serve`: hosts a mailbox.
 
-use segue_quic::{DeviceId, Event, Hash, Hosted, Instant, KEY_FILE, MailboxHost, Said};
+use segue_quic::{DeviceId, Event, Hash, Hosted, Instant, KEY_FILE, MailboxHost, Said, load_or_create_key};
 use segue_service::{Directory, Given, Quota, Service, Store, Terms};
 
 use std::path::Path;
@@ -40,6 +40,8 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::open()?;
     let dir = device::make(&args.state.state)?;
     has_key(&dir)?;
+    // Before there is anything else: a first start that ends early leaves no store without it.
+    load_or_create_key(&dir)?;
     let had_journal = dir.join(JOURNAL).exists();
     let store = Store::open(&dir).map_err(|failed| {
         let dir = dir.display();

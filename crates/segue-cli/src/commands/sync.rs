@@ -96,8 +96,8 @@ pub(crate) fn unput(left: &[(String, u64)]) -> Option<String> {
     let [long, full] = [true, false].map(|long| left.iter().any(|(_, len)| (*len > MAX_MAILED) == long));
     let why = match (long, full) {
         (true, false) => format!("longer than the {MAX_MAILED} bytes that a mailbox takes of one file"),
-        (true, true) => "too long for it, or it has no room".to_owned(),
-        _ => "it has no room".to_owned(),
+        (true, true) => "too long for it, or it has no room, or what lies here has changed".to_owned(),
+        _ => "it has no room, or what lies here has changed".to_owned(),
     };
     Some(format!("{} of {bytes} bytes {verb} put there, such as {path:?} ({why})", count(left.len(), "file")))
 }

@@ -117,6 +117,8 @@ enum Ask {
     Fetch(BoxId),
     Watch(BoxId),
     Letter(SessionId, BoxId, PutAt),
+    /// A letter that says nothing of the rest any more.
+    Late,
     Invitation(SessionId, KeyId, DeviceId),
     /// Entries of the roster, for a device.
     Roster(DeviceId),
@@ -415,7 +417,7 @@ impl Endpoint {
             self.out.event(Event::Full { mailbox: from });
         }
         // Content for which there is no room is left out: letters may find some.
-        let left = matches!(ask, Ask::Piece(..)) && retry_after_ms == 0;
+        let left = matches!(ask, Ask::Piece(..)) && full;
         if !left {
             mailbox.rests = Some(now.after(pause));
         }
@@ -430,7 +432,7 @@ impl Endpoint {
             // What wasn't put is put together anew, from where all was put before.
             Ask::Letter(session, ..) => drop(mailbox.puts.remove(&session)),
             Ask::Fetch(of) | Ask::Watch(of) => drop(mailbox.boxes.remove(&of)),
-            Ask::Invitation(..) => {}
+            Ask::Invitation(..) | Ask::Late => {}
             Ask::Roster(to) => self.told_page(from, to, false),
             Ask::Probe(_) | Ask::Piece(..) => {
                 let session = mailbox.giving.refused(!left);
@@ -633,6 +635,10 @@ impl Endpoint {
                 self.told_page(from, to, true);
                 return self.pump_mailbox(now, from);
             }
+            Some(Ask::Late) => {
+                mailbox.asks.remove(&req);
+                return self.pump_mailbox(now, from);
+            }
             _ => return,
         };
         mailbox.asks.remove(&req);
@@ -644,12 +650,14 @@ impl Endpoint {
     fn fell_back(&mut self, now: Instant, service: DeviceId, of: BoxId, purpose: Use) {
         let violation = Violation::new(Code::SERVICE_LOST, Clause::SERVICE_BACK_1);
         self.out.event(Event::Violation { peer: service, session: purpose.session(), violation });
+        // What else was said to be there may be gone as well; what isn't costs its way once more.
+        let writes = self.mailboxes.book.forget(&service);
+        self.commit(writes, false);
         self.fill_anew(now, service, of, purpose);
     }
 
     /// What was in a box isn't any more: it is fetched from its beginning, and all is put again.
     fn fill_anew(&mut self, now: Instant, service: DeviceId, of: BoxId, purpose: Use) {
-        let session = purpose.session();
         self.forget_letters(&service, &of);
         let losses = self.mailboxes.losses.entry((service, of)).or_default();
         *losses = losses.saturating_add(1);
@@ -659,15 +667,13 @@ impl Endpoint {
             let again = PutAt { count: put.count, ..PutAt::default() };
             writes.push(self.mailboxes.book.keep_put(service, of, again));
         }
-        // What else was said to be there may be gone as well; what isn't costs its way once more.
-        writes.extend(self.mailboxes.book.forget(&service));
         self.commit(writes, false);
         if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
             mailbox.giving.sweep();
             if let Use::Content(id) = purpose {
                 mailbox.taking.restart(&id);
             }
-            session.into_iter().for_each(|session| drop(mailbox.puts.remove(&session)));
+            mailbox.puts.retain(|_, putting| putting.to != of);
         }
         self.ask(now, service, Ask::Fetch(of));
     }
@@ -680,10 +686,12 @@ impl Endpoint {
             |_, it| !matches!(it, Signing::Letter { service: by, letter, .. } if by == service && letter.to == *of),
         );
         let Some(mailbox) = used.get_mut(service) else { return };
-        let sent = mailbox.asks.extract_if(.., |_, ask| matches!(ask, Ask::Letter(_, to, _) if to == of));
-        for (_, ask) in sent {
-            if let (Ask::Letter(_, _, next), Some(put)) = (ask, book.puts.get_mut(&(*service, *of))) {
+        for ask in mailbox.asks.values_mut() {
+            let Ask::Letter(_, to, next) = *ask else { continue };
+            if to == *of {
+                let put = book.puts.entry((*service, to)).or_default();
                 put.count = put.count.max(next.count);
+                *ask = Ask::Late;
             }
         }
     }

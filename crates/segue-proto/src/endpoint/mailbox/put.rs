@@ -24,7 +24,7 @@ use crate::wire::{
 /// What is being put into a session's box.
 #[derive(Debug)]
 pub(super) struct Putting {
-    to: BoxId,
+    pub(super) to: BoxId,
     feed: Feed,
     /// What didn't fit into the last letter; each of these fits into one.
     carried: VecDeque<Message>,

@@ -75,6 +75,9 @@ impl Tally {
         // A chunk list isn't content, and what was removed meanwhile is no longer to be there.
         let of = under_way.and_then(|(to, at)| count.open.get(&to).map(|len| at.min(*len)));
         let now = (count.put.saturating_add(of.unwrap_or_default()), count.total());
+        if now.0 == 0 && count.told.is_none() {
+            return None;
+        }
         (now.1 > 0 && count.told.replace(now) != Some(now)).then_some(now)
     }
 }
