@@ -1,5 +1,6 @@
 //! Mailboxes that this device uses: what is put into their boxes, and what is taken from them.
 
+mod back;
 mod content;
 mod discover;
 mod host;
@@ -644,56 +645,6 @@ impl Endpoint {
         mailbox.asks.remove(&req);
         self.commit(alloc::vec![write], false);
         self.pump_mailbox(now, from);
-    }
-
-    /// A mailbox holds less of a box than this device fetched (SERVICE-BACK-1).
-    fn fell_back(&mut self, now: Instant, service: DeviceId, of: BoxId, purpose: Use) {
-        let violation = Violation::new(Code::SERVICE_LOST, Clause::SERVICE_BACK_1);
-        self.out.event(Event::Violation { peer: service, session: purpose.session(), violation });
-        // What else was said to be there may be gone as well; what isn't costs its way once more.
-        let writes = self.mailboxes.book.forget(&service);
-        self.commit(writes, false);
-        self.fill_anew(now, service, of, purpose);
-    }
-
-    /// What was in a box isn't any more: it is fetched from its beginning, and all is put again.
-    fn fill_anew(&mut self, now: Instant, service: DeviceId, of: BoxId, purpose: Use) {
-        self.forget_letters(&service, &of);
-        let losses = self.mailboxes.losses.entry((service, of)).or_default();
-        *losses = losses.saturating_add(1);
-        let fetched = Fetched { at: 0, ..self.mailboxes.book.fetched.get(&(service, of)).cloned().unwrap_or_default() };
-        let mut writes = alloc::vec![self.mailboxes.book.keep_fetched(service, of, fetched)];
-        if let Some(put) = self.mailboxes.book.puts.get(&(service, of)).copied() {
-            let again = PutAt { count: put.count, ..PutAt::default() };
-            writes.push(self.mailboxes.book.keep_put(service, of, again));
-        }
-        self.commit(writes, false);
-        if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
-            mailbox.giving.sweep();
-            if let Use::Content(id) = purpose {
-                mailbox.taking.restart(&id);
-            }
-            mailbox.puts.retain(|_, putting| putting.to != of);
-        }
-        self.ask(now, service, Ask::Fetch(of));
-    }
-
-    /// What is on its way into a box, or is being signed for it, was put together before it was known that the box lost
-    /// envelopes: that it is put says nothing of the rest. Its number stays its own.
-    fn forget_letters(&mut self, service: &DeviceId, of: &BoxId) {
-        let Mailboxes { signing, used, book, .. } = &mut self.mailboxes;
-        signing.retain(
-            |_, it| !matches!(it, Signing::Letter { service: by, letter, .. } if by == service && letter.to == *of),
-        );
-        let Some(mailbox) = used.get_mut(service) else { return };
-        for ask in mailbox.asks.values_mut() {
-            let Ask::Letter(_, to, next) = *ask else { continue };
-            if to == *of {
-                let put = book.puts.entry((*service, to)).or_default();
-                put.count = put.count.max(next.count);
-                *ask = Ask::Late;
-            }
-        }
     }
 
     /// A mailbox gave what wasn't asked for: the box is left alone while this link lasts.
