@@ -86,15 +86,15 @@ pub(super) const CASES: &[Case] = &[
             lab.must(write(shared.session, &[at; 20]))?;
             shared.mailbox.serve(lab)?;
         }
+        lab.no_event("word that an envelope is lost or can't be read", |event| {
+            matches!(event, Event::Violation { .. })
+        })?;
+        puts_all(lab, &shared)?;
         let before = shared.mailbox.held(&shared.at()).len();
         shared.mailbox.reboot(lab)?;
         shared.mailbox.serve(lab)?;
         let after = shared.mailbox.held(&shared.at()).len();
-        ensure(after == before, "nothing that is there already", format!("{} letters more", after - before))?;
-        lab.no_event("word that an envelope is lost or can't be read", |event| {
-            matches!(event, Event::Violation { .. })
-        })?;
-        puts_all(lab, &shared)
+        ensure(after == before, "nothing that is there already", format!("{} letters more", after - before))
     })
     .needs(USES),
     works("service/put/after-a-lost-answer", &["SERVICE-PUT-1"], E, |lab| {

@@ -5,7 +5,7 @@ use segue_proto::wire::{Message, Range, SessionId, Signed, Want};
 use segue_proto::{Code, Event, Rules};
 use segue_testkit::device::Command;
 
-use super::{Asked, Fetching, T, V2, answer, at_content, complete, failed, fetching_of, first, range, up_to_content};
+use super::{Asked, Fetching, T, V2, answer, at_content, complete, failed, fetching_of, first, range};
 use crate::cases::scene::{TIMEOUT, answer_have, slice, stream, take_request, take_want};
 use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, SOON, ensure};
@@ -41,12 +41,15 @@ pub(super) const CASES: &[Case] = &[
         let one = at_content(lab, 4 * CHUNK)?;
         let of_one = take_request(lab, one.link)?;
         let two = fetching_of(lab, one.peer.clone(), one.link, 4 * CHUNK)?;
-        let two = up_to_content(lab, two).and_then(|two| Ok((take_request(lab, one.link)?, two)));
-        let Ok((of_two, two)) = two else {
+        let Ok(manifest) = take_request(lab, two.link) else {
             // It fetches one session of a device at a time.
             answer(lab, &one, &of_one)?;
             return one.completes(lab);
         };
+        answer(lab, &two, &manifest)?;
+        let list = take_request(lab, two.link)?;
+        answer(lab, &two, &list)?;
+        let of_two = take_request(lab, two.link)?;
         for (scene, asked) in [(&two, of_two), (&one, of_one)] {
             let whole = first(scene, &asked)?;
             lab.send_broken_bulk(scene.link, whole[..whole.len() - CHUNK].to_vec());

@@ -436,11 +436,6 @@ fn complete(lab: &mut Lab) -> Done {
 /// Everything but the file's content is fetched; the request for that is still to be taken.
 fn at_content(lab: &mut Lab, len: usize) -> Done<Fetching> {
     let scene = fetching(lab, len)?;
-    up_to_content(lab, scene)
-}
-
-fn up_to_content(lab: &mut Lab, scene: Fetching) -> Done<Fetching> {
-    let len = scene.content.len();
     for _ in 0..if len > CHUNK { 2 } else { 1 } {
         let asked = take_request(lab, scene.link)?;
         answer(lab, &scene, &asked)?;
