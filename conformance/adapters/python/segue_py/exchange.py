@@ -32,6 +32,7 @@ class BoxAt:
     def __init__(self, box, session, key):
         self.id, self.session, self.key = box, session, key
         self.fetched = self.busy = self.watched = self.shunned = False
+        self.shown = False  # something was told of it
         self.putting = False
 
 
@@ -112,7 +113,7 @@ class Exchange:
         at, n = self.at(box), len(m.envelopes)
         if after > at:
             return  # the box was begun anew meanwhile, and is asked for from there
-        if m.last < after:
+        if m.last < max(after, self._put_before(box)):
             self.report(box.session, "SERVICE_LOST", "SERVICE-BACK-1")
             self._begin_anew()
             return
@@ -135,6 +136,11 @@ class Exchange:
         box.fetched = at >= m.last
         self.told = self.told and not n
 
+    def _put_before(self, box):
+        """The highest offset that a letter was given on an earlier link; 0 once something was told of the box on this one."""
+        first, box.shown = not box.shown, True
+        return self.mailbox.box_state(box.session, self.peer, box.id)["offset"] if first and box.session else 0
+
     def _begin_anew(self):
         """SERVICE-BACK-1: a mailbox that lost envelopes is fetched from the beginning and told everything anew."""
         self.mailbox.known[self.peer] = {"inbox": 0, "roster": {}}
@@ -144,7 +150,7 @@ class Exchange:
             if mail:
                 mail["invited"] = []
                 for state in mail["boxes"].values():  # the numbers of letters go on
-                    state |= {"at": 0, "put": 0, "piece": 0, "head": ZERO32.hex()}
+                    state |= {"at": 0, "put": 0, "offset": 0, "piece": 0, "head": ZERO32.hex()}
                 session.touch()
         for box in self.boxes.values():
             box.fetched = box.watched = False
@@ -200,7 +206,7 @@ class Exchange:
         def ok(m):
             box.putting = False
             self.mailbox.letters.pop(slot, None)
-            self.mailbox.was_put(session, self.peer, box.id, letter)
+            self.mailbox.was_put(session, self.peer, box.id, letter, m.offset)
             # What this device put itself needn't be fetched.
             if not box.busy and m.offset == self.at(box) + 1:
                 self.set_at(box, m.offset)

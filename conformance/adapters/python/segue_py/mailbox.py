@@ -41,7 +41,8 @@ class Mailbox:
     def box_state(self, session, mailbox, box):
         """Of a session's box: how far it was fetched, what was put, letters' numbers by sender, the head that it tells of."""
         boxes = session.mail.setdefault(mailbox, {"boxes": {}, "invited": []})["boxes"]
-        return boxes.setdefault(box.hex(), {"at": 0, "put": 0, "piece": 0, "count": 0, "seen": {}, "head": ZERO32.hex()})
+        new = {"at": 0, "put": 0, "offset": 0, "piece": 0, "count": 0, "seen": {}, "head": ZERO32.hex()}
+        return boxes.setdefault(box.hex(), new)
 
     # --- links
 
@@ -292,8 +293,9 @@ class Mailbox:
             position, piece = p, 0
         return position, piece
 
-    def was_put(self, session, mailbox, box, letter):
+    def was_put(self, session, mailbox, box, letter, offset):
         state = self.box_state(session, mailbox, box)
+        state["offset"] = max(state["offset"], offset)
         state["put"], state["piece"] = max(state["put"], letter.position), letter.piece
         state["count"] = max(state["count"], letter.count)
         state["seen"][self.dev.key.hex()] = state["count"]

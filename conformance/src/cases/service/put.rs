@@ -1,12 +1,12 @@
 //! What a subject puts into a mailbox.
 
 use segue_proto::data::PartKind;
-use segue_proto::wire::{Error, Exts, Have, Message};
+use segue_proto::wire::{Error, Exts, Have, Message, PutOk};
 use segue_proto::{Code, Event};
 use segue_testkit::device::Command;
 
 use super::E;
-use super::scene::{CANARY, USES, owning, read_box, reported, shared, write};
+use super::scene::{CANARY, USES, owning, read_box_without, reported, shared, write};
 use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, ensure};
 
@@ -147,6 +147,22 @@ pub(super) const CASES: &[Case] = &[
         ensure(first.count > 1, "a letter's number that was never used", first.count)
     })
     .needs(USES),
+    works("service/back/a-letter-that-never-came-back", &["SERVICE-BACK-1", "SERVICE-PUT-2"], E, |lab| {
+        let mut shared = shared(lab)?;
+        let (link, before) = (shared.mailbox.link, shared.mailbox.held(&shared.at()).len() as u64);
+        lab.must(write(shared.session, b"two"))?;
+        // It was put, and is lost before the subject could read it there.
+        let req = lab.take(link, "PUT", |message| match message {
+            Message::Put(put) => Some(put.req),
+            _ => None,
+        })?;
+        lab.send(link, PutOk { req, offset: before + 1, ext: Exts::empty() });
+        shared.mailbox.reboot(lab)?;
+        shared.mailbox.serve(lab)?;
+        reported(lab, Code::SERVICE_LOST)?;
+        puts_all_but(lab, &shared, Some(before + 1))
+    })
+    .needs(USES),
     refused("service/peer/asks", &["SERVICE-PEER-1"], E, puts_more, |lab| {
         let mut shared = shared(lab)?;
         lab.skip(shared.mailbox.link);
@@ -178,7 +194,12 @@ pub(super) fn puts_more(lab: &mut Lab) -> Done {
 
 /// The subject's letters hold all that it does.
 fn puts_all(lab: &mut Lab, shared: &super::scene::Shared) -> Done {
-    let (state, _) = read_box(&shared.mailbox, &shared.key, shared.session, lab.id())?;
+    puts_all_but(lab, shared, None)
+}
+
+/// The same, where the letter of this number was lost.
+fn puts_all_but(lab: &mut Lab, shared: &super::scene::Shared, lost: Option<u64>) -> Done {
+    let (state, _) = read_box_without(&shared.mailbox, &shared.key, shared.session, lab.id(), lost)?;
     let (root, known) = (state.root(), lab.known(shared.session)?.root);
     ensure(root == known, "all of the subject's data in its letters", format!("the root {root:?}, not {known:?}"))
 }

@@ -231,6 +231,17 @@ pub(super) fn read_box(
     session: SessionId,
     by: DeviceId,
 ) -> Done<(State, Vec<segue_proto::wire::Signed<segue_proto::wire::Record>>)> {
+    read_box_without(mailbox, key, session, by, None)
+}
+
+/// The same, where the letter of this number was lost.
+pub(super) fn read_box_without(
+    mailbox: &Mailbox,
+    key: &ContentKey,
+    session: SessionId,
+    by: DeviceId,
+    lost: Option<u64>,
+) -> Done<(State, Vec<segue_proto::wire::Signed<segue_proto::wire::Record>>)> {
     let of = key.session_box(&session);
     let (mut state, mut chain, mut count) = (State::new(session, ""), Vec::new(), 0);
     for envelope in mailbox.held(&of) {
@@ -239,6 +250,7 @@ pub(super) fn read_box(
             continue;
         }
         count += 1;
+        count += u64::from(lost == Some(count));
         let right = letter.session == session && letter.to == of && letter.frames == blob_id(&frames);
         ensure(right && letter.count == count, "a letter of this session and box, the next", format!("{letter:?}"))?;
         take_in(&mut state, &mut chain, &frames)?;

@@ -59,7 +59,7 @@ impl Endpoint {
             Message::Cas(cas) => self.on_cas(now, from, cas),
             Message::Renew(renew) => self.on_renew(now, from, &renew),
             Message::Delegate(delegate) => self.no_custody(now, from, delegate.req),
-            Message::PutOk(done) => self.on_put_ok(now, from, done.req),
+            Message::PutOk(done) => self.on_put_ok(now, from, &done),
             Message::Found(found) => self.on_found(from, found),
             Message::LoggedIn(message) => self.on_logged_in(now, link, from, message),
             Message::Introduced(it) => self.on_introduced(now, from, it),

@@ -6,9 +6,9 @@ use segue_proto::transfer::{chunk_list, lengths};
 use segue_proto::wire::PartId;
 use segue_proto::wire::hash::blob_id;
 use segue_proto::{Clause, ContentWrite, Event, Rules};
-use segue_service::Quota;
+use segue_service::{Page, Quota};
 
-use crate::util::{FILE, LOG, OPAQUE, REGISTER, World};
+use crate::util::{FILE, Hostile, LOG, OPAQUE, REGISTER, World};
 
 #[test]
 fn two_devices_that_never_meet_converge_on_every_kind() {
@@ -169,6 +169,27 @@ fn a_mailbox_that_lost_everything_is_given_it_again() {
     world.write(2, session, 2, LOG, b"two");
     world.visit(2);
     world.visit(1);
+    assert_eq!(world.root(2, session), world.root(1, session));
+}
+
+#[test]
+fn a_writer_that_never_saw_its_letter_in_the_box_learns_that_it_was_lost() {
+    let mut world = World::new(2, Quota::default());
+    let session = world.session(&[2]);
+    world.write(1, session, 2, LOG, b"one");
+    world.visit(1);
+    let memory = world.directory().memory.clone();
+    world.write(1, session, 2, LOG, b"two");
+    // Of the second letter PUT_OK tells, and nothing else.
+    world.meddle(|page| if page.last > 1 { Page { last: 1, ..Page::default() } } else { page });
+    let put = world.service.counts().put;
+    world.link(1, 0);
+    assert_eq!(world.service.counts().put, put + 1);
+    world.restart(1);
+    *world.directory() = Hostile { memory, ..Hostile::default() };
+    world.visit(1);
+    assert!(world.broken(1).contains(&Clause::SERVICE_BACK_1));
+    world.visit(2);
     assert_eq!(world.root(2, session), world.root(1, session));
 }
 

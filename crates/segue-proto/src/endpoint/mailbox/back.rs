@@ -21,6 +21,15 @@ impl Endpoint {
         self.fill_anew(now, service, of, purpose);
     }
 
+    /// The highest offset that a letter of this device was given on an earlier link: it may not have been fetched back.
+    /// What a link's first answer about a box tells is compared with that, and no later one, which may have been on its way
+    /// when a letter was put.
+    pub(super) fn put_before(&mut self, service: &DeviceId, of: BoxId) -> u64 {
+        let Some(mailbox) = self.mailboxes.used.get_mut(service) else { return 0 };
+        let is_first = mailbox.shown.insert(of);
+        self.mailboxes.book.puts.get(&(*service, of)).map_or(0, |put| if is_first { put.offset } else { 0 })
+    }
+
     /// What was in a box isn't any more: it is fetched from its beginning, and all is put again.
     pub(super) fn fill_anew(&mut self, now: Instant, service: DeviceId, of: BoxId, purpose: Use) {
         self.forget_letters(&service, &of);

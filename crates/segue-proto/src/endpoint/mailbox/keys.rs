@@ -54,6 +54,8 @@ pub(in crate::endpoint) struct PutAt {
     pub(in crate::endpoint) count: u64,
     /// The head that is in the box.
     pub(in crate::endpoint) head: Option<Hash>,
+    /// The highest offset that the mailbox gave a letter.
+    pub(in crate::endpoint) offset: u64,
 }
 
 /// Everything that the journal holds of mailboxes.
@@ -97,12 +99,16 @@ impl Book {
             PUT => {
                 let (log, rest_of) = value.split_first_chunk::<16>()?;
                 let (at, rest_of) = rest_of.split_first_chunk::<8>()?;
-                let (count, head) = rest_of.split_first_chunk::<8>()?;
+                let (count, rest_of) = rest_of.split_first_chunk::<8>()?;
+                let (head, offset) = rest_of.split_first_chunk::<32>()?;
+                // Stores of before have none.
+                let offset = if offset.is_empty() { [0; 8] } else { offset.try_into().ok()? };
                 let put = PutAt {
                     log: Some(Nonce::new(*log)),
                     at: u64::from_be_bytes(*at),
                     count: u64::from_be_bytes(*count),
-                    head: Hash::new(head.try_into().ok()?).some(),
+                    head: Hash::new(*head).some(),
+                    offset: u64::from_be_bytes(offset),
                 };
                 self.puts.insert(place(rest)?, put);
             }
@@ -153,7 +159,7 @@ impl Book {
     pub(in crate::endpoint) fn keep_put(&mut self, service: DeviceId, to: BoxId, put: PutAt) -> Write {
         let (log, head) = (put.log.unwrap_or(Nonce::ZERO), put.head.unwrap_or(Hash::ZERO));
         let numbers = [put.at.to_be_bytes(), put.count.to_be_bytes()].concat();
-        let value = [log.as_bytes().as_slice(), &numbers, head.as_bytes()].concat();
+        let value = [log.as_bytes().as_slice(), &numbers, head.as_bytes(), &put.offset.to_be_bytes()].concat();
         self.puts.insert((service, to), put);
         Write { key: box_key(PUT, &service, &to), value: Some(value) }
     }

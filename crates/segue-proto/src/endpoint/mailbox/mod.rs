@@ -26,7 +26,8 @@ use crate::journal::Lsn;
 use crate::limits::{MAILBOX_WINDOW, QUOTA_DELAY};
 use crate::seal::{self, Wrapped};
 use crate::wire::{
-    BoxId, DeviceId, Envelopes, Exts, Fetch, Hash, Introduction, Invitation, KeyId, Letter, Message, SessionId, Watch,
+    BoxId, DeviceId, Envelopes, Exts, Fetch, Hash, Introduction, Invitation, KeyId, Letter, Message, PutOk, SessionId,
+    Watch,
 };
 use crate::{Code, Violation};
 
@@ -83,6 +84,8 @@ struct Mailbox {
     asks: BTreeMap<u32, Ask>,
     /// The boxes that were asked for; `true` once all that was in them is here.
     boxes: BTreeMap<BoxId, bool>,
+    /// Those of which something was told.
+    shown: BTreeSet<BoxId>,
     /// Those that are being fetched from their beginning.
     whole: BTreeSet<BoxId>,
     /// Those in which letters showed that something is missing before them: whoever writes such costs a look from the
@@ -565,7 +568,8 @@ impl Endpoint {
         let watched = matches!(mailbox.asks.remove(&req), Some(Ask::Watch(_)));
         let Some((_, purpose)) = self.boxes(&from).into_iter().find(|(known, _)| *known == of) else { return };
         let at = self.looked_at(&from, &of);
-        if last < at && self.config.rules.keeps(Clause::SERVICE_BACK_1) {
+        let least = at.max(self.put_before(&from, of));
+        if last < least && self.config.rules.keeps(Clause::SERVICE_BACK_1) {
             return self.fell_back(now, from, of, purpose);
         }
         if let Some(mailbox) = self.mailboxes.used.get_mut(&from) {
@@ -612,17 +616,19 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn on_put_ok(&mut self, now: Instant, from: DeviceId, req: u32) {
+    pub(super) fn on_put_ok(&mut self, now: Instant, from: DeviceId, done: &PutOk) {
+        let req = done.req;
         let Some(mailbox) = self.mailboxes.used.get_mut(&from) else { return };
         let write = match mailbox.asks.get(&req) {
             Some(Ask::Letter(session, to, next)) => {
+                let next = PutAt { offset: next.offset.max(done.offset), ..*next };
                 let putting = mailbox.puts.get_mut(session);
-                let told = putting.and_then(|putting| putting.is_put(*next));
+                let told = putting.and_then(|putting| putting.is_put(next));
                 // Of one that came while the letter was on its way the next tells.
                 if told.is_some() && told == self.mailboxes.book.lacks.get(session).copied() {
                     self.mailboxes.lacking.remove(&(from, *session));
                 }
-                self.mailboxes.book.keep_put(from, *to, *next)
+                self.mailboxes.book.keep_put(from, *to, next)
             }
             Some(Ask::Invitation(session, key, device)) => self.mailboxes.book.keep_told(from, *session, *key, *device),
             Some(Ask::Piece(to, end)) => {

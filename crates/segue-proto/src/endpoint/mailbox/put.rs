@@ -83,7 +83,7 @@ impl Putting {
         let (at, _) = self.feed.position(changes);
         self.feed.on_held(at);
         let next = match whole {
-            true => PutAt { log: Some(changes.name()), at, head: self.head, count: self.at.count },
+            true => PutAt { log: Some(changes.name()), at, head: self.head, ..self.at },
             false => self.at,
         };
         if (lacking.is_some() || !frames.is_empty()) && whole {
@@ -238,7 +238,7 @@ impl Endpoint {
         let stored = self.mailboxes.book.puts.get(&(service, to)).copied().unwrap_or_default();
         // Positions of another log say nothing; the letters are numbered on.
         let goes_on = stored.log == Some(log) && self.config.rules.keeps(Clause::SERVICE_PUT_2);
-        let stored = if goes_on { stored } else { PutAt { count: stored.count, ..PutAt::default() } };
+        let stored = if goes_on { stored } else { PutAt { log: None, at: 0, head: None, ..stored } };
         let source = self.source(&service, &to);
         let Some(mailbox) = self.mailboxes.used.get_mut(&service) else { return };
         if mailbox.boxes.get(&to) != Some(&true) || mailbox.rests.is_some() || mailbox.is_full() {
