@@ -14,6 +14,8 @@ mod users;
 mod wishes;
 mod world;
 
+use data::Data;
+use segue_proto::handoff::Session;
 use segue_proto::wire::{Exts, Hash, Head, Kind, List, Message, Proven, Record};
 use segue_proto::{Clause, Rules, SessionRole};
 use stateright::{Checker, Model, Property};
@@ -39,6 +41,8 @@ enum Action {
     Initiate(u8, u8),
     Request(u8, u8),
     Takeover(u8),
+    Delegate(u8),
+    Reclaim(u8),
     Write(u8),
     Timeout(u8),
     Forge(u8, Forgery),
@@ -113,8 +117,12 @@ impl Model for Segue {
                 let asked = others.filter(|other| owner.is_none_or(|owner| owner == key(*other)));
                 actions.extend(asked.map(|from| Action::Request(device, from)));
             }
-            if budget.takeover > 0 && device == 2 {
+            if budget.takeover > 0 && device + 1 == devices {
                 actions.push(Action::Takeover(device));
+            }
+            if budget.custody > 0 && primary {
+                let away = session.grantor().is_some();
+                actions.push(if away { Action::Reclaim(device) } else { Action::Delegate(device) });
             }
             if budget.write > 0 && (primary || !self.rules.keeps(Clause::HO_WRITE_1)) {
                 actions.push(Action::Write(device));
@@ -170,6 +178,18 @@ impl Model for Segue {
                 world.budget.takeover -= 1;
                 world.run(rules, device, Cause::Takeover, |s, ctx| s.takeover(ctx).map_or((), |_| ()));
             }
+            Action::Delegate(device) => {
+                world.budget.custody -= 1;
+                world.run(rules, device, Cause::Delegate, |s, ctx| {
+                    let _ = s.delegate(ctx, key(service::SERVICE), TIMEOUT);
+                });
+            }
+            Action::Reclaim(device) => {
+                world.budget.custody -= 1;
+                world.run(rules, device, Cause::Reclaim, |s, ctx| {
+                    let _ = s.reclaim(ctx, TIMEOUT);
+                });
+            }
             Action::Write(device) => write(rules, &mut world, device),
             Action::Timeout(device) => {
                 world.budget.timeout -= 1;
@@ -206,12 +226,27 @@ impl Model for Segue {
             Property::sometimes("a service replaces a silent owner", |_, world: &World| {
                 by_service(world, Kind::Takeover)
             }),
+            Property::sometimes("a session is delegated again", |model: &Segue, world: &World| {
+                let it = world.devices[0].session.as_ref();
+                it.is_some_and(|s| s.head().body().n == 3 && s.role(model.rules) == SessionRole::Primary && is_away(s))
+            }),
+            Property::sometimes("a delegated session is taken over by name", |model: &Segue, world: &World| {
+                let it = world.devices[1].session.as_ref().filter(|_| world.service.is_some());
+                let by_name =
+                    |s: &&Known<Session<Data>>| s.head().body().kind == Kind::Takeover.number() && !is_away(s);
+                it.filter(by_name).is_some_and(|s| s.role(model.rules) == SessionRole::Primary)
+            }),
             Property::sometimes("a session comes home", |model: &Segue, world: &World| {
                 let it = world.devices[0].session.as_ref();
                 it.is_some_and(|s| s.head().body().n == 2 && s.role(model.rules) == SessionRole::Primary)
             }),
         ]
     }
+}
+
+/// Whether a service signs a session's next record.
+fn is_away(session: &Session<Data>) -> bool {
+    session.grantor() == Some(key(service::SERVICE))
 }
 
 /// Whether a device owns by a record of this kind that the service signed.
@@ -283,7 +318,12 @@ struct Found {
 }
 
 const REACHED: &[&str] = &["A hands to B, B to C, with A's GRANT unacknowledged", "a session comes home"];
-const REACHED_BY_SERVICE: &[&str] = &["a service hands a session over", "a service replaces a silent owner"];
+const REACHED_BY_SERVICE: &[&str] = &[
+    "a service hands a session over",
+    "a service replaces a silent owner",
+    "a session is delegated again",
+    "a delegated session is taken over by name",
+];
 
 /// Goes through every state that these rules and this budget allow.
 fn explore(rules: Rules, budget: Budget) -> Found {
@@ -322,6 +362,10 @@ const DELEGATED: &[(&str, Budget)] = &[
     ("by a service that crashed, to one that asks", Budget { fall: 1, initiate: 0, write: 0, ..VIA }),
     ("by a service, its owner silent", Budget { lapse: 1, initiate: 0, ..VIA }),
     ("by a service that was put back", Budget { back: 1, initiate: 0, write: 0, ..VIA }),
+    ("by a service, taken over by name", Budget { takeover: 1, initiate: 0, ..VIA }),
+    ("taken back from a service, or handed over", Budget { custody: 1, initiate: 0, write: 0, timeout: 0, ..VIA }),
+    ("taken back and given there again", Budget { custody: 2, initiate: 0, write: 0, timeout: 0, request: 0, ..VIA }),
+    ("taken back from one that crashed", Budget { custody: 1, fall: 1, initiate: 0, request: 0, timeout: 0, ..VIA }),
 ];
 
 /// The laws hold in every state that can be reached.
@@ -408,6 +452,7 @@ const CALM: Budget = Budget {
     timeout: 1,
     forge: 0,
     via: 0,
+    custody: 0,
     lapse: 0,
     fall: 0,
     back: 0,
@@ -445,5 +490,6 @@ const MISTAKES_BY_SERVICE: &[(Clause, &str, Budget)] = &[
     (Clause::SERVICE_HELD_1, "a FINAL wanted that isn't held", VIA),
     (Clause::SERVICE_GRANTOR_4, "granted to a WANT that doesn't hold the FINAL", VIA),
     (Clause::SERVICE_CAS_2, "a record told of before the sync", Budget { fall: 1, ..VIA }),
+    (Clause::SERVICE_GRANTOR_7, "a grant and a delegate under one parent", Budget { custody: 1, ..VIA }),
     (Clause::SERVICE_TENURE_1, "a service that was put back signs", Budget { back: 1, request: 2, ..VIA }),
 ];

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use segue_proto::handoff::ProvenAck;
 use segue_proto::service::custody::{Acts, Around, Custody, Kept, Set};
-use segue_proto::wire::{DeviceId, Exts, Freeze, Hash as Id, Head, Message, OfferMsg, Proven, Record, Sig, WantMsg};
+use segue_proto::wire::{
+    Cas, DeviceId, Exts, Freeze, Hash as Id, Head, Message, OfferMsg, Proven, Record, Sig, WantMsg,
+};
 use segue_proto::{Clause, Generation, Instant, Rules};
 
 use crate::laws;
@@ -81,6 +83,10 @@ impl World {
                     (by == from).then_some(ProvenAck { record: ack.record, by, sig: ack.sig })
                 });
                 self.serve(rules, |it, around| it.on_head(around, from, proven, more, ack));
+            }
+            Message::Cas(Cas { req, record, .. }) => {
+                let Ok(body) = record.open(rules) else { return };
+                self.serve(rules, |it, around| it.on_cas(around, from, req, Proven::assume(body)));
             }
             Message::Decline(it) => {
                 self.serve(rules, |custody, around| {

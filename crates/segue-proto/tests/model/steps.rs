@@ -32,6 +32,9 @@ pub(crate) enum Cause<'a> {
     Request(u8),
     /// Its user takes it over.
     Takeover,
+    /// Its user has a service sign the next record, or no longer.
+    Delegate,
+    Reclaim,
     /// Its user writes, for the nth time.
     Write(u8),
     /// It waited long enough.

@@ -133,6 +133,8 @@ pub(crate) struct Budget {
     /// How many devices act by way of a service that signs, 0 if none does; how often an owner's lease may run out, and
     /// how often the service may crash or be put back.
     pub via: u8,
+    /// How often an owner may take its session back from the service, or delegate it.
+    pub custody: u8,
     pub lapse: u8,
     pub fall: u8,
     pub back: u8,
