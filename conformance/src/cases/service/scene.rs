@@ -225,14 +225,23 @@ pub(super) fn invited(mailbox: &Mailbox, peer: &Peer, lab: &Lab, session: Sessio
 }
 
 /// All that the letters of a device in a box hold: the data, and the chain.
-pub(super) fn read_box(
+pub(super) fn read_box(mailbox: &Mailbox, key: &ContentKey, session: SessionId, by: DeviceId) -> Done<Read> {
+    read_box_from(mailbox, key, session, by, 1)
+}
+
+/// What letters hold: the data, and the chain.
+type Read = (State, Vec<segue_proto::wire::Signed<segue_proto::wire::Record>>);
+
+/// The same, of letters of which the first has this number.
+pub(super) fn read_box_from(
     mailbox: &Mailbox,
     key: &ContentKey,
     session: SessionId,
     by: DeviceId,
-) -> Done<(State, Vec<segue_proto::wire::Signed<segue_proto::wire::Record>>)> {
+    first: u64,
+) -> Done<Read> {
     let of = key.session_box(&session);
-    let (mut state, mut chain, mut count) = (State::new(session, ""), Vec::new(), 0);
+    let (mut state, mut chain, mut count) = (State::new(session, ""), Vec::new(), first.saturating_sub(1));
     for envelope in mailbox.held(&of) {
         let (letter, frames) = open(key, &of, envelope)?;
         if letter.from != by {
