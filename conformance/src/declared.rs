@@ -57,7 +57,7 @@ fn probe(name: &str) -> Option<Command> {
 }
 
 /// The commands of the protocol, each with its fields.
-const PROBES: [(&str, &str); 39] = [
+const PROBES: [(&str, &str); 41] = [
     ("trust", r#""device":"ID32""#),
     ("distrust", r#""device":"ID32""#),
     ("create", r#""name":"probe","members":["ID32"]"#),
@@ -97,6 +97,8 @@ const PROBES: [(&str, &str); 39] = [
     ("login", r#""service":"ID32","token":"00""#),
     ("meet-at", r#""addresses":["127.0.0.1:9"]"#),
     ("introduce", r#""service":"ID32","to":"ID32""#),
+    ("wake-devices", ""),
+    ("wake", r#""service":"ID32","device":"ID32""#),
 ];
 
 #[cfg(test)]

@@ -311,6 +311,11 @@ pub const TABLE: &[Mutant] = &[
     mutant("SERVICE-MEET-9", "service/meet/addresses-of-nobody"),
     mutant("SERVICE-MEET-10", "service/meet/a-thousand"),
     mutant("SERVICE-MEET-11", "service/meet/another-at-its-address"),
+    mutant("SERVICE-WAKE-1", "service/wake/one-that-is-away"),
+    mutant("SERVICE-WAKE-2", "service/wake/one-that-named-nobody"),
+    mutant("SERVICE-WAKE-3", "service/wake/one-that-is-there"),
+    mutant("SERVICE-WAKE-4", "service/wake/so-often"),
+    mutant("SERVICE-WAKE-5", "service/wake/no-way"),
 ];
 
 /// Those of the reference over QUIC, and the case of tier B that must fail.

@@ -158,7 +158,7 @@ pub trait Wire {
 }
 
 /// The names of `do`'s commands.
-pub const COMMANDS: [&str; 39] = [
+pub const COMMANDS: [&str; 41] = [
     "trust",
     "distrust",
     "create",
@@ -198,4 +198,6 @@ pub const COMMANDS: [&str; 39] = [
     "login",
     "meet-at",
     "introduce",
+    "wake-devices",
+    "wake",
 ];

@@ -271,6 +271,12 @@ impl Lab<'_> {
         }
     }
 
+    /// Which devices the subject's operator had to wake since this was asked last.
+    pub fn take_woken(&mut self) -> Vec<DeviceId> {
+        self.settle();
+        std::mem::take(&mut self.woken)
+    }
+
     /// The application asks for something, and gets it.
     ///
     /// # Errors

@@ -55,6 +55,8 @@ pub struct Lab<'h> {
     ends: BTreeMap<LinkId, End>,
     links: u64,
     events: Vec<Event>,
+    /// The devices that it had woken as their mailbox.
+    woken: Vec<DeviceId>,
     lines: Vec<Line>,
 }
 
@@ -82,6 +84,7 @@ impl<'h> Lab<'h> {
             ends: BTreeMap::new(),
             links: 0,
             events: Vec::new(),
+            woken: Vec::new(),
             lines: Vec::new(),
         }
     }
@@ -141,6 +144,7 @@ impl<'h> Lab<'h> {
         self.timeout = None;
         self.ends.clear();
         self.events.clear();
+        self.woken.clear();
         self.note("the subject loses power");
     }
 
@@ -268,6 +272,10 @@ impl<'h> Lab<'h> {
             self.say(By::Event, format!("{event:?}"), None);
         }
         self.events.extend(outputs.events);
+        for device in outputs.wakes {
+            self.say(By::Event, format!("{device:?} is to be woken"), None);
+            self.woken.push(device);
+        }
         for (link, bytes) in &outputs.control {
             self.hear(*link, bytes);
         }

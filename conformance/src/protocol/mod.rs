@@ -70,6 +70,8 @@ tagged! { Command {
     Login = "login" { service, token }
     MeetAt = "meet-at" { addresses }
     Introduce = "introduce" { service, to }
+    WakeDevices = "wake-devices" {}
+    Wake = "wake" { service, device }
 } }
 
 tagged! { Event {
@@ -114,6 +116,7 @@ tagged! { Event {
     Login = "login" { service, result }
     Introduced = "introduced" { service, peer, addresses }
     NotIntroduced = "not-introduced" { service, peer, code }
+    Woken = "woken" { service, device, code }
 } }
 
 object! { Setup { identity, generation, floor, pulls, accept_unknown, follow, trusted, wall_offset_ms, without } }
@@ -122,7 +125,7 @@ object! { Batch { lsn, writes, after_chunks } }
 object! { Write { key, value } }
 object! { BulkOut { link, stream, bytes, fin } }
 object! { ChunkOut { blob, offset, bytes } }
-object! { Outputs { control, bulk, closes, chunks, batches, events, timeout } }
+object! { Outputs { control, bulk, closes, chunks, batches, events, wakes, timeout } }
 object! { Refusal { code, text } }
 object! { Presence { device, generation, ago_ms } }
 object! { AccountTerms { name, token, ttl_us, devices, no_handoff, bytes } }

@@ -172,7 +172,7 @@ codes! {
     ACCOUNT_ENTRY = 0x0901 Definite,
     /// The device, or the entry, is of another account, or of none.
     ACCOUNT_OTHER = 0x0902 Definite,
-    /// The device hosts no mailbox, or signs for no other.
+    /// The device hosts no mailbox, signs for no other, or wakes none.
     SERVICE_NONE = 0x0a01 Definite,
     /// An envelope isn't what a device of the session put into this box, or what it holds may not be there.
     SERVICE_ENVELOPE = 0x0a02 Definite,

@@ -251,6 +251,17 @@ pub enum Event {
         /// Why: `SERVICE_AWAY` if it isn't there, didn't name this device or doesn't answer.
         code: Code,
     },
+    /// What a service said to [`Endpoint::wake`](crate::Endpoint::wake).
+    Woken {
+        /// The service.
+        service: DeviceId,
+        /// The device that was to be woken.
+        device: DeviceId,
+        /// Why nothing is done about it: `SERVICE_AWAY` if the two didn't name one another there, `LIMIT_OFFERS` if it was
+        /// woken too often, `SERVICE_NONE` of a service that wakes nobody, `LINK_LOST`. None if the device is there, or the
+        /// service's way of waking it is being used, which promises nothing.
+        code: Option<Code>,
+    },
     /// Data arrives, over a link, or from a mailbox that this device uses.
     Progress {
         /// The session.

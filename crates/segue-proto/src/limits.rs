@@ -227,6 +227,10 @@ limits! {
     MEET_WAIT: u64 = 3_000_000, "µs", "a few round trips by way of the service, and a handshake";
     /// The introductions of a device that are remembered, so that none counts twice.
     MAX_MET: usize = 64, "introductions", "two minutes of them";
+    /// How often a service has devices woken for one device, and one device for others.
+    MAX_WAKES: usize = 10, "wakes in ten minutes", "a handoff a minute; each may start a process; guess";
+    /// Over how long they are counted.
+    WAKE_WINDOW: u64 = 600_000_000, "µs", "ten minutes";
     /// The content keys of a session that a device keeps.
     MAX_KEYS: usize = 64, "keys", "one a member, at a revocation that all learn of apart";
     /// The revoked devices that a content key names.

@@ -126,6 +126,16 @@ pub enum Error {
         /// Why.
         code: Code,
     },
+    /// A service has no device woken.
+    #[error("service {service} doesn't have device {device} woken ({}): {}; {}", code.name(), code.meaning().trim_end_matches('.'), wake_help(*code))]
+    Wake {
+        /// The service.
+        service: DeviceId,
+        /// The device.
+        device: DeviceId,
+        /// Why.
+        code: Code,
+    },
     /// The service that is to sign the session's next record, or does, didn't do what it was asked.
     #[error("device {service} didn't change who signs the next record of session {session} ({}): {}; {}", code.name(), custody_meaning(*code), custody_help(*code))]
     Delegation {
@@ -211,6 +221,17 @@ fn meeting_help(code: Code) -> &'static str {
         Code::SERVICE_AWAY => "check that it runs, uses the same mailbox and knows this device",
         Code::SVC_TARGET_MISMATCH => "its address may have gone to another device; start it again, and try again",
         _ => "check that one of the two can be dialled by the other",
+    }
+}
+
+/// What to do about a device that isn't woken.
+fn wake_help(code: Code) -> &'static str {
+    match code {
+        Code::SVC_LOGIN | Code::SVC_FEATURE => login_help(code),
+        Code::SERVICE_NONE => "start it there by hand, or ask the service's operator for `segue serve --wake-with`",
+        Code::SERVICE_AWAY => "start it there by hand once, so that it uses the same service and knows this device",
+        Code::LIMIT_OFFERS => "start it there by hand, or try again later",
+        _ => "check the service's address and the network, and try again",
     }
 }
 

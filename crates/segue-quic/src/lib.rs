@@ -72,6 +72,7 @@ mod tls;
 mod transport;
 mod untold;
 mod v2;
+mod wake;
 
 /// Bare QUIC with the settings of a node and nothing else, for measurements beside it.
 #[doc(hidden)]

@@ -81,6 +81,11 @@ impl Meets {
         }
     }
 
+    /// The mailboxes that are used.
+    pub(crate) fn services(&self) -> impl Iterator<Item = DeviceId> {
+        self.services.keys().copied()
+    }
+
     /// Whether there is a service that may introduce this node.
     pub(crate) fn may_meet(&self) -> bool {
         self.on && !self.services.is_empty()
@@ -176,17 +181,18 @@ impl Node {
 }
 
 impl Driver {
-    /// Lets a mailbox tell the devices that may be met that this one is there, and one that the user chose, unless that
-    /// was said before. The answer to wait for, if it is asked.
+    /// Lets a mailbox tell the devices that may be met that this one is there, if it takes part in introductions, and one
+    /// that the user chose, unless that was said before. The answer to wait for, if it is asked.
     pub(crate) fn show_up(
         &mut self,
         service: DeviceId,
         chosen: Option<DeviceId>,
     ) -> Option<oneshot::Receiver<Result<Vec<segue_proto::wire::Presence>, Code>>> {
-        if !self.meets.on || self.generation_with(&service) < Some(Generation::V7) {
+        let quiet = !self.meets.on && chosen.is_none();
+        if quiet || self.generation_with(&service) < Some(Generation::V7) {
             return None;
         }
-        let known = self.core.acquaintances();
+        let known = if self.meets.on { self.core.acquaintances() } else { Vec::new() };
         let named = self.meets.services.get_mut(&service)?;
         let all = named.with(chosen, &known, service);
         if all == named.devices {

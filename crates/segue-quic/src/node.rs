@@ -129,11 +129,14 @@ impl Node {
     /// place; not before it may be, if the other side says when. [`Event::HandoffDeferred`] tells of each pause, and one
     /// [`Event::HandoffResolved`] of the end, which is this call's too.
     ///
+    /// A device that has no link with this one is introduced ([`Node::introduce`]) and woken ([`Node::wake`]) by the
+    /// mailboxes that are used.
+    ///
     /// # Errors
     /// Definite ones changed nothing: this device is still the owner. A pending one may still complete; see
     /// [`Node::pending_handoffs`].
     pub async fn initiate_handoff(&self, session: SessionId, to: DeviceId) -> Result<Receipt, HandoffError> {
-        self.tried(session, to, Meet::Ask, move |driver, limit, _| {
+        self.tried(session, to, Meet::Wake, move |driver, limit, _| {
             driver.may_initiate(session, to)?;
             let now = driver.now();
             driver.core.initiate_handoff(now, session, to, limit).map_err(|error| driver.usage(error, session, to))
@@ -550,7 +553,9 @@ impl Node {
 /// Who asks a service that introduces the two devices of a handoff.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Meet {
-    /// This one, which began it.
+    /// This one, which began to hand over: it has the other one woken, too.
+    Wake,
+    /// This one, which asked for the session.
     Ask,
     /// The other one.
     Wait,

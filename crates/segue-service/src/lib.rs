@@ -2,7 +2,7 @@
 //!
 //! Devices that are never online together put envelopes into boxes and fetch them from there. The service can neither
 //! read nor forge them. For owners that delegated to it, it signs who owns next. Devices that named one another it tells
-//! which of them is there. An operator may demand accounts: then a device is let in under one, by the word of the
+//! which of them is there, introduces them, and has one woken for another. An operator may demand accounts: then a device is let in under one, by the word of the
 //! operator or by a token of an outside identity provider. [`Service`] does no I/O of its own: it
 //! takes what an endpoint is asked ([`segue_proto::Endpoint::poll_hosted`]) and gives answers. What it keeps stands in a
 //! [`Directory`].
@@ -17,6 +17,7 @@ mod jwt;
 #[cfg(feature = "testing")]
 pub mod laws;
 mod memory;
+mod often;
 mod presence;
 mod quota;
 mod refusals;
@@ -32,6 +33,6 @@ pub use journaled::Journaled;
 pub use jwt::{KeySet, KeySetError};
 pub use memory::Memory;
 pub use quota::{Quota, Used};
-pub use service::{Counts, Given, Service};
+pub use service::{Counts, Given, Service, Waking};
 #[cfg(feature = "redb")]
 pub use store::Store;

@@ -1,21 +1,27 @@
-//! Which devices have a link, which of them may be told of it (spec section 9.13), and which are introduced (9.15).
+//! Which devices have a link, which of them may be told of it (spec section 9.13), which are introduced (9.15), and which
+//! are woken (9.17).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use segue_proto::limits::{INTRODUCTION_WINDOW, MAX_INTRODUCTIONS, SEEN_DEVICES};
+use segue_proto::limits::{INTRODUCTION_WINDOW, MAX_INTRODUCTIONS, MAX_WAKES, SEEN_DEVICES, WAKE_WINDOW};
 use segue_proto::wire::{DeviceId, Presence};
 use segue_proto::{Clause, Code, Generation, Instant, Rules};
 
 use crate::directory::{Directory, Failed, Note};
+use crate::often::Often;
 
 /// Who is there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Attendance {
     here: BTreeMap<DeviceId, Here>,
     /// An instant, and the milliseconds since 1970 that the wall clock showed then.
     clock: (Instant, u64),
-    /// When the introductions of each device of the last minute were passed on.
-    introduced: BTreeMap<DeviceId, VecDeque<Instant>>,
+    /// The introductions of each device that were passed on.
+    introduced: Often,
+    /// How often each device had another one woken.
+    wakes: Often,
+    /// How often each device was woken.
+    woken: Often,
 }
 
 /// A device that has a link.
@@ -24,6 +30,21 @@ struct Here {
     generation: Generation,
     /// Whom it named last; none if it never asked.
     named: Option<Vec<DeviceId>>,
+}
+
+/// What a device has to hear that asked for something, and in how many milliseconds it may again (0 if that doesn't help).
+type Refused = (Code, u32);
+
+impl Default for Attendance {
+    fn default() -> Self {
+        Attendance {
+            here: BTreeMap::new(),
+            clock: Default::default(),
+            introduced: Often::new(MAX_INTRODUCTIONS, INTRODUCTION_WINDOW),
+            wakes: Often::new(MAX_WAKES, WAKE_WINDOW),
+            woken: Often::new(MAX_WAKES, WAKE_WINDOW),
+        }
+    }
 }
 
 impl Attendance {
@@ -95,33 +116,55 @@ impl Attendance {
         Ok(found)
     }
 
-    /// A device asks to be introduced to another: whether that may be, and if not, how many milliseconds may pass until
-    /// it may be (0 if that doesn't help).
-    pub(crate) fn introduce(
-        &mut self,
-        rules: Rules,
-        now: Instant,
-        by: DeviceId,
-        to: &DeviceId,
-    ) -> Result<(), (Code, u32)> {
-        let names = |device: &DeviceId, other: &DeviceId| {
-            self.here.get(device).and_then(|here| here.named.as_ref()).is_some_and(|named| named.contains(other))
-        };
-        let mutual = names(&by, to) && names(to, &by) || !rules.keeps(Clause::SERVICE_MEET_2);
+    /// Whether a device that has a link named another one in its latest DISCOVER.
+    fn names(&self, device: &DeviceId, other: &DeviceId) -> bool {
+        self.here.get(device).and_then(|here| here.named.as_ref()).is_some_and(|named| named.contains(other))
+    }
+
+    /// A device asks to be introduced to another: whether that may be.
+    pub(crate) fn introduce(&mut self, rules: Rules, now: Instant, by: DeviceId, to: &DeviceId) -> Result<(), Refused> {
+        let mutual = self.names(&by, to) && self.names(to, &by) || !rules.keeps(Clause::SERVICE_MEET_2);
         let speaks = self.here.get(to).is_some_and(|here| here.generation >= Generation::V7);
         if !mutual || !speaks {
             return Err((Code::SERVICE_AWAY, 0));
         }
-        self.introduced.retain(|_, at| at.back().is_some_and(|at| now.since(*at) < INTRODUCTION_WINDOW));
-        let made = self.introduced.entry(by).or_default();
-        while made.front().is_some_and(|at| now.since(*at) >= INTRODUCTION_WINDOW) {
-            made.pop_front();
-        }
-        if made.len() >= MAX_INTRODUCTIONS && rules.keeps(Clause::SERVICE_MEET_3) {
-            let wait = made.front().map_or(0, |first| now.left_ms(*first, INTRODUCTION_WINDOW));
+        if let Err(wait) = self.introduced.may(now, &by)
+            && rules.keeps(Clause::SERVICE_MEET_3)
+        {
             return Err((Code::LIMIT_OFFERS, wait));
         }
-        made.push_back(now);
+        self.introduced.did(now, by);
         Ok(())
+    }
+
+    /// A device wants another one woken: whether the operator's way is to be used for that now. It isn't for one that is
+    /// there.
+    pub(crate) fn wake(
+        &mut self,
+        rules: Rules,
+        now: Instant,
+        by: DeviceId,
+        device: DeviceId,
+        directory: &impl Directory,
+    ) -> Result<Result<bool, Refused>, Failed> {
+        let here = self.here.contains_key(&device);
+        // What it named outlasts its link.
+        let named = || directory.noted(&device).map(|note| note.is_some_and(|note| note.named.contains(&by)));
+        let named = if here { self.names(&device, &by) } else { named()? };
+        if !(named && self.names(&by, &device)) && rules.keeps(Clause::SERVICE_WAKE_2) {
+            return Ok(Err((Code::SERVICE_AWAY, 0)));
+        }
+        if here && rules.keeps(Clause::SERVICE_WAKE_3) {
+            return Ok(Ok(false));
+        }
+        let may = self.wakes.may(now, &by).and_then(|()| self.woken.may(now, &device));
+        if let Err(wait) = may
+            && rules.keeps(Clause::SERVICE_WAKE_4)
+        {
+            return Ok(Err((Code::LIMIT_OFFERS, wait)));
+        }
+        self.wakes.did(now, by);
+        self.woken.did(now, device);
+        Ok(Ok(true))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use segue_proto::limits::{ENVELOPE_COST, MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
 use segue_proto::wire::{
     Blob, BoxId, DeviceId, Discover, Envelopes, Error, Exts, Fetch, Found, Hash, Introduce, IntroduceOk, Introduced,
-    List, LoggedIn, Login, Message, Put, PutOk, SessionId, Text, Watch,
+    List, LoggedIn, Login, Message, Put, PutOk, SessionId, Text, Wake, WakeOk, Watch,
 };
 use segue_proto::{Clause, Code, Hosted, Instant, Outcome, Rules, Ticket};
 
@@ -27,6 +27,8 @@ pub struct Service<D> {
     watching: BTreeMap<DeviceId, usize>,
     custodian: Option<Custodian>,
     attendance: Attendance,
+    /// Whether its operator has a way of waking devices.
+    wakes: bool,
     gate: Gate,
     refusals: Refusals,
     counts: Counts,
@@ -46,6 +48,17 @@ pub struct Given {
     /// Which devices came with a token, for the operator's log: the account that it is for, or why it isn't valid. Of the
     /// latter a few a minute; each says how many were left out before it.
     pub logins: Vec<(DeviceId, Result<String, String>)>,
+    /// Devices for which the operator's way of waking them is to be used now ([`Service::wake_devices`]).
+    pub wakes: Vec<Waking>,
+}
+
+/// A device that is to be woken, as far as the operator can do that: by a push gateway, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waking {
+    /// The device.
+    pub device: DeviceId,
+    /// Who hands something over to it.
+    pub by: DeviceId,
 }
 
 /// What a service did so far.
@@ -85,6 +98,7 @@ impl<D: Directory> Service<D> {
             watching: BTreeMap::new(),
             custodian: None,
             attendance: Attendance::default(),
+            wakes: false,
             gate: Gate::default(),
             refusals: Refusals::default(),
             counts: Counts::default(),
@@ -121,6 +135,11 @@ impl<D: Directory> Service<D> {
         self.gate.set_policy(policy, &mut self.directory)
     }
 
+    /// Has devices woken from now on: [`Given::wakes`] says which. Without it every WAKE is refused.
+    pub fn wake_devices(&mut self) {
+        self.wakes = true;
+    }
+
     /// When to call [`Service::handle`] at the latest, though nothing came.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.custodian.as_ref().and_then(Custodian::next_timeout)
@@ -152,7 +171,7 @@ impl<D: Directory> Service<D> {
     /// The directory failed: nothing of this is answered, and the service must end.
     pub fn handle(&mut self, now: Instant, came: Vec<Hosted>) -> Result<Given, Failed> {
         let (mut puts, mut asks, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut said, mut closes, mut logins, mut passed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut said, mut given) = (Vec::new(), Given::default());
         for hosted in came {
             match hosted {
                 Hosted::Request { ticket, from, message } => {
@@ -167,9 +186,14 @@ impl<D: Directory> Service<D> {
                         Message::Watch(watch) => self.watch(ticket, from, &watch, &mut answers)?,
                         Message::Discover(asked) => answers.push((ticket, self.discover(now, from, &asked)?)),
                         Message::Introduce(asked) => {
-                            answers.push((ticket, self.introduce(now, from, asked, &mut passed)));
+                            answers.push((ticket, self.introduce(now, from, asked, &mut given.tells)));
                         }
-                        Message::Login(login) => answers.push((ticket, self.login(now, from, &login, &mut logins)?)),
+                        Message::Wake(asked) => {
+                            answers.push((ticket, self.have_woken(now, from, &asked, &mut given.wakes)?));
+                        }
+                        Message::Login(login) => {
+                            answers.push((ticket, self.login(now, from, &login, &mut given.logins)?));
+                        }
                         _ => {}
                     }
                 }
@@ -177,7 +201,7 @@ impl<D: Directory> Service<D> {
                     let standing = self.standing(now, from)?;
                     self.counts.locked_out += u64::from(standing.takes(self.rules, &message) == Err(Code::SVC_LOGIN));
                     said.push(Said::Message { from, standing, generation, message: Box::new(message) });
-                    closes.push(ticket);
+                    given.closes.push(ticket);
                 }
                 Hosted::Signed { session, record, sig } => said.push(Said::Signed { session, record, sig }),
                 Hosted::Linked { device, generation } => self.attendance.linked(device, generation, &self.directory)?,
@@ -196,7 +220,7 @@ impl<D: Directory> Service<D> {
             let page = self.directory.fetch(&of, after, FETCH_ROOM)?;
             answers.push((ticket, self.envelopes(req, page)));
         }
-        let mut given = Given { answers, closes, logins, tells: passed, ..Given::default() };
+        given.answers = answers;
         if let Some(custodian) = &mut self.custodian {
             if custodian.next_timeout().is_some_and(|at| at <= now) {
                 said.push(Said::Time);
@@ -220,6 +244,7 @@ impl<D: Directory> Service<D> {
             Message::Watch(it) => it.req,
             Message::Discover(it) => it.req,
             Message::Introduce(it) => it.req,
+            Message::Wake(it) => it.req,
             _ => 0,
         };
         answers.push((ticket, error(req, code, 0)));
@@ -384,6 +409,29 @@ impl<D: Directory> Service<D> {
             passed.push((to, Introduced { from, sealed, ext: Exts::empty() }.into()));
         }
         IntroduceOk { req, ext: Exts::empty() }.into()
+    }
+
+    /// The answer to a device that hands something over to another, on which nothing may run.
+    fn have_woken(
+        &mut self,
+        now: Instant,
+        by: DeviceId,
+        asked: &Wake,
+        wakes: &mut Vec<Waking>,
+    ) -> Result<Message, Failed> {
+        let Wake { req, device, .. } = *asked;
+        if !self.wakes && self.rules.keeps(Clause::SERVICE_WAKE_5) {
+            return Ok(error(req, Code::SERVICE_NONE, 0));
+        }
+        match self.attendance.wake(self.rules, now, by, device, &self.directory)? {
+            Ok(used) => {
+                if used && self.rules.keeps(Clause::SERVICE_WAKE_1) {
+                    wakes.push(Waking { device, by });
+                }
+                Ok(WakeOk { req, ext: Exts::empty() }.into())
+            }
+            Err((code, wait)) => Ok(error(req, code, wait)),
+        }
     }
 
     fn envelopes(&mut self, req: u32, page: Page) -> Message {

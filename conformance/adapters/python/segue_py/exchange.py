@@ -142,19 +142,21 @@ class Exchange:
         return self.mailbox.box_state(box.session, self.peer, box.id)["offset"] if first and box.session else 0
 
     def _begin_anew(self):
-        """SERVICE-BACK-1: a mailbox that lost envelopes is fetched from the beginning and told everything anew."""
+        """SERVICE-BACK-1: a mailbox that lost envelopes is fetched from the beginning and told everything anew, also what was taken from there."""
         self.mailbox.known[self.peer] = {"inbox": 0, "roster": {}}
         self.mailbox.save(self.peer)
         for session in self.dev.sessions.values():
             mail = session.mail.get(self.peer)
             if mail:
                 mail["invited"] = []
-                for state in mail["boxes"].values():  # the numbers of letters go on
-                    state |= {"at": 0, "put": 0, "offset": 0, "piece": 0, "head": ZERO32.hex()}
+                for box_id, state in mail["boxes"].items():
+                    letter = self.mailbox.letters.pop((self.peer, bytes.fromhex(box_id)), None)
+                    if letter:  # the numbers of letters go on
+                        state["count"] = max(state["count"], letter.count)
+                    state |= {"at": 0, "put": 0, "offset": 0, "piece": 0, "head": ZERO32.hex(), "lost": session.position}
                 session.touch()
         for box in self.boxes.values():
             box.fetched = box.watched = False
-            self.mailbox.letters.pop((self.peer, box.id), None)
         self.contents.done.clear()
         self.told = False
 
@@ -205,7 +207,9 @@ class Exchange:
 
         def ok(m):
             box.putting = False
-            self.mailbox.letters.pop(slot, None)
+            if self.mailbox.letters.get(slot) is not letter:
+                return  # put together before the box lost envelopes: it says nothing of the rest
+            del self.mailbox.letters[slot]
             self.mailbox.was_put(session, self.peer, box.id, letter, m.offset)
             # What this device put itself needn't be fetched.
             if not box.busy and m.offset == self.at(box) + 1:

@@ -39,10 +39,15 @@ class Mailbox:
         self.dev.store.put(b"x/" + mailbox, json.dumps(self.state(mailbox)).encode())
 
     def box_state(self, session, mailbox, box):
-        """Of a session's box: how far it was fetched, what was put, letters' numbers by sender, the head that it tells of."""
+        """Of a session's box: how far it was fetched, what was put, letters' numbers by sender, the head that it tells of, and
+        up to which position of this device's log what was found there may be gone."""
         boxes = session.mail.setdefault(mailbox, {"boxes": {}, "invited": []})["boxes"]
-        new = {"at": 0, "put": 0, "offset": 0, "piece": 0, "count": 0, "seen": {}, "head": ZERO32.hex()}
+        new = {"at": 0, "put": 0, "offset": 0, "piece": 0, "count": 0, "seen": {}, "head": ZERO32.hex(), "lost": 0}
         return boxes.setdefault(box.hex(), new)
+
+    def _is_there(self, session, state, box, position):
+        """Whether a change was found in a box, and is there still as far as this device knows."""
+        return session.origins.get(position) == box and position > state["lost"]
 
     # --- links
 
@@ -237,7 +242,7 @@ class Mailbox:
         """What was found in a box isn't put there: the position moves on over it (SERVICE-PUT-2)."""
         for position in session.changes:
             if position > state["put"]:
-                if session.origins.get(position) != box:
+                if not self._is_there(session, state, box, position):
                     break
                 state["put"] = position
 
@@ -277,7 +282,7 @@ class Mailbox:
         """Writes changes behind the position that was put, as many as fit a letter; the position and piece reached."""
         position, piece = state["put"], state["piece"]
         for p in [p for p in session.changes if position < p <= session.durable_position]:
-            if session.origins.get(p) == box:
+            if self._is_there(session, state, box, p):
                 position, piece = p, 0
                 continue
             entry = session.changes[p]

@@ -142,6 +142,8 @@ pub(super) const CASES: &[Case] = &[
         asker.puts(lab, BOX, b"one")?;
         asker.fetches(lab, BOX, 0)?;
         let req = asker.discover_nobody(lab);
+        lab.refuses(asker.link, req, Code::SVC_FEATURE)?;
+        let req = asker.wake(lab, asker.peer.id);
         lab.refuses(asker.link, req, Code::SVC_FEATURE)
     })
     .needs(DEMANDS)
@@ -365,7 +367,9 @@ impl Asker {
         lab.send(self.link, Watch { req: watch, of: BOX, after: 0, ext: Exts::empty() });
         lab.refuses(self.link, watch, Code::SVC_LOGIN)?;
         let discover = self.discover_nobody(lab);
-        lab.refuses(self.link, discover, Code::SVC_LOGIN)
+        lab.refuses(self.link, discover, Code::SVC_LOGIN)?;
+        let wake = self.wake(lab, self.peer.id);
+        lab.refuses(self.link, wake, Code::SVC_LOGIN)
     }
 }
 

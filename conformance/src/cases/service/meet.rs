@@ -103,7 +103,7 @@ pub(super) const CASES: &[Case] = &[
             let req = a.introduce(lab, b.peer.id);
             lab.refuses(a.link, req, Code::LIMIT_OFFERS)?;
             lab.none(b.link, "INTRODUCED", |message| matches!(message, Message::Introduced(_)))?;
-            keep_alive(lab, &[a.link, b.link])?;
+            keep_alive(lab, &[a.link, b.link], INTRODUCTION_WINDOW)?;
             a.introduced(lab, &b)
         },
     )
@@ -224,7 +224,7 @@ pub(super) const CASES: &[Case] = &[
         reported(lab, Code::LIMIT_OFFERS)?;
         it.brings(lab, &it.peer, &it.introduction(lab, None))?;
         it.ignores(lab, Code::LIMIT_OFFERS)?;
-        keep_alive(lab, &[it.mailbox.link])?;
+        keep_alive(lab, &[it.mailbox.link], INTRODUCTION_WINDOW)?;
         it.honest(lab, Nonce::new([3; 16]))
     })
     .needs(MEETS)
@@ -267,9 +267,9 @@ fn told(body: &Introduction) -> Vec<SocketAddr> {
     body.addresses.iter().filter_map(Address::to_socket).collect()
 }
 
-/// Lets INTRODUCTION_WINDOW pass on links that are heard of meanwhile.
-fn keep_alive(lab: &mut Lab, links: &[LinkId]) -> Done {
-    for _ in 0..INTRODUCTION_WINDOW.div_ceil(KEEPALIVE) {
+/// Lets so many microseconds pass on links that are heard of meanwhile.
+pub(super) fn keep_alive(lab: &mut Lab, links: &[LinkId], time: u64) -> Done {
+    for _ in 0..time.div_ceil(KEEPALIVE) {
         lab.pass(KEEPALIVE);
         links.iter().try_for_each(|link| lab.alive(*link))?;
     }
@@ -291,7 +291,7 @@ fn honest(lab: &mut Lab) -> Done {
 }
 
 impl Asker {
-    fn discovers(&mut self, lab: &mut Lab, devices: &[DeviceId]) -> Done {
+    pub(super) fn discovers(&mut self, lab: &mut Lab, devices: &[DeviceId]) -> Done {
         let req = self.discover(lab, devices);
         self.found(lab, req).map(drop)
     }

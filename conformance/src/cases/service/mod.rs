@@ -11,13 +11,14 @@ mod put;
 mod scene;
 mod seen;
 mod take;
+mod wake;
 
 use super::{Case, Part};
 
 /// The subject uses a mailbox, or is one: either way it is one end of a link.
 const E: Part = Part::End;
 
-pub(super) fn chapters() -> [&'static [Case]; 10] {
+pub(super) fn chapters() -> [&'static [Case]; 11] {
     [
         host::CASES,
         put::CASES,
@@ -29,5 +30,6 @@ pub(super) fn chapters() -> [&'static [Case]; 10] {
         seen::CASES,
         login::CASES,
         meet::CASES,
+        wake::CASES,
     ]
 }

@@ -1,14 +1,15 @@
 //! What a subject puts into a mailbox.
 
 use segue_proto::data::PartKind;
-use segue_proto::wire::{Error, Exts, Have, Message, PutOk};
+use segue_proto::wire::{DeviceId, Error, Exts, Have, Message, PutOk};
 use segue_proto::{Code, Event};
 use segue_testkit::device::Command;
 
 use super::E;
-use super::scene::{CANARY, USES, owning, read_box_without, reported, shared, write};
+use super::scene::{CANARY, Mailbox, Shared, USES, owning, read_box_from, reported, shared, write};
 use crate::cases::{Case, refused, works};
 use crate::lab::{Done, Lab, ensure};
+use crate::verdict::Fault;
 
 pub(super) const CASES: &[Case] = &[
     works("service/put/everything", &["SERVICE-SEAL-1", "SERVICE-INVITE-1"], E, |lab| shared(lab).map(|_| ()))
@@ -160,7 +161,23 @@ pub(super) const CASES: &[Case] = &[
         shared.mailbox.reboot(lab)?;
         shared.mailbox.serve(lab)?;
         reported(lab, Code::SERVICE_LOST)?;
-        puts_all_but(lab, &shared, Some(before + 1))
+        // All of it again, under a number that wasn't used for the one that was lost.
+        holds_all(lab, &shared, before + 2)
+    })
+    .needs(USES),
+    works("service/back/also-what-it-took-from-there", &["SERVICE-BACK-1"], E, |lab| {
+        let mut shared = shared(lab)?;
+        shared.goes_on(lab, b"theirs")?;
+        puts_all_anew(lab, shared, |mailbox, lab| {
+            mailbox.unlink(lab);
+            mailbox.relink(lab)
+        })
+    })
+    .needs(USES),
+    works("service/back/also-what-it-took-before-it-stopped", &["SERVICE-BACK-1"], E, |lab| {
+        let mut shared = shared(lab)?;
+        shared.goes_on(lab, b"theirs")?;
+        puts_all_anew(lab, shared, Mailbox::reboot)
     })
     .needs(USES),
     refused("service/peer/asks", &["SERVICE-PEER-1"], E, puts_more, |lab| {
@@ -192,14 +209,39 @@ pub(super) fn puts_more(lab: &mut Lab) -> Done {
     puts_all(lab, &shared)
 }
 
-/// The subject's letters hold all that it does.
-fn puts_all(lab: &mut Lab, shared: &super::scene::Shared) -> Done {
-    puts_all_but(lab, shared, None)
+/// An older copy of the mailbox is put back, in which nothing is, and the subject comes again: what it puts then, under
+/// numbers that it never used, holds all that it does, though another device wrote some of it, which puts nothing again.
+fn puts_all_anew(lab: &mut Lab, mut shared: Shared, again: impl FnOnce(&mut Mailbox, &mut Lab) -> Done) -> Done {
+    let used = letters_of(&shared, lab.id())?.len() as u64;
+    shared.mailbox.boxes.clear();
+    again(&mut shared.mailbox, lab)?;
+    shared.mailbox.serve(lab)?;
+    reported(lab, Code::SERVICE_LOST)?;
+    let first = letters_of(&shared, lab.id())?.first().copied();
+    let first = first.ok_or_else(|| Fault::fail("letters, put anew", "none"))?;
+    ensure(first > used, "a letter's number that was never used", first)?;
+    holds_all(lab, &shared, first)
 }
 
-/// The same, where the letter of this number was lost.
-fn puts_all_but(lab: &mut Lab, shared: &super::scene::Shared, lost: Option<u64>) -> Done {
-    let (state, _) = read_box_without(&shared.mailbox, &shared.key, shared.session, lab.id(), lost)?;
+/// The numbers of a device's letters in the session's box, in their order.
+fn letters_of(shared: &Shared, by: DeviceId) -> Done<Vec<u64>> {
+    let of = shared.at();
+    let mut counts = Vec::new();
+    for envelope in shared.mailbox.held(&of) {
+        let (letter, _) = super::scene::open(&shared.key, &of, envelope)?;
+        counts.extend((letter.from == by).then_some(letter.count));
+    }
+    Ok(counts)
+}
+
+/// The subject's letters hold all that it does.
+fn puts_all(lab: &mut Lab, shared: &Shared) -> Done {
+    holds_all(lab, shared, 1)
+}
+
+/// The subject's letters from the one of this number on hold all that it does.
+fn holds_all(lab: &mut Lab, shared: &Shared, first: u64) -> Done {
+    let (state, _) = read_box_from(&shared.mailbox, &shared.key, shared.session, lab.id(), first)?;
     let (root, known) = (state.root(), lab.known(shared.session)?.root);
     ensure(root == known, "all of the subject's data in its letters", format!("the root {root:?}, not {known:?}"))
 }

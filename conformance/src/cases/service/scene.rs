@@ -225,32 +225,29 @@ pub(super) fn invited(mailbox: &Mailbox, peer: &Peer, lab: &Lab, session: Sessio
 }
 
 /// All that the letters of a device in a box hold: the data, and the chain.
-pub(super) fn read_box(
-    mailbox: &Mailbox,
-    key: &ContentKey,
-    session: SessionId,
-    by: DeviceId,
-) -> Done<(State, Vec<segue_proto::wire::Signed<segue_proto::wire::Record>>)> {
-    read_box_without(mailbox, key, session, by, None)
+pub(super) fn read_box(mailbox: &Mailbox, key: &ContentKey, session: SessionId, by: DeviceId) -> Done<Read> {
+    read_box_from(mailbox, key, session, by, 1)
 }
 
-/// The same, where the letter of this number was lost.
-pub(super) fn read_box_without(
+/// What letters hold: the data, and the chain.
+type Read = (State, Vec<segue_proto::wire::Signed<segue_proto::wire::Record>>);
+
+/// The same, of letters from the one of this number on.
+pub(super) fn read_box_from(
     mailbox: &Mailbox,
     key: &ContentKey,
     session: SessionId,
     by: DeviceId,
-    lost: Option<u64>,
-) -> Done<(State, Vec<segue_proto::wire::Signed<segue_proto::wire::Record>>)> {
+    first: u64,
+) -> Done<Read> {
     let of = key.session_box(&session);
-    let (mut state, mut chain, mut count) = (State::new(session, ""), Vec::new(), 0);
+    let (mut state, mut chain, mut count) = (State::new(session, ""), Vec::new(), first.saturating_sub(1));
     for envelope in mailbox.held(&of) {
         let (letter, frames) = open(key, &of, envelope)?;
-        if letter.from != by {
+        if letter.from != by || letter.count < first {
             continue;
         }
         count += 1;
-        count += u64::from(lost == Some(count));
         let right = letter.session == session && letter.to == of && letter.frames == blob_id(&frames);
         ensure(right && letter.count == count, "a letter of this session and box, the next", format!("{letter:?}"))?;
         take_in(&mut state, &mut chain, &frames)?;

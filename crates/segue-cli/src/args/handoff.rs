@@ -45,8 +45,9 @@ pub(crate) struct Receive {
     pub(crate) yes: bool,
     /// Run this command by the shell once a session has come and lies in its directory, as to open it there. It finds
     /// SEGUE_SESSION, SEGUE_NAME, SEGUE_DIRECTORY and, if the session has one, its view state as SEGUE_VIEW. `segue
-    /// receive` itself has to run: nothing starts it from afar. What is handed over while it doesn't run comes, and runs
-    /// the command, once it runs again with --mailbox, as long as the other side waits: its --timeout
+    /// receive` itself has to run, or to be started by the service at --mailbox, if that runs `segue serve --wake-with`
+    /// and this device was there before. What is handed over while it doesn't run comes, and runs the command, once it
+    /// runs with --mailbox, as long as the other side waits: its --timeout
     #[arg(long, value_name = "CMD")]
     pub(crate) on_wake: Option<String>,
     /// End once one session was received, or given away, and both sides know

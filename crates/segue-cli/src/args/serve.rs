@@ -65,6 +65,12 @@ pub(crate) struct Serve {
     /// Sign for no session: keep envelopes alone
     #[arg(long, env = "SEGUE_SERVE_NO_CUSTODY")]
     pub(crate) no_custody: bool,
+    /// Run this command by the shell for a device on which nothing runs and that something is handed over to, as to start
+    /// `segue receive` there or to ask a push gateway for it. It finds the device's id in SEGUE_DEVICE, and in SEGUE_BY
+    /// that of who hands over; both devices have named one another here. It is to end within 30 s: what is to go on
+    /// longer, have it start in the background
+    #[arg(long, value_name = "CMD", env = "SEGUE_SERVE_WAKE_WITH")]
+    pub(crate) wake_with: Option<String>,
     /// Tell at this address, of this computer alone, over HTTP whether the service is well (/health), and what it does
     /// in Prometheus's text format (/metrics); port 0 lets the system choose
     #[arg(long, value_name = "ADDR", env = "SEGUE_SERVE_METRICS", value_parser = loopback)]

@@ -16,10 +16,12 @@ use crate::who::Who;
 mod monitor;
 mod policy;
 mod refusals;
+mod wake;
 
 use monitor::{Did, Monitor};
 use policy::Files;
 use refusals::{Line, Refusals, WINDOW};
+use wake::Waker;
 
 /// Runs until it is interrupted.
 pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
@@ -60,13 +62,18 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
             dir.display()
         );
     }
-    let did = Arc::default();
+    let did = Arc::<Did>::default();
     let mut service = Service::new(store, quota);
     if let Some(policy) = policy {
         service.set_policy(policy).map_err(|failed| Failure::failed(failed.to_string()))?;
     }
+    let waker = args.wake_with.take().map(|command| Waker::new(command, Arc::clone(&did)));
+    if waker.is_some() {
+        service.wake_devices();
+    }
     let host = Host {
         service,
+        waker,
         grants: !args.no_custody,
         lease: args.lease,
         looks: files.as_ref().map(|_| Instant::default()),
@@ -159,6 +166,8 @@ async fn report(device: &Device) -> Result<(), Failure> {
 /// The service, as a node hosts it.
 struct Host {
     service: Service<Store>,
+    /// How devices are woken, if they are.
+    waker: Option<Waker>,
     /// Whether it signs for sessions that are delegated to it.
     grants: bool,
     /// The longest lease of an owner.
@@ -246,7 +255,10 @@ impl MailboxHost for Host {
             tracing::warn!(refused, "envelopes refused: no room, or too fast");
         }
         tracing::debug!(counts.put, counts.given, "served");
-        let Given { answers, tells, signs, closes, logins } = given;
+        let Given { answers, tells, signs, closes, logins, wakes } = given;
+        for waking in wakes {
+            self.waker.iter().for_each(|waker| waker.wake(waking));
+        }
         for (device, login) in logins {
             match login {
                 Ok(account) => tracing::info!(%device, account, "logged in"),

@@ -26,3 +26,4 @@ mod suite;
 mod together;
 mod usage;
 mod util;
+mod wake;

@@ -14,7 +14,7 @@ fn get(addr: &str, path: &str) -> String {
     answer
 }
 
-fn metric(addr: &str, name: &str) -> u64 {
+pub(crate) fn metric(addr: &str, name: &str) -> u64 {
     let answer = get(addr, "/metrics");
     let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {answer}")).parse().unwrap()

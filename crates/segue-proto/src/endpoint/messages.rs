@@ -64,12 +64,14 @@ impl Endpoint {
             Message::LoggedIn(message) => self.on_logged_in(now, link, from, message),
             Message::Introduced(it) => self.on_introduced(now, from, it),
             Message::IntroduceOk(it) => self.on_introduce_ok(from, it.req),
+            Message::WakeOk(it) => self.on_wake_ok(from, it.req),
             request @ (Message::Put(_)
             | Message::Fetch(_)
             | Message::Watch(_)
             | Message::Discover(_)
             | Message::Login(_)
-            | Message::Introduce(_)) => self.on_request(now, from, request),
+            | Message::Introduce(_)
+            | Message::Wake(_)) => self.on_request(now, from, request),
             Message::Decline(decline) => {
                 let no = Declined::open(self.config.rules, &decline);
                 self.step(now, decline.session, |session, ctx| session.on_decline(ctx, from, no));
@@ -147,6 +149,9 @@ impl Endpoint {
         self.out.event(Event::Refused { peer: from, session, code });
         if self.discover_refused(from, error.req, code) {
             return self.pauses.refused(now, Asked::Presence(from), error.retry_after_ms);
+        }
+        if self.wake_refused(from, error.req, code) {
+            return self.pauses.refused(now, Asked::Wake(from), error.retry_after_ms);
         }
         if self.login_refused(from, error.req, code) {
             return self.pauses.refused(now, Asked::Login(from), error.retry_after_ms);

@@ -15,6 +15,8 @@ pub enum Asked {
     Presence(DeviceId),
     /// To be let in, of this service.
     Login(DeviceId),
+    /// To have devices woken, of this service.
+    Wake(DeviceId),
 }
 
 /// Until when each is not to be asked for again. Only what this device asked for has an entry, and only until then.

@@ -16,6 +16,7 @@ use super::roster::{Cut, CutHead, CutTip, Founding, RosterEntry};
 use super::schema::{Describe, Struct, wire};
 use super::signed::Signed;
 use super::snapshot::{Cover, Holding, HoldingMsg, Snapshot, SnapshotMsg, StrandEnd};
+use super::waking::{Wake, WakeOk};
 use crate::clause::{Clause, Rules};
 use crate::generations::Generation;
 use crate::limits::{
@@ -553,6 +554,8 @@ messages! {
     0x80 INTRODUCE Introduce(Introduce) V7 Control "service",
     0x82 INTRODUCED Introduced(Introduced) V7 Control "service",
     0x84 INTRODUCE_OK IntroduceOk(IntroduceOk) V7 Control "service",
+    0x88 WAKE    Wake(Wake)       V7   Control "service",
+    0x8a WAKE_OK WakeOk(WakeOk)   V7   Control "service",
 }
 
 /// The structures inside payloads, and the bodies of signed objects, described.

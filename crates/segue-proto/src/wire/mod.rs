@@ -17,6 +17,7 @@ pub mod schema;
 mod signed;
 mod snapshot;
 pub mod text;
+mod waking;
 
 pub use codec::{Blob, List, Opt, Text};
 pub use custody::{Cas, DelegateMsg, Freeze, Renew};
@@ -35,3 +36,4 @@ pub use receipt::{Receipt, Statement, Tally};
 pub use roster::{Cut, CutHead, CutTip, EntryKind, Founding, RosterEntry};
 pub use signed::{Proven, Signed, SignedBody, id_of, sign_message, signing_bytes, verify_message};
 pub use snapshot::{Cover, Holding, HoldingMsg, Snapshot, SnapshotMsg, StrandEnd};
+pub use waking::{Wake, WakeOk};

@@ -318,6 +318,7 @@ impl Driver {
             }
             Said::Introduced { peer, addresses, .. } => return self.introduced(peer, addresses),
             Said::NotIntroduced { peer, code, .. } => return self.not_introduced(peer, code),
+            Said::Woken { service, device, code } => return self.waits.woken(service, device, code),
             Said::Exchanged { mailbox } => {
                 // Sessions came, and with them devices that may learn that this one is there.
                 self.show_up(mailbox, None);

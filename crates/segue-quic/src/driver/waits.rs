@@ -22,6 +22,9 @@ pub(crate) type Resolved = Result<Receipt, HandoffError>;
 /// What a service tells of devices.
 type Found = Result<Vec<Presence>, Code>;
 
+/// What a service said to having a device woken.
+type Woken = Result<(), Code>;
+
 /// Who signs a session's next record from now on.
 type Regranted = Result<DeviceId, Code>;
 
@@ -65,6 +68,8 @@ pub(crate) struct Waits {
     revokes: Vec<(DeviceId, oneshot::Sender<()>)>,
     follows: Vec<(SessionId, DeviceId, Tell)>,
     finds: Vec<(DeviceId, u32, oneshot::Sender<Found>)>,
+    /// Which service is to have which device woken.
+    wakes: Vec<(DeviceId, DeviceId, oneshot::Sender<Woken>)>,
     delegations: Vec<(SessionId, oneshot::Sender<Regranted>, Weak<Untold>)>,
     /// What this device has caught up with since the devices were linked.
     synced: BTreeSet<(SessionId, DeviceId)>,
@@ -251,6 +256,21 @@ impl Waits {
     pub(crate) fn found(&mut self, service: DeviceId, req: u32, found: Found) {
         for (.., tell) in self.finds.extract_if(.., |(of, asked, _)| (*of, *asked) == (service, req)) {
             let _ = tell.send(found.clone());
+        }
+    }
+
+    /// Waits for what a service says to having a device woken.
+    pub(crate) fn wake(&mut self, service: DeviceId, device: DeviceId) -> oneshot::Receiver<Woken> {
+        let (tell, told) = oneshot::channel();
+        self.wakes.retain(|(.., tell)| !tell.is_closed());
+        self.wakes.push((service, device, tell));
+        told
+    }
+
+    /// A service said it.
+    pub(crate) fn woken(&mut self, service: DeviceId, device: DeviceId, code: Option<Code>) {
+        for (.., tell) in self.wakes.extract_if(.., |(of, whom, _)| (*of, *whom) == (service, device)) {
+            let _ = tell.send(code.map_or(Ok(()), Err));
         }
     }
 

@@ -24,14 +24,16 @@ impl Node {
     ) -> Result<Receipt, HandoffError> {
         let (trying, mut backoff) = (self.inner.tries.begin(session), Backoff::new(self.inner.timeout));
         let untold = Untold::new(self.inner.events.clone());
-        let mut again = false;
+        let (mut again, mut wake) = (false, meet == Meet::Wake);
         loop {
             let (start, limit) = (start.clone(), micros(backoff.left()));
-            let failed =
-                match self.handoff((session, peer), meet, &untold, move |driver| start(driver, limit, again)).await {
-                    Err(failed) => failed,
-                    ended => return ended,
-                };
+            let failed = match self
+                .handoff((session, peer), (meet, &mut wake), &untold, move |d| start(d, limit, again))
+                .await
+            {
+                Err(failed) => failed,
+                ended => return ended,
+            };
             let code = failed.code();
             let Some(wait) = backoff.next(code, failed.retry_after()) else {
                 untold.ends_with(code);
@@ -66,7 +68,7 @@ impl Node {
     async fn handoff(
         &self,
         (session, peer): (SessionId, DeviceId),
-        meet: Meet,
+        (meet, wake): (Meet, &mut bool),
         untold: &Arc<Untold>,
         start: impl FnOnce(&mut Driver) -> Result<HandoffId, HandoffError> + Send + 'static,
     ) -> Result<Receipt, HandoffError> {
@@ -82,12 +84,22 @@ impl Node {
         let mut told = started.await.map_err(|_| HandoffError::Stopped)??;
         tracing::debug!(%session, %peer, "a handoff runs");
         let meets = move |driver: &mut Driver| driver.meets.may_meet() && !driver.is_linked(&peer);
-        let mailed = if meet == Meet::Ask { self.call(meets).await } else { Ok(false) };
-        if mailed.is_ok_and(|mailed| mailed) {
-            tokio::select! {
-                ended = &mut told => return ended.unwrap_or(Err(HandoffError::Stopped)),
-                () = self.keep_introduced(peer) => {}
+        let mailed = if meet == Meet::Wait { Ok(false) } else { self.call(meets).await };
+        let meeting = async {
+            if mailed.is_ok_and(|mailed| mailed) {
+                self.keep_introduced(peer).await;
             }
+        };
+        let waking = async {
+            if *wake {
+                self.have_woken(peer).await;
+                *wake = false;
+            }
+        };
+        let reached = async { tokio::join!(meeting, waking) };
+        tokio::select! {
+            ended = &mut told => return ended.unwrap_or(Err(HandoffError::Stopped)),
+            ((), ()) = reached => {}
         }
         told.await.unwrap_or(Err(HandoffError::Stopped))
     }

@@ -127,6 +127,8 @@ async fn a_handoff_is_resolved_once_however_often_it_was_tried() {
     let dir = tempfile::tempdir().unwrap();
     let refuses = Arc::new(AtomicUsize::new(0));
     let (host, a, b, session) = delegated(dir.path(), &refuses).await;
+    // Else it is named as the handoff begins, so that it can be woken, and that is refused, too.
+    within("who is there", a.discover(host.device(), &[b.device()])).await.unwrap();
     refuses.store(2, Ordering::SeqCst);
     push(&a, &b, session).await;
     assert_eq!(refuses.load(Ordering::SeqCst), 0);

@@ -81,6 +81,21 @@ async fn one_that_takes_no_part_gets_everything_by_the_mailbox() {
     end([one, two, host]).await;
 }
 
+#[tokio::test]
+async fn a_service_that_wakes_nobody_says_so_and_who_has_a_link_needs_no_waking() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = serve(dir.path(), Duration::ZERO).await;
+    let (one, two) = (open(of_two(1), &host).await, open(of_two(2), &host).await);
+    let refused = within("the answer", one.wake(host.device(), two.device())).await.unwrap_err();
+    let none = matches!(refused, Error::Wake { code: Code::SERVICE_NONE, .. });
+    assert!(none && refused.to_string().contains("--wake-with"), "{refused}");
+    let stranger = within("the answer", one.wake(host.device(), id(3))).await.unwrap_err();
+    assert!(matches!(stranger, Error::Usage { .. }), "{stranger}");
+    within("the introduction", one.introduce(two.device())).await.unwrap();
+    within("the answer", one.wake(host.device(), two.device())).await.unwrap();
+    end([one, two, host]).await;
+}
+
 /// Two devices, their service, and content at the first that is read through a gate, which lets half of it pass.
 struct Gated3 {
     one: Node,

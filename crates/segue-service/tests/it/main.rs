@@ -14,3 +14,4 @@ mod presence;
 mod quota;
 mod revoked;
 mod util;
+mod wake;

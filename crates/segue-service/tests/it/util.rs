@@ -10,7 +10,7 @@ use segue_proto::{
     seal,
 };
 use segue_service::{
-    Append, Binding, Directory, Failed, Full, Given, Memory, Note, Page, Quota, Room, Service, Terms, Unset,
+    Append, Binding, Directory, Failed, Full, Given, Memory, Note, Page, Quota, Room, Service, Terms, Unset, Waking,
 };
 
 pub(crate) const LOG: u16 = 2;
@@ -136,6 +136,8 @@ pub(crate) struct World {
     pub(crate) logged: Vec<(DeviceId, Result<String, String>)>,
     /// What the service told devices without being asked for it.
     pub(crate) told: Vec<(DeviceId, Message)>,
+    /// Which devices were to be woken.
+    pub(crate) woken: Vec<Waking>,
     next: u64,
     pub(crate) now: Instant,
 }
@@ -156,8 +158,8 @@ impl World {
         devices[0].core.host_mailbox();
         let service = Service::new(Hostile::default(), quota).with_rules(rules);
         let (links, hosted) = (BTreeMap::new(), VecDeque::new());
-        let (logged, told) = (Vec::new(), Vec::new());
-        let mut world = World { devices, service, links, hosted, logged, told, next: 1, now: start };
+        let (logged, told, woken) = (Vec::new(), Vec::new(), Vec::new());
+        let mut world = World { devices, service, links, hosted, logged, told, woken, next: 1, now: start };
         for at in 1..=count {
             world.introduce(at);
         }
@@ -369,6 +371,7 @@ impl World {
             self.told.push((to, message));
         }
         self.logged.extend(given.logins);
+        self.woken.extend(given.wakes);
         given.signs.into_iter().for_each(|(session, record, bytes)| host.sign_hosted(session, record, bytes));
         given.closes.into_iter().for_each(|ticket| host.close_hosted(ticket));
     }

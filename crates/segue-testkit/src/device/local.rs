@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use segue_proto::account::Invite;
 use segue_proto::data::{Entry, EntryMode, Manifest, Part, PartKind, Pick, named_part};
 use segue_proto::transfer::{ListBuilder, Plan};
-use segue_proto::wire::{self, Bytes, Exts, Hash, Message, PartId, Range, Receipt, SessionId};
+use segue_proto::wire::{self, Bytes, DeviceId, Exts, Hash, Message, PartId, Range, Receipt, SessionId};
 use segue_proto::{
     Accepted, BulkEnd, Code, Config, Endpoint, Hosted, Instant, LinkId, OpenError, Rules, Search, Serve, Served,
     SessionView, UsageError, seal,
@@ -35,6 +35,8 @@ pub struct LocalDevice {
     links: BTreeMap<LinkId, Streams>,
     /// The mailbox that it hosts.
     service: Option<Service<Journaled>>,
+    /// Devices that are to be woken, and weren't told yet.
+    wakes: Vec<DeviceId>,
     /// What watches it in a test.
     audit: Option<Audit>,
 }
@@ -81,6 +83,7 @@ impl LocalDevice {
             whole: BTreeSet::new(),
             links: BTreeMap::new(),
             service: None,
+            wakes: Vec::new(),
             audit,
         };
         for trusted in setup.trusted {
@@ -270,6 +273,8 @@ impl LocalDevice {
             Command::Discover { service, devices } => drop(core.discover(now, service, &devices)?),
             Command::MeetAt { addresses } => core.meet_at(Some(&addresses)),
             Command::Introduce { service, to } => core.introduce(now, service, to)?,
+            Command::WakeDevices => self.service.iter_mut().for_each(Service::wake_devices),
+            Command::Wake { service, device } => core.wake(now, service, device)?,
             Command::Reclaim { session, timeout_us } => core.reclaim(now, session, timeout_us)?,
         }
         Ok(Reply::Done)
@@ -310,6 +315,7 @@ impl LocalDevice {
         }
         out.batches.extend(std::iter::from_fn(|| self.endpoint.poll_journal()));
         out.events.extend(std::iter::from_fn(|| self.endpoint.poll_event()));
+        out.wakes.append(&mut self.wakes);
         let waiting: Vec<_> = self.endpoint.waiting_links().collect();
         for link in waiting {
             let mut bytes = Vec::new();
@@ -376,7 +382,8 @@ impl LocalDevice {
     fn serve(&mut self, now: Instant, came: Vec<Hosted>) {
         let Some(service) = &mut self.service else { return };
         // This directory keeps nothing by itself, so that nothing can fail.
-        let Given { answers, tells, signs, closes, .. } = service.handle(now, came).unwrap_or_default();
+        let Given { answers, tells, signs, closes, wakes, .. } = service.handle(now, came).unwrap_or_default();
+        self.wakes.extend(wakes.into_iter().map(|it| it.device));
         let core = &mut self.endpoint;
         let after = core.keep_hosted(service.directory_mut().take_entries());
         answers.into_iter().for_each(|(ticket, answer)| core.answer_hosted(now, ticket, after, &answer));

@@ -442,6 +442,15 @@ pub enum Command {
         /// The other device.
         to: DeviceId,
     },
+    /// The mailbox that it hosts has devices woken from now on, until the device stops: [`Outputs::wakes`] says which.
+    WakeDevices,
+    /// Asks a service to have a device woken; [`Event::Woken`] tells.
+    Wake {
+        /// The service.
+        service: DeviceId,
+        /// The device.
+        device: DeviceId,
+    },
 }
 
 /// An account of a service, as a test's operator has it.
@@ -511,6 +520,8 @@ pub struct Outputs {
     pub batches: Vec<Batch>,
     /// What the application is told.
     pub events: Vec<Event>,
+    /// Devices for which the operator's way of waking them is used.
+    pub wakes: Vec<DeviceId>,
     /// When the device wants [`Input::Time`], if ever.
     pub timeout: Option<Instant>,
 }
@@ -524,6 +535,7 @@ impl Outputs {
             && self.chunks.is_empty()
             && self.batches.is_empty()
             && self.events.is_empty()
+            && self.wakes.is_empty()
     }
 }
 

@@ -7,7 +7,7 @@ use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
     Address, BoxId, Cas, DelegateMsg, DeviceId, Discover, Envelopes, Fetch, Found, Freeze, Hash, Introduce,
     IntroduceOk, Introduced, Introduction, Invitation, KeyMsg, Letter, List, LoggedIn, Login, Message, Nonce, Piece,
-    Presence, Put, PutOk, Record, Renew, Sealed, Signed, Text, Watch,
+    Presence, Put, PutOk, Record, Renew, Sealed, Signed, Text, Wake, WakeOk, Watch,
 };
 
 use super::byhand;
@@ -261,7 +261,7 @@ pub(crate) fn messages() -> Vec<(&'static str, &'static str, Message)> {
     .collect()
 }
 
-/// The messages of delegation, of presence, and of introductions.
+/// The messages of delegation, of presence, of introductions, and of waking.
 fn custody() -> Vec<(&'static str, &'static str, Message)> {
     let (story, ext, tenure) = (story(), List::empty(), Hash::new([0x84; 32]));
     let (session, parent) = (story.session, story.genesis.id());
@@ -309,7 +309,9 @@ fn custody() -> Vec<(&'static str, &'static str, Message)> {
         ("introduced", "The service passes that on.", {
             Introduced { from: LAPTOP.id(), sealed: blob(introduced()), ext: ext.clone() }.into()
         }),
-        ("introduce-ok", "It was passed on.", IntroduceOk { req: 14, ext }.into()),
+        ("introduce-ok", "It was passed on.", IntroduceOk { req: 14, ext: ext.clone() }.into()),
+        ("wake", "The laptop wants the phone woken.", Wake { req: 15, device: PHONE.id(), ext: ext.clone() }.into()),
+        ("wake-ok", "The service's way of waking it is being used.", WakeOk { req: 15, ext }.into()),
     ]
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Did {
     locked_out: AtomicU64,
     sets: AtomicU64,
     signed: AtomicU64,
+    woken: AtomicU64,
+    not_woken: AtomicU64,
 }
 
 impl Did {
@@ -33,6 +35,16 @@ impl Did {
         self.locked_out.store(counts.locked_out, Ordering::Relaxed);
         self.sets.store(sets, Ordering::Relaxed);
         self.signed.fetch_add(signed as u64, Ordering::Relaxed);
+    }
+
+    /// A device is to be woken.
+    pub(super) fn wakes(&self) {
+        self.woken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It couldn't be.
+    pub(super) fn fails_to_wake(&self) {
+        self.not_woken.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -100,6 +112,8 @@ fn metrics(stats: &segue_quic::Stats, linked: u64, did: &Did) -> String {
         ("segue_requests_locked_out_total", "counter", "Requests of devices under no account.", of(&did.locked_out)),
         ("segue_session_changes", "gauge", "Changes of sessions in custody, of all time.", of(&did.sets)),
         ("segue_records_signed_total", "counter", "Records signed for owners that delegated.", of(&did.signed)),
+        ("segue_wakes_total", "counter", "Devices that were to be woken.", of(&did.woken)),
+        ("segue_wakes_failed_total", "counter", "Those for which --wake-with failed.", of(&did.not_woken)),
         ("segue_udp_received_bytes_total", "counter", "UDP payload received by links that ended.", stats.udp_rx),
         ("segue_udp_sent_bytes_total", "counter", "UDP payload sent by links that ended.", stats.udp_tx),
         ("segue_journal_syncs_total", "counter", "Syncs of the node's journal.", stats.syncs),

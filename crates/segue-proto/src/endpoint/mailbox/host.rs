@@ -29,7 +29,7 @@ pub enum Hosted {
         ticket: Ticket,
         /// The device.
         from: DeviceId,
-        /// PUT, FETCH, WATCH, DISCOVER, LOGIN or INTRODUCE.
+        /// PUT, FETCH, WATCH, DISCOVER, LOGIN, INTRODUCE or WAKE.
         message: Message,
     },
     /// A device says or asks something of a session in custody. It is to be closed, or answered, when all is said.
@@ -204,8 +204,8 @@ impl Endpoint {
         core::mem::take(&mut self.mailboxes.book.hosted)
     }
 
-    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES, FOUND, LOGGED_IN, INTRODUCE_OK or ERROR. It
-    /// leaves once `after` is durable (SERVICE-HOST-2): the last LSN of [`Endpoint::keep_hosted`], or the zeroth if the
+    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES, FOUND, LOGGED_IN, INTRODUCE_OK, WAKE_OK or
+    /// ERROR. It leaves once `after` is durable (SERVICE-HOST-2): the last LSN of [`Endpoint::keep_hosted`], or the zeroth if the
     /// host made it durable itself. It
     /// is dropped if the device has no longer the link on which it asked.
     pub fn answer_hosted(&mut self, now: Instant, ticket: Ticket, after: Lsn, answer: &Message) {
@@ -246,6 +246,7 @@ impl Endpoint {
             Message::Discover(it) => (it.req, Kind::Request),
             Message::Login(it) => (it.req, Kind::Request),
             Message::Introduce(it) => (it.req, Kind::Request),
+            Message::Wake(it) => (it.req, Kind::Request),
             _ => return,
         };
         if !self.mailboxes.host.on {

@@ -144,7 +144,7 @@ impl Endpoint {
 /// Steps.
 impl Endpoint {
     /// Whether a device is one that may be met: this one vouches for it, or it is a member of a session here.
-    fn is_acquainted(&self, device: &DeviceId) -> bool {
+    pub(super) fn is_acquainted(&self, device: &DeviceId) -> bool {
         let member = || self.sessions.values().any(|session| session.is_kept() && session.chain().is_member(device));
         self.vouches(device) || member()
     }

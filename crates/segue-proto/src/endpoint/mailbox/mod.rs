@@ -11,6 +11,7 @@ mod meet;
 mod put;
 mod roster;
 mod take;
+mod wake;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -73,6 +74,8 @@ pub(super) struct Mailboxes {
     host: host::Host,
     /// The DISCOVERs that wait for an answer, by service and number.
     discovering: BTreeSet<(DeviceId, u32)>,
+    /// The devices that are to be woken, by the service that was asked and the number of the request.
+    waking: BTreeMap<(DeviceId, u32), DeviceId>,
     logins: Logins,
     meetings: Meetings,
     works: Works,
@@ -289,8 +292,8 @@ impl Endpoint {
     pub(super) fn mailbox_may(&self, from: &DeviceId, message: &Message) -> Result<(), Violation> {
         let member = || self.sessions.values().any(|s| s.is_kept() && s.chain().is_member(from));
         let met = matches!(message, Message::Introduced(_) | Message::IntroduceOk(_));
-        let answer =
-            matches!(message, Message::PutOk(_) | Message::Envelopes(_) | Message::Found(_) | Message::LoggedIn(_));
+        let asked = matches!(message, Message::Found(_) | Message::LoggedIn(_) | Message::WakeOk(_));
+        let answer = asked || matches!(message, Message::PutOk(_) | Message::Envelopes(_));
         let fine = answer
             || met
             || matches!(message, Message::Error(_))
@@ -305,6 +308,7 @@ impl Endpoint {
         self.mailboxes.sent_keys.retain(|(peer, ..)| peer != device);
         self.mailboxes.host.gone(device);
         self.discover_down(device);
+        self.wakes_down(device);
         self.login_down(device);
         self.meetings_down(device);
         self.begin_anew(device);
