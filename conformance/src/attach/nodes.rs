@@ -297,7 +297,7 @@ async fn state(node: &Node, view: &SessionView) -> Result<SessionState, Error> {
 fn told(event: segue_quic::Event) -> Option<Event> {
     use segue_quic::Event as Said;
     Some(match event {
-        Said::Linked { peer, generation } => Event::LinkReady { link: NO_LINK, peer, generation },
+        Said::Linked { peer, generation, .. } => Event::LinkReady { link: NO_LINK, peer, generation },
         Said::Unlinked { peer, code, clause, remote } => {
             Event::LinkClosed { link: NO_LINK, peer, code, clause, remote }
         }

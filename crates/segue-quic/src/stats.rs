@@ -55,6 +55,14 @@ stats! {
     links,
     /// Links that ended.
     links_closed,
+    /// Streams of packets that were passed on from one device to another.
+    relays,
+    /// Of these, those that ended.
+    relays_closed,
+    /// Bytes of packets that were passed on, with their lengths.
+    relayed,
+    /// Packets that weren't, for the device didn't take them as fast as they came.
+    relay_dropped,
     /// Syncs of the journal, those of the opening included.
     syncs,
     /// Syncs of chunks that a batch waited for.

@@ -95,6 +95,16 @@ impl Attendance {
         Ok(found)
     }
 
+    /// Whether something of a device's may be passed on to another, by this clause: each named the other in its latest
+    /// DISCOVER, and that one has a link of generation 7.
+    pub(crate) fn may_pass(&self, rules: Rules, clause: Clause, by: DeviceId, to: &DeviceId) -> bool {
+        let names = |device: &DeviceId, other: &DeviceId| {
+            self.here.get(device).and_then(|here| here.named.as_ref()).is_some_and(|named| named.contains(other))
+        };
+        let mutual = names(&by, to) && names(to, &by) || !rules.keeps(clause);
+        mutual && self.here.get(to).is_some_and(|here| here.generation >= Generation::V7)
+    }
+
     /// A device asks to be introduced to another: whether that may be, and if not, how many milliseconds may pass until
     /// it may be (0 if that doesn't help).
     pub(crate) fn introduce(
@@ -104,12 +114,7 @@ impl Attendance {
         by: DeviceId,
         to: &DeviceId,
     ) -> Result<(), (Code, u32)> {
-        let names = |device: &DeviceId, other: &DeviceId| {
-            self.here.get(device).and_then(|here| here.named.as_ref()).is_some_and(|named| named.contains(other))
-        };
-        let mutual = names(&by, to) && names(to, &by) || !rules.keeps(Clause::SERVICE_MEET_2);
-        let speaks = self.here.get(to).is_some_and(|here| here.generation >= Generation::V7);
-        if !mutual || !speaks {
+        if !self.may_pass(rules, Clause::SERVICE_MEET_2, by, to) {
             return Err((Code::SERVICE_AWAY, 0));
         }
         self.introduced.retain(|_, at| at.back().is_some_and(|at| now.since(*at) < INTRODUCTION_WINDOW));
