@@ -53,6 +53,8 @@ stats! {
     udp_rx,
     /// Links that were authenticated.
     links,
+    /// Of these, those that went by way of a service.
+    links_relayed,
     /// Links that ended.
     links_closed,
     /// Streams of packets that were passed on from one device to another.
@@ -79,7 +81,8 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    /// How much it is.
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

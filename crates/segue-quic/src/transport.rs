@@ -125,7 +125,7 @@ pub(crate) fn endpoint_over(
     Ok(endpoint)
 }
 
-/// Packets are as long as they may be (TRANSPORT-RELAY-1): nothing on the way has room for less.
+/// Packets are as long as they may be (SERVICE-RELAY-8): nothing on the way has room for less.
 fn over_ways(mut config: TransportConfig) -> TransportConfig {
     config.initial_mtu(MAX_PACKET as u16).mtu_discovery_config(None);
     config

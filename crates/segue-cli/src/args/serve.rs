@@ -65,6 +65,9 @@ pub(crate) struct Serve {
     /// Sign for no session: keep envelopes alone
     #[arg(long, env = "SEGUE_SERVE_NO_CUSTODY")]
     pub(crate) no_custody: bool,
+    /// Pass no packets on between devices that can't reach one another: what they hand over is stored here then, sealed
+    #[arg(long, env = "SEGUE_SERVE_NO_RELAY")]
+    pub(crate) no_relay: bool,
     /// Tell at this address, of this computer alone, over HTTP whether the service is well (/health), and what it does
     /// in Prometheus's text format (/metrics); port 0 lets the system choose
     #[arg(long, value_name = "ADDR", env = "SEGUE_SERVE_METRICS", value_parser = loopback)]

@@ -381,8 +381,9 @@ impl Driver {
             relayed = link.relay.is_some();
             let accept = receive::accept(id, link.connection.clone(), self.shared.clone());
             link.acceptor = Some(self.tasks.spawn(accept));
-            if !relayed {
-                self.keepers.linked(&peer);
+            match relayed {
+                true => self.shared.counters.links_relayed.add(1),
+                false => self.keepers.linked(&peer),
             }
             self.waits.is_linked(peer);
             self.is_met(peer, relayed);

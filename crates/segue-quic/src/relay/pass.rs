@@ -10,7 +10,7 @@ use segue_proto::{Clause, Code, Ticket};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::pipe::Pipe;
+use super::pipe::{Pipe, share};
 use super::stream::{End, Packets, how_failed, how_stopped};
 use crate::bulk::Shared;
 use crate::driver::Input;
@@ -101,13 +101,15 @@ impl Pass {
             }
             Ok(())
         };
-        let each = |packet: &[u8]| {
-            if !pipe.push(packet, bounded) {
-                counters.relay_dropped.add(1);
-            }
-        };
         let read = async {
             loop {
+                let most =
+                    if bounded { share(counters.relays.get() - counters.relays_closed.get()) } else { usize::MAX };
+                let each = |packet: &[u8]| {
+                    if !pipe.push(packet, most) {
+                        counters.relay_dropped.add(1);
+                    }
+                };
                 if !bounded {
                     pipe.drained().await;
                 }
@@ -142,4 +144,22 @@ enum Over {
     Stopped(Code),
     /// It broke the rules, or its link is gone.
     Broken(Code),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_runs_ahead_of_its_rate_for_a_moment_and_no_more() {
+        let (pace, began) = (Pace::new(), Instant::now());
+        pace.take(RELAY_RATE as usize).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        for _ in 0..2 {
+            pace.take(RELAY_RATE as usize).await;
+        }
+        // The clock of tests ticks by the millisecond.
+        let late = began.elapsed().abs_diff(2 * AHEAD);
+        assert!(late <= Duration::from_millis(2), "{late:?}");
+    }
 }

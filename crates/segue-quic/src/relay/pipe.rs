@@ -1,4 +1,4 @@
-//! Packets on their way to a stream, each behind its length (TRANSPORT-RELAY-1).
+//! Packets on their way to a stream, each behind its length (SERVICE-RELAY-8).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,10 +21,10 @@ struct State {
 }
 
 impl Pipe {
-    /// Adds a packet; false if it is dropped. `bounded` is off for a service that doesn't keep SERVICE-RELAY-5.
-    pub(super) fn push(&self, packet: &[u8], bounded: bool) -> bool {
+    /// Adds a packet, up to so many bytes; false if it is dropped.
+    pub(super) fn push(&self, packet: &[u8], most: usize) -> bool {
         let mut state = self.lock();
-        let fits = state.bytes.len() + LENGTH + packet.len() <= RELAY_BUFFER || !bounded;
+        let fits = state.bytes.len() + LENGTH + packet.len() <= most;
         let Some(len) = u16::try_from(packet.len()).ok().filter(|len| *len > 0 && fits && !state.ended) else {
             return false;
         };
@@ -70,6 +70,13 @@ impl Pipe {
     }
 }
 
+/// What each of so many streams that a service passes on may hold, in bytes. All together may hold 64 MiB, as what is received
+/// of all peers (threat 22), and as much again that is being written.
+pub(super) fn share(streams: u64) -> usize {
+    let streams = usize::try_from(streams).unwrap_or(usize::MAX).max(1);
+    ((64 << 20) / streams).clamp(4 * (LENGTH + MAX_PACKET), RELAY_BUFFER)
+}
+
 /// The bytes of a packet's length.
 const LENGTH: usize = 2;
 
@@ -110,15 +117,23 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_taken_is_bounded_and_the_rest_goes_on() {
         let (pipe, packet) = (Pipe::default(), [7; MAX_PACKET]);
-        let fitted = (0..1_000).filter(|_| pipe.push(&packet, true)).count();
+        let fitted = (0..1_000).filter(|_| pipe.push(&packet, RELAY_BUFFER)).count();
         assert_eq!(fitted, RELAY_BUFFER / (LENGTH + MAX_PACKET));
         let taken = pipe.take().await.expect("it holds some");
         assert!(taken.len() <= RELAY_BUFFER);
-        assert!(pipe.push(&[1], true), "there is room again");
+        assert!(pipe.push(&[1], RELAY_BUFFER), "there is room again");
         pipe.end();
-        assert!(!pipe.push(&[2], true), "it has ended");
+        assert!(!pipe.push(&[2], RELAY_BUFFER), "it has ended");
         assert_eq!(pipe.take().await, Some(vec![0, 1, 1]));
         assert_eq!(pipe.take().await, None);
+    }
+
+    #[test]
+    fn many_streams_have_less_each_and_all_of_a_full_service_have_some() {
+        assert_eq!(share(0), RELAY_BUFFER);
+        assert_eq!(share(256), RELAY_BUFFER);
+        assert_eq!(share(1_024), RELAY_BUFFER / 4);
+        assert!(share(u64::MAX) >= 4 * MAX_PACKET);
     }
 
     #[test]

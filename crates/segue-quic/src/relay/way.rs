@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quinn::{Connection, SendStream};
 use segue_proto::Code;
+use segue_proto::limits::RELAY_BUFFER;
 use segue_proto::wire::{DeviceId, Exts, Message, Relay};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -43,7 +44,7 @@ impl Way {
 
     /// Sends a packet, unless there is no room for it.
     pub(super) fn send(&self, packet: &[u8]) {
-        self.out.push(packet, true);
+        self.out.push(packet, RELAY_BUFFER);
     }
 
     /// Whether there is room for a packet that came; it is held from now on.
