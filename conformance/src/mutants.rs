@@ -372,7 +372,6 @@ pub const SOCKETS: &[Mutant] = &[
     mutant("SERVICE-RELAY-4", "transport/relay/ends-as-it-ended"),
     mutant("SERVICE-RELAY-5", "transport/relay/not-taken"),
     mutant("SERVICE-RELAY-6", "transport/relay/none-here"),
-    mutant("SERVICE-RELAY-7", "transport/relay/of-a-stranger"),
     mutant("SERVICE-RELAY-8", "transport/relay/no-packet"),
 ];
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Hash, Kind};
-use segue_proto::{Clause, Event, Hosted, Instant, LinkId, SessionView, Violation};
+use segue_proto::{Clause, Event, Hosted, Instant, LinkId, Rules, SessionView, Violation};
 use segue_quic::{Error, MailboxHost, Node, Said, SigningKey};
 use segue_service::{Memory, Quota, Service};
 use segue_testkit::device::{Command, Inspect, Outputs, Reply, SessionState, Setup};
@@ -193,7 +193,8 @@ async fn open(
         .follow(setup.follow);
     builder = setup.trusted.iter().fold(builder, |builder, device| builder.trust(*device));
     if let Some(quota) = hosts {
-        builder = builder.host_mailbox(Host(Service::new(Memory::default(), quota)));
+        let rules = without.map_or(Rules::ALL, Rules::without);
+        builder = builder.host_mailbox(Host(Service::new(Memory::default(), quota).with_rules(rules)));
     }
     if let Some(clause) = without {
         builder = builder.without(clause);

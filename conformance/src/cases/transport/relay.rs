@@ -3,9 +3,9 @@
 //! Whether a service passes packets on is its operator's choice: one that stops the stream between two devices that named
 //! one another with `SERVICE_NONE` does as it may (SERVICE-RELAY-6), and none of what follows is asked of it.
 
-use segue_proto::Code;
 use segue_proto::limits::{MAX_PACKET, MAX_RELAYS};
 use segue_proto::wire::{DeviceId, Discover, Exts, List, Message, Relay};
+use segue_proto::{Code, Generation};
 use segue_testkit::device::Command;
 
 use super::Sign::Stop;
@@ -26,28 +26,8 @@ pub(super) const CASES: &[Case] = &[
             let (peer, mut link) = lo.linked()?;
             link.bulk(&first(peer.id))?.stopped_with(code)
         },
-    ),
-    refused(
-        "transport/relay/of-a-stranger",
-        &["SERVICE-RELAY-7"],
-        DIALLED,
-        Stop(Code::AUTH_UNKNOWN_DEVICE),
-        linked,
-        |lo, code| {
-            let peer = lo.trusted()?;
-            lo.must(Command::UseMailbox { mailbox: peer.id })?;
-            let mut link = linked_again(lo, &peer)?;
-            let stranger = DeviceId::new(link.binding);
-            match link.bulk(&first(stranger))?.goes_on(&link)? {
-                // It has no links by way of services.
-                Err(Code::SERVICE_NONE) => Ok(()),
-                Err(came) if came == code => Ok(()),
-                Err(came) => Err(Fault::fail(format!("stopped with {code:?}"), format!("stopped with {came:?}"))),
-                Ok(_) => Err(Fault::fail(format!("stopped with {code:?}"), "packets for the stranger")),
-            }
-        },
     )
-    .needs(&["use-mailbox"]),
+    .since(Generation::V7),
     hosted(works("transport/relay/passed-on", &["SERVICE-RELAY-1"], DIALLED, passed_on)),
     hosted(works("transport/relay/ends-as-it-ended", &["SERVICE-RELAY-4"], DIALLED, |lo| {
         let Some(mut two) = Two::meet(lo)? else { return Ok(()) };
@@ -127,7 +107,7 @@ pub(super) const CASES: &[Case] = &[
 
 /// A case for which the subject hosts a mailbox. One that runs already lets one device of the suite in, and this takes two.
 const fn hosted(case: Case) -> Case {
-    case.needs(HOSTS)
+    case.needs(HOSTS).since(Generation::V7)
 }
 
 /// How often 256 full packets are sent: 24 MB.
