@@ -371,6 +371,13 @@ pub const SOCKETS: &[Mutant] = &[
     mutant("TRANSFER-BYTES-2", "transport/bulk/not-at-a-chunk"),
     mutant("TRANSFER-SERVE-1", "transport/serve/to-a-stranger"),
     mutant("SERVICE-NONE-1", "transport/mailbox/none-here"),
+    mutant("SERVICE-RELAY-1", "transport/relay/passed-on"),
+    mutant("SERVICE-RELAY-2", "transport/relay/one-that-named-nobody"),
+    mutant("SERVICE-RELAY-3", "transport/relay/one-too-many"),
+    mutant("SERVICE-RELAY-4", "transport/relay/ends-as-it-ended"),
+    mutant("SERVICE-RELAY-5", "transport/relay/not-taken"),
+    mutant("SERVICE-RELAY-6", "transport/relay/none-here"),
+    mutant("SERVICE-RELAY-8", "transport/relay/no-packet"),
 ];
 
 const fn mutant(clause: &'static str, case: &'static str) -> Mutant {

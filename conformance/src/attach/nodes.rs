@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use segue_proto::wire::{DeviceId, Hash, Kind};
-use segue_proto::{Clause, Event, Hosted, Instant, LinkId, SessionView, Violation};
+use segue_proto::{Clause, Event, Hosted, Instant, LinkId, Rules, SessionView, Violation};
 use segue_quic::{Error, MailboxHost, Node, Said, SigningKey};
 use segue_service::{Memory, Quota, Service};
 use segue_testkit::device::{Command, Inspect, Outputs, Reply, SessionState, Setup};
@@ -193,7 +193,8 @@ async fn open(
         .follow(setup.follow);
     builder = setup.trusted.iter().fold(builder, |builder, device| builder.trust(*device));
     if let Some(quota) = hosts {
-        builder = builder.host_mailbox(Host(Service::new(Memory::default(), quota)));
+        let rules = without.map_or(Rules::ALL, Rules::without);
+        builder = builder.host_mailbox(Host(Service::new(Memory::default(), quota).with_rules(rules)));
     }
     if let Some(clause) = without {
         builder = builder.without(clause);
@@ -297,7 +298,7 @@ async fn state(node: &Node, view: &SessionView) -> Result<SessionState, Error> {
 fn told(event: segue_quic::Event) -> Option<Event> {
     use segue_quic::Event as Said;
     Some(match event {
-        Said::Linked { peer, generation } => Event::LinkReady { link: NO_LINK, peer, generation },
+        Said::Linked { peer, generation, .. } => Event::LinkReady { link: NO_LINK, peer, generation },
         Said::Unlinked { peer, code, clause, remote } => {
             Event::LinkClosed { link: NO_LINK, peer, code, clause, remote }
         }

@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream, VarInt};
 use segue_proto::link::auth_message;
 use segue_proto::wire::frame::Framer;
-use segue_proto::wire::{Auth, Bytes, DeviceId, Envelopes, Exts, Grant, Hello, Message, Ping, PutOk, verify_message};
+use segue_proto::wire::{
+    Auth, Bytes, DeviceId, Envelopes, Exts, Grant, Hello, Message, Ping, PutOk, Relay, verify_message,
+};
 use segue_proto::{Code, Role, Rules};
 use segue_testkit::trace::describe;
 
@@ -458,6 +460,28 @@ impl Link {
         stream.map_err(|error| Fault::fail(what, format!("the connection closed: {:?}", close(&error))))
     }
 
+    /// Takes the next stream of packets of the subject: its RELAY, and the stream behind it.
+    ///
+    /// # Errors
+    /// If none comes, or it begins otherwise.
+    pub fn packets(&mut self, what: &str) -> Done<(Relay, Packets)> {
+        let mut stream = self.incoming(what)?;
+        let mut framer = Framer::default();
+        loop {
+            let frame = framer.next(Rules::ALL).ok().flatten();
+            if let Some(frame) = frame {
+                let Ok(Some(Message::Relay(relay))) = Message::decode(Rules::ALL, frame.number, &frame.payload) else {
+                    return Err(Fault::fail("a stream that begins with RELAY", "another"));
+                };
+                self.rig.note("subject → a stream of packets");
+                return Ok((relay, Packets { rig: self.rig.clone(), rest: framer.into_rest(), stream }));
+            }
+            let read = self.rig.wait(what, stream.read_chunk(CHUNK, true))?;
+            let chunk = read.ok().flatten().ok_or_else(|| Fault::fail(what, "a stream that ended before"))?;
+            framer.push(&chunk.bytes);
+        }
+    }
+
     /// Tells the subject to stop sending on the control stream.
     pub fn stop_control(&mut self, code: Code) {
         self.rig.note(format!("suite → STOP_SENDING for the control stream, {code:?}"));
@@ -475,6 +499,71 @@ impl Link {
                 std::pin::pin!(self.connection.open_uni()).poll(&mut cx).is_ready()
             }
         })
+    }
+}
+
+/// A stream of packets of the subject's.
+pub struct Packets {
+    rig: Rig,
+    rest: Vec<u8>,
+    stream: RecvStream,
+}
+
+impl Packets {
+    /// Takes so many bytes.
+    ///
+    /// # Errors
+    /// If the stream ends before.
+    pub fn take(&mut self, len: usize) -> Done<Vec<u8>> {
+        while self.rest.len() < len {
+            let read = self.rig.wait("packets", self.stream.read_chunk(CHUNK, true))?;
+            let chunk = read.ok().flatten().ok_or_else(|| Fault::fail("packets", "the end of their stream"))?;
+            self.rest.extend_from_slice(&chunk.bytes);
+        }
+        let later = self.rest.split_off(len);
+        Ok(std::mem::replace(&mut self.rest, later))
+    }
+
+    /// Nothing comes but the end of the stream, however the subject ends it.
+    ///
+    /// # Errors
+    /// If something comes, or the stream goes on.
+    pub fn nothing(&mut self) -> Done {
+        match self.rig.wait("the end of a stream of packets", self.stream.read_chunk(CHUNK, true))? {
+            Ok(Some(chunk)) => {
+                Err(Fault::fail("the end of a stream of packets", format!("{} bytes", chunk.bytes.len())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The subject ends the stream, and nothing comes before that.
+    ///
+    /// # Errors
+    /// If something comes, or it ends otherwise.
+    pub fn finished(&mut self) -> Done {
+        match self.rig.wait("the end of a stream of packets", self.stream.read_chunk(CHUNK, true))? {
+            Ok(None) if self.rest.is_empty() => Ok(()),
+            came => Err(Fault::fail("the end of a stream of packets", format!("{came:?}"))),
+        }
+    }
+
+    /// The subject resets the stream with this code.
+    ///
+    /// # Errors
+    /// If it ends otherwise.
+    pub fn reset_with(&mut self, code: Code) -> Done {
+        let expected = format!("a stream of packets reset with {code:?}");
+        match self.rig.wait(&expected, self.stream.read_chunk(CHUNK, true))? {
+            Err(ReadError::Reset(came)) if came == number(code) => Ok(()),
+            came => Err(Fault::fail(expected, format!("{came:?}"))),
+        }
+    }
+
+    /// Tells the subject to stop.
+    pub fn stop(&mut self, code: Code) {
+        self.rig.note(format!("suite → STOP_SENDING for a stream of packets, {code:?}"));
+        let _ = self.stream.stop(number(code));
     }
 }
 
@@ -514,6 +603,42 @@ impl Bulk {
         };
         self.rig.note(format!("subject stops a bulk stream: {came:?}"));
         if came == Ok(code) { Ok(()) } else { Err(Fault::fail(expected, format!("stopped with {came:?}"))) }
+    }
+
+    /// What becomes of packets: the subject opens a stream for them on another link, which is left unread, or it stops this
+    /// one with a code.
+    ///
+    /// # Errors
+    /// If neither happens.
+    pub fn goes_on(&mut self, to: &Link) -> Done<Result<RecvStream, Code>> {
+        let what = "a stream to the other device, or a stop";
+        let either = async {
+            tokio::select! {
+                stopped = self.send.stopped() => Err(stopped),
+                stream = to.connection.accept_uni() => Ok(stream),
+            }
+        };
+        match self.rig.wait(what, either)? {
+            Ok(stream) => stream.map(Ok).map_err(|error| Fault::fail(what, format!("{:?}", close(&error)))),
+            Err(Ok(Some(came))) => {
+                self.rig.note(format!("subject stops a bulk stream: {came}"));
+                Ok(Err(u16::try_from(came.into_inner()).map_or(Code::LINK_LOST, Code::from_number)))
+            }
+            Err(came) => Err(Fault::fail(what, format!("{came:?}"))),
+        }
+    }
+
+    /// Sends more, all of which the subject has to take, as long as the link lives.
+    ///
+    /// # Errors
+    /// If it takes no more.
+    pub fn all_taken(&mut self, link: &mut Link, bytes: &[u8]) -> Done {
+        match self.rig.wait("room on a bulk stream", self.send.write_all(bytes)) {
+            Ok(Ok(())) => Ok(()),
+            Err(fault) if link.alive().is_ok() => Err(Fault::fail(fault.expected, fault.came)),
+            Ok(Err(error)) => Err(Fault::fail("room on a bulk stream", error.to_string())),
+            Err(fault) => Err(fault),
+        }
     }
 }
 

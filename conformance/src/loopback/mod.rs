@@ -24,7 +24,7 @@ use crate::attach::{Failure, Host, Node};
 use crate::lab::Done;
 use crate::peer::Peer;
 use crate::verdict::Fault;
-pub use link::{Bulk, Close, LABEL, Link};
+pub use link::{Bulk, Close, LABEL, Link, Packets};
 use link::{Opened, close};
 pub use play::{generation, play};
 pub use rig::{GUARD, Rig};
@@ -147,6 +147,13 @@ impl<'h> Loopback<'h> {
         self.setup.trusted.push(peer.id);
         self.boot()?;
         Ok(peer)
+    }
+
+    /// A further device of the suite, that a subject behind an adapter trusts from its next start on.
+    pub fn another(&mut self) -> Peer {
+        let peer = Peer::new(&mut self.rng);
+        self.setup.trusted.push(peer.id);
+        peer
     }
 
     /// A connection that the suite dials, with its control stream; nothing is said on it.

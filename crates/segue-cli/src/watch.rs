@@ -199,9 +199,10 @@ impl Watch<'_> {
                 pulse.last = Instant::now();
                 pulse.warned = None;
             }
-            Event::Linked { peer, .. } if peer == self.peer => {
+            Event::Linked { peer, relayed, .. } if peer == self.peer => {
                 pulse.last = Instant::now();
-                note(format_args!("linked with {peer}: content goes directly"));
+                let way = if relayed { "over a link that the service passes on" } else { "directly" };
+                note(format_args!("linked with {peer}: content goes {way}"));
             }
             Event::Unlinked { peer: Some(peer), code: Code::SVC_TARGET_MISMATCH, .. } if peer == self.peer => {
                 note(format_args!("another device is where {peer} should be; content goes by the service"));
@@ -282,6 +283,7 @@ impl Watch<'_> {
         let direct = if self.way == Way::In { stats.bulk_rx } else { stats.bulk_tx };
         let way = match self.door == self.peer {
             true => "",
+            false if direct > 0 && stats.links_relayed > 0 => ", over a link that the service passed on",
             false if direct > 0 => ", directly",
             false => ", by way of the service",
         };

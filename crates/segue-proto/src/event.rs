@@ -67,6 +67,8 @@ pub struct Config {
     pub follow: bool,
     /// The links that it has at most (TRANSPORT-LIMIT-1).
     pub links: usize,
+    /// Whether it has links by way of services, and, if it hosts a mailbox, passes packets on for others.
+    pub relays: bool,
     /// The clauses in force.
     pub rules: Rules,
 }
@@ -82,6 +84,7 @@ impl Config {
             accept_unknown: false,
             follow: false,
             links: MAX_LINKS,
+            relays: true,
             rules: Rules::ALL,
         }
     }

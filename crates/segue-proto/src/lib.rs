@@ -26,8 +26,8 @@ pub use clause::{Clause, Rules};
 pub use clock::Instant;
 pub use endpoint::{
     Asked, ContentId, ContentRead, ContentWrite, Endpoint, HeldElsewhere, Hosted, Incoming, Moving, MovingFile,
-    OpenError, Outlook, PendingHandoff, Search, Serve, Served, SessionView, SetAside, SignId, SignRequest, Ticket,
-    Unwanted, UnwrapId, UnwrapRequest,
+    OpenError, Outlook, Passing, PendingHandoff, Relaying, Search, Serve, Served, SessionView, SetAside, SignId,
+    SignRequest, Ticket, Unwanted, UnwrapId, UnwrapRequest,
 };
 pub use errors::{Code, Outcome, UsageError, Violation};
 pub use event::{Accepted, Config, Event, HandoffId, LinkId, Policy, Role, Token};

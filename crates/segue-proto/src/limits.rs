@@ -227,6 +227,18 @@ limits! {
     MEET_WAIT: u64 = 3_000_000, "µs", "a few round trips by way of the service, and a handshake";
     /// The introductions of a device that are remembered, so that none counts twice.
     MAX_MET: usize = 64, "introductions", "two minutes of them";
+    /// A packet that goes by way of a service.
+    MAX_PACKET: usize = 1_452, "bytes", "what QUIC sends on most paths";
+    /// The streams of packets of a device that a service passes on, and those to a device.
+    MAX_RELAYS: usize = 8, "streams", "a user's devices; a quarter of the streams that a device permits";
+    /// What a service, and either end, holds of a stream of packets that its receiver hasn't taken.
+    RELAY_BUFFER: usize = 262_144, "bytes", "180 full packets: the burst of a sender; guess";
+    /// How long the addresses of a device that was introduced have before it is dialled by way of the service.
+    RELAY_PATIENCE: u64 = 1_000_000, "µs", "a handshake takes a round trip or two; a third of MEET_WAIT";
+    /// The bytes of packets that a service takes of a device in a second, on average.
+    RELAY_RATE: u64 = 33_554_432, "bytes a second", "a quarter of a gigabit link; guess";
+    /// How long a stream of packets may bring none.
+    RELAY_IDLE: u64 = 45_000_000, "µs", "IDLE: a link that lives says something thrice in it";
     /// How often a service has devices woken for one device, and one device for others.
     MAX_WAKES: usize = 10, "wakes in ten minutes", "a handoff a minute; each may start a process; guess";
     /// Over how long they are counted.

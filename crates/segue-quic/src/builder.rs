@@ -25,6 +25,7 @@ use crate::keys::{device_id, entropy, load_or_create_key};
 use crate::mailbox::{self, MailboxHost};
 use crate::node::Node;
 use crate::picks::Pick;
+use crate::relay::{Relayed, Ways};
 use crate::storage::{BlobSource, Storage};
 use crate::transport::{self, Windows};
 
@@ -48,6 +49,7 @@ pub struct Builder {
     host: Option<Box<dyn MailboxHost>>,
     timeout: std::time::Duration,
     introductions: bool,
+    relay: bool,
     rules: Rules,
     key_log: Arc<dyn KeyLog>,
 }
@@ -94,6 +96,7 @@ impl Builder {
             host: None,
             timeout: std::time::Duration::from_micros(HANDOFF_TIMEOUT),
             introductions: true,
+            relay: true,
             rules: Rules::ALL,
             key_log: Arc::new(NoKeyLog {}),
         }
@@ -221,6 +224,15 @@ impl Builder {
         self
     }
 
+    /// Whether a mailbox that is used passes packets on between this node and others that are introduced to it, so that they
+    /// have a link, as any other, if neither can dial the other; and, if this node hosts a mailbox, whether it does so for
+    /// others. The mailbox sees when how much goes, and nothing of what it is. A direct link takes its place. By default they
+    /// do; none does that takes no part in introductions.
+    pub fn relay(mut self, relay: bool) -> Self {
+        self.relay = relay;
+        self
+    }
+
     /// Breaks a clause on purpose: a mutant of the conformance suite.
     #[cfg(feature = "testing")]
     pub fn without(mut self, clause: segue_proto::Clause) -> Self {
@@ -259,6 +271,7 @@ impl Builder {
         };
         let reset_secret = Hasher::new("segue/1 stateless reset").bytes(&key.to_bytes());
         let endpoint = transport::endpoint(self.listen, reset_secret, Windows::NODE, self.rules, &self.key_log)?;
+        let relayed = self.relayed(&key)?;
         let origin = Clock::now();
         let mut core = self.core(&key, &store)?;
         self.trusted.iter().for_each(|device| core.trust(*device));
@@ -266,7 +279,17 @@ impl Builder {
             .map_err(|error| OpenError::store(dir_of(place), error))?;
         let host = host.map(|(host, report)| begin(&mut core, host).map(|host| (host, report))).transpose();
         let host = host.map_err(|text| OpenError::store(dir_of(place), text))?;
-        Ok(self.start(core, key, store, endpoint, Life { origin, alive, host }))
+        Ok(self.start(core, key, store, (endpoint, relayed), Life { origin, alive, host }))
+    }
+
+    /// What links by way of services run on, if there are to be any.
+    fn relayed(&self, key: &SigningKey) -> Result<Relayed, OpenError> {
+        let ways = (self.relay && self.introductions).then(Arc::<Ways>::default);
+        let over = ways.map(|ways| {
+            let reset_secret = Hasher::new("segue/1 stateless reset").bytes(&key.to_bytes());
+            transport::endpoint_over(ways.clone(), reset_secret, self.rules, &self.key_log).map(|over| (over, ways))
+        });
+        Ok(Relayed::new(over.transpose()?))
     }
 
     fn memory_key(&self) -> Result<SigningKey, OpenError> {
@@ -281,6 +304,7 @@ impl Builder {
             accept_unknown: self.accept_unknown,
             follow: self.follow,
             links: self.links,
+            relays: self.relay,
             rules: self.rules,
             ..Config::new(device_id(key))
         };
@@ -294,7 +318,7 @@ impl Builder {
         core: Endpoint,
         key: SigningKey,
         store: Store,
-        endpoint: quinn::Endpoint,
+        (endpoint, relayed): (quinn::Endpoint, Relayed),
         Life { origin, alive, host }: Life,
     ) -> Node {
         let (inbox_in, inbox) = mpsc::channel(INBOX);
@@ -325,6 +349,7 @@ impl Builder {
             strategy,
             listens,
             introductions,
+            relayed,
             most_links,
         };
         let driver = Driver::new(parts);

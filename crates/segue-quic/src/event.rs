@@ -26,6 +26,8 @@ pub enum Event {
         peer: DeviceId,
         /// What the pair speaks.
         generation: Generation,
+        /// Whether the link goes by way of a service, as neither of the two can dial the other. A direct one takes its place.
+        relayed: bool,
     },
     /// A link ended, or an attempt at one.
     Unlinked {

@@ -65,6 +65,7 @@ mod picks;
 mod plan;
 mod presence;
 mod receipt;
+mod relay;
 mod requests;
 mod stats;
 mod storage;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use segue_proto::limits::MAX_DISCOVER;
+use segue_proto::limits::{MAX_DISCOVER, RELAY_PATIENCE};
 use segue_proto::wire::DeviceId;
 use segue_proto::{Code, Generation};
 use tokio::sync::oneshot;
@@ -56,6 +56,8 @@ impl Named {
 struct Dials {
     attempts: usize,
     spares: Vec<NewLink>,
+    /// The service by which it is dialled if it isn't at its addresses.
+    by: Option<DeviceId>,
 }
 
 impl Meets {
@@ -157,13 +159,17 @@ impl Node {
         told.await?.await.map_err(|_| Error::Stopped)?.map_err(failed)
     }
 
-    /// Introduces this node to a device whenever the two have no link, with growing pauses, until the future is dropped
-    /// or the node stops.
+    /// Introduces this node to a device whenever the two have no direct link, with growing pauses, until the future is
+    /// dropped or the node stops.
     pub async fn keep_introduced(&self, device: DeviceId) {
         let [mut pause, longest] = PAUSES;
         let mut ends = self.tap(1, move |event| matches!(event, Event::Unlinked { peer, .. } if *peer == Some(device)));
         loop {
             match self.introduce(device).await {
+                Ok(()) if self.is_relayed(device).await => {
+                    tracing::info!(%device, "a link by way of a service");
+                    self.introduce_again(device).await;
+                }
                 Ok(()) => {
                     tracing::info!(%device, "a direct link");
                     pause = PAUSES[0];
@@ -177,6 +183,29 @@ impl Node {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
+    }
+}
+
+impl Node {
+    /// Whether the link with a device, if there is one, goes by way of a service.
+    async fn is_relayed(&self, device: DeviceId) -> bool {
+        self.link_info(device).await.is_ok_and(|link| link.is_some_and(|link| link.relayed))
+    }
+
+    /// Introduces this node to a device with which it has a link by way of a service: a direct one may be had by now, and
+    /// takes its place.
+    async fn introduce_again(&self, device: DeviceId) {
+        let asked = self.call(move |driver| {
+            let now = driver.now();
+            let services: Vec<_> = driver.meets.services.keys().copied().filter(|_| driver.meets.on).collect();
+            // One answer will do; what none answers is told to nobody.
+            services.into_iter().any(|service| {
+                driver.refresh_addresses(service);
+                driver.core.introduce(now, service, device).is_ok()
+            })
+        });
+        let asked = asked.await.unwrap_or(false);
+        tracing::debug!(%device, asked, "introduced again");
     }
 }
 
@@ -228,13 +257,15 @@ impl Driver {
     }
 
     /// A device was introduced: it is dialled at all its addresses at once, and the first that answers is tried first.
-    pub(crate) fn introduced(&mut self, device: DeviceId, addresses: Vec<SocketAddr>) {
+    pub(crate) fn introduced(&mut self, service: DeviceId, device: DeviceId, addresses: Vec<SocketAddr>) {
+        let by = Some(service).filter(|service| self.core.dials_by(service, &device));
         let dials = self.meets.dials.entry(device).or_default();
         // One attempt at a time: what it leads to is known soon.
         if dials.attempts > 0 {
             return;
         }
-        dials.attempts = addresses.len();
+        (dials.attempts, dials.by) = (addresses.len(), by);
+        let nowhere = addresses.is_empty() && !self.listens;
         for addr in addresses {
             let (endpoint, shared) = (self.endpoint.clone(), self.shared.clone());
             self.tasks.spawn(async move {
@@ -242,11 +273,39 @@ impl Driver {
                 shared.tell(Input::Met { device, result }).await;
             });
         }
+        match by {
+            Some(_) if nowhere => self.dial_by_service(device),
+            Some(_) => self.dial_by_service_later(device),
+            None => {}
+        }
+    }
+
+    /// Dials a device by way of the service if it has no link in a moment (RELAY_PATIENCE).
+    fn dial_by_service_later(&mut self, device: DeviceId) {
+        let shared = self.shared.clone();
+        self.tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_micros(RELAY_PATIENCE)).await;
+            shared.tell(Input::Call(Box::new(move |driver| driver.dial_by_service(device)))).await;
+        });
+    }
+
+    /// Dials a device that was introduced by way of the service, once, unless it has a link meanwhile.
+    fn dial_by_service(&mut self, device: DeviceId) {
+        let linked = self.is_linked(&device);
+        let Some(dials) = self.meets.dials.get_mut(&device) else { return };
+        let Some(service) = dials.by.take().filter(|_| !linked) else { return };
+        dials.attempts += 1;
+        if let Err(code) = self.dial_by(service, device) {
+            self.met(device, Err(code));
+        }
     }
 
     /// An attempt to dial a device that was introduced ended.
     pub(crate) fn met(&mut self, device: DeviceId, result: Result<NewLink, Code>) {
-        let (linked, trying) = (self.is_linked(&device), self.is_dialling(&device));
+        let relayed = result.as_ref().is_ok_and(|link| link.relay.is_some());
+        let linked = if relayed { self.is_linked(&device) } else { self.is_linked_directly(&device) };
+        // A direct one doesn't wait for one that it would take the place of.
+        let trying = self.is_dialling(&device, !relayed);
         let Some(dials) = self.meets.dials.get_mut(&device) else { return };
         dials.attempts = dials.attempts.saturating_sub(1);
         match result {
@@ -258,9 +317,10 @@ impl Driver {
         }
     }
 
-    /// Whether a link that was dialled for a device isn't authenticated yet.
-    fn is_dialling(&self, device: &DeviceId) -> bool {
-        self.links.values().any(|link| link.peer.is_none() && link.dialled.as_ref() == Some(device))
+    /// Whether a link that was dialled for a device, directly or by any way, isn't authenticated yet.
+    fn is_dialling(&self, device: &DeviceId, directly: bool) -> bool {
+        let dialled = self.links.values().filter(|link| link.peer.is_none() && link.dialled.as_ref() == Some(device));
+        dialled.filter(|link| link.relay.is_none() || !directly).count() > 0
     }
 
     /// A device isn't at one of the addresses at which it was introduced: if no other is left, it isn't met. It may call
@@ -270,8 +330,13 @@ impl Driver {
         if let Some(spare) = dials.spares.pop() {
             return self.link_up(spare);
         }
-        if dials.attempts > 0 || self.is_dialling(&device) {
+        if dials.attempts > 0 || self.is_dialling(&device, false) {
             return;
+        }
+        if let Some(dials) = self.meets.dials.get(&device)
+            && dials.by.is_some()
+        {
+            return self.dial_by_service(device);
         }
         self.meets.dials.remove(&device);
         if !self.listens || code == Code::SVC_TARGET_MISMATCH {
@@ -279,9 +344,11 @@ impl Driver {
         }
     }
 
-    /// A device has a link.
-    pub(crate) fn is_met(&mut self, device: DeviceId) {
-        self.meets.dials.remove(&device);
+    /// A device has a link. One by way of a service ends no attempt to dial it directly.
+    pub(crate) fn is_met(&mut self, device: DeviceId, relayed: bool) {
+        if !relayed || self.meets.dials.get(&device).is_some_and(|dials| dials.attempts == 0) {
+            self.meets.dials.remove(&device);
+        }
         self.meets.end(device, Ok(()));
     }
 

@@ -43,6 +43,8 @@ pub struct Candidate {
     pub is_member: bool,
     /// Whether this device has a link with it now. One without a link may be there all the same.
     pub linked: bool,
+    /// Whether that link goes by way of a service.
+    pub relayed: bool,
     /// The generation of that link.
     pub generation: Option<Generation>,
     /// What a service tells of it, if [`Node::offerable_by`] asked one and it does.
@@ -121,6 +123,7 @@ fn candidate(driver: &Driver, is_member: bool, device: DeviceId, name: Option<St
         name,
         is_member,
         linked: generation.is_some(),
+        relayed: generation.is_some() && !driver.is_linked_directly(&device),
         generation,
         presence: None,
     }

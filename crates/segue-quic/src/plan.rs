@@ -59,6 +59,8 @@ pub struct LinkInfo {
     pub round_trip: Duration,
     /// The bytes that congestion control lets be on their way at present.
     pub window: u64,
+    /// Whether it goes by way of a service.
+    pub relayed: bool,
 }
 
 /// A file of a session, and its chunks.
@@ -289,7 +291,7 @@ mod tests {
     use super::*;
 
     fn link(generation: Generation) -> LinkInfo {
-        LinkInfo { generation, round_trip: Duration::from_millis(100), window: 10_000 }
+        LinkInfo { generation, round_trip: Duration::from_millis(100), window: 10_000, relayed: false }
     }
 
     fn plan() -> HandoffPlan {

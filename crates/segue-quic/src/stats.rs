@@ -53,8 +53,18 @@ stats! {
     udp_rx,
     /// Links that were authenticated.
     links,
+    /// Of these, those that went by way of a service.
+    links_relayed,
     /// Links that ended.
     links_closed,
+    /// Streams of packets that were passed on from one device to another.
+    relays,
+    /// Of these, those that ended.
+    relays_closed,
+    /// Bytes of packets that were passed on, with their lengths.
+    relayed,
+    /// Packets that weren't, for the device didn't take them as fast as they came.
+    relay_dropped,
     /// Syncs of the journal, those of the opening included.
     syncs,
     /// Syncs of chunks that a batch waited for.
@@ -71,7 +81,8 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    /// How much it is.
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

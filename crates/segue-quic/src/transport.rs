@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use rustls::KeyLog;
-use segue_proto::limits::{FETCH_WINDOW, IDLE, MAX_LINKS};
+use segue_proto::limits::{FETCH_WINDOW, IDLE, MAX_LINKS, MAX_PACKET};
 use segue_proto::wire::hash::Hasher;
 use segue_proto::{Clause, Code, Rules};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::bulk::BUFFER;
 use crate::error::OpenError;
+use crate::relay::Ways;
 use crate::tls;
 
 /// The socket's buffers. QUIC has no flow control below its own, so what arrives while the process sleeps must fit:
@@ -96,6 +97,41 @@ pub(crate) fn endpoint(
     };
     let socket = socket.map_err(|source| OpenError::Socket { addr: listen, source })?;
     let runtime = Arc::new(quinn::TokioRuntime);
+    let config = endpoint_config(reset_secret, rules);
+    let mut endpoint =
+        Endpoint::new(config, server, socket, runtime).map_err(|source| OpenError::Socket { addr: listen, source })?;
+    endpoint.set_default_client_config(client_config(windows, rules, key_log)?);
+    Ok(endpoint)
+}
+
+/// Opens an endpoint over ways by services; it takes calls and makes them.
+pub(crate) fn endpoint_over(
+    ways: Arc<Ways>,
+    reset_secret: Hasher,
+    rules: Rules,
+    key_log: &Arc<dyn KeyLog>,
+) -> Result<Endpoint, OpenError> {
+    let windows = Windows::NODE;
+    let (mut server, mut client) = (server_config(windows, rules, key_log)?, client_config(windows, rules, key_log)?);
+    // A way leads to one device.
+    server.migration(false);
+    server.transport_config(Arc::new(over_ways(transport(control(rules), windows, rules))));
+    client.transport_config(Arc::new(over_ways(transport(0, windows, rules))));
+    let config = endpoint_config(reset_secret, rules);
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let mut endpoint = Endpoint::new_with_abstract_socket(config, Some(server), ways, runtime)
+        .map_err(|source| OpenError::Socket { addr: None, source })?;
+    endpoint.set_default_client_config(client);
+    Ok(endpoint)
+}
+
+/// Packets are as long as they may be (SERVICE-RELAY-8): nothing on the way has room for less.
+fn over_ways(mut config: TransportConfig) -> TransportConfig {
+    config.initial_mtu(MAX_PACKET as u16).mtu_discovery_config(None);
+    config
+}
+
+fn endpoint_config(reset_secret: Hasher, rules: Rules) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(ResetKey(reset_secret)));
     // quinn's other generator marks its ids, which an observer could follow over the starts of a device.
     config.cid_generator(|| Box::new(quinn_proto::RandomConnectionIdGenerator::default()));
@@ -103,10 +139,7 @@ pub(crate) fn endpoint(
     if rules.keeps(Clause::TRANSPORT_VERSION_1) {
         config.supported_versions(vec![QUIC_VERSION]);
     }
-    let mut endpoint =
-        Endpoint::new(config, server, socket, runtime).map_err(|source| OpenError::Socket { addr: listen, source })?;
-    endpoint.set_default_client_config(client_config(windows, rules, key_log)?);
-    Ok(endpoint)
+    config
 }
 
 /// Gives a connection the limits of an authenticated peer with these windows.
@@ -174,8 +207,7 @@ impl quinn::crypto::HmacKey for ResetKey {
 
 fn server_config(windows: Windows, rules: Rules, key_log: &Arc<dyn KeyLog>) -> Result<ServerConfig, OpenError> {
     let mut config = ServerConfig::with_crypto(Arc::new(tls::server(rules, key_log)?));
-    let control = if rules.keeps(Clause::TRANSPORT_STREAM_1) { 1 } else { 100 };
-    config.transport_config(Arc::new(transport(control, windows, rules)));
+    config.transport_config(Arc::new(transport(control(rules), windows, rules)));
     // quinn's defaults are 65,536 handshakes that nobody accepted yet, with 10 MiB each and 100 MiB in all.
     config.max_incoming(MAX_LINKS);
     config.incoming_buffer_size(16 << 10);
@@ -185,6 +217,11 @@ fn server_config(windows: Windows, rules: Rules, key_log: &Arc<dyn KeyLog>) -> R
     tokens.sent(0);
     config.validation_token_config(tokens);
     Ok(config)
+}
+
+/// The bidirectional streams that an initiator may open: the control stream.
+fn control(rules: Rules) -> u32 {
+    if rules.keeps(Clause::TRANSPORT_STREAM_1) { 1 } else { 100 }
 }
 
 fn client_config(windows: Windows, rules: Rules, key_log: &Arc<dyn KeyLog>) -> Result<ClientConfig, OpenError> {

@@ -93,8 +93,13 @@ impl Standing {
     pub(crate) fn takes(&self, rules: Rules, message: &Message) -> Result<(), Code> {
         match message {
             Message::Put(_) | Message::Fetch(_) | Message::Watch(_) => self.may,
-            Message::Discover(_) | Message::Introduce(_) | Message::Wake(_) => self.may_hand_over,
-            Message::Want(_) | Message::Offer(_) | Message::Cas(_) => self.may_hand_over,
+            Message::Discover(_)
+            | Message::Introduce(_)
+            | Message::Relay(_)
+            | Message::Wake(_)
+            | Message::Want(_)
+            | Message::Offer(_)
+            | Message::Cas(_) => self.may_hand_over,
             Message::Login(_) => Ok(()),
             _ if !rules.keeps(Clause::SERVICE_LOGIN_4) => self.may_hand_over,
             _ => Ok(()),

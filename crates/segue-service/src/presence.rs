@@ -121,11 +121,16 @@ impl Attendance {
         self.here.get(device).and_then(|here| here.named.as_ref()).is_some_and(|named| named.contains(other))
     }
 
+    /// Whether something of a device's may be passed on to another, by this clause: each named the other in its latest
+    /// DISCOVER, and that one has a link of generation 7.
+    pub(crate) fn may_pass(&self, rules: Rules, clause: Clause, by: DeviceId, to: &DeviceId) -> bool {
+        let mutual = self.names(&by, to) && self.names(to, &by) || !rules.keeps(clause);
+        mutual && self.here.get(to).is_some_and(|here| here.generation >= Generation::V7)
+    }
+
     /// A device asks to be introduced to another: whether that may be.
     pub(crate) fn introduce(&mut self, rules: Rules, now: Instant, by: DeviceId, to: &DeviceId) -> Result<(), Refused> {
-        let mutual = self.names(&by, to) && self.names(to, &by) || !rules.keeps(Clause::SERVICE_MEET_2);
-        let speaks = self.here.get(to).is_some_and(|here| here.generation >= Generation::V7);
-        if !mutual || !speaks {
+        if !self.may_pass(rules, Clause::SERVICE_MEET_2, by, to) {
             return Err((Code::SERVICE_AWAY, 0));
         }
         if let Err(wait) = self.introduced.may(now, &by)

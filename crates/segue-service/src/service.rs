@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use segue_proto::limits::{ENVELOPE_COST, MAX_ENVELOPES, MAX_FRAME, MAX_WATCHES, WATCH_BYTES};
 use segue_proto::wire::{
     Blob, BoxId, DeviceId, Discover, Envelopes, Error, Exts, Fetch, Found, Hash, Introduce, IntroduceOk, Introduced,
-    List, LoggedIn, Login, Message, Put, PutOk, SessionId, Text, Wake, WakeOk, Watch,
+    List, LoggedIn, Login, Message, Put, PutOk, Relay, SessionId, Text, Wake, WakeOk, Watch,
 };
 use segue_proto::{Clause, Code, Hosted, Instant, Outcome, Rules, Ticket};
 
@@ -194,6 +194,7 @@ impl<D: Directory> Service<D> {
                         Message::Login(login) => {
                             answers.push((ticket, self.login(now, from, &login, &mut given.logins)?));
                         }
+                        Message::Relay(relay) => answers.push((ticket, self.relay(from, &relay))),
                         _ => {}
                     }
                 }
@@ -409,6 +410,17 @@ impl<D: Directory> Service<D> {
             passed.push((to, Introduced { from, sealed, ext: Exts::empty() }.into()));
         }
         IntroduceOk { req, ext: Exts::empty() }.into()
+    }
+
+    /// Whether packets of a device are passed on to another: the first frame to that one, or an error.
+    fn relay(&self, from: DeviceId, asked: &Relay) -> Message {
+        match self.attendance.may_pass(self.rules, Clause::SERVICE_RELAY_2, from, &asked.device) {
+            true => {
+                let named = if self.rules.keeps(Clause::SERVICE_RELAY_1) { from } else { asked.device };
+                Relay { device: named, ext: Exts::empty() }.into()
+            }
+            false => error(0, Code::SERVICE_AWAY, 0),
+        }
     }
 
     /// The answer to a device that hands something over to another, on which nothing may run.

@@ -116,6 +116,7 @@ pub fn describe(message: &Message) -> String {
         Message::Introduce(m) => format!("req {} to {:?}, {} bytes", m.req, m.to, m.sealed.len()),
         Message::Introduced(m) => format!("from {:?}, {} bytes", m.from, m.sealed.len()),
         Message::IntroduceOk(m) => format!("req {}", m.req),
+        Message::Relay(m) => format!("{:?}", m.device),
         Message::Wake(m) => format!("req {} {:?}", m.req, m.device),
         Message::WakeOk(m) => format!("req {}", m.req),
         Message::Key(m) => format!("{:?} {:?}, number {}", m.session, m.key, m.epoch),

@@ -172,7 +172,7 @@ class Link:
             self._authenticate(message)
         elif name == "HELLO":
             raise Refused("WIRE_STATE", "LINK-HELLO-1")
-        elif name in ("AUTH", "BYTES"):
+        elif name in ("AUTH", "BYTES", "RELAY"):
             raise Refused("WIRE_STATE", "LINK-AUTH-1")
         elif MESSAGES[kind][2] > self.generation:
             raise Refused("VER_NOT_PERMITTED", "GEN-USE-1")

@@ -276,6 +276,11 @@ class Transfer:
         if header is None:
             return b""
         kind, length, size = header
+        if kind == TYPES["RELAY"]:
+            # Packets for another device, or of one: none are passed on here, and none taken.
+            self.dev.clear_timers(("link", link.number, "first", number))
+            self._refuse(link, number, stream, "SERVICE_NONE", "SERVICE-RELAY-6")
+            return b""
         if kind not in MESSAGES or kind != TYPES["BYTES"]:
             raise Refused("WIRE_STATE", "TRANSFER-BYTES-1")
         if len(stream.buffer) < size + length:

@@ -12,7 +12,7 @@ use crate::lab::{Done, ensure};
 use crate::loopback::{Link, Loopback};
 use crate::peer::Peer;
 
-const HOSTS: &[&str] = &["host-mailbox"];
+pub(super) const HOSTS: &[&str] = &["host-mailbox"];
 
 pub(super) const CASES: &[Case] = &[
     refused(
@@ -196,7 +196,7 @@ fn client_of(lo: &mut Loopback, host: Command) -> Done<Client> {
 }
 
 /// The subject hosts a mailbox, and trusts this peer.
-fn hosting(lo: &mut Loopback, host: Command) -> Done<Peer> {
+pub(super) fn hosting(lo: &mut Loopback, host: Command) -> Done<Peer> {
     let peer = lo.trusted()?;
     if lo.is_attached() {
         lo.must(host)?;
@@ -204,7 +204,7 @@ fn hosting(lo: &mut Loopback, host: Command) -> Done<Peer> {
     Ok(peer)
 }
 
-fn linked_again(lo: &mut Loopback, peer: &Peer) -> Done<Link> {
+pub(super) fn linked_again(lo: &mut Loopback, peer: &Peer) -> Done<Link> {
     let mut link = lo.connect(peer)?;
     debug_assert_eq!(link.role, Role::Responder);
     link.greet(peer)?;

@@ -10,6 +10,7 @@ mod handoff;
 mod handshake;
 mod link;
 mod mailbox;
+mod relay;
 mod scene;
 mod stream;
 
@@ -112,7 +113,7 @@ impl Sign {
 }
 
 /// The cases, topic by topic.
-pub(super) fn chapters() -> [&'static [Case]; 8] {
+pub(super) fn chapters() -> [&'static [Case]; 9] {
     [
         handshake::CASES,
         stream::CASES,
@@ -122,6 +123,7 @@ pub(super) fn chapters() -> [&'static [Case]; 8] {
         bulk::CASES,
         handoff::CASES,
         mailbox::CASES,
+        relay::CASES,
     ]
 }
 

@@ -15,9 +15,10 @@ use crate::who::Who;
 pub(crate) struct Receive {
     #[command(flatten)]
     pub(crate) state: State,
-    /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address
-    #[arg(long, value_name = "ADDR", value_parser = listen)]
-    pub(crate) listen: SocketAddr,
+    /// Take calls at this address; port 0 lets the system choose. The first line printed tells the address. Without it
+    /// this device takes no calls, and what comes is handed over by way of the service at --mailbox
+    #[arg(long, value_name = "ADDR", value_parser = listen, required_unless_present = "mailbox")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Write each session into a directory of its name in this one
     #[arg(long, value_name = "DIR")]
     pub(crate) into: PathBuf,

@@ -65,6 +65,9 @@ pub(crate) struct Serve {
     /// Sign for no session: keep envelopes alone
     #[arg(long, env = "SEGUE_SERVE_NO_CUSTODY")]
     pub(crate) no_custody: bool,
+    /// Pass no packets on between devices that can't reach one another: what they hand over is stored here then, sealed
+    #[arg(long, env = "SEGUE_SERVE_NO_RELAY")]
+    pub(crate) no_relay: bool,
     /// Run this command by the shell for a device on which nothing runs and that something is handed over to, as to start
     /// `segue receive` there or to ask a push gateway for it. It finds the device's id in SEGUE_DEVICE, and in SEGUE_BY
     /// that of who hands over; both devices have named one another here. It is to end within 30 s: what is to go on

@@ -21,11 +21,22 @@ pub(crate) struct Mailbox {
     #[arg(long, value_name = "ID", requires = "mailbox")]
     pub(crate) mailbox_device: Option<Who>,
     /// Don't let the mailbox introduce this device and others to one another: all content goes by way of the mailbox.
-    /// Without this it goes directly wherever one can reach the other
+    /// Without this it goes directly wherever one can reach the other, and over a link that the mailbox passes on where
+    /// none can
     #[arg(long, requires = "mailbox")]
     pub(crate) no_direct: bool,
+    /// Have no links that the mailbox passes on: where no device can reach the other, all content goes by way of the mailbox
+    #[arg(long, requires = "mailbox")]
+    pub(crate) no_relay: bool,
     #[command(flatten)]
     pub(crate) token: Token,
+}
+
+impl Mailbox {
+    /// Which links with devices that a service knows, too, a node is to have.
+    pub(crate) fn links(&self, builder: segue_quic::Builder) -> segue_quic::Builder {
+        builder.introductions(!self.no_direct).relay(!self.no_relay)
+    }
 }
 
 /// A token of the identity provider of a mailbox that demands accounts.

@@ -168,7 +168,11 @@ fn title(device: &Candidate) -> String {
         (false, true) => "a member",
         (false, false) => "known",
     };
-    let linked = if device.linked { ", linked now" } else { "" };
+    let linked = match (device.linked, device.relayed) {
+        (true, false) => ", linked now",
+        (true, true) => ", linked now by way of the service",
+        (false, _) => "",
+    };
     let there = device.presence.as_ref().map(|it| format!(", {}", presence::words(it))).unwrap_or_default();
     let able = device.abilities().map(|it| format!("; able to: {}", names(&it).join(", "))).unwrap_or_default();
     format!("{} ({}), {what}{linked}{there}{able}", device.name.as_deref().unwrap_or("unnamed"), device.device)
@@ -207,6 +211,7 @@ fn json(rows: &[Row]) -> String {
             "in_account": it.in_account,
             "member": it.is_member,
             "linked": it.linked,
+            "relayed": it.relayed,
             "generation": it.generation.map(|generation| generation.to_string()),
             "abilities": it.abilities().map(|abilities| names(&abilities)),
             "presence": it.presence.as_ref().map(presence::json),

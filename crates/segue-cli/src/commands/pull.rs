@@ -23,10 +23,8 @@ pub(crate) async fn run(mut args: Pull) -> Result<Exit, Failure> {
     args.only.pick()?;
     // It only dials, so nobody links whom the user didn't name.
     let by_service = args.from.is_none();
-    let direct = !args.mailbox.no_direct;
-    let mut device =
-        Device::open(&args.state, |builder| builder.accept_unknown(true).follow(by_service).introductions(direct))
-            .await?;
+    let set = |builder: segue_quic::Builder| args.mailbox.links(builder.accept_unknown(true).follow(by_service));
+    let mut device = Device::open(&args.state, set).await?;
     let done = match look_up(&device, &mut args).await {
         Ok(()) => pull(&mut device, &args).await,
         Err(failure) => Err(failure),

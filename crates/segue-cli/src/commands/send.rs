@@ -30,8 +30,7 @@ pub(crate) async fn run(mut args: Send) -> Result<Exit, Failure> {
         return super::dry_run::run(args, &root).await;
     }
     // It only dials, so nobody links whom the user didn't name.
-    let direct = !args.going.mailbox.no_direct;
-    let set = |builder: segue_quic::Builder| builder.accept_unknown(true).introductions(direct);
+    let set = |builder: segue_quic::Builder| args.going.mailbox.links(builder.accept_unknown(true));
     let mut device = Device::open(&args.state, set).await?;
     let done = match look_up(&device, &mut args).await {
         Ok(()) => send(&mut device, &args, &root).await,

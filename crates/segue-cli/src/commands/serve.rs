@@ -83,6 +83,7 @@ pub(crate) async fn run(mut args: Serve) -> Result<Exit, Failure> {
     };
     let set = |builder: segue_quic::Builder| {
         let builder = builder.listen(listen).links(args.links).accept_unknown(args.only.is_empty()).host_mailbox(host);
+        let builder = builder.relay(!args.no_relay);
         args.only.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;

@@ -73,22 +73,51 @@ fn content_goes_directly_between_devices_that_are_introduced_and_the_service_sto
     assert!(said.contains("by way of the service") && after > LEN, "the service stores {after} bytes: {said}");
 }
 
+/// Neither takes calls, so neither can dial the other.
+#[test]
+fn content_goes_over_a_link_that_the_service_passes_on_and_it_stores_none_of_it() {
+    let ([_, after], said) = stored_without_calls("", "");
+    assert!(said.contains("over a link that the service passed on") && after < LEN, "it stores {after} bytes: {said}");
+    // Of a service that passes nothing on, and to a device that has no such links, it goes by the mailbox.
+    for (at_service, at_device) in [(" --no-relay", ""), ("", " --no-relay")] {
+        let ([_, after], said) = stored_without_calls(at_service, at_device);
+        assert!(said.contains("by way of the service") && after > LEN, "it stores {after} bytes: {said}");
+    }
+}
+
 const LEN: usize = 4_000_000;
+
+/// What the store of a service with this option takes before and after a handoff between devices with that one, which take
+/// no calls, and what the source says of it.
+fn stored_without_calls(at_service: &str, at_device: &str) -> ([usize; 2], String) {
+    let lab = Lab::new();
+    let (service, id) = serve(&lab, &format!("127.0.0.1:0{at_service}"));
+    let by = format!("--mailbox {} --mailbox-device {id}{at_device}", service.addr);
+    stored(&lab, &id, &by, |lab, rest| {
+        let mut receiver = lab.start(&format!("receive --state b {rest}"));
+        receiver.until("device ");
+        receiver
+    })
+}
 
 /// What the store of a service takes before and after a handoff, in bytes, and what the source says of that.
 fn stored_by(option: &str) -> ([usize; 2], String) {
     let lab = Lab::new();
-    let (a, b) = (lab.id("a"), lab.id("b"));
-    lab.tree("notes", 12, LEN);
     let (service, id) = serve(&lab, "127.0.0.1:0");
     let by = format!("--mailbox {} --mailbox-device {id}{option}", service.addr);
+    stored(&lab, &id, &by, |lab, rest| lab.receive("b", rest))
+}
+
+fn stored(lab: &Lab, id: &str, by: &str, receive: impl Fn(&Lab, &str) -> Running) -> ([usize; 2], String) {
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 12, LEN);
     let stored = || read_tree(&lab.path("box")).into_values().flatten().map(|(_, bytes)| bytes.len()).sum::<usize>();
     let before = stored();
-    let receiver = lab.receive("b", &format!("--into out --from {a} --yes --once {by}"));
+    let receiver = receive(lab, &format!("--into out --from {a} --yes --once {by}"));
     let sent = lab.run(&format!("send --state a notes --device {b} {by}")).exits(0).says("handed over session");
     receiver.end().exits(0).says("received session");
     assert_same(&lab.path("notes"), &lab.path("out/notes"));
-    assert_eq!(lab.session("b")["grantor"], id.as_str());
+    assert_eq!(lab.session("b")["grantor"], id);
     ([before, stored()], sent.out)
 }
 

@@ -22,6 +22,30 @@ impl Endpoint {
         binding: [u8; 32],
         expect: Option<DeviceId>,
     ) {
+        self.bring_up(now, link, (role, false), binding, expect);
+    }
+
+    /// A link is there that goes by way of a service, with the device that RELAY names; all else as for
+    /// [`Endpoint::handle_link_up`]. It gives way to a direct one (LINK-DUP-3).
+    pub fn handle_relayed_link_up(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        role: Role,
+        binding: [u8; 32],
+        device: DeviceId,
+    ) {
+        self.bring_up(now, link, (role, true), binding, Some(device));
+    }
+
+    fn bring_up(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        (role, relayed): (Role, bool),
+        binding: [u8; 32],
+        expect: Option<DeviceId>,
+    ) {
         if self.links.get(&link).is_some() {
             return;
         }
@@ -30,7 +54,8 @@ impl Endpoint {
             return;
         }
         let boot = if self.config.rules.keeps(Clause::LINK_HELLO_3) { self.boot } else { self.fresh.nonce() };
-        let new = Link::new(role, binding, expect, &self.config, boot, now);
+        let mut new = Link::new(role, binding, expect, &self.config, boot, now);
+        new.relayed = relayed;
         let sign = self.out.sign(new.auth_message(&self.config.device));
         self.auths.insert(sign, link);
         self.links.insert(link, new);
@@ -181,7 +206,13 @@ impl Endpoint {
         let (old_link, new_link) = (self.links.get(&old)?, self.links.get(&new)?);
         let rules = self.config.rules;
         let same_boot = old_link.ready().is_some_and(|known| known.boot == ready.boot);
-        if !same_boot && rules.keeps(Clause::LINK_DUP_2) || old_link.role == new_link.role {
+        if !same_boot && rules.keeps(Clause::LINK_DUP_2) {
+            return Some(old);
+        }
+        if old_link.relayed != new_link.relayed && rules.keeps(Clause::LINK_DUP_3) {
+            return Some(if new_link.relayed { new } else { old });
+        }
+        if old_link.role == new_link.role {
             return Some(old);
         }
         // The smaller initiator's link stays.

@@ -83,7 +83,12 @@ impl Endpoint {
                 });
             }
             // The link's own, and what starts a bulk stream: the link let none of them through.
-            Message::Hello(_) | Message::Auth(_) | Message::Goaway(_) | Message::Ping(_) | Message::Bytes(_) => {}
+            Message::Hello(_)
+            | Message::Auth(_)
+            | Message::Goaway(_)
+            | Message::Ping(_)
+            | Message::Bytes(_)
+            | Message::Relay(_) => {}
         }
     }
 

@@ -39,7 +39,7 @@ use crate::link::Links;
 use crate::wire::{DeviceId, Hash, Message, Nonce, Proven, Record, SessionId, Sig};
 
 pub use bulk::{Incoming, Search, Unwanted};
-pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Ticket, UnwrapId, UnwrapRequest};
+pub use mailbox::{ContentId, ContentRead, ContentWrite, Hosted, Passing, Relaying, Ticket, UnwrapId, UnwrapRequest};
 pub use outlook::{Moving, MovingFile, Outlook};
 pub use outputs::{SignId, SignRequest};
 pub use pauses::Asked;

@@ -31,8 +31,10 @@ use crate::{Code, Violation};
 pub(crate) struct Link {
     pub(crate) role: Role,
     binding: [u8; 32],
-    /// The device that was dialled.
+    /// The device that was dialled, or is named by the service.
     pub(crate) expect: Option<DeviceId>,
+    /// Whether it goes by way of a service.
+    pub(crate) relayed: bool,
     state: State,
     framer: Framer,
     /// What is to leave, in order, with the LSN that it waits for.
@@ -93,6 +95,7 @@ impl Link {
             role,
             binding,
             expect,
+            relayed: false,
             state: State::Greeting,
             framer: Framer::default(),
             outbox: VecDeque::new(),

@@ -42,6 +42,15 @@ wire! {
         ext: Exts,
     }
 
+    /// The first frame of a stream of packets: to a service, whom they are for; of a service, whose they are. They follow it,
+    /// each behind its length, without framing.
+    pub struct Relay {
+        /// The device at the far end.
+        device: DeviceId,
+        /// Extensions.
+        ext: Exts,
+    }
+
     /// Says where a device can be dialled.
     pub struct Introduction {
         /// Who signs, and can be dialled.

@@ -8,7 +8,7 @@ use super::frame;
 use super::ids::{ActorId, CodeBytes, DeviceId, Hash, Hlc, Nonce, PartId, SessionId, Sig};
 use super::login::{LoggedIn, Login};
 use super::mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Put, PutOk, Sealed, Watch};
-use super::meeting::{Address, Introduce, IntroduceOk, Introduced, Introduction};
+use super::meeting::{Address, Introduce, IntroduceOk, Introduced, Introduction, Relay};
 use super::objects::{Final, Held, Offer, Record, Want};
 use super::presence::{Discover, Found, Presence};
 use super::receipt::{Receipt, Statement, Tally};
@@ -554,6 +554,7 @@ messages! {
     0x80 INTRODUCE Introduce(Introduce) V7 Control "service",
     0x82 INTRODUCED Introduced(Introduced) V7 Control "service",
     0x84 INTRODUCE_OK IntroduceOk(IntroduceOk) V7 Control "service",
+    0x86 RELAY   Relay(Relay)     V7   Bulk    "service",
     0x88 WAKE    Wake(Wake)       V7   Control "service",
     0x8a WAKE_OK WakeOk(WakeOk)   V7   Control "service",
 }

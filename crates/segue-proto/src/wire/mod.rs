@@ -24,7 +24,7 @@ pub use custody::{Cas, DelegateMsg, Freeze, Renew};
 pub use ids::{ActorId, BoxId, CodeBytes, DeviceId, Fixed, Hash, Hlc, Ip, KeyId, Nonce, PartId, SessionId, Sig};
 pub use login::{LoggedIn, Login};
 pub use mailbox::{Envelopes, Fetch, Invitation, KeyMsg, Letter, Piece, Put, PutOk, Sealed, Watch};
-pub use meeting::{Address, Introduce, IntroduceOk, Introduced, Introduction};
+pub use meeting::{Address, Introduce, IntroduceOk, Introduced, Introduction, Relay};
 pub use messages::{
     Ack, Announced, Auth, BriefDep, BriefOp, Bytes, Cancel, Decline, Error, Ext, Exts, Get, Goaway, Grant, Have, Head,
     Hello, LinkMsg, LinkOk, Mark, Message, MessageRow, OfferMsg, Op, Ops, Parts, Ping, Place, Range, Ranges, RosterMsg,

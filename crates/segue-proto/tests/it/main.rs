@@ -4,6 +4,7 @@ mod account;
 mod chain;
 mod data;
 mod limits;
+mod links;
 mod merge;
 mod pick;
 mod state;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use quinn::{Connection, RecvStream};
 use segue_proto::limits::{CHUNK, FRAME_TIMEOUT, IDLE};
 use segue_proto::transfer::{BulkEnd, Plan};
-use segue_proto::wire::{Bytes as Header, Message, frame::Framer};
+use segue_proto::wire::{Bytes as Header, Message, Relay, frame::Framer};
 use segue_proto::{Clause, Code, Incoming, LinkId, Violation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -26,6 +26,7 @@ use super::content::{Content, READ, READS};
 use super::keep::{Got, Keeper, Kept, worse};
 use super::reading::Stopped;
 use crate::driver::Input;
+use crate::relay::{self, Pace};
 use crate::transport::RECEIVE_BUDGET;
 
 /// Buffers of one stream that may wait to be kept while the next is read: those of which the core isn't told yet, those
@@ -49,12 +50,13 @@ const AT_ONCE: usize = 64;
 pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared) {
     let budget = Arc::new(Semaphore::new(RECEIVE_BUDGET));
     let keeper = Keeper::new(link, shared.clone());
-    let mut streams = JoinSet::new();
+    let (mut streams, pace) = (JoinSet::new(), Arc::new(Pace::new()));
     loop {
         tokio::select! {
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    streams.spawn(receive(link, stream, shared.clone(), keeper.clone(), budget.clone()));
+                    let (keeper, budget, pace) = (keeper.clone(), budget.clone(), pace.clone());
+                    streams.spawn(receive(link, stream, shared.clone(), (keeper, budget, pace)));
                 }
                 Err(_) => return,
             },
@@ -64,10 +66,18 @@ pub(crate) async fn accept(link: LinkId, connection: Connection, shared: Shared)
 }
 
 /// One stream, from its first frame to its end.
-async fn receive(link: LinkId, mut stream: RecvStream, shared: Shared, keeper: Keeper, budget: Arc<Semaphore>) {
+async fn receive(
+    link: LinkId,
+    mut stream: RecvStream,
+    shared: Shared,
+    (keeper, budget, pace): (Keeper, Arc<Semaphore>, Arc<Pace>),
+) {
     let limit = Duration::from_micros(FRAME_TIMEOUT);
     let (header, rest) = match timeout(limit, first_frame(&mut stream, &shared)).await {
-        Ok(Ok(Some(first))) => first,
+        Ok(Ok(Some((First::Bytes(header), rest)))) => (header, rest),
+        Ok(Ok(Some((First::Relay(first), rest)))) => {
+            return relay::receive(link, (stream, first, rest), pace, shared).await;
+        }
         // It ended, or was reset, before it said anything.
         Ok(Ok(None)) => return,
         Ok(Err(violation)) => return refuse(link, stream, &shared, violation).await,
@@ -100,8 +110,14 @@ async fn refuse(link: LinkId, mut stream: RecvStream, shared: &Shared, violation
     shared.broken(link, violation).await;
 }
 
+/// What a stream may begin with.
+enum First {
+    Bytes(Header),
+    Relay(Relay),
+}
+
 /// Reads the first frame and what came with it.
-async fn first_frame(stream: &mut RecvStream, shared: &Shared) -> Result<Option<(Header, Vec<u8>)>, Violation> {
+async fn first_frame(stream: &mut RecvStream, shared: &Shared) -> Result<Option<(First, Vec<u8>)>, Violation> {
     let mut framer = Framer::default();
     loop {
         // A frame's cap bounds what the framer holds; a little at a time, since what follows the frame is copied.
@@ -109,7 +125,8 @@ async fn first_frame(stream: &mut RecvStream, shared: &Shared) -> Result<Option<
         framer.push(&piece.bytes);
         let Some(frame) = framer.next(shared.rules)? else { continue };
         return match Message::decode(shared.rules, frame.number, &frame.payload)? {
-            Some(Message::Bytes(header)) => Ok(Some((header, framer.into_rest()))),
+            Some(Message::Bytes(header)) => Ok(Some((First::Bytes(header), framer.into_rest()))),
+            Some(Message::Relay(relay)) => Ok(Some((First::Relay(relay), framer.into_rest()))),
             _ => Err(Violation::new(Code::WIRE_STATE, Clause::TRANSFER_BYTES_1)),
         };
     }

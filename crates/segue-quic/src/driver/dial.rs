@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Endpoint, Incoming};
@@ -16,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Input;
 use super::link::NewLink;
+use crate::relay::Ways;
 use crate::tls;
 use crate::transport::{self, HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, UNVALIDATED_HANDSHAKES};
 
@@ -162,7 +164,7 @@ pub(crate) async fn dial(
             .map_err(|error| transport::reason(&error).0)?;
         let (send, recv) = connection.open_bi().await.map_err(|error| transport::reason(&error).0)?;
         let binding = tls::binding(rules, &connection).ok_or(Code::LINK_LOST)?;
-        Ok(NewLink { connection, send, recv, role: Role::Initiator, expect: Some(device), binding })
+        Ok(NewLink { connection, send, recv, role: Role::Initiator, expect: Some(device), binding, relay: None })
     };
     timeout(HANDSHAKE_TIMEOUT, dialled).await.unwrap_or(Err(Code::LINK_LOST))
 }
@@ -175,8 +177,17 @@ pub(crate) fn mapped(endpoint: &Endpoint, addr: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Where calls come from.
+#[derive(Clone)]
+pub(crate) enum From {
+    /// The network.
+    Anywhere,
+    /// Services.
+    Ways(Arc<Ways>),
+}
+
 /// Takes calls until the endpoint closes.
-pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>, rules: Rules, links: usize) {
+pub(crate) async fn accept(endpoint: Endpoint, from: From, inbox: mpsc::Sender<Input>, rules: Rules, links: usize) {
     let (mut handshakes, bounded) = (JoinSet::new(), rules.keeps(Clause::TRANSPORT_LIMIT_1));
     loop {
         // Those that are still shaking hands are counted, too.
@@ -184,7 +195,7 @@ pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>, rules
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
                 Some(incoming) if bounded && is_full(handshakes.len()) => incoming.refuse(),
-                Some(incoming) => admit(incoming, &inbox, rules, &mut handshakes),
+                Some(incoming) => admit(incoming, &from, &inbox, rules, &mut handshakes),
                 None => return,
             },
             Some(_) = handshakes.join_next() => {}
@@ -192,13 +203,13 @@ pub(crate) async fn accept(endpoint: Endpoint, inbox: mpsc::Sender<Input>, rules
     }
 }
 
-fn admit(incoming: Incoming, inbox: &mpsc::Sender<Input>, rules: Rules, handshakes: &mut JoinSet<()>) {
+fn admit(incoming: Incoming, from: &From, inbox: &mpsc::Sender<Input>, rules: Rules, handshakes: &mut JoinSet<()>) {
     if handshakes.len() >= UNVALIDATED_HANDSHAKES && incoming.may_retry() {
         let _ = incoming.retry();
     } else {
-        let inbox = inbox.clone();
+        let (inbox, from) = (inbox.clone(), from.clone());
         handshakes.spawn(async move {
-            if let Some(link) = greet(incoming, rules).await {
+            if let Some(link) = greet(incoming, from, rules).await {
                 let _ = inbox.send(Input::Incoming(link)).await;
             }
         });
@@ -206,7 +217,11 @@ fn admit(incoming: Incoming, inbox: &mpsc::Sender<Input>, rules: Rules, handshak
 }
 
 /// Waits for TLS, and then for the first byte of the control stream, which is HELLO's: both in time (LINK-PROGRESS-1).
-async fn greet(incoming: Incoming, rules: Rules) -> Option<NewLink> {
+async fn greet(incoming: Incoming, from: From, rules: Rules) -> Option<NewLink> {
+    let relay = match from {
+        From::Anywhere => None,
+        From::Ways(ways) => Some(ways.hold(&incoming.remote_address())?),
+    };
     let connection = timeout(HANDSHAKE_TIMEOUT, incoming).await.ok()?.ok()?;
     let Ok(stream) = timeout(Duration::from_micros(HELLO_TIMEOUT), connection.accept_bi()).await else {
         let code = Code::LIMIT_PROGRESS;
@@ -215,7 +230,7 @@ async fn greet(incoming: Incoming, rules: Rules) -> Option<NewLink> {
     };
     let (send, recv) = stream.ok()?;
     let binding = tls::binding(rules, &connection)?;
-    Some(NewLink { connection, send, recv, role: Role::Responder, expect: None, binding })
+    Some(NewLink { connection, send, recv, role: Role::Responder, expect: None, binding, relay })
 }
 
 #[cfg(test)]

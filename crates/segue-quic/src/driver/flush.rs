@@ -22,6 +22,7 @@ impl Driver {
             let mut again = self.flush_journal();
             again |= self.flush_bulk();
             self.flush_hosted();
+            self.flush_relays();
             self.flush_links();
             // Events first: that a link is there must be heard before that it goes.
             let mut heard = false;
@@ -316,7 +317,7 @@ impl Driver {
                 self.log_in_later(service, result.as_ref().err().copied().filter(|_| !awaited));
                 Event::Login { service, result }
             }
-            Said::Introduced { peer, addresses, .. } => return self.introduced(peer, addresses),
+            Said::Introduced { service, peer, addresses } => return self.introduced(service, peer, addresses),
             Said::NotIntroduced { peer, code, .. } => return self.not_introduced(peer, code),
             Said::Woken { service, device, code } => return self.waits.woken(service, device, code),
             Said::Exchanged { mailbox } => {
@@ -375,17 +376,22 @@ impl Driver {
         self.told_time = None;
         self.tell_time();
         // Its transport may have ended meanwhile.
+        let mut relayed = false;
         if let Some(link) = self.links.get_mut(&id) {
             link.peer = Some(peer);
+            relayed = link.relay.is_some();
             let accept = receive::accept(id, link.connection.clone(), self.shared.clone());
             link.acceptor = Some(self.tasks.spawn(accept));
-            self.keepers.linked(&peer);
+            match relayed {
+                true => self.shared.counters.links_relayed.add(1),
+                false => self.keepers.linked(&peer),
+            }
             self.waits.is_linked(peer);
-            self.is_met(peer);
+            self.is_met(peer, relayed);
             self.greet_service(peer);
             self.admit(id);
         }
-        Event::Linked { peer, generation }
+        Event::Linked { peer, generation, relayed }
     }
 
     /// Gives a link its windows; of many links each has less.

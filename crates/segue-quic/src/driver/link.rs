@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 
 use crate::bulk::reading::Reading;
 use crate::bulk::serve::{SERVING, Turns};
+use crate::relay::Held;
 use crate::stats::Counters;
 use crate::transport;
 
@@ -35,6 +36,8 @@ pub(crate) struct NewLink {
     /// The device that was dialled.
     pub(crate) expect: Option<DeviceId>,
     pub(crate) binding: [u8; 32],
+    /// The way by a service that it goes over; none of a direct one.
+    pub(crate) relay: Option<Held>,
 }
 
 /// A link of the driver's table.
@@ -49,6 +52,8 @@ pub(crate) struct Link {
     sent: usize,
     pub(crate) dialled: Option<DeviceId>,
     pub(crate) peer: Option<DeviceId>,
+    /// The way by a service that it goes over; none of a direct one.
+    pub(crate) relay: Option<Held>,
     /// What the transport said when it ended: the code, and whether the other side chose it.
     pub(crate) end: Option<(Code, bool)>,
     /// Accepts the link's bulk streams, once the peer is authenticated.
@@ -85,6 +90,7 @@ impl Link {
             sent: 0,
             dialled: new.expect,
             peer: None,
+            relay: new.relay,
             end: None,
             acceptor: None,
             serving: Turns::new(SERVING),
@@ -165,7 +171,7 @@ impl Link {
         let number = transport::close_code(told);
         let _ = self.recv.stop(number);
         async move {
-            let mut send = self.send;
+            let (mut send, _relay) = (self.send, self.relay);
             let rest = self.out.split_off(self.sent);
             let told = async {
                 send.write_all(&rest).await.ok()?;

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use segue_proto::transfer::{BulkEnd, Verified};
-use segue_proto::wire::{Bytes as Header, DeviceId, Hash, PartId, SessionId};
-use segue_proto::{Code, ContentId, Endpoint, Generation, Incoming, Instant, LinkId, Served, Token, Violation};
+use segue_proto::wire::{Bytes as Header, DeviceId, Hash, PartId, Relay, SessionId};
+use segue_proto::{Code, ContentId, Endpoint, Generation, Incoming, Instant, LinkId, Served, Ticket, Token, Violation};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant as Clock, Sleep};
@@ -34,6 +34,7 @@ use crate::mailbox::ToHost;
 use crate::meet::Meets;
 use crate::node::Request;
 use crate::plan::LinkInfo;
+use crate::relay::{self, Relayed};
 use crate::stats::Stats;
 use crate::transport;
 use dial::Keepers;
@@ -69,6 +70,12 @@ pub(crate) enum Input {
     Met { device: DeviceId, result: Result<NewLink, Code> },
     /// A bulk stream says what it brings.
     Bulk { link: LinkId, header: Header, reply: oneshot::Sender<Result<(Incoming, Stopped), Violation>> },
+    /// A stream begins with RELAY.
+    Relay { link: LinkId, relay: Relay, reply: relay::Reply },
+    /// A stream that was passed on is over.
+    RelayEnded(Ticket),
+    /// A way by a service is no more.
+    WayEnded { addr: SocketAddr, code: Code },
     /// Chunks were received, verified and stored, and after them bulk streams ended that answered these requests.
     Received { link: LinkId, chunks: Vec<Verified>, ends: Vec<(u32, BulkEnd)> },
     /// Chunks were found on the device, and verified.
@@ -103,6 +110,8 @@ pub(crate) struct Driver {
     pub(crate) waits: Waits,
     /// Who is being met.
     pub(crate) meets: Meets,
+    /// Links by way of services.
+    pub(crate) relayed: Relayed,
     /// What waits for the application, by token.
     pub(crate) requests: BTreeMap<Token, Request>,
     pub(crate) strategy: Arc<dyn Strategy>,
@@ -165,6 +174,8 @@ pub(crate) struct Parts {
     pub(crate) listens: bool,
     /// Whether the node takes part in introductions.
     pub(crate) introductions: bool,
+    /// What it has links by way of services with.
+    pub(crate) relayed: Relayed,
     /// The links that they may have at a time.
     pub(crate) most_links: usize,
 }
@@ -173,18 +184,18 @@ impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
         let (mut tasks, mut waits) = (JoinSet::new(), Waits::default());
         waits.reached(parts.core.durable_lsn());
-        tasks.spawn(dial::accept(
-            parts.endpoint.clone(),
-            parts.shared.inbox.clone(),
-            parts.shared.rules,
-            parts.most_links,
-        ));
+        let relayed = parts.relayed.endpoint.clone().map(|(endpoint, ways)| (endpoint, dial::From::Ways(ways)));
+        for (endpoint, from) in std::iter::once((parts.endpoint.clone(), dial::From::Anywhere)).chain(relayed) {
+            let inbox = parts.shared.inbox.clone();
+            tasks.spawn(dial::accept(endpoint, from, inbox, parts.shared.rules, parts.most_links));
+        }
         Driver {
             core: parts.core,
             shared: parts.shared,
             keepers: Keepers::default(),
             waits,
             meets: Meets::new(parts.introductions),
+            relayed: parts.relayed,
             requests: BTreeMap::new(),
             strategy: parts.strategy,
             too_long: BTreeMap::new(),
@@ -222,16 +233,20 @@ impl Driver {
         self.flush();
         self.core.sessions().into_iter().for_each(|session| self.settle_session(session));
         std::future::poll_fn(|cx| self.poll(cx)).await;
-        let Driver { endpoint, tasks, links, log, shared, events, stopping, inbox, host, mut waits, .. } = self;
+        let Driver { endpoint, relayed, tasks, links, log, shared, events, stopping, inbox, host, mut waits, .. } =
+            self;
         let code = if stopping.is_some() { Code::LINK_SHUTDOWN } else { Code::LINK_LOST };
         waits.stopped();
-        endpoint.close(transport::close_code(code), code.name().as_bytes());
+        let relayed = relayed.endpoint.map(|(endpoint, _)| endpoint);
+        for endpoint in relayed.iter().chain([&endpoint]) {
+            endpoint.close(transport::close_code(code), code.name().as_bytes());
+        }
         // Without an inbox the tasks on blocking threads have nobody to tell, and end.
         drop((tasks, links, shared, inbox, host));
         if stopping.is_some() {
             let _ = tokio::time::timeout(SHUTDOWN, endpoint.wait_idle()).await;
         }
-        drop(endpoint);
+        drop((endpoint, relayed));
         alive.recv().await;
         // Closing the journal waits for its last commit.
         let _ = tokio::task::spawn_blocking(move || drop(log)).await;
@@ -265,6 +280,11 @@ impl Driver {
         self.links.values().any(|link| link.peer.as_ref() == Some(device))
     }
 
+    /// Whether the device has a direct link now.
+    pub(crate) fn is_linked_directly(&self, device: &DeviceId) -> bool {
+        self.links.values().any(|link| link.relay.is_none() && link.peer.as_ref() == Some(device))
+    }
+
     /// The device's key.
     pub(crate) fn key(&self) -> &SigningKey {
         &self.key
@@ -280,12 +300,12 @@ impl Driver {
         let (id, link) = self.links.iter().find(|(_, link)| link.peer.as_ref() == Some(device))?;
         let (_, generation) = self.core.link_peer(*id)?;
         let path = link.connection.stats().path;
-        Some(LinkInfo { generation, round_trip: path.rtt, window: path.cwnd })
+        Some(LinkInfo { generation, round_trip: path.rtt, window: path.cwnd, relayed: link.relay.is_some() })
     }
 
     /// Keeps a link to a device, which is at one of these addresses.
     pub(crate) fn keep(&mut self, device: DeviceId, addrs: Vec<SocketAddr>) {
-        let linked = self.is_linked(&device);
+        let linked = self.is_linked_directly(&device);
         self.keepers.keep(device, addrs, linked);
     }
 
@@ -462,6 +482,9 @@ impl Driver {
                 self.events.push(Event::Unlinked { peer: Some(device), code, clause: None, remote: true });
             }
             Input::Met { device, result } => self.met(device, result),
+            Input::Relay { link, relay, reply } => self.relay_begins(link, relay, reply),
+            Input::RelayEnded(ticket) => self.core.handle_relay_end(ticket),
+            Input::WayEnded { addr, code } => self.way_ended(addr, code),
             Input::Bulk { link, header, reply } => {
                 let begun = self.core.handle_bulk(now, link, &header);
                 if let Some(link) = self.links.get_mut(&link) {
@@ -490,11 +513,15 @@ impl Driver {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let (role, binding, expect) = (new.role, new.binding, new.expect);
+        let relayed = new.relay.as_ref().map(|held| held.way().device);
         let link = Link::new(id, new, self.ready.0.clone(), self.shared.rules);
         link.wake();
         self.links.insert(id, link);
         let now = self.now();
-        self.core.handle_link_up(now, id, role, binding, expect);
+        match relayed {
+            Some(device) => self.core.handle_relayed_link_up(now, id, role, binding, device),
+            None => self.core.handle_link_up(now, id, role, binding, expect),
+        }
     }
 
     /// The transport of a link ended.
@@ -511,7 +538,8 @@ impl Driver {
     /// Dials a device again that is left without a link, if a link to it is to be kept.
     fn redial(&mut self, peer: Option<DeviceId>) {
         let Some(peer) = peer else { return };
-        if !self.links.values().any(|link| link.peer == Some(peer) || link.dialled == Some(peer)) {
+        let is = |link: &Link| link.relay.is_none() && (link.peer == Some(peer) || link.dialled == Some(peer));
+        if !self.links.values().any(is) {
             self.keepers.failed(&peer);
         }
     }

@@ -57,7 +57,8 @@ pub(crate) struct Heard {
 
 impl Relay {
     pub(crate) async fn to(server: SocketAddr) -> Relay {
-        let (near, far) = (UdpSocket::bind(loopback()).await.unwrap(), UdpSocket::bind(loopback()).await.unwrap());
+        let beside = SocketAddr::new(server.ip(), 0);
+        let (near, far) = (UdpSocket::bind(loopback()).await.unwrap(), UdpSocket::bind(beside).await.unwrap());
         far.connect(server).await.unwrap();
         let (addr, taken) = (near.local_addr().unwrap(), Taken::default());
         let task = tokio::spawn(pass_on(near, far, taken.clone()));

@@ -22,6 +22,7 @@ mod plan;
 mod primary;
 mod raw;
 mod receipt;
+mod relay;
 mod restart;
 mod sealed;
 mod three;

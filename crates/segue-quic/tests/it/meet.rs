@@ -1,5 +1,6 @@
 //! Nodes that know a service's address alone, and are introduced by it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +15,19 @@ fn of_two(n: u8) -> Builder {
 }
 
 /// A device that uses the service, and takes part in what it hears of.
-async fn open(builder: Builder, host: &Node) -> Node {
+pub(crate) async fn open(builder: Builder, host: &Node) -> Node {
+    open_at(builder, host, host.local_addr().unwrap()).await
+}
+
+/// The same, with the service at this address.
+pub(crate) async fn open_at(builder: Builder, host: &Node, addr: SocketAddr) -> Node {
     let node = builder.follow(true).open().await.unwrap();
-    node.use_mailbox(host.local_addr().unwrap(), host.device()).await.unwrap();
+    node.use_mailbox(addr, host.device()).await.unwrap();
     within("the exchange", node.exchanged(host.device())).await.unwrap();
     node
 }
 
-async fn holds(node: &Node, session: SessionId, path: &str, content: &[u8]) {
+pub(crate) async fn holds(node: &Node, session: SessionId, path: &str, content: &[u8]) {
     let whole = async {
         while node.read_file(session, path).await.ok().as_deref() != Some(content) {
             event(node, "content", |event| matches!(event, Event::Data { .. } | Event::Changed { .. }).then_some(()))
@@ -31,17 +37,17 @@ async fn holds(node: &Node, session: SessionId, path: &str, content: &[u8]) {
     within("the content", whole).await;
 }
 
-async fn stats(node: &Node) -> Stats {
+pub(crate) async fn stats(node: &Node) -> Stats {
     node.stats().await.unwrap()
 }
 
-async fn end(nodes: [Node; 3]) {
+pub(crate) async fn end(nodes: [Node; 3]) {
     for node in nodes {
         node.shutdown().await;
     }
 }
 
-const LEN: usize = 4 << 20;
+pub(crate) const LEN: usize = 4 << 20;
 
 #[tokio::test]
 async fn two_nodes_are_introduced_and_content_goes_between_them_and_not_into_the_service() {
@@ -124,7 +130,7 @@ impl Gated3 {
 }
 
 /// Half of the content is here.
-async fn half(node: &Node, of: fn(&Stats) -> u64) {
+pub(crate) async fn half(node: &Node, of: fn(&Stats) -> u64) {
     let half = async {
         while of(&stats(node).await) < LEN as u64 / 4 {
             tokio::task::yield_now().await;

@@ -133,6 +133,12 @@ impl RawLink {
         link
     }
 
+    /// Names these devices to the node, which hosts a mailbox, and waits for the answer.
+    pub(crate) async fn discover(&mut self, service: DeviceId, devices: &[DeviceId]) {
+        self.core.discover(Instant::ZERO, service, devices).unwrap();
+        self.exchange(|event| matches!(event, Event::Found { .. }).then_some(())).await
+    }
+
     /// Makes durable what waits for it, and talks for as long as the node does.
     pub(crate) async fn talk(&mut self) {
         self.exchange(|_| None::<()>).await

@@ -12,7 +12,7 @@ use crate::capture::{Heard, Relay, Secrets, found};
 use crate::mailbox::Host;
 use crate::util::*;
 
-const CANARY: &[u8] = b"the canary sings";
+pub(crate) const CANARY: &[u8] = b"the canary sings";
 
 /// What the file's content begins with, chunks of it, and more than one piece.
 fn content() -> Vec<u8> {
@@ -20,7 +20,7 @@ fn content() -> Vec<u8> {
 }
 
 /// Whether these bytes stand in any file below a directory.
-fn finds(dir: &Path, what: &[u8]) -> bool {
+pub(crate) fn finds(dir: &Path, what: &[u8]) -> bool {
     std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).any(|path| match path.is_dir() {
         true => finds(&path, what),
         false => found(&[std::fs::read(path).unwrap()], what),

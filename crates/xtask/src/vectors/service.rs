@@ -7,7 +7,7 @@ use segue_proto::wire::hash::blob_id;
 use segue_proto::wire::{
     Address, BoxId, Cas, DelegateMsg, DeviceId, Discover, Envelopes, Fetch, Found, Freeze, Hash, Introduce,
     IntroduceOk, Introduced, Introduction, Invitation, KeyMsg, Letter, List, LoggedIn, Login, Message, Nonce, Piece,
-    Presence, Put, PutOk, Record, Renew, Sealed, Signed, Text, Wake, WakeOk, Watch,
+    Presence, Put, PutOk, Record, Relay, Renew, Sealed, Signed, Text, Wake, WakeOk, Watch,
 };
 
 use super::byhand;
@@ -310,6 +310,11 @@ fn custody() -> Vec<(&'static str, &'static str, Message)> {
             Introduced { from: LAPTOP.id(), sealed: blob(introduced()), ext: ext.clone() }.into()
         }),
         ("introduce-ok", "It was passed on.", IntroduceOk { req: 14, ext: ext.clone() }.into()),
+        (
+            "relay",
+            "What follows on the stream is for the phone.",
+            Relay { device: PHONE.id(), ext: ext.clone() }.into(),
+        ),
         ("wake", "The laptop wants the phone woken.", Wake { req: 15, device: PHONE.id(), ext: ext.clone() }.into()),
         ("wake-ok", "The service's way of waking it is being used.", WakeOk { req: 15, ext }.into()),
     ]

@@ -39,8 +39,9 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
         // What comes by a mailbox is here before it is offered, so that nobody waits for it then.
         let follow = args.together || args.mailbox.mailbox.is_some();
         let builder = builder.only(&pick);
-        let builder = builder.listen(args.listen).accept_unknown(args.from.is_empty()).follow(follow);
-        let builder = builder.introductions(!args.mailbox.no_direct);
+        let builder = builder.accept_unknown(args.from.is_empty()).follow(follow);
+        let builder = args.listen.into_iter().fold(builder, segue_quic::Builder::listen);
+        let builder = args.mailbox.links(builder);
         args.from.iter().filter_map(Who::known).fold(builder, segue_quic::Builder::trust)
     };
     let device = Device::open(&args.state, set).await?;
@@ -52,7 +53,9 @@ pub(crate) async fn run(mut args: Receive) -> Result<Exit, Failure> {
         device.close().await;
         return Err(failure);
     }
-    say(format_args!("listening on {}", device.node.local_addr().unwrap_or(args.listen)));
+    if let Some(listen) = args.listen {
+        say(format_args!("listening on {}", device.node.local_addr().unwrap_or(listen)));
+    }
     say(format_args!("device {}", device.node.device()));
     let mut receiver = Receiver::new(device, args, into);
     let done = tokio::select! {

@@ -10,8 +10,8 @@ use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::generations::Generation;
 use crate::journal::Lsn;
-use crate::limits::{MAILBOX_WINDOW, MAX_ASKS, MAX_OPEN, MAX_WATCHES, OPEN_COST};
-use crate::wire::{DeviceId, Hash, Message, SessionId, Sig};
+use crate::limits::{MAILBOX_WINDOW, MAX_ASKS, MAX_OPEN, MAX_RELAYS, MAX_WATCHES, OPEN_COST};
+use crate::wire::{DeviceId, Hash, Message, Relay, SessionId, Sig};
 use crate::{Code, Violation};
 
 /// Names a request of a device to the mailbox that this one hosts. A device that starts again numbers its requests
@@ -29,7 +29,7 @@ pub enum Hosted {
         ticket: Ticket,
         /// The device.
         from: DeviceId,
-        /// PUT, FETCH, WATCH, DISCOVER, LOGIN, INTRODUCE or WAKE.
+        /// PUT, FETCH, WATCH, DISCOVER, LOGIN, INTRODUCE, RELAY or WAKE.
         message: Message,
     },
     /// A device says or asks something of a session in custody. It is to be closed, or answered, when all is said.
@@ -72,7 +72,7 @@ pub(super) struct Host {
     /// Those whose answer waits until what it says is durable.
     leaving: VecDeque<(Lsn, Ticket)>,
     /// How many of them are each device's, kind by kind.
-    counts: BTreeMap<DeviceId, [usize; 3]>,
+    counts: BTreeMap<DeviceId, [usize; 4]>,
     /// What those count that are answered at once, in bytes.
     bytes: usize,
     tickets: u64,
@@ -87,6 +87,8 @@ enum Kind {
     Watch,
     /// What is said of a session in custody.
     Custody,
+    /// A stream of packets.
+    Relay,
 }
 
 /// A request.
@@ -204,8 +206,9 @@ impl Endpoint {
         core::mem::take(&mut self.mailboxes.book.hosted)
     }
 
-    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES, FOUND, LOGGED_IN, INTRODUCE_OK, WAKE_OK or
-    /// ERROR. It leaves once `after` is durable (SERVICE-HOST-2): the last LSN of [`Endpoint::keep_hosted`], or the zeroth if the
+    /// The answer of the mailbox that this device hosts: PUT_OK, ENVELOPES, FOUND, LOGGED_IN, INTRODUCE_OK, WAKE_OK or ERROR; to
+    /// a RELAY, the RELAY that goes to the other device, or ERROR, see [`Endpoint::poll_relay`]. It
+    /// leaves once `after` is durable (SERVICE-HOST-2): the last LSN of [`Endpoint::keep_hosted`], or the zeroth if the
     /// host made it durable itself. It
     /// is dropped if the device has no longer the link on which it asked.
     pub fn answer_hosted(&mut self, now: Instant, ticket: Ticket, after: Lsn, answer: &Message) {
@@ -213,7 +216,11 @@ impl Endpoint {
         let host = &mut self.mailboxes.host;
         let Some(open) = host.open.get_mut(&ticket).filter(|open| !open.answered) else { return };
         open.answered = true;
-        let to = open.from;
+        let (to, kind) = (open.from, open.kind);
+        if kind == Kind::Relay {
+            host.close(ticket);
+            return self.relay_answered(ticket, answer);
+        }
         if after <= self.durable {
             host.close(ticket);
         } else {
@@ -236,6 +243,23 @@ impl Endpoint {
         let host = &mut self.mailboxes.host;
         let ticket = host.admit(from, Kind::Custody, cost);
         host.queue.push_back(Hosted::Custody { ticket, from, generation, message });
+    }
+
+    /// Whether a mailbox is hosted.
+    pub(super) fn hosts(&self) -> bool {
+        self.mailboxes.host.on
+    }
+
+    /// Hands the beginning of a stream of packets to the host; none if as many wait as may.
+    pub(super) fn ask_to_relay(&mut self, from: DeviceId, relay: Relay) -> Option<Ticket> {
+        let message = Message::Relay(relay);
+        let (host, cost) = (&mut self.mailboxes.host, cost(&message));
+        if host.count(&from, Kind::Relay) >= MAX_RELAYS || host.bytes + cost > MAX_OPEN {
+            return None;
+        }
+        let ticket = host.admit(from, Kind::Relay, cost);
+        host.queue.push_back(Hosted::Request { ticket, from, message });
+        Some(ticket)
     }
 
     pub(in crate::endpoint) fn on_request(&mut self, now: Instant, from: DeviceId, message: Message) {

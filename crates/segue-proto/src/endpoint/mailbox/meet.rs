@@ -32,6 +32,8 @@ pub(super) struct Meetings {
     awaited: BTreeMap<DeviceId, Instant>,
     /// The devices that are dialled because they were introduced.
     dialled: BTreeSet<DeviceId>,
+    /// Those of them that answered an own introduction.
+    answered: BTreeSet<DeviceId>,
     /// The introductions that were taken, by device, the newest last.
     taken: BTreeMap<DeviceId, VecDeque<Nonce>>,
     /// When each service's introductions of the last minute came.
@@ -64,6 +66,7 @@ impl Meetings {
     fn met(&mut self, device: &DeviceId) {
         self.made.remove(device);
         self.dialled.remove(device);
+        self.answered.remove(device);
     }
 
     /// Whether an introduction wasn't taken yet; it is from now on.
@@ -143,6 +146,20 @@ impl Endpoint {
 
 /// Steps.
 impl Endpoint {
+    /// Whether a device that was introduced answered an own introduction, and has no link since.
+    pub(super) fn has_answered(&self, device: &DeviceId) -> bool {
+        self.mailboxes.meetings.answered.contains(device)
+    }
+
+    /// Whether a device may be met (SERVICE-MEET-5); if not, the code that says why.
+    pub(super) fn may_meet(&self, device: &DeviceId) -> Result<(), Code> {
+        match (self.is_revoked(device), self.is_acquainted(device)) {
+            (true, _) => Err(Code::AUTH_REVOKED),
+            (false, true) => Ok(()),
+            (false, false) => Err(Code::AUTH_UNKNOWN_DEVICE),
+        }
+    }
+
     /// Whether a device is one that may be met: this one vouches for it, or it is a member of a session here.
     pub(super) fn is_acquainted(&self, device: &DeviceId) -> bool {
         let member = || self.sessions.values().any(|session| session.is_kept() && session.chain().is_member(device));
@@ -264,9 +281,8 @@ impl Endpoint {
         wrapped: &Wrapped,
     ) -> Result<(), Violation> {
         let rules = self.config.rules;
-        let code = if self.is_revoked(from) { Code::AUTH_REVOKED } else { Code::AUTH_UNKNOWN_DEVICE };
-        let acquainted = self.is_acquainted(from) && !self.is_revoked(from);
-        rules.ensure(Clause::SERVICE_MEET_5, acquainted, code)?;
+        let met = self.may_meet(from);
+        rules.ensure(Clause::SERVICE_MEET_5, met.is_ok(), met.err().unwrap_or(Code::AUTH_UNKNOWN_DEVICE))?;
         rules.ensure(Clause::SERVICE_MEET_6, wrapped.is_introduction(), Code::SERVICE_ENVELOPE)?;
         let came = self.mailboxes.meetings.came.entry(service).or_default();
         while came.front().is_some_and(|at| now.since(*at) >= INTRODUCTION_WINDOW) {
@@ -309,6 +325,7 @@ impl Endpoint {
         rules.ensure(Clause::SERVICE_MEET_7, fits && new, Code::SERVICE_ENVELOPE).map_err(by)?;
         if !answers.is_empty() {
             meetings.made.remove(&named);
+            meetings.answered.insert(named);
         }
         meetings.awaited.insert(named, now.after(MEET_WAIT));
         meetings.dialled.insert(named);

@@ -9,6 +9,7 @@ pub(super) mod keys;
 mod login;
 mod meet;
 mod put;
+mod relay;
 mod roster;
 mod take;
 mod wake;
@@ -34,12 +35,14 @@ use crate::{Code, Violation};
 
 pub use content::{ContentId, ContentRead, ContentWrite};
 pub use host::{Hosted, Ticket};
+pub use relay::{Passing, Relaying};
 
 use content::{Giving, Spare, Taking, Works};
 use keys::{Book, Fetched, PutAt};
 use login::Logins;
 use meet::Meetings;
 use put::Putting;
+use relay::Relays;
 use roster::Telling;
 
 /// Names an envelope that is to be opened.
@@ -78,6 +81,7 @@ pub(super) struct Mailboxes {
     waking: BTreeMap<(DeviceId, u32), DeviceId>,
     logins: Logins,
     meetings: Meetings,
+    relays: Relays,
     works: Works,
 }
 
@@ -311,6 +315,7 @@ impl Endpoint {
         self.wakes_down(device);
         self.login_down(device);
         self.meetings_down(device);
+        self.relays_down(device);
         self.begin_anew(device);
     }
 
