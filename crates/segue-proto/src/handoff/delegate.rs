@@ -34,7 +34,7 @@ pub(super) struct Delegate {
     renew: Option<Instant>,
     /// The grantor that was told of this device's chain over their present link.
     told: Option<DeviceId>,
-    /// The newest head that each grantor showed this device.
+    /// The newest head that each service showed this device.
     shown: alloc::collections::BTreeMap<DeviceId, Hash>,
 }
 
@@ -238,7 +238,7 @@ impl<H: Holdings> Session<H> {
     /// A device shows a head. If it is one that signs for others, it may not show an older one than it did, nor have
     /// signed two records under one parent (SERVICE-FORK-1).
     pub(super) fn watch_grantor(&mut self, ctx: &mut Ctx<'_>, from: DeviceId, theirs: Hash) {
-        if !self.chain.is_grantor(&from)
+        if !self.chain.is_service(&from)
             || self.chain.get(&theirs).is_none()
             || !ctx.rules.keeps(Clause::SERVICE_FORK_1)
         {
@@ -250,6 +250,13 @@ impl<H: Holdings> Session<H> {
             self.delegate.shown.extend(before.map(|before| (from, before)));
             self.report_fork(ctx, from);
         }
+    }
+
+    /// The service that made this device the owner has shown it that record.
+    pub(super) fn note_signer(&mut self, record: &Hash) {
+        let signer = self.chain.get(record).map(|record| record.body().signer);
+        let service = signer.filter(|signer| self.chain.is_service(signer));
+        self.delegate.shown.extend(service.map(|service| (service, *record)));
     }
 
     /// A device signed two records with one parent: if it is a service, whatever their terms, it forks.

@@ -534,6 +534,7 @@ impl<H: Holdings> Session<H> {
         self.put_off = None;
         ctx.fx.stop_fetch = true;
         ctx.event(Event::Activated { session, record });
+        self.note_signer(&record);
         if let Some((id, from)) = seeking.and_then(|seeking| seeking.id.map(|id| (id, seeking.from))) {
             ctx.event_when_durable(Event::HandoffResolved {
                 id,

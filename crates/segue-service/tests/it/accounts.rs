@@ -108,6 +108,16 @@ fn service_login_7_a_token_lets_a_device_in_as_its_link_begins() {
 }
 
 #[test]
+fn service_login_8_what_was_asked_before_the_login_says_nothing_of_it() {
+    let mut it = world(1, Rules::ALL, policy());
+    it.link_unserved(1, 0);
+    it.holds(1, "alice 900");
+    let ended: Vec<_> = it.devices[1].events.iter().filter(|event| matches!(event, Event::Login { .. })).collect();
+    assert!(matches!(ended[..], [Event::Login { result: Ok(_), .. }]), "{ended:?}");
+    assert!(it.devices[1].core.is_exchanged(&it.id(0)));
+}
+
+#[test]
 fn service_login_2_a_token_that_is_not_valid_changes_nothing() {
     for (rules, right) in [(Rules::ALL, false), (Rules::without(Clause::SERVICE_LOGIN_2), true)] {
         let mut it = world(1, rules, policy());

@@ -57,6 +57,24 @@ fn ask(world: &mut World, at: usize, session: SessionId, from: usize) {
 }
 
 #[test]
+fn service_fork_1_an_owner_whose_older_head_comes_late_by_the_mailbox_is_no_service_that_forks() {
+    let mut world = World::new(2, Quota::default());
+    world.keep_custody(0, false);
+    let session = world.session(&[2]);
+    world.write(1, session, 2, LOG, b"one");
+    world.visit(1);
+    world.link(1, 0);
+    let host = world.devices[0].id;
+    world.devices[1].core.delegate(world.now, session, host, MINUTE).unwrap();
+    world.settle();
+    world.link(1, 2);
+    assert_eq!(grantor(&world, 2, session), 0);
+    world.unlink(1);
+    world.visit(2);
+    assert_eq!(world.broken(2), []);
+}
+
+#[test]
 fn an_owner_that_delegated_writes_on_and_a_service_knows_the_chain_alone() {
     let (mut world, session) = delegated(0);
     assert_eq!(role(&world, 1, session), SessionRole::Primary);

@@ -217,6 +217,17 @@ impl World {
 
     /// Links two devices, and lets them say what they have to.
     pub(crate) fn link(&mut self, a: usize, b: usize) {
+        self.connect(a, b);
+        self.settle();
+    }
+
+    /// Links two devices, and lets all devices say what they have to, while the service rests.
+    pub(crate) fn link_unserved(&mut self, a: usize, b: usize) {
+        self.connect(a, b);
+        while (0..self.devices.len()).any(|at| self.poll(at)) {}
+    }
+
+    fn connect(&mut self, a: usize, b: usize) {
         let link = LinkId(self.next);
         self.next += 1;
         let binding = [self.next as u8; 32];
@@ -224,7 +235,6 @@ impl World {
         let (now, expect) = (self.now, self.devices[b].id);
         self.devices[a].core.handle_link_up(now, link, Role::Initiator, binding, Some(expect));
         self.devices[b].core.handle_link_up(now, link, Role::Responder, binding, None);
-        self.settle();
     }
 
     /// Ends all links of a device.

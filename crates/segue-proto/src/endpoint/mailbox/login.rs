@@ -113,7 +113,10 @@ impl Endpoint {
         if let Some(mailbox) = self.mailboxes.used.get_mut(&service) {
             mailbox.locked = true;
         }
-        self.out.event(Event::Login { service, result: Err(Code::SVC_LOGIN) });
+        // What was asked before a LOGIN that is under way says nothing of what becomes of that.
+        if !self.mailboxes.logins.asked.iter().any(|(of, _)| *of == service) {
+            self.out.event(Event::Login { service, result: Err(Code::SVC_LOGIN) });
+        }
     }
 
     /// The link that an answer was to come by is gone.
