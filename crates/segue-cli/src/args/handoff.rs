@@ -48,7 +48,8 @@ pub(crate) struct Receive {
     /// SEGUE_SESSION, SEGUE_NAME, SEGUE_DIRECTORY and, if the session has one, its view state as SEGUE_VIEW. `segue
     /// receive` itself has to run, or to be started by the service at --mailbox, if that runs `segue serve --wake-with`
     /// and this device was there before. What is handed over while it doesn't run comes, and runs the command, once it
-    /// runs with --mailbox, as long as the other side waits: its --timeout
+    /// runs with --mailbox, as long as the other side waits: its --timeout. If
+    /// `segue receive` is killed as a session comes, the command may run again for it at the next start
     #[arg(long, value_name = "CMD")]
     pub(crate) on_wake: Option<String>,
     /// End once one session was received, or given away, and both sides know

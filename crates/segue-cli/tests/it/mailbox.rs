@@ -136,6 +136,21 @@ fn the_log_of_a_service_tells_all_that_it_does_and_nothing_of_what_is_said() {
 }
 
 #[test]
+fn what_a_sync_brought_gets_a_directory_once_it_is_kept_together() {
+    let lab = Lab::new();
+    let (a, b) = (lab.id("a"), lab.id("b"));
+    lab.tree("notes", 3, 3_000);
+    session(&lab, "a", "notes", "here", &b);
+    let (mailbox, id) = serve(&lab, "127.0.0.1:0");
+    sync(&lab, "a", &b, (&mailbox, &id));
+    sync(&lab, "b", &a, (&mailbox, &id));
+    let by = format!("--mailbox {} --mailbox-device {id}", mailbox.addr);
+    let _receiver = lab.receive("b", &format!("--into out --yes --together --from {a} {by}"));
+    wait_for(|| lab.path("out/notes/run.sh").exists());
+    assert_same(&lab.path("notes"), &lab.path("out/notes"));
+}
+
+#[test]
 fn directories_of_devices_that_are_never_online_together_come_to_hold_the_same() {
     let lab = Lab::new();
     let (a, b, session) = share(&lab, &["both", "gone", "kept"]);

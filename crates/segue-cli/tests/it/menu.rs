@@ -30,7 +30,8 @@ fn a_handoff_is_chosen_from_a_list_and_goes_by_the_service() {
     let woken = lab.path("woken");
     let mut receive =
         lab.command(&format!("receive --state b --listen 127.0.0.1:0 --into out --from {a} --yes --once {by}"));
-    receive.args(["--on-wake", &format!("echo $SEGUE_NAME $SEGUE_VIEW in $SEGUE_DIRECTORY > {}", woken.display())]);
+    let tells = format!("echo $SEGUE_NAME $SEGUE_VIEW in $SEGUE_DIRECTORY $SEGUE_TOKEN > {}", woken.display());
+    receive.args(["--on-wake", &tells]).env("SEGUE_TOKEN", "the-canary-sings");
     let receiver = Running::new(receive.spawn().unwrap(), "receive");
     let line = format!("handoff --state a --session {session} --view line-7 {by}");
     lab.run(&line).exits(2).says("--yes");

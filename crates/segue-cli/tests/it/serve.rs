@@ -128,6 +128,20 @@ fn a_device_that_was_away_opens_what_was_handed_over_meanwhile() {
 }
 
 #[test]
+fn a_command_that_was_to_open_a_session_and_failed_is_told() {
+    let lab = Lab::new();
+    let b = lab.id("b");
+    lab.tree("notes", 1, 100);
+    let line = "receive --state b --listen 127.0.0.1:0 --into out --yes";
+    let mut receive = lab.command(line);
+    receive.args(["--on-wake", "exit 7"]);
+    let mut receiver = Running::new(receive.spawn().unwrap(), line);
+    let addr = receiver.until("listening on ").split_off("listening on ".len());
+    lab.run(&format!("send --state a notes --device {b} --to {addr}")).exits(0);
+    wait_for(|| receiver.said().contains("(--on-wake) ended with 7"));
+}
+
+#[test]
 fn a_service_whose_key_or_journal_is_lost_says_so() {
     let lab = Lab::new();
     let b = lab.id("b");

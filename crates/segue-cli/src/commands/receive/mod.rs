@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use segue_quic::{Code, DeviceId, Event, HandoffError, PartId, Receipt, Request, SessionId};
+use segue_quic::{Code, DeviceId, Event, HandoffError, Hash, PartId, Receipt, Request, SessionId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -110,6 +110,8 @@ struct Receiver {
     /// What the user said yes to: a process at the other end that starts anew isn't asked about again.
     accepted: BTreeSet<(SessionId, DeviceId)>,
     handoffs: JoinSet<(Request, Result<Receipt, HandoffError>)>,
+    /// The head by which each session came that --on-wake was run for.
+    woken: BTreeMap<SessionId, Option<Hash>>,
     /// Sessions with an offer that is accepted and not over.
     under_way: BTreeSet<SessionId>,
     /// What comes over links of each session, if no mailbox is used.
@@ -158,6 +160,7 @@ impl Receiver {
             waiting: VecDeque::new(),
             accepted: BTreeSet::new(),
             handoffs: JoinSet::new(),
+            woken: BTreeMap::new(),
             under_way: BTreeSet::new(),
             flows: BTreeMap::new(),
             incoming: Incoming::default(),

@@ -67,6 +67,7 @@ impl Receiver {
                 self.decide(request).await?;
             }
         }
+        self.adopt_all().await?;
         self.refresh().await
     }
 

@@ -30,7 +30,18 @@ impl Receiver {
                 self.arrived(&view, from).await?;
             }
         }
+        self.adopt_all().await?;
         self.refresh().await
+    }
+
+    /// What another run or a command took in has a directory, too.
+    pub(super) async fn adopt_all(&mut self) -> Result<(), Failure> {
+        for view in self.device.node.sessions().await? {
+            if self.device.index.place(&view.id).is_none() {
+                self.adopt(view.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A handoff made this device the owner of a session. If its directory can't be written, others go on; the next
@@ -71,13 +82,19 @@ impl Receiver {
         self.ends(view.id, from).await
     }
 
-    /// Has the user's command open the session. How it ends is its own affair.
-    async fn wake(&self, view: &SessionView) -> Result<(), Failure> {
-        let Some(command) = &self.args.on_wake else { return Ok(()) };
+    /// Has the user's command open the session, once for each time that it came.
+    async fn wake(&mut self, view: &SessionView) -> Result<(), Failure> {
+        let Some(command) = self.args.on_wake.clone() else { return Ok(()) };
+        let head = view.chain.last().map(|head| head.id());
+        if self.woken.insert(view.id, head) == Some(head) {
+            return Ok(());
+        }
         let directory = self.device.index.place(&view.id).map(|place| place.directory.clone()).unwrap_or_default();
         // What others chose goes by the environment alone, so that no shell reads it.
         let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", command]).stdin(std::process::Stdio::null());
+        shell.args(["-c", &command]).stdin(std::process::Stdio::null());
+        // What lets this device in at its service is no other program's to know.
+        shell.env_remove("SEGUE_TOKEN");
         shell
             .env("SEGUE_SESSION", view.id.to_string())
             .env("SEGUE_NAME", view.name.replace('\0', ""))
@@ -86,7 +103,14 @@ impl Receiver {
             shell.env("SEGUE_VIEW", String::from_utf8_lossy(&state).replace('\0', ""));
         }
         match shell.spawn() {
-            Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
+            // Nothing waits for it; that it failed is told if this process is there still.
+            Ok(mut child) => drop(std::thread::spawn(move || match child.wait() {
+                Ok(status) if !status.success() => {
+                    let how = status.code().map_or_else(|| status.to_string(), |code| code.to_string());
+                    note(format_args!("{command:?} (--on-wake) ended with {how}"));
+                }
+                _ => {}
+            })),
             Err(error) => note(format_args!("can't run {command:?} (--on-wake): {error}")),
         }
         Ok(())

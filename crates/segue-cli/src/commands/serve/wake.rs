@@ -70,6 +70,7 @@ async fn run(command: &str, waking: &Waking) -> Result<(), String> {
     // What others chose goes by the environment alone, so that no shell reads it.
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).env("SEGUE_DEVICE", waking.device.to_string()).env("SEGUE_BY", waking.by.to_string());
+    shell.env_remove("SEGUE_TOKEN");
     // What it prints isn't the service's to say.
     shell.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
     let mut child = shell.spawn().map_err(|error| error.to_string())?;
