@@ -322,7 +322,7 @@ fn owes(view: &SessionView, applied: Option<Hash>) -> bool {
 
 /// Makes the state directory if there is none; its canonical path.
 pub(crate) fn make(state: &Path) -> Result<PathBuf, Failure> {
-    std::fs::create_dir_all(state).map_err(Failure::io("make the state directory", state))?;
+    segue_quic::create_dir(state).map_err(Failure::io("make the state directory", state))?;
     state.canonicalize().map_err(Failure::io("find the state directory", state))
 }
 

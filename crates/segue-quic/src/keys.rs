@@ -20,7 +20,7 @@ pub const KEY_FILE: &str = "device.key";
 /// The directory or the file can't be read or made, or the file isn't 32 bytes long.
 pub fn load_or_create_key(state: &Path) -> Result<SigningKey, OpenError> {
     let path = state.join(KEY_FILE);
-    fs::create_dir_all(state).map_err(|source| OpenError::io("make the state directory", state, source))?;
+    segue_store::create_dir(state).map_err(|source| OpenError::io("make the state directory", state, source))?;
     match read(&path) {
         Ok(key) => Ok(key),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

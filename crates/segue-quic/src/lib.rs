@@ -142,3 +142,4 @@ pub use segue_proto::{
     handoff::Handed,
     wire::{ActorId, DeviceId, Hash, Message, PartId, SessionId, Tally},
 };
+pub use segue_store::create_dir;

@@ -4,8 +4,12 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::path::Path;
 
-/// Creates a directory and its parents, readable by nobody else. What exists stays as it is.
-pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
+/// Creates a directory and its parents, readable by nobody else where the system has permissions. What exists stays as it
+/// is.
+///
+/// # Errors
+/// It can't be made, or another file has its place.
+pub fn create_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

@@ -28,5 +28,6 @@ mod writer;
 pub use blobs::{Blobs, MAX_DIRTY, MAX_LINKS, MAX_READ, Partial, Source, State};
 pub use error::StoreError;
 pub use faults::{Faults, Point};
+pub use files::create_dir;
 pub use journal::{ChunkSync, Hooks, Journal, Opened, QUEUE_BATCHES, QUEUE_BYTES, Reason, Rejected, Report, Stats};
 pub use witness::{Doubt, default_witness, witness_under};

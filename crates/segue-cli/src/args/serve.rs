@@ -132,11 +132,29 @@ impl Args {
                 None => error.exit(),
             },
         };
+        if matches.subcommand_name() == Some(SERVE) {
+            all_known(&command)?;
+        }
         Args::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))
     }
 }
 
 const SERVE: &str = "serve";
+
+/// Variables that look like options and are none would be passed over: one that is misspelt may leave a service open to all.
+fn all_known(command: &clap::Command) -> Result<(), Failure> {
+    let options = command.find_subcommand(SERVE).into_iter().flat_map(clap::Command::get_arguments);
+    let known: Vec<_> = options.filter_map(clap::Arg::get_env).collect();
+    let unknown =
+        |name: &OsString| name.as_encoded_bytes().starts_with(b"SEGUE_SERVE_") && !known.contains(&name.as_os_str());
+    match std::env::vars_os().map(|(name, _)| name).find(unknown) {
+        Some(name) => Err(Failure::usage(format!(
+            "{} in the environment is no option; `segue serve --help` lists them",
+            name.to_string_lossy()
+        ))),
+        None => Ok(()),
+    }
+}
 
 /// The options in a file: the name of each as clap knows it, and its values.
 fn read(file: &Path, command: &clap::Command) -> Result<Vec<(String, Vec<OsString>)>, Failure> {

@@ -84,6 +84,8 @@ fn what_is_wrong_with_an_option_is_told_with_the_place_where_it_stands() {
             refused.exits(2).says(&format!("{variable} in the environment: "));
         }
     }
+    let misspelt = Running::new(lab.command(line).env("SEGUE_SERVE_ACCOUNT", "accounts.toml").spawn().unwrap(), line);
+    misspelt.end().exits(2).says("SEGUE_SERVE_ACCOUNT in the environment is no option");
     // What the command line says goes before it, and is told as what it is.
     let line = format!("{line} --lease never");
     let refused = Running::new(lab.command(&line).env("SEGUE_SERVE_LEASE", "soon").spawn().unwrap(), &line).end();

@@ -38,6 +38,21 @@ fn the_id_stands_alone_on_its_line_and_stays() {
     assert_eq!(lab.run("id --state a").out, first);
 }
 
+/// Keys of sessions and their views lie in the journal.
+#[cfg(unix)]
+#[test]
+fn a_state_directory_is_its_users_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new();
+    lab.id("a");
+    let service = crate::mailbox::serve(&lab, "127.0.0.1:0");
+    for state in ["a", "box"] {
+        let mode = std::fs::metadata(lab.path(state)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{state}");
+    }
+    drop(service);
+}
+
 #[test]
 fn questions_make_no_device_and_failures_say_what_to_do() {
     let lab = Lab::new();
